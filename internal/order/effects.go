@@ -1,0 +1,153 @@
+package order
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Effects is all that a decision asks the store to write, in one transaction. The store carries it out without rules
+// of its own.
+type Effects struct {
+	New        []*Order // to be inserted in this order, by user and key; the store fills in the ids
+	Changes    []Change
+	Stock      map[int64]int64 // product → pieces put back (positive) or taken (negative)
+	Events     []Event         // of existing orders; those of New come from Created, once they have ids
+	Payments   []Payment
+	DeadLetter []FailedJob  // opened, or opened again: at most one an order
+	Resolved   []Resolution // closed
+
+	changed  map[int64]int        // order → its place in Changes
+	recorded map[attempt]struct{} // what Payments holds
+}
+
+// attempt identifies a Payment.
+type attempt struct {
+	order  int64
+	number int
+	kind   PaymentKind
+}
+
+// Resolution closes an order's dead letter.
+type Resolution struct {
+	OrderID int64
+	How     string // "retried", "abandoning", "abandoned" or "settled"
+}
+
+// Change is what happens to one existing order's row. Everything but OrderID is alike for many orders of a batch, so
+// that the store writes one UPDATE for all that share it, guarded by From.
+type Change struct {
+	OrderID int64
+	ChangeSet
+}
+
+// ChangeSet is the part of a Change that several orders may share.
+type ChangeSet struct {
+	From, To    Status    // equal when the status stays
+	Attempts    int       // added to attempts
+	Tries       int       // added to tries_left
+	Lease       string    // the new token; "" for none
+	DueAt       time.Time // the new due_at; zero for none
+	Events      int       // added to version
+	CancelledAt time.Time // set when not zero
+}
+
+// apply changes o the way the store will change its row.
+func (c ChangeSet) apply(o *Order, now time.Time) {
+	o.Status = c.To
+	o.Attempts += c.Attempts
+	o.TriesLeft += c.Tries
+	o.Lease, o.DueAt = c.Lease, c.DueAt
+	o.Version += c.Events
+	if !c.CancelledAt.IsZero() {
+		o.CancelledAt = c.CancelledAt
+	}
+	o.UpdatedAt = now
+}
+
+// change records c for o and shows it to the decisions that follow in the batch.
+func (e *Effects) change(o *Order, c ChangeSet, now time.Time) {
+	c.From = o.Status
+	c.apply(o, now)
+	if i, again := e.changed[o.ID]; again {
+		// A second change of one order in one batch: the row is written once, with the sum of both.
+		earlier := e.Changes[i].ChangeSet
+		c.From = earlier.From
+		c.Attempts += earlier.Attempts
+		c.Tries += earlier.Tries
+		c.Events += earlier.Events
+		if c.CancelledAt.IsZero() {
+			c.CancelledAt = earlier.CancelledAt
+		}
+		e.Changes[i].ChangeSet = c
+		return
+	}
+	if e.changed == nil {
+		e.changed = map[int64]int{}
+	}
+	e.changed[o.ID] = len(e.Changes)
+	e.Changes = append(e.Changes, Change{o.ID, c})
+}
+
+// event appends the history entry for o's latest change; o.Version is its sequence.
+func (e *Effects) event(o *Order, t EventType, reason, actor string, trace Trace, now time.Time) {
+	e.Events = append(e.Events, Event{
+		OrderID: o.ID, Seq: o.Version, Type: t, UserID: o.UserID, Total: o.Total, Currency: o.Currency,
+		Reason: reason, Actor: actor, Trace: trace, At: now,
+	})
+}
+
+// putBack returns the order's pieces to stock.
+func (e *Effects) putBack(o *Order) {
+	for _, item := range o.Items {
+		e.move(item.ProductID, item.Quantity)
+	}
+}
+
+func (e *Effects) move(product, quantity int64) {
+	if e.Stock == nil {
+		e.Stock = map[int64]int64{}
+	}
+	e.Stock[product] += quantity
+}
+
+// Products returns the products whose stock changes, ascending: the order in which their rows are locked.
+func (e *Effects) Products() []int64 { return slices.Sorted(maps.Keys(e.Stock)) }
+
+// ChangedTogether groups the orders of Changes by what they share, ids ascending, groups in order of first appearance:
+// one UPDATE a group.
+func (e *Effects) ChangedTogether() []ChangedGroup {
+	var groups []ChangedGroup
+	index := map[ChangeSet]int{}
+	for _, c := range e.Changes {
+		i, ok := index[c.ChangeSet]
+		if !ok {
+			i = len(groups)
+			index[c.ChangeSet] = i
+			groups = append(groups, ChangedGroup{ChangeSet: c.ChangeSet})
+		}
+		groups[i].OrderIDs = append(groups[i].OrderIDs, c.OrderID)
+	}
+	for _, g := range groups {
+		slices.Sort(g.OrderIDs)
+	}
+	return groups
+}
+
+// ChangedGroup is the orders that change alike.
+type ChangedGroup struct {
+	ChangeSet
+	OrderIDs []int64
+}
+
+// Empty reports whether there is nothing to write.
+func (e *Effects) Empty() bool {
+	return len(e.New) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
+		len(e.Payments) == 0 && len(e.DeadLetter) == 0 && len(e.Resolved) == 0
+}
+
+// byRef orders new rows as rule 1 of the lock order wants them inserted.
+func byRef(a, b *Order) int {
+	return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Key, b.Key))
+}

@@ -1,0 +1,95 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code names a kind of failure. Codes are part of the API: they never change their meaning.
+type Code string
+
+// Every code that the product answers with. The API maps each to one HTTP status, in one table.
+const (
+	CodeInsufficientStock Code = "insufficient_stock"     // fewer pieces left than asked for
+	CodeProductInactive   Code = "product_inactive"       // the sale of this product is stopped
+	CodeLockConflict      Code = "lock_conflict"          // a product stayed locked through all tries
+	CodeValidation        Code = "validation_error"       // the request's fields are wrong; Fields says which
+	CodeKeyReused         Code = "idempotency_key_reused" // the key belongs to an order with other items
+	CodeNotCancellable    Code = "order_not_cancellable"  // only PENDING orders can be cancelled
+	CodeMalformedJSON     Code = "malformed_json"         // the body is no strict JSON
+	CodeNotFound          Code = "not_found"              // no such thing, or not yours
+	CodeMethodNotAllowed  Code = "method_not_allowed"     // the path exists, the method does not
+	CodePayloadTooLarge   Code = "payload_too_large"      // the body is over the limit
+	CodeUnsupportedMedia  Code = "unsupported_media_type" // the body is not JSON
+	CodeTooManyRequests   Code = "too_many_requests"      // over the rate limit
+	CodeUnauthenticated   Code = "unauthenticated"        // no token, or none that counts
+	CodeForbidden         Code = "forbidden"              // the token does not allow this
+	CodeOverloaded        Code = "overloaded"             // the queue is full; try again shortly
+	CodeUnavailable       Code = "unavailable"            // the database cannot be reached or written
+	CodeInternal          Code = "internal_error"         // a fault of ours; the log has it under the trace id
+	CodeJobInProgress     Code = "job_in_progress"        // the failed job's order is being worked on, or is settled
+)
+
+// Codes returns every code, so that tests can walk them through the API's table and its document.
+func Codes() []Code {
+	return []Code{
+		CodeInsufficientStock, CodeProductInactive, CodeLockConflict, CodeValidation, CodeKeyReused, CodeNotCancellable,
+		CodeMalformedJSON, CodeNotFound, CodeMethodNotAllowed, CodePayloadTooLarge, CodeUnsupportedMedia,
+		CodeTooManyRequests, CodeUnauthenticated, CodeForbidden, CodeOverloaded, CodeUnavailable, CodeInternal,
+		CodeJobInProgress,
+	}
+}
+
+// Error is the one error type of the domain: a code for programs, a message for people.
+type Error struct {
+	Code    Code
+	Message string              // what happened and what to do; shown to callers
+	Fields  map[string][]string // CodeValidation: messages by field, named as "items.0.quantity"
+
+	// CodeInsufficientStock and CodeProductInactive: which product; the former also says how many were asked for and
+	// how many were there.
+	ProductID, Requested, Available int64
+
+	Cause error // what lies below; for the log, never shown to callers
+}
+
+// Error returns the message, with the cause behind it for logs.
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return e.Message + ": " + e.Cause.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause, so that errors.Is and errors.As see it.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// CodeOf returns the code of err: that of the *Error in its chain, else CodeInternal. It returns "" for nil.
+func CodeOf(err error) Code {
+	if err == nil {
+		return ""
+	}
+	var coded *Error
+	if errors.As(err, &coded) {
+		return coded.Code
+	}
+	return CodeInternal
+}
+
+// Errorf returns an error with a code and a message.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Invalid returns a CodeValidation error for one field.
+func Invalid(field, message string) *Error {
+	return InvalidFields(map[string][]string{field: {message}})
+}
+
+// InvalidFields returns a CodeValidation error for several fields.
+func InvalidFields(fields map[string][]string) *Error {
+	return &Error{Code: CodeValidation, Message: "The request has invalid fields; see errors.", Fields: fields}
+}
+
+// NotFound returns a CodeNotFound error that says what is missing, such as "Order 7".
+func NotFound(what string) *Error { return Errorf(CodeNotFound, "%s does not exist.", what) }

@@ -1,0 +1,172 @@
+package order
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// EventType names what happened to an order, as customers and the bus spell it.
+type EventType string
+
+// The events of an order's life, one for each change of status.
+const (
+	OrderCreated    EventType = "OrderCreated"
+	OrderProcessing EventType = "OrderProcessing"
+	OrderPaid       EventType = "OrderPaid"
+	OrderFailed     EventType = "OrderFailed"
+	OrderCancelled  EventType = "OrderCancelled"
+)
+
+// Status is the status that an order has after the event; "" for an unknown type.
+func (t EventType) Status() Status {
+	switch t {
+	case OrderCreated:
+		return Pending
+	case OrderProcessing:
+		return Processing
+	case OrderPaid:
+		return Paid
+	case OrderFailed:
+		return Failed
+	case OrderCancelled:
+		return Cancelled
+	default:
+		return ""
+	}
+}
+
+// Event is one entry of an order's append-only history. (OrderID, Seq) identifies it for ever.
+type Event struct {
+	OrderID  int64
+	Seq      int // 1, 2, 3, … without gaps
+	Type     EventType
+	UserID   int64 // the order's
+	Total    Money
+	Currency string
+	Reason   string // OrderFailed only
+	Actor    string // who caused it: a user, a token, an operator or a worker node
+	Trace    Trace
+	At       time.Time
+}
+
+// ID is the event's stable id, such as "42-2": consumers skip one that they have seen.
+func (e Event) ID() string { return eventID(e.OrderID, e.Seq) }
+
+func eventID(orderID int64, seq int) string {
+	b := strconv.AppendInt(make([]byte, 0, 24), orderID, 10)
+	return string(strconv.AppendInt(append(b, '-'), int64(seq), 10))
+}
+
+// payload is what an event says beyond its row's own columns.
+type payload struct {
+	UserID   int64  `json:"user_id"`
+	Total    string `json:"total_amount"`
+	Currency string `json:"currency"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// AppendPayload appends the JSON object that the history keeps: user, total, currency and, where there is one, the
+// reason.
+func (e Event) AppendPayload(dst []byte) []byte {
+	dst = append(dst, `{"user_id":`...)
+	dst = strconv.AppendInt(dst, e.UserID, 10)
+	dst = append(dst, `,"total_amount":"`...)
+	dst = e.Total.Append(dst)
+	dst = append(dst, `","currency":`...)
+	dst = appendString(dst, e.Currency)
+	if e.Reason != "" {
+		dst = append(dst, `,"reason":`...)
+		dst = appendString(dst, e.Reason)
+	}
+	return append(dst, '}')
+}
+
+// ReadPayload sets the fields that AppendPayload wrote.
+func (e *Event) ReadPayload(data []byte) error {
+	var p payload
+	if err := json.Unmarshal(data, &p); err != nil {
+		return fmt.Errorf("read the payload of event %s: %w", e.ID(), err)
+	}
+	total, err := ParseMoney(p.Total)
+	if err != nil {
+		return fmt.Errorf("read the payload of event %s: %w", e.ID(), err)
+	}
+	e.UserID, e.Total, e.Currency, e.Reason = p.UserID, total, p.Currency, p.Reason
+	return nil
+}
+
+// wireEvent is an event as it travels on the bus.
+type wireEvent struct {
+	OrderID int64           `json:"order_id"`
+	Seq     int             `json:"sequence"`
+	Type    EventType       `json:"type"`
+	Payload json.RawMessage `json:"payload"`
+	Actor   string          `json:"actor"`
+	TraceID string          `json:"trace_id"`
+	Parent  string          `json:"traceparent,omitempty"`
+	At      int64           `json:"at"` // microseconds since 1970
+}
+
+// Append appends the event as one JSON object, the form in which it travels on the bus.
+func (e Event) Append(dst []byte) []byte {
+	dst = append(dst, `{"order_id":`...)
+	dst = strconv.AppendInt(dst, e.OrderID, 10)
+	dst = append(dst, `,"sequence":`...)
+	dst = strconv.AppendInt(dst, int64(e.Seq), 10)
+	dst = append(dst, `,"type":`...)
+	dst = appendString(dst, string(e.Type))
+	dst = append(dst, `,"payload":`...)
+	dst = e.AppendPayload(dst)
+	dst = append(dst, `,"actor":`...)
+	dst = appendString(dst, e.Actor)
+	dst = append(dst, `,"trace_id":`...)
+	dst = appendString(dst, e.Trace.ID)
+	if e.Trace.Parent != "" {
+		dst = append(dst, `,"traceparent":`...)
+		dst = appendString(dst, e.Trace.Parent)
+	}
+	dst = append(dst, `,"at":`...)
+	dst = strconv.AppendInt(dst, e.At.UnixMicro(), 10)
+	return append(dst, '}')
+}
+
+// ParseEvent reads what Append wrote.
+func ParseEvent(data []byte) (Event, error) {
+	var w wireEvent
+	if err := json.Unmarshal(data, &w); err != nil {
+		return Event{}, fmt.Errorf("read an event from the bus: %w", err)
+	}
+	e := Event{
+		OrderID: w.OrderID, Seq: w.Seq, Type: w.Type, Actor: w.Actor,
+		Trace: Trace{ID: w.TraceID, Parent: w.Parent}, At: time.UnixMicro(w.At).UTC(),
+	}
+	if e.OrderID < 1 || e.Seq < 1 || e.Type.Status() == "" {
+		return Event{}, fmt.Errorf("read an event from the bus: order %d, sequence %d, type %q is no event", e.OrderID, e.Seq, e.Type)
+	}
+	return e, e.ReadPayload(w.Payload)
+}
+
+// appendString appends s as a JSON string; plain ASCII, which nearly all of them are, without encoding/json.
+func appendString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string always marshals; bad UTF-8 is replaced
+				return append(dst, `""`...)
+			}
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// Receipt is what one committed transaction tells the bus. An ID means that the events are owed: the outbox keeps them
+// under it until they are paid. Without one they are news that may get lost.
+type Receipt struct {
+	ID     string
+	Events []Event
+}
