@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// brokenMax is how many rows at fault a Finding names.
+const brokenMax = 20
+
+// auditLimit is the time that one audit may take: it reads every order.
+const auditLimit = 30 * time.Minute
+
+// check is one invariant as SQL: a query of one row for the figures, and one whose every row is a fault, told in
+// columns.
+type check struct {
+	name    string
+	figures []string
+	count   string
+	broken  string
+	tell    string // of the columns of broken
+}
+
+// checks are the invariants in the order in which the documents count them. They are written from the invariants, not
+// from package order: a property is checked on two paths.
+var checks = []check{
+	{
+		name:    "stock + pieces in open and paid orders = all stock movements, for each product",
+		figures: []string{"products", "stock", "held by orders", "moved in"},
+		count:   "SELECT count(*), COALESCE(sum(stock), 0), COALESCE(sum(held), 0), COALESCE(sum(moved), 0) FROM (" + stockSums + ") sums",
+		broken:  "SELECT id, stock, held, moved FROM (" + stockSums + ") sums WHERE stock + held <> moved",
+		tell:    "product %s: stock %s + held %s <> moved %s",
+	},
+	{
+		name:    "no stock below zero",
+		figures: []string{"products", "sold out"},
+		count:   "SELECT count(*), COALESCE(sum(CASE WHEN stock = 0 THEN 1 ELSE 0 END), 0) FROM products",
+		broken:  "SELECT id, stock FROM products WHERE stock < 0",
+		tell:    "product %s: stock %s",
+	},
+	{
+		name:    "one order a (user, key)",
+		figures: []string{"orders", "keys"},
+		count:   "SELECT count(*), (SELECT count(*) FROM (SELECT 1 FROM orders GROUP BY user_id, idempotency_key) k) FROM orders",
+		broken:  "SELECT user_id, min(id), count(*) FROM orders GROUP BY user_id, idempotency_key HAVING count(*) > 1",
+		tell:    "user %s: order %s is one of %s under its key",
+	},
+	{
+		name:    "order total = sum of quantity × unit price",
+		figures: []string{"orders", "lines"},
+		count:   "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_items)",
+		broken: "SELECT o.id, o.total_amount, COALESCE(i.total, 0) FROM orders o LEFT JOIN (SELECT order_id, sum(quantity * unit_price) total " +
+			"FROM order_items GROUP BY order_id) i ON i.order_id = o.id WHERE i.total IS NULL OR i.total <> o.total_amount",
+		tell: "order %s: total %s, lines come to %s",
+	},
+	{
+		name:    "paid orders have exactly one charge, others none that is not voided or owed a void",
+		figures: []string{"paid orders", "succeeded charges", "voids"},
+		count: "SELECT (SELECT count(*) FROM orders WHERE status = 'PAID'), (SELECT count(*) FROM payments WHERE kind = 'charge' AND outcome = 'succeeded'), " +
+			"(SELECT count(*) FROM payments WHERE kind = 'void' AND outcome = 'succeeded')",
+		broken: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
+			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids " +
+			"FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
+			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voids > 0)) OR (o.status <> 'PAID' AND p.charges > 0 " +
+			"AND NOT (o.status = 'FAILED' AND (p.voids > 0 OR o.due_at IS NOT NULL)))",
+		tell: "order %s: %s with %s succeeded charges and %s voids",
+	},
+	{
+		name:    "each history is a path of the state machine to the order's status, without gaps",
+		figures: []string{"events"},
+		count:   "SELECT count(*) FROM order_events",
+		broken: "SELECT order_id, sequence, type FROM (SELECT order_id, sequence, type, lag(type) OVER (PARTITION BY order_id ORDER BY sequence) before_it, " +
+			"lag(sequence) OVER (PARTITION BY order_id ORDER BY sequence) earlier FROM order_events) e " +
+			"WHERE sequence <> COALESCE(earlier, 0) + 1 OR NOT ((before_it IS NULL AND type = 'OrderCreated') " +
+			"OR (COALESCE(before_it, '') = 'OrderCreated' AND type IN ('OrderProcessing', 'OrderCancelled')) " +
+			"OR (COALESCE(before_it, '') = 'OrderProcessing' AND type IN ('OrderPaid', 'OrderFailed'))) " +
+			"UNION ALL SELECT o.id, o.version, o.status FROM orders o LEFT JOIN order_events e ON e.order_id = o.id AND e.sequence = o.version " +
+			"WHERE e.type IS NULL OR e.type <> CASE o.status WHEN 'PENDING' THEN 'OrderCreated' WHEN 'PROCESSING' THEN 'OrderProcessing' " +
+			"WHEN 'PAID' THEN 'OrderPaid' WHEN 'FAILED' THEN 'OrderFailed' ELSE 'OrderCancelled' END",
+		tell: "order %s: history breaks at %s (%s)",
+	},
+	{
+		name:    "every open order is due some time or waits as a dead letter, never both; finished ones do neither",
+		figures: []string{"open orders", "dead letters", "voids owed"},
+		count: "SELECT (SELECT count(*) FROM orders WHERE status IN ('PENDING', 'PROCESSING')), (SELECT count(*) FROM failed_jobs WHERE resolved_at IS NULL), " +
+			"(SELECT count(*) FROM orders WHERE status = 'FAILED' AND due_at IS NOT NULL)",
+		broken: "SELECT o.id, o.status, CASE WHEN o.due_at IS NULL THEN 'not due' ELSE 'due' END, CASE WHEN j.id IS NULL THEN 'no' ELSE 'a' END " +
+			"FROM orders o LEFT JOIN failed_jobs j ON j.order_id = o.id AND j.resolved_at IS NULL " +
+			"WHERE (o.status IN ('PENDING', 'PROCESSING') AND o.due_at IS NULL AND j.id IS NULL) " +
+			"OR (j.id IS NOT NULL AND (o.due_at IS NOT NULL OR o.status <> 'PROCESSING')) " +
+			"OR (o.status IN ('PAID', 'CANCELLED') AND o.due_at IS NOT NULL)",
+		tell: "order %s: %s, %s, with %s dead letter",
+	},
+}
+
+const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.moved, 0) moved FROM products p " +
+	"LEFT JOIN (SELECT i.product_id, sum(i.quantity) held FROM order_items i JOIN orders o ON o.id = i.order_id " +
+	"WHERE o.status IN ('PENDING', 'PROCESSING', 'PAID') GROUP BY i.product_id) h ON h.product_id = p.id " +
+	"LEFT JOIN (SELECT product_id, sum(quantity) moved FROM stock_movements GROUP BY product_id) m ON m.product_id = p.id"
+
+// Audit checks every invariant of the books on one snapshot, so that it holds under load too, and returns a finding
+// for each.
+func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditLimit)
+	defer cancel()
+	snapshot, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, s.coded(err)
+	}
+	defer func() { _ = snapshot.Rollback() }() // it only reads
+	var findings []order.Finding
+	for i, c := range checks {
+		f, err := c.run(ctx, snapshot, i+1)
+		if err != nil {
+			return nil, s.coded(fmt.Errorf("check invariant %d: %w", i+1, err))
+		}
+		findings = append(findings, f)
+	}
+	if err := s.overdue(ctx, snapshot, &findings[6]); err != nil {
+		return nil, s.coded(err)
+	}
+	owed, err := s.owed(ctx, snapshot)
+	return append(findings, owed), s.coded(err)
+}
+
+func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Finding, error) {
+	f := order.Finding{Number: number, Name: c.name}
+	values := make([]int64, len(c.figures))
+	targets := make([]any, len(values))
+	for i := range values {
+		targets[i] = &values[i]
+	}
+	if err := snapshot.QueryRowContext(ctx, c.count).Scan(targets...); err != nil {
+		return f, err
+	}
+	for i, name := range c.figures {
+		f.Figures = append(f.Figures, order.Figure{Name: name, Value: values[i]})
+	}
+	found, err := snapshot.QueryContext(ctx, c.broken)
+	if err != nil {
+		return f, err
+	}
+	columns, err := found.Columns()
+	if err != nil {
+		return f, err
+	}
+	return f, each(found, func(scan func(...any) error) error {
+		texts := make([]string, len(columns))
+		targets, told := make([]any, len(columns)), make([]any, len(columns))
+		for i := range texts {
+			targets[i] = &texts[i]
+		}
+		err := scan(targets...)
+		for i := range texts {
+			told[i] = texts[i]
+		}
+		f.Count++
+		if len(f.Broken) < brokenMax {
+			f.Broken = append(f.Broken, fmt.Sprintf(c.tell, told...))
+		}
+		return err
+	})
+}
+
+// overdue adds to a finding how many orders are past due, and by how much at most: a figure, not a fault.
+func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, f *order.Finding) error {
+	var count int64
+	var oldest time.Time
+	now := s.dialect.now()
+	err := snapshot.QueryRowContext(ctx, "SELECT count(*), min(due_at) FROM orders WHERE due_at < ?", s.dialect.time(now)).
+		Scan(&count, scanTime{&oldest})
+	late := int64(0)
+	if count > 0 {
+		late = int64(now.Sub(oldest).Milliseconds())
+	}
+	f.Figures = append(f.Figures, order.Figure{Name: "overdue", Value: count}, order.Figure{Name: "longest overdue, ms", Value: late})
+	return err
+}
+
+// owed checks that the bus is owed nothing for long. It is a fault only while a server is there to pay.
+func (s *Store) owed(ctx context.Context, snapshot *sql.Tx) (order.Finding, error) {
+	f := order.Finding{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute while a server runs"}
+	var owed, old int64
+	now := s.dialect.now()
+	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0) FROM outbox WHERE paid_at IS NULL",
+		s.dialect.time(now.Add(-time.Minute))).Scan(&owed, &old)
+	f.Figures = []order.Figure{{Name: "owed", Value: owed}, {Name: "for more than a minute", Value: old}}
+	if err == nil && old > 0 && s.served() {
+		f.Count = old
+		f.Broken = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
+	}
+	return f, err
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"orderflow/internal/order"
+)
+
+// carry writes the effects of a decision, but for the new orders, in the order of locks: order rows, what hangs on them,
+// product rows last. With owed, the outbox keeps the events until the bus has them, and the receipt carries the
+// transaction's id.
+func (t *tx) carry(effects *order.Effects, owed bool) (order.Receipt, error) {
+	receipt := order.Receipt{Events: effects.Events}
+	if err := t.changeOrders(effects.ChangedTogether()); err != nil {
+		return receipt, err
+	}
+	if err := t.insertPayments(effects.Payments); err != nil {
+		return receipt, err
+	}
+	if err := t.insertEvents(effects.Events); err != nil {
+		return receipt, err
+	}
+	if err := t.keepDeadLetters(effects); err != nil {
+		return receipt, err
+	}
+	if err := t.moveStock(effects); err != nil {
+		return receipt, err
+	}
+	if owed && len(effects.Events) > 0 {
+		receipt.ID = t.id
+		return receipt, t.owe(effects.Events)
+	}
+	return receipt, nil
+}
+
+// changeOrders writes one UPDATE for all orders that change alike, guarded by the status they are expected to have.
+// Fewer rows than expected means that the rows were not as they were read: nothing of the transaction may stay.
+func (t *tx) changeOrders(groups []order.ChangedGroup) error {
+	d := t.s.dialect
+	for _, g := range groups {
+		err := chunks(d.sizes(), g.OrderIDs, func(padded []int64, n int) error {
+			args := append([]any{
+				string(g.To), g.Attempts, g.Tries, g.Lease, d.time(g.DueAt), g.Events, d.time(g.CancelledAt), d.time(t.now), string(g.From),
+			}, anys(padded)...)
+			result, err := t.exec("UPDATE orders SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
+				"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
+				"WHERE status = ? AND id IN "+placeholders(len(padded)), args...)
+			return expect(result, err, n, "orders to change from "+string(g.From)+" to "+string(g.To))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect turns a wrong number of changed rows into an error.
+func expect(result sql.Result, err error, want int, what string) error {
+	if err != nil {
+		return err
+	}
+	got, err := result.RowsAffected()
+	if err == nil && got != int64(want) {
+		err = fmt.Errorf("%d of %d %s: the rows are not as they were read", got, want, what)
+	}
+	return err
+}
+
+func (t *tx) insertPayments(payments []order.Payment) error {
+	d := t.s.dialect
+	return t.insert("payments (order_id, attempt, kind, outcome, reference, error, actor, created_at)", 8, len(payments),
+		func(args []any, i int) []any {
+			p := payments[i]
+			return append(args, p.OrderID, p.Attempt, string(p.Kind), string(p.Outcome), p.Reference, p.Error, p.Actor, d.time(p.At))
+		}, d.ignoreDuplicate("order_id"), nil)
+}
+
+func (t *tx) insertEvents(events []order.Event) error {
+	d := t.s.dialect
+	return t.insert("order_events (order_id, sequence, type, payload, actor, trace_id, traceparent, created_at)", 8, len(events),
+		func(args []any, i int) []any {
+			e := events[i]
+			return append(args, e.OrderID, e.Seq, string(e.Type), string(e.AppendPayload(nil)), e.Actor, e.Trace.ID, e.Trace.Parent, d.time(e.At))
+		}, "", nil)
+}
+
+// keepDeadLetters opens and closes failed jobs: rare, so row by row.
+func (t *tx) keepDeadLetters(effects *order.Effects) error {
+	d := t.s.dialect
+	for _, r := range effects.Resolved {
+		_, err := t.exec("UPDATE failed_jobs SET resolution = ?, resolved_at = COALESCE(resolved_at, ?) WHERE order_id = ?",
+			r.How, d.time(t.now), r.OrderID)
+		if err != nil {
+			return err
+		}
+	}
+	for _, job := range effects.DeadLetter {
+		result, err := t.exec("UPDATE failed_jobs SET attempts = ?, error = ?, failed_at = ?, resolved_at = NULL, resolution = '' WHERE order_id = ?",
+			job.Attempts, job.Error, d.time(job.FailedAt), job.OrderID)
+		if err != nil {
+			return err
+		}
+		if known, err := result.RowsAffected(); err != nil || known > 0 {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		_, err = t.exec("INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (?, ?, ?, ?, '')",
+			job.OrderID, job.Attempts, job.Error, d.time(job.FailedAt))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveStock writes one UPDATE for all products. That none falls below 0 was decided under the rows' locks; the CHECK of
+// the table says it again.
+func (t *tx) moveStock(effects *order.Effects) error {
+	return chunks(t.s.dialect.sizes(), effects.Products(), func(padded []int64, n int) error {
+		args := make([]any, 0, 3*len(padded)+1)
+		for _, id := range padded { // the first WHEN that fits counts, so padding changes nothing
+			args = append(args, id, effects.Stock[id])
+		}
+		args = append(append(args, t.s.dialect.time(t.now)), anys(padded)...)
+		result, err := t.exec("UPDATE products SET stock = stock + CASE id"+strings.Repeat(" WHEN ? THEN ?", len(padded))+
+			" END, updated_at = ? WHERE id IN "+placeholders(len(padded)), args...)
+		return expect(result, err, n, "products to move stock of")
+	})
+}

@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"orderflow/internal/order"
+)
+
+const jobColumns = "id, order_id, attempts, error, failed_at, resolved_at, resolution"
+
+func scanJob(scan func(...any) error) (order.FailedJob, error) {
+	var j order.FailedJob
+	err := scan(&j.ID, &j.OrderID, &j.Attempts, &j.Error, scanTime{&j.FailedAt}, scanTime{&j.ResolvedAt}, &j.Resolution)
+	return j, err
+}
+
+// FailedJobs returns up to limit dead letters, newest first; with openOnly, those that wait for an operator.
+func (s *Store) FailedJobs(ctx context.Context, openOnly bool, limit int) (jobs []order.FailedJob, err error) {
+	where := ""
+	if openOnly {
+		where = " WHERE resolved_at IS NULL"
+	}
+	err = s.read(ctx, func(ctx context.Context) error {
+		jobs = nil
+		found, err := s.reader.QueryContext(ctx, "SELECT "+jobColumns+" FROM failed_jobs"+where+" ORDER BY id DESC LIMIT ?", limit)
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			j, err := scanJob(scan)
+			jobs = append(jobs, j)
+			return err
+		})
+	})
+	return jobs, err
+}
+
+// FailedJob returns one dead letter. The error carries CodeNotFound when there is none.
+func (s *Store) FailedJob(ctx context.Context, id int64) (job order.FailedJob, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		var err error
+		job, err = scanJob(s.reader.QueryRowContext(ctx, "SELECT "+jobColumns+" FROM failed_jobs WHERE id = ?", id).Scan)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = order.NotFound(fmt.Sprintf("Failed job %d", id))
+	}
+	return job, err
+}

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+
+	"orderflow/internal/order"
+)
+
+// migrations holds the schema of each dialect, step by step: the same numbers in both, one statement a step, because
+// MySQL commits at each.
+//
+//go:embed migrations/*/*.sql
+var migrations embed.FS
+
+// Migration is one step of the schema.
+type Migration struct {
+	Version   int64
+	Name      string
+	AppliedAt time.Time // zero while pending
+}
+
+// Migrate brings the schema up to this binary's. A schema that is newer than the binary is an error and stays as it is.
+// Several processes may migrate at once: one does it, the others wait.
+func (s *Store) Migrate(ctx context.Context) error {
+	return s.migrating(ctx, func(p *goose.Provider) error {
+		if pending, err := p.HasPending(ctx); err != nil || !pending {
+			return err
+		}
+		_, err := p.Up(ctx)
+		return err
+	})
+}
+
+// MigrateDown takes the last step back.
+func (s *Store) MigrateDown(ctx context.Context) error {
+	return s.migrating(ctx, func(p *goose.Provider) error {
+		_, err := p.Down(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return order.Errorf(order.CodeNotFound, "There is no migration to take back.")
+		}
+		return err
+	})
+}
+
+// MigrateFresh drops everything and builds the schema anew.
+func (s *Store) MigrateFresh(ctx context.Context) error {
+	return s.migrating(ctx, func(p *goose.Provider) error {
+		if _, err := p.DownTo(ctx, 0); err != nil {
+			return err
+		}
+		_, err := p.Up(ctx)
+		return err
+	})
+}
+
+// Migrations returns all steps with when they were applied.
+func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
+	err = s.migrating(ctx, func(p *goose.Provider) error {
+		found, err := p.Status(ctx)
+		for _, m := range found {
+			steps = append(steps, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt})
+		}
+		return err
+	})
+	return steps, err
+}
+
+// migrating runs work with nobody writing in this process, and refuses a schema newer than the binary.
+func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error) error {
+	var taken []*writer
+	defer func() {
+		for _, w := range taken {
+			s.writers <- w
+		}
+	}()
+	for range cap(s.writers) {
+		select {
+		case w := <-s.writers:
+			w.drop() // goose takes its own connection from the pool
+			taken = append(taken, w)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	files, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.pool, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	has, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return s.migrateError(err)
+	}
+	sources := p.ListSources()
+	if knows := sources[len(sources)-1].Version; has > knows {
+		return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
+	}
+	return s.migrateError(work(p))
+}
+
+func (s *Store) migrateError(err error) error {
+	if err == nil || order.CodeOf(err) != order.CodeInternal {
+		return err
+	}
+	return &order.Error{Code: order.CodeUnavailable, Message: fmt.Sprintf("Cannot migrate the database: %s", s.dialect.explain(err))}
+}

@@ -1,0 +1,14 @@
+-- Who may order.
+
+-- +goose Up
+CREATE TABLE users (
+  id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  name          VARCHAR(255) NOT NULL,
+  email         VARCHAR(255) NOT NULL COLLATE utf8mb4_general_ci,
+  password_hash VARCHAR(255) NOT NULL,
+  created_at    DATETIME(6)  NOT NULL,
+  UNIQUE KEY idx_users_email (email)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- +goose Down
+DROP TABLE users;

@@ -1,0 +1,18 @@
+-- All that was ever put into stock or taken out by hand. With the orders it proves the stock (invariant 1).
+
+-- +goose Up
+CREATE TABLE stock_movements (
+  id         BIGINT          NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  product_id BIGINT          NOT NULL,
+  quantity   BIGINT          NOT NULL,
+  reason     VARCHAR(255)    NOT NULL,
+  unique_key VARBINARY(1020) NOT NULL,
+  actor      VARCHAR(255)    NOT NULL,
+  created_at DATETIME(6)     NOT NULL,
+  UNIQUE KEY idx_stock_movements_key (unique_key),
+  KEY idx_stock_movements_product (product_id),
+  CONSTRAINT fk_stock_movements_product FOREIGN KEY (product_id) REFERENCES products (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- +goose Down
+DROP TABLE stock_movements;

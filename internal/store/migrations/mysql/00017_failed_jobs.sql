@@ -1,0 +1,18 @@
+-- Dead letters: orders out of tries, open (resolved_at NULL) until an operator deals with them. One row an order, opened
+-- again when it fails again, so that its id stays good.
+
+-- +goose Up
+CREATE TABLE failed_jobs (
+  id          BIGINT      NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  order_id    BIGINT      NOT NULL,
+  attempts    INT         NOT NULL,
+  error       TEXT        NOT NULL,
+  failed_at   DATETIME(6) NOT NULL,
+  resolved_at DATETIME(6) NULL,
+  resolution  VARCHAR(32) NOT NULL,
+  UNIQUE KEY idx_failed_jobs_order (order_id),
+  CONSTRAINT fk_failed_jobs_order FOREIGN KEY (order_id) REFERENCES orders (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- +goose Down
+DROP TABLE failed_jobs;

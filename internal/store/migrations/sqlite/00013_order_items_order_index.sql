@@ -1,0 +1,7 @@
+-- Serves: an order's lines. (In MySQL it stands in the table.)
+
+-- +goose Up
+CREATE UNIQUE INDEX idx_order_items_order ON order_items (order_id, product_id);
+
+-- +goose Down
+DROP INDEX idx_order_items_order;

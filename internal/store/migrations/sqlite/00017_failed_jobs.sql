@@ -1,0 +1,16 @@
+-- Dead letters: orders out of tries, open (resolved_at NULL) until an operator deals with them. One row an order, opened
+-- again when it fails again, so that its id stays good.
+
+-- +goose Up
+CREATE TABLE failed_jobs (
+  id          INTEGER PRIMARY KEY,
+  order_id    INTEGER NOT NULL UNIQUE REFERENCES orders (id),
+  attempts    INTEGER NOT NULL,
+  error       TEXT    NOT NULL,
+  failed_at   INTEGER NOT NULL,
+  resolved_at INTEGER,
+  resolution  TEXT    NOT NULL
+) STRICT;
+
+-- +goose Down
+DROP TABLE failed_jobs;

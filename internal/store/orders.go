@@ -1,0 +1,299 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"slices"
+
+	"orderflow/internal/order"
+)
+
+// placeTries is how often a batch is placed anew because a key or a user was not as it seemed.
+const placeTries = 5
+
+// CreateOrders places a batch of drafts in one transaction and answers each: an order, new or found again, or a refusal
+// with a code (see order.Place). On an error nothing was done: CodeUnavailable, or a plain error when one member alone
+// may be the cause.
+func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers []order.Placed, receipt order.Receipt, err error) {
+	existing := map[order.Ref]*order.Order{}
+	gone := map[int64]bool{} // users that turned out not to exist
+	for try := 1; ; try++ {
+		answers, receipt, err = s.place(ctx, drafts, existing, gone)
+		if err == nil || try == placeTries {
+			return answers, receipt, err
+		}
+		switch s.dialect.classify(err) {
+		case classDuplicate: // somebody was faster with a key: that order is the answer
+			existing, err = s.FindOrders(ctx, refs(drafts))
+		case classForeignKey: // products are read under lock, so it is a user
+			err = s.findGone(ctx, drafts, gone)
+		default:
+			return nil, order.Receipt{}, err
+		}
+		if err != nil {
+			return nil, order.Receipt{}, err
+		}
+	}
+}
+
+// place is one transaction of CreateOrders.
+func (s *Store) place(
+	ctx context.Context, drafts []order.Draft, existing map[order.Ref]*order.Order, gone map[int64]bool,
+) (answers []order.Placed, receipt order.Receipt, err error) {
+	placeable := drafts
+	if len(gone) > 0 {
+		placeable = slices.DeleteFunc(slices.Clone(drafts), func(d order.Draft) bool { return gone[d.UserID] })
+	}
+	err = s.write(ctx, "create", func(t *tx) error {
+		products, err := t.lockProducts(productsOf(placeable))
+		if err != nil {
+			return err
+		}
+		var effects order.Effects
+		answers, effects = order.Place(s.rules, t.now, placeable, existing, products)
+		if err := t.insertOrders(effects.New); err != nil {
+			return err
+		}
+		effects.Events = order.Created(placeable, answers, t.now)
+		receipt, err = t.carry(&effects, true)
+		return err
+	})
+	if err == nil && len(gone) > 0 {
+		answers = withGone(drafts, answers, gone)
+	}
+	return answers, receipt, err
+}
+
+// withGone puts the refusals of drafts whose user is gone between the answers of the others.
+func withGone(drafts []order.Draft, placed []order.Placed, gone map[int64]bool) []order.Placed {
+	answers := make([]order.Placed, len(drafts))
+	for i, d := range drafts {
+		if gone[d.UserID] {
+			answers[i].Err = d.Unknown(false, func(int64) bool { return true })
+			continue
+		}
+		answers[i], placed = placed[0], placed[1:]
+	}
+	return answers
+}
+
+// findGone adds to gone the users of drafts that do not exist; it fails when all do.
+func (s *Store) findGone(ctx context.Context, drafts []order.Draft, gone map[int64]bool) error {
+	var users []int64
+	for _, d := range drafts {
+		users = append(users, d.UserID)
+	}
+	known, _, err := s.Known(ctx, users, nil)
+	if err != nil {
+		return err
+	}
+	before := len(gone)
+	for _, user := range users {
+		if !known[user] {
+			gone[user] = true
+		}
+	}
+	if len(gone) == before {
+		return errors.New("a foreign key failed though every user exists")
+	}
+	return nil
+}
+
+// CancelOrders decides a batch of cancellations in one transaction and answers each (see order.Cancel).
+func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest) (answers []order.Changed, receipt order.Receipt, err error) {
+	ids := make([]int64, len(requests))
+	for i, r := range requests {
+		ids[i] = r.OrderID
+	}
+	err = s.write(ctx, "cancel", func(t *tx) error {
+		orders, err := t.lockOrders(ids, ids)
+		if err != nil {
+			return err
+		}
+		var effects order.Effects
+		answers, effects = order.Cancel(t.now, orders, requests)
+		receipt, err = t.carry(&effects, true)
+		return err
+	})
+	return answers, receipt, err
+}
+
+// ClaimOrders decides a batch of claims in one transaction and answers each (see order.Claim). The receipt owes
+// nothing: its events are news that may get lost.
+func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) (answers []order.Claimed, receipt order.Receipt, err error) {
+	ids := make([]int64, len(requests))
+	for i, r := range requests {
+		ids[i] = r.OrderID
+	}
+	err = s.write(ctx, "claim", func(t *tx) error {
+		orders, err := t.lockOrders(ids, nil)
+		if err != nil {
+			return err
+		}
+		var effects order.Effects
+		answers, effects = order.Claim(s.rules, t.now, t.id, orders, requests)
+		receipt, err = t.carry(&effects, false)
+		return err
+	})
+	return answers, receipt, err
+}
+
+// SettleOrders decides what a batch of the gateway's answers means, in one transaction, and answers each (see
+// order.Settle). Settling the same twice changes nothing the second time.
+func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement) (answers []order.Changed, receipt order.Receipt, err error) {
+	ids := make([]int64, len(settlements))
+	var restock []int64
+	for i, r := range settlements {
+		ids[i] = r.OrderID
+		if r.MayRestock() {
+			restock = append(restock, r.OrderID)
+		}
+	}
+	err = s.write(ctx, "settle", func(t *tx) error {
+		orders, err := t.lockOrders(ids, restock)
+		if err != nil {
+			return err
+		}
+		var effects order.Effects
+		answers, effects = order.Settle(s.rules, t.now, orders, settlements)
+		receipt, err = t.carry(&effects, true)
+		return err
+	})
+	return answers, receipt, err
+}
+
+// RetryOrders gives dead-lettered orders all their tries again, due at once, and answers each (see order.Retry).
+func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.Changed, err error) {
+	err = s.write(ctx, "retry", func(t *tx) error {
+		orders, err := t.lockOrders(ids, nil)
+		if err != nil {
+			return err
+		}
+		var effects order.Effects
+		answers, effects = order.Retry(s.rules, t.now, orders, ids)
+		_, err = t.carry(&effects, false)
+		return err
+	})
+	return answers, err
+}
+
+func refs(drafts []order.Draft) []order.Ref {
+	list := make([]order.Ref, len(drafts))
+	for i, d := range drafts {
+		list[i] = d.Ref()
+	}
+	return list
+}
+
+// productsOf returns the products of all drafts, ascending: the order in which rows are locked.
+func productsOf(drafts []order.Draft) []int64 {
+	set := map[int64]struct{}{}
+	for _, d := range drafts {
+		for _, line := range d.Lines {
+			set[line.ProductID] = struct{}{}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// lockProducts locks and reads product rows; ids ascend.
+func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
+	products := make(map[int64]order.Product, len(ids))
+	err := t.queryIn(func(scan func(...any) error) error {
+		p, err := scanProduct(scan)
+		products[p.ID] = p
+		return err
+	}, "SELECT "+productColumns+" FROM products WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	return products, err
+}
+
+// lockOrders locks and reads order rows, ascending, and the items of those in withItems.
+func (t *tx) lockOrders(ids, withItems []int64) (map[int64]*order.Order, error) {
+	ids = ascending(ids)
+	orders := make(map[int64]*order.Order, len(ids))
+	err := t.queryIn(func(scan func(...any) error) error {
+		o, err := scanOrder(scan)
+		orders[o.ID] = o
+		return err
+	}, "SELECT "+orderColumns+" FROM orders o WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	if err != nil || len(withItems) == 0 {
+		return orders, err
+	}
+	return orders, t.queryIn(addItem(orders), selectItems, ascending(withItems), orderItems)
+}
+
+// ascending is ids sorted, each once.
+func ascending(ids []int64) []int64 {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+const (
+	orderColumns = "o.id, o.user_id, o.status, o.total_amount, o.currency, o.idempotency_key, o.fingerprint, o.payment_method, " +
+		"o.attempts, o.tries_left, o.lease_token, o.due_at, o.version, o.cancelled_at, o.created_at, o.updated_at"
+	selectItems = "SELECT order_id, product_id, quantity, unit_price FROM order_items WHERE order_id IN "
+	orderItems  = " ORDER BY order_id, product_id"
+)
+
+func scanOrder(scan func(...any) error) (*order.Order, error) {
+	o := &order.Order{}
+	var print []byte
+	err := scan(&o.ID, &o.UserID, &o.Status, scanMoney{&o.Total}, &o.Currency, &o.Key, &print, &o.PaymentMethod,
+		&o.Attempts, &o.TriesLeft, &o.Lease, scanTime{&o.DueAt}, &o.Version, scanTime{&o.CancelledAt},
+		scanTime{&o.CreatedAt}, scanTime{&o.UpdatedAt})
+	copy(o.Fingerprint[:], print)
+	return o, err
+}
+
+// addItem returns a reader of rows of selectItems that puts each into its order.
+func addItem(orders map[int64]*order.Order) func(scan func(...any) error) error {
+	return func(scan func(...any) error) error {
+		var id int64
+		var item order.Item
+		if err := scan(&id, &item.ProductID, &item.Quantity, scanMoney{&item.UnitPrice}); err != nil {
+			return err
+		}
+		if o := orders[id]; o != nil {
+			o.Items = append(o.Items, item)
+		}
+		return nil
+	}
+}
+
+// insertOrders inserts new orders with their items, in the order given, and fills in their ids.
+func (t *tx) insertOrders(orders []*order.Order) error {
+	d := t.s.dialect
+	err := t.insert("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
+		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", 15, len(orders),
+		func(args []any, i int) []any {
+			o := orders[i]
+			return append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key, o.Fingerprint[:], o.PaymentMethod,
+				o.Attempts, o.TriesLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
+		}, "", func(result sql.Result, from, n int) error {
+			first, err := d.firstID(result, n)
+			for i := range n {
+				orders[from+i].ID = first + int64(i)
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	type row struct {
+		id   int64
+		item order.Item
+	}
+	var items []row
+	for _, o := range orders {
+		for _, item := range o.Items {
+			items = append(items, row{o.ID, item})
+		}
+	}
+	return t.insert("order_items (order_id, product_id, quantity, unit_price)", 4, len(items), func(args []any, i int) []any {
+		r := items[i]
+		return append(args, r.id, r.item.ProductID, r.item.Quantity, d.money(r.item.UnitPrice))
+	}, "", nil)
+}

@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Bounds of the outbox.
+const (
+	paidMax   = 10_000          // receipts remembered as paid; more than that are published again, which is harmless
+	payAtOnce = 512             // marks written with one transaction
+	payAfter  = 1 * time.Second // marks are written by themselves when no transaction comes
+)
+
+// owe keeps what the transaction owes the bus.
+func (t *tx) owe(events []order.Event) error {
+	d := t.s.dialect
+	_, err := t.exec("INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
+		t.id, encodeRefs(events), d.time(t.now), d.time(t.now))
+	return err
+}
+
+// encodeRefs names events as "order:sequence", with runs of consecutive orders as "first-last:sequence", separated by
+// spaces: "101-164:1 7:3".
+func encodeRefs(events []order.Event) string {
+	var b []byte
+	for i := 0; i < len(events); {
+		first := events[i]
+		last := first.OrderID
+		for i++; i < len(events) && events[i].OrderID == last+1 && events[i].Seq == first.Seq; i++ {
+			last++
+		}
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, first.OrderID, 10)
+		if last > first.OrderID {
+			b = strconv.AppendInt(append(b, '-'), last, 10)
+		}
+		b = strconv.AppendInt(append(b, ':'), int64(first.Seq), 10)
+	}
+	return string(b)
+}
+
+type eventRef struct {
+	order int64
+	seq   int
+}
+
+// decodeRefs reads what encodeRefs wrote.
+func decodeRefs(text string) ([]eventRef, error) {
+	var refs []eventRef
+	for _, part := range strings.Fields(text) {
+		span, seqText, ok := strings.Cut(part, ":")
+		firstText, lastText, isRun := strings.Cut(span, "-")
+		if !isRun {
+			lastText = firstText
+		}
+		first, err1 := strconv.ParseInt(firstText, 10, 64)
+		last, err2 := strconv.ParseInt(lastText, 10, 64)
+		seq, err3 := strconv.Atoi(seqText)
+		if !ok || err1 != nil || err2 != nil || err3 != nil || last < first || last-first > 1_000_000 {
+			return nil, fmt.Errorf("outbox entry %q is not a list of events", part)
+		}
+		for id := first; id <= last; id++ {
+			refs = append(refs, eventRef{id, seq})
+		}
+	}
+	return refs, nil
+}
+
+// MarkPaid remembers that the bus has what these receipts owed; the next write transaction marks them.
+func (s *Store) MarkPaid(ids []string) {
+	s.paidLock.Lock()
+	defer s.paidLock.Unlock()
+	if room := paidMax - len(s.paid); len(ids) > room {
+		ids = ids[:max(0, room)]
+	}
+	s.paid = append(s.paid, ids...)
+}
+
+// payOff marks what MarkPaid remembered, up to a bound, and returns it, to be forgotten after the commit.
+func (t *tx) payOff() ([]string, error) {
+	t.s.paidLock.Lock()
+	ids := append([]string(nil), t.s.paid[:min(len(t.s.paid), payAtOnce)]...)
+	t.s.paidLock.Unlock()
+	d := t.s.dialect
+	return ids, chunks(d.sizes(), ids, func(padded []string, _ int) error {
+		args := append([]any{d.time(t.now)}, anys(padded)...)
+		_, err := t.exec("UPDATE outbox SET paid_at = ? WHERE id IN "+placeholders(len(padded)), args...)
+		return err
+	})
+}
+
+// forgetPaid takes marks that are written from what is remembered. With several writers, two may have written the same
+// ones, so they are taken by name.
+func (s *Store) forgetPaid(written []string) {
+	if len(written) == 0 {
+		return
+	}
+	done := make(map[string]struct{}, len(written))
+	for _, id := range written {
+		done[id] = struct{}{}
+	}
+	s.paidLock.Lock()
+	defer s.paidLock.Unlock()
+	kept := s.paid[:0]
+	for _, id := range s.paid {
+		if _, gone := done[id]; !gone {
+			kept = append(kept, id)
+		}
+	}
+	s.paid = kept
+}
+
+// FlushPaid writes what MarkPaid remembered, by itself.
+func (s *Store) FlushPaid(ctx context.Context) error {
+	for {
+		s.paidLock.Lock()
+		left := len(s.paid)
+		s.paidLock.Unlock()
+		if left == 0 {
+			return nil
+		}
+		if err := s.write(ctx, "pay off", func(*tx) error { return nil }); err != nil {
+			return err
+		}
+	}
+}
+
+// Run writes paid-off marks when no other write has done so for a second, until ctx ends; then it writes what is left.
+// A failure is no loss: what stays unmarked is published again.
+func (s *Store) Run(ctx context.Context) error {
+	tick := time.NewTicker(payAfter)
+	defer tick.Stop()
+	waiting := "" // the first mark that waited at the last tick
+	for {
+		select {
+		case <-ctx.Done():
+			return s.FlushPaid(context.WithoutCancel(ctx))
+		case <-tick.C:
+		}
+		s.paidLock.Lock()
+		first := ""
+		if len(s.paid) > 0 {
+			first = s.paid[0]
+		}
+		s.paidLock.Unlock()
+		if first != "" && first == waiting {
+			_ = s.FlushPaid(ctx) // tried again at the next tick, and published again at worst
+		}
+		waiting = first
+	}
+}
+
+// LeaseOutbox finds up to limit receipts that are owed for longer than age and that nobody has leased, leases them for
+// the given time, and returns them with their events, oldest first.
+func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error) {
+	d := s.dialect
+	owed, err := s.owedBefore(ctx, age, limit)
+	if err != nil || len(owed) == 0 {
+		return nil, err
+	}
+	var mine []outboxRow
+	err = s.write(ctx, "relay", func(t *tx) error {
+		mine = nil
+		for _, row := range owed {
+			result, err := t.exec("UPDATE outbox SET leased_until = ? WHERE id = ? AND paid_at IS NULL AND leased_until <= ?",
+				d.time(t.now.Add(lease)), row.id, d.time(t.now))
+			if err != nil {
+				return err
+			}
+			if got, err := result.RowsAffected(); err != nil || got == 1 {
+				if err != nil {
+					return err
+				}
+				mine = append(mine, row)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	receipts := make([]order.Receipt, 0, len(mine))
+	for _, row := range mine {
+		events, err := s.eventsOf(ctx, row.events)
+		if err != nil {
+			return receipts, err
+		}
+		receipts = append(receipts, order.Receipt{ID: row.id, Events: events})
+	}
+	return receipts, nil
+}
+
+type outboxRow struct{ id, events string }
+
+func (s *Store) owedBefore(ctx context.Context, age time.Duration, limit int) (owed []outboxRow, err error) {
+	d := s.dialect
+	err = s.read(ctx, func(ctx context.Context) error {
+		owed = nil
+		now := d.now()
+		found, err := s.reader.QueryContext(ctx, "SELECT id, events FROM outbox WHERE paid_at IS NULL AND created_at <= ? AND leased_until <= ? "+
+			"ORDER BY created_at LIMIT ?", d.time(now.Add(-age)), d.time(now), limit)
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			var row outboxRow
+			err := scan(&row.id, &row.events)
+			owed = append(owed, row)
+			return err
+		})
+	})
+	return owed, err
+}
+
+// eventsOf reads the events that an outbox row names.
+func (s *Store) eventsOf(ctx context.Context, text string) ([]order.Event, error) {
+	refs, err := decodeRefs(text)
+	if err != nil {
+		return nil, err
+	}
+	wanted := make(map[eventRef]bool, len(refs))
+	ids := make([]int64, len(refs))
+	for i, r := range refs {
+		wanted[r] = true
+		ids[i] = r.order
+	}
+	var events []order.Event
+	err = s.read(ctx, func(ctx context.Context) error {
+		events = nil
+		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+			found, err := s.reader.QueryContext(ctx, "SELECT "+eventColumns+" FROM order_events WHERE order_id IN "+placeholders(len(padded))+
+				" ORDER BY order_id, sequence", anys(padded)...)
+			if err != nil {
+				return err
+			}
+			return each(found, func(scan func(...any) error) error {
+				e, err := scanEvent(scan)
+				if wanted[eventRef{e.OrderID, e.Seq}] {
+					events = append(events, e)
+				}
+				return err
+			})
+		})
+	})
+	return events, err
+}
+
+// PurgeOutbox deletes up to limit rows that were paid longer ago than age, and returns how many.
+func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
+	d := s.dialect
+	var ids []string
+	err := s.read(ctx, func(ctx context.Context) error {
+		ids = nil
+		found, err := s.reader.QueryContext(ctx, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(d.now().Add(-age)), limit)
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return len(ids), s.write(ctx, "purge", func(t *tx) error {
+		return chunks(d.sizes(), ids, func(padded []string, _ int) error {
+			_, err := t.exec("DELETE FROM outbox WHERE id IN "+placeholders(len(padded)), anys(padded)...)
+			return err
+		})
+	})
+}

@@ -1,0 +1,216 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"orderflow/internal/order"
+)
+
+const eventColumns = "order_id, sequence, type, payload, actor, trace_id, traceparent, created_at"
+
+func scanEvent(scan func(...any) error) (order.Event, error) {
+	var e order.Event
+	var payload []byte
+	err := scan(&e.OrderID, &e.Seq, &e.Type, &payload, &e.Actor, &e.Trace.ID, &e.Trace.Parent, scanTime{&e.At})
+	if err == nil {
+		err = e.ReadPayload(payload)
+	}
+	return e, err
+}
+
+// FindOrders returns the orders, with items, that exist under these keys.
+func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error) {
+	byRef := map[order.Ref]*order.Order{}
+	err := s.read(ctx, func(ctx context.Context) error {
+		clear(byRef)
+		byID := map[int64]*order.Order{}
+		err := chunks(s.dialect.sizes(), wanted, func(padded []order.Ref, _ int) error {
+			args := make([]any, 0, 2*len(padded))
+			for _, r := range padded {
+				args = append(args, r.UserID, r.Key)
+			}
+			found, err := s.reader.QueryContext(ctx, s.dialect.findByRef(orderColumns, len(padded)), args...)
+			if err != nil {
+				return err
+			}
+			return each(found, func(scan func(...any) error) error {
+				o, err := scanOrder(scan)
+				ref := order.Ref{UserID: o.UserID, Key: o.Key}
+				if byRef[ref] == nil {
+					byRef[ref], byID[o.ID] = o, o
+				}
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		return s.readItems(ctx, byID)
+	})
+	return byRef, err
+}
+
+// readItems fills in the items of orders.
+func (s *Store) readItems(ctx context.Context, orders map[int64]*order.Order) error {
+	ids := make([]int64, 0, len(orders))
+	for id := range orders {
+		ids = append(ids, id)
+	}
+	return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+		found, err := s.reader.QueryContext(ctx, selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
+		if err != nil {
+			return err
+		}
+		return each(found, addItem(orders))
+	})
+}
+
+// Order returns an order with its items. The error carries CodeNotFound when there is none.
+func (s *Store) Order(ctx context.Context, id int64) (*order.Order, error) {
+	orders, err := s.readOrders(ctx, "SELECT "+orderColumns+" FROM orders o WHERE id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	if len(orders) == 0 {
+		return nil, order.NotFound(fmt.Sprintf("Order %d", id))
+	}
+	return orders[0], nil
+}
+
+// readOrders returns the orders that a query finds, in its order, with their items.
+func (s *Store) readOrders(ctx context.Context, query string, args ...any) (orders []*order.Order, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		orders = nil
+		byID := map[int64]*order.Order{}
+		found, err := s.reader.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		err = each(found, func(scan func(...any) error) error {
+			o, err := scanOrder(scan)
+			orders, byID[o.ID] = append(orders, o), o
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return s.readItems(ctx, byID)
+	})
+	return orders, err
+}
+
+// Orders returns a page of orders, newest first, with their items.
+func (s *Store) Orders(ctx context.Context, q order.ListQuery) (page order.Page, err error) {
+	limit, offset := q.PerPage, 0
+	if q.Page > 0 {
+		offset = (q.Page - 1) * q.PerPage
+	} else {
+		limit++ // one more tells whether another page follows
+	}
+	query, args := listQuery(q, limit, offset)
+	orders, err := s.readOrders(ctx, query, args...)
+	if err != nil {
+		return page, err
+	}
+	if q.Page > 0 {
+		where, args := listWhere(q)
+		err = s.read(ctx, func(ctx context.Context) error {
+			return s.reader.QueryRowContext(ctx, "SELECT count(*) FROM orders"+where, args...).Scan(&page.Total)
+		})
+	} else if len(orders) > q.PerPage {
+		orders, page.More = orders[:q.PerPage], true
+	}
+	page.Orders = make([]order.Order, len(orders))
+	for i, o := range orders {
+		page.Orders[i] = *o
+	}
+	return page, err
+}
+
+func listWhere(q order.ListQuery) (where string, args []any) {
+	and := " WHERE "
+	add := func(condition string, arg any) {
+		where, args, and = where+and+condition, append(args, arg), " AND "
+	}
+	if q.UserID > 0 {
+		add("user_id = ?", q.UserID)
+	}
+	if q.Status != "" {
+		add("status = ?", string(q.Status))
+	}
+	if q.Before > 0 {
+		add("id < ?", q.Before)
+	}
+	return where, args
+}
+
+// listQuery is the query of one page. A list by status alone goes through idx_orders_status in two halves, each of
+// which the index holds in order of id or nearly so: those that are not due (all finished ones), and the few that are.
+func listQuery(q order.ListQuery, limit, offset int) (query string, args []any) {
+	where, whereArgs := listWhere(q)
+	if q.Status == "" || q.UserID > 0 {
+		return "SELECT " + orderColumns + " FROM orders o" + where + " ORDER BY id DESC LIMIT ? OFFSET ?", append(whereArgs, limit, offset)
+	}
+	half := func(due string) string {
+		return "SELECT id FROM (SELECT id FROM orders" + where + " AND due_at " + due + " ORDER BY id DESC LIMIT ?) half"
+	}
+	args = append(args, whereArgs...)
+	args = append(args, limit+offset)
+	args = append(args, whereArgs...)
+	args = append(args, limit+offset, limit, offset)
+	return "SELECT " + orderColumns + " FROM orders o JOIN (" + half("IS NULL") + " UNION ALL " + half("IS NOT NULL") +
+		") found ON found.id = o.id ORDER BY o.id DESC LIMIT ? OFFSET ?", args
+}
+
+// Events returns an order's history after a sequence. The error carries CodeNotFound when there is no such order.
+func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []order.Event, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		events = nil
+		found, err := s.reader.QueryContext(ctx, "SELECT "+eventColumns+" FROM order_events WHERE order_id = ? AND sequence > ? ORDER BY sequence",
+			orderID, after)
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			e, err := scanEvent(scan)
+			events = append(events, e)
+			return err
+		})
+	})
+	if err != nil || len(events) > 0 {
+		return events, err
+	}
+	var there int
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.reader.QueryRowContext(ctx, "SELECT count(*) FROM orders WHERE id = ?", orderID).Scan(&there)
+	})
+	if err == nil && there == 0 {
+		err = order.NotFound(fmt.Sprintf("Order %d", orderID))
+	}
+	return nil, err
+}
+
+// DueOrders returns up to limit orders that need a hand now, those due longest first, with the trace of the request
+// that made each.
+func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequest, err error) {
+	now := s.dialect.time(s.dialect.now())
+	err = s.read(ctx, func(ctx context.Context) error {
+		due = nil
+		half := "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) "
+		found, err := s.reader.QueryContext(ctx, "SELECT o.id, e.trace_id, e.traceparent FROM ("+
+			half+"a UNION ALL "+half+"b UNION ALL "+half+"c) o JOIN order_events e ON e.order_id = o.id AND e.sequence = 1 "+
+			"ORDER BY o.due_at LIMIT ?",
+			string(order.Pending), now, limit, string(order.Processing), now, limit, string(order.Failed), now, limit, limit)
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			var r order.ClaimRequest
+			err := scan(&r.OrderID, &r.Trace.ID, &r.Trace.Parent)
+			due = append(due, r)
+			return err
+		})
+	})
+	return due, err
+}

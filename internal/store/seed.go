@@ -1,0 +1,301 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+
+	"orderflow/internal/order"
+)
+
+// sampleHash is the argon2id hash of "password", the password of every sample user: a constant, so that seeding costs
+// neither time nor memory.
+const sampleHash = "$argon2id$v=19$m=19456,t=2,p=1$PGUnUlbB/J6vGpdAGrtLig$OflJ8NdI9uAXEmCV/l6A0/qRVO3AG/bGkpyQy4y+SQQ"
+
+// SeedPlan says what sample data to have. Rows are only added, never taken away.
+type SeedPlan struct {
+	SetStock bool  // set every product's stock to Stock
+	Stock    int64 // pieces
+	Products int64 // at least so many
+	Users    int64
+	Orders   int64 // finished ones, with their whole history
+
+	// Progress, if set, is told how many of the orders are there.
+	Progress func(done, total int64)
+}
+
+const (
+	seedChunk  = 2_000 // rows in one transaction
+	newStock   = 100   // pieces of an added product
+	seedActor  = "seed"
+	seedReason = "sample data"
+)
+
+type sampleProduct struct {
+	name  string
+	price order.Money
+	stock int64
+}
+
+// Empty reports whether there is neither a user nor a product.
+func (s *Store) Empty(ctx context.Context) (bool, error) {
+	var n int
+	err := s.read(ctx, func(ctx context.Context) error {
+		return s.reader.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM products)").Scan(&n)
+	})
+	return n == 0, err
+}
+
+// Seed adds the sample users and products where there are none, and what plan asks for beyond them. All stock comes in
+// through stock movements, and every order has its events and payment, so that the audit holds.
+func (s *Store) Seed(ctx context.Context, plan SeedPlan) error {
+	if err := s.seedUsers(ctx, max(plan.Users, 3)); err != nil {
+		return err
+	}
+	if err := s.seedProducts(ctx, max(plan.Products, 5)); err != nil {
+		return err
+	}
+	if plan.Orders > 0 {
+		if err := s.seedOrders(ctx, plan.Orders, plan.Progress); err != nil {
+			return err
+		}
+	}
+	if plan.SetStock {
+		return s.setStock(ctx, plan.Stock)
+	}
+	return nil
+}
+
+// count returns the number of rows and the largest id of a table.
+func (s *Store) count(ctx context.Context, table string) (rows, last int64, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.reader.QueryRowContext(ctx, "SELECT count(*), COALESCE(max(id), 0) FROM "+table).Scan(&rows, &last)
+	})
+	return rows, last, err
+}
+
+func (s *Store) seedUsers(ctx context.Context, want int64) error {
+	names := []string{"Alice", "Bob", "Charlie"}
+	emails := []string{"alice@example.com", "bob@example.com", "charlie@example.com"}
+	return s.seedRows(ctx, "users", want, func(t *tx, ids []int64) error {
+		return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
+			name, email := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i])
+			if ids[i] <= 3 {
+				name, email = names[ids[i]-1], emails[ids[i]-1]
+			}
+			return append(args, ids[i], name, email, sampleHash, t.s.dialect.time(t.now))
+		}, "", nil)
+	})
+}
+
+func (s *Store) seedProducts(ctx context.Context, want int64) error {
+	samples := []sampleProduct{
+		{"Laptop Pro", 999_99, 50}, {"Wireless Mouse", 29_99, 200}, {"USB-C Hub", 29_99, 100},
+		{"Mechanical Keyboard", 149_99, 75}, {"Limited Edition Headphones", 299_99, 1},
+	}
+	return s.seedRows(ctx, "products", want, func(t *tx, ids []int64) error {
+		d := t.s.dialect
+		sample := func(i int) sampleProduct {
+			if ids[i] <= int64(len(samples)) {
+				return samples[ids[i]-1]
+			}
+			return sampleProduct{fmt.Sprintf("Product %d", ids[i]), 19_99, newStock}
+		}
+		err := t.insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
+			p := sample(i)
+			return append(args, ids[i], p.name, d.money(p.price), s.rules.Currency, p.stock, true, d.time(t.now), d.time(t.now))
+		}, "", nil)
+		if err != nil {
+			return err
+		}
+		moves := make([]movement, len(ids))
+		for i, id := range ids {
+			moves[i] = movement{id, sample(i).stock}
+		}
+		return t.insertMovements(moves)
+	})
+}
+
+// seedRows adds rows with the ids that follow until the table has as many as wanted.
+func (s *Store) seedRows(ctx context.Context, table string, want int64, add func(t *tx, ids []int64) error) error {
+	have, last, err := s.count(ctx, table)
+	for err == nil && have < want {
+		ids := make([]int64, min(seedChunk, want-have))
+		for i := range ids {
+			last++
+			ids[i] = last
+		}
+		err = s.write(ctx, "seed", func(t *tx) error { return add(t, ids) })
+		have += int64(len(ids))
+	}
+	return err
+}
+
+type movement struct{ product, quantity int64 }
+
+func (t *tx) insertMovements(moves []movement) error {
+	return t.insert("stock_movements (product_id, quantity, reason, unique_key, actor, created_at)", 6, len(moves), func(args []any, i int) []any {
+		return append(args, moves[i].product, moves[i].quantity, seedReason, seedActor+"-"+rand.Text(), seedActor, t.s.dialect.time(t.now))
+	}, "", nil)
+}
+
+// setStock brings every product to the same stock, by a movement of the difference.
+func (s *Store) setStock(ctx context.Context, stock int64) error {
+	products, err := s.Products(ctx)
+	if err != nil {
+		return err
+	}
+	ids := make([]int64, len(products))
+	for i, p := range products {
+		ids[i] = p.ID
+	}
+	for len(ids) > 0 {
+		n := min(len(ids), seedChunk)
+		err := s.write(ctx, "seed", func(t *tx) error {
+			locked, err := t.lockProducts(ids[:n])
+			if err != nil {
+				return err
+			}
+			var moves []movement
+			effects := order.Effects{Stock: map[int64]int64{}}
+			for _, id := range ids[:n] {
+				if delta := stock - locked[id].Stock; delta != 0 {
+					moves = append(moves, movement{id, delta})
+					effects.Stock[id] = delta
+				}
+			}
+			if err := t.insertMovements(moves); err != nil {
+				return err
+			}
+			return t.moveStock(&effects)
+		})
+		if err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// seedOrders adds finished orders: of ten, seven are PAID, two FAILED, one CANCELLED. What the paid ones took is put in by
+// a movement of its own, so that the stock at hand stays.
+func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, total int64)) error {
+	have, last, err := s.count(ctx, "orders")
+	if err != nil {
+		return err
+	}
+	users, err := s.ids(ctx, "users")
+	if err != nil {
+		return err
+	}
+	products, err := s.Products(ctx)
+	if err != nil {
+		return err
+	}
+	for have < want {
+		n := min(seedChunk, want-have)
+		err := s.write(ctx, "seed", func(t *tx) error { return t.seedOrders(last, n, users, products) })
+		if err != nil {
+			return err
+		}
+		have, last = have+n, last+n
+		if progress != nil {
+			progress(have, want)
+		}
+	}
+	return nil
+}
+
+// ids returns the first ids of a table, enough to spread orders over.
+func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		ids = nil
+		found, err := s.reader.QueryContext(ctx, "SELECT id FROM "+table+" ORDER BY id LIMIT 10000")
+		if err != nil {
+			return err
+		}
+		return each(found, func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	})
+	return ids, err
+}
+
+// seedOrders adds n orders whose ids follow last, each through the decisions that a real one goes through.
+func (t *tx) seedOrders(last, n int64, users []int64, products []order.Product) error {
+	drafts := make([]order.Draft, n)
+	byID := map[int64]order.Product{}
+	for i := range drafts {
+		k := last + int64(i)
+		p := products[k%int64(len(products))]
+		p.Stock, p.Active = n*2, true
+		byID[p.ID] = p
+		d, err := order.NewDraft(users[k%int64(len(users))], "seed-"+rand.Text(), []order.Line{{ProductID: p.ID, Quantity: 1 + k%2}}, "")
+		if err != nil {
+			return err
+		}
+		d.Actor, d.Trace.ID = seedActor, fmt.Sprintf("seed-%d", k+1)
+		drafts[i] = d
+	}
+	answers, placed := order.Place(t.s.rules, t.now, drafts, nil, byID)
+	if len(placed.New) != len(drafts) {
+		return fmt.Errorf("%d of %d sample orders were placed", len(placed.New), len(drafts))
+	}
+	if err := t.insertOrders(placed.New); err != nil {
+		return err
+	}
+	orders := make(map[int64]*order.Order, n)
+	var cancels []order.CancelRequest
+	var claims []order.ClaimRequest
+	for i, a := range answers {
+		orders[a.Order.ID] = a.Order
+		if i%10 == 9 {
+			cancels = append(cancels, order.CancelRequest{OrderID: a.Order.ID, Actor: seedActor, Trace: drafts[i].Trace})
+		} else {
+			claims = append(claims, order.ClaimRequest{OrderID: a.Order.ID, Actor: seedActor, Trace: drafts[i].Trace})
+		}
+	}
+	if err := t.insertEvents(order.Created(drafts, answers, t.now)); err != nil {
+		return err
+	}
+	_, cancelled := order.Cancel(t.now, orders, cancels)
+	claimed, processing := order.Claim(t.s.rules, t.now, t.id, orders, claims)
+	settlements := make([]order.Settlement, len(claimed))
+	for i, c := range claimed {
+		settlements[i] = order.Settlement{
+			OrderID: c.Order.ID, Attempt: c.Order.Attempts, Lease: c.Order.Lease, Kind: order.KindCharge,
+			Outcome: order.Succeeded, Reference: "seed", Actor: seedActor, Trace: c.Trace,
+		}
+		if i%9 >= 7 {
+			settlements[i].Outcome, settlements[i].Reason = order.Declined, "declined by the sample data"
+		}
+	}
+	_, settled := order.Settle(t.s.rules, t.now, orders, settlements)
+	for _, effects := range []*order.Effects{&cancelled, &processing, &settled} {
+		effects.Stock = nil // the pieces were never taken from the stock at hand
+		if _, err := t.carry(effects, false); err != nil {
+			return err
+		}
+	}
+	return t.balance(orders)
+}
+
+// balance puts in, by movements, what the paid ones of orders hold.
+func (t *tx) balance(orders map[int64]*order.Order) error {
+	held := map[int64]int64{}
+	for _, o := range orders {
+		if o.Status == order.Paid {
+			for _, item := range o.Items {
+				held[item.ProductID] += item.Quantity
+			}
+		}
+	}
+	moves := make([]movement, 0, len(held))
+	for product, quantity := range held {
+		moves = append(moves, movement{product, quantity})
+	}
+	return t.insertMovements(moves)
+}

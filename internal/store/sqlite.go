@@ -1,0 +1,145 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"orderflow/internal/order"
+)
+
+// sqliteDialect is the dialect of SQLite: one file, one writer at a time, readers that never block it (WAL). Every commit is
+// on the disk before it returns (synchronous=FULL).
+type sqliteDialect struct{ path string }
+
+const readers = 4 // connections for reads; SQLite reads are processor work, so more would not help
+
+func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err error) {
+	if _, err := os.Stat(filepath.Dir(d.path)); err != nil {
+		return nil, nil, d.openError(err)
+	}
+	if pool, err = d.connect(ctx, "immediate", 1); err != nil {
+		return nil, nil, d.openError(err)
+	}
+	if reader, err = d.connect(ctx, "deferred", readers); err != nil {
+		_ = pool.Close() // the error that counts is the one above
+		return nil, nil, d.openError(err)
+	}
+	return pool, reader, nil
+}
+
+// connect opens one pool. busy_timeout comes first: setting the journal mode may have to wait for another process.
+func (d sqliteDialect) connect(ctx context.Context, lock string, connections int) (*sql.DB, error) {
+	options := url.Values{"_txlock": {lock}, "_pragma": {
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)",
+		"cell_size_check(1)", "cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+	}}
+	escaped := (&url.URL{Path: d.path}).EscapedPath()
+	db, err := sql.Open("sqlite", "file:"+escaped+"?"+options.Encode())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxLifetime(0)
+	var tables int // reads the schema, so that a file that is no database is found out now
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		_ = db.Close() // the error that counts is the one above
+		return nil, err
+	}
+	return db, nil
+}
+
+func (d sqliteDialect) openError(err error) error {
+	return &order.Error{Code: order.CodeUnavailable, Message: fmt.Sprintf("Cannot open the database %s: %s", d.path, d.explain(err))}
+}
+
+func (sqliteDialect) writers() int     { return 1 }
+func (sqliteDialect) begin() string    { return "BEGIN IMMEDIATE" }
+func (sqliteDialect) lockRows() string { return "" }
+func (sqliteDialect) sizes() []int     { return []int{64, 8, 1} }
+
+// now is the process's clock: one file is served by one machine.
+func (sqliteDialect) now() time.Time { return time.Now() }
+
+func (sqliteDialect) money(m order.Money) any { return int64(m) }
+
+func (sqliteDialect) time(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// firstID relies on rowids that rise by one within a statement: SQLite takes the largest rowid plus one, rows are never
+// deleted, and nobody else writes.
+func (sqliteDialect) firstID(result sql.Result, n int) (int64, error) {
+	last, err := result.LastInsertId()
+	return last - int64(n) + 1, err
+}
+
+// findByRef joins a list of values to the index: a row-IN would scan the table, an OR chain fails at depth 1,000.
+func (sqliteDialect) findByRef(columns string, n int) string {
+	return "WITH wanted(user_id, idempotency_key) AS (VALUES " + rows(n, 2) + ") SELECT " + columns +
+		" FROM wanted CROSS JOIN orders o ON o.user_id = wanted.user_id AND o.idempotency_key = wanted.idempotency_key"
+}
+
+func (sqliteDialect) ignoreDuplicate(string) string { return " ON CONFLICT DO NOTHING" }
+
+// classify goes by SQLite's result codes (https://www.sqlite.org/rescode.html).
+func (sqliteDialect) classify(err error) class {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone) {
+		return classUnavailable
+	}
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return classOther
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return classDuplicate
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return classForeignKey
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return classTransient
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT,
+		sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
+		return classUnavailable
+	}
+	return classOther
+}
+
+func (sqliteDialect) explain(err error) string {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return strings.ReplaceAll(err.Error(), "\n", " ")
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return "another process holds its lock; stop that one, or wait."
+	case sqlite3.SQLITE_FULL:
+		return "the disk is full; free some room."
+	case sqlite3.SQLITE_READONLY:
+		return "the file or its folder is read-only; make both writable for this user."
+	case sqlite3.SQLITE_CANTOPEN:
+		return "it cannot be opened or created; check the path and its permissions."
+	case sqlite3.SQLITE_CORRUPT:
+		return "the file is damaged; restore it from a backup."
+	case sqlite3.SQLITE_NOTADB:
+		return "the file is not an SQLite database; check the path."
+	case sqlite3.SQLITE_IOERR:
+		return "reading or writing failed (" + e.Error() + "); check the disk."
+	}
+	return strings.ReplaceAll(e.Error(), "\n", " ")
+}

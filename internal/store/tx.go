@@ -1,0 +1,241 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// writer is one connection for writes with its prepared statements, opened when it is first needed and again after it
+// broke.
+type writer struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+}
+
+// drop closes the connection; its statements go with it.
+func (w *writer) drop() {
+	for _, statement := range w.statements {
+		_ = statement.Close() // the connection goes with it
+	}
+	if w.conn != nil {
+		_ = w.conn.Close() // whatever it says, the connection is not used again
+	}
+	w.conn, w.statements = nil, nil
+}
+
+// tx is a running write transaction. It is used by one goroutine. After any error the only thing to do with it is to
+// give up.
+type tx struct {
+	ctx context.Context
+	s   *Store
+	w   *writer
+	id  string    // random; names the transaction in the outbox and is the lease of what it claims
+	now time.Time // of the whole transaction, UTC, whole microseconds
+}
+
+// write runs work in a transaction and commits. It is the one place that begins, commits, rolls back and tries again.
+//
+// work may run several times: after a deadlock or a lost lock, and after a COMMIT of unknown outcome that turns out not
+// to have happened. What it computes must therefore be set anew by each run. Errors have codes: CodeUnavailable when
+// the database cannot be written, the codes of work's own *order.Error, else the plain error.
+func (s *Store) write(ctx context.Context, name string, work func(*tx) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
+	start := time.Now()
+	var w *writer
+	select {
+	case w = <-s.writers:
+	case <-ctx.Done():
+		return order.Errorf(order.CodeUnavailable, "The database is busy; try again shortly.")
+	}
+	defer func() { s.writers <- w }()
+	got := time.Now()
+	defer func() { s.observe(name, got.Sub(start), time.Since(got)) }()
+	for try := 1; ; try++ {
+		err := s.writeOnce(ctx, w, work)
+		if err == nil {
+			return nil
+		}
+		if s.dialect.classify(err) != classTransient || try == writeTries {
+			return s.coded(err)
+		}
+		pause := time.NewTimer(time.Duration(try)*2*time.Millisecond + time.Duration(mathrand.Int64N(int64(2*time.Millisecond))))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return s.coded(err)
+		}
+	}
+}
+
+// errNotCommitted says that a COMMIT failed and that the transaction is known not to have happened.
+type errNotCommitted struct{ error }
+
+func (e errNotCommitted) Unwrap() error { return e.error }
+
+// writeOnce runs work in one transaction.
+func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) (err error) {
+	t := &tx{ctx: ctx, s: s, w: w, id: rand.Text(), now: s.dialect.now().UTC().Truncate(time.Microsecond)}
+	if err := t.begin(); err != nil {
+		w.drop()
+		return err
+	}
+	done := false
+	defer func() {
+		if !done { // an error or a panic: nothing of it may stay
+			t.rollback()
+		}
+	}()
+	if err := work(t); err != nil {
+		return err
+	}
+	paid, err := t.payOff()
+	if err != nil {
+		return err
+	}
+	_, err = w.conn.ExecContext(ctx, "COMMIT")
+	if err != nil {
+		done = true
+		if err = s.afterFailedCommit(t, err); err != nil {
+			return err
+		}
+	}
+	done = true
+	s.forgetPaid(paid)
+	return nil
+}
+
+// afterFailedCommit finds out what became of a transaction whose COMMIT gave an error: it makes sure that the
+// transaction is over, and looks for its id. It returns nil when the transaction happened after all.
+func (s *Store) afterFailedCommit(t *tx, cause error) error {
+	t.rollback()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), readLimit)
+	defer cancel()
+	var found int
+	err := s.reader.QueryRowContext(ctx, "SELECT 1 FROM outbox WHERE id = ?", t.id).Scan(&found)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		// Not there: either it did not happen, or it owed nothing. What owes nothing is guarded by its lease or a unique
+		// key, and may be run again.
+		return errNotCommitted{cause}
+	default:
+		return &order.Error{Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause}
+	}
+}
+
+func (t *tx) begin() error {
+	if t.w.conn == nil {
+		conn, err := t.s.pool.Conn(t.ctx)
+		if err != nil {
+			return err
+		}
+		t.w.conn, t.w.statements = conn, map[string]*sql.Stmt{}
+	}
+	_, err := t.w.conn.ExecContext(t.ctx, t.s.dialect.begin())
+	return err
+}
+
+// rollback ends the transaction; a connection that cannot even do that is closed, which ends it too.
+func (t *tx) rollback() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
+	defer cancel()
+	if _, err := t.w.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		t.w.drop()
+	}
+}
+
+// prepare returns the statement for query, kept with the connection. Queries come from a small set of texts.
+func (t *tx) prepare(query string) (*sql.Stmt, error) {
+	if statement := t.w.statements[query]; statement != nil {
+		return statement, nil
+	}
+	statement, err := t.w.conn.PrepareContext(t.ctx, query)
+	if err == nil {
+		t.w.statements[query] = statement
+	}
+	return statement, err
+}
+
+func (t *tx) exec(query string, args ...any) (sql.Result, error) {
+	statement, err := t.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.ExecContext(t.ctx, args...)
+}
+
+// query reads all rows of a query.
+func (t *tx) query(read func(scan func(...any) error) error, query string, args ...any) error {
+	statement, err := t.prepare(query)
+	if err != nil {
+		return err
+	}
+	found, err := statement.QueryContext(t.ctx, args...) //nolint:sqlclosecheck // each closes them
+	if err != nil {
+		return err
+	}
+	return each(found, read)
+}
+
+// queryIn reads all rows of a query that ends in a list of ids, in pieces; ids must ascend and be unique. The query is
+// given before and after the list.
+func (t *tx) queryIn(read func(scan func(...any) error) error, before string, ids []int64, after string) error {
+	return chunks(t.s.dialect.sizes(), ids, func(padded []int64, _ int) error {
+		return t.query(read, before+placeholders(len(padded))+after, anys(padded)...)
+	})
+}
+
+// insert writes n rows in pieces; fill appends the arguments of row i. after ends the statement. did, if not nil, is
+// told of each piece.
+func (t *tx) insert(into string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error) error {
+	for from := 0; from < n; {
+		piece := 1
+		for _, size := range t.s.dialect.sizes() {
+			if size <= n-from {
+				piece = size
+				break
+			}
+		}
+		args := make([]any, 0, piece*columns)
+		for i := from; i < from+piece; i++ {
+			args = fill(args, i)
+		}
+		result, err := t.exec("INSERT INTO "+into+" VALUES "+rows(piece, columns)+after, args...)
+		if err != nil {
+			return err
+		}
+		if did != nil {
+			if err := did(result, from, piece); err != nil {
+				return err
+			}
+		}
+		from += piece
+	}
+	return nil
+}
+
+// coded gives an error of the database its code; an *order.Error has one already.
+func (s *Store) coded(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var known *order.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	switch s.dialect.classify(err) {
+	case classTransient, classUnavailable:
+		return &order.Error{Code: order.CodeUnavailable, Message: "The database cannot do this at the moment; try again shortly.", Cause: err}
+	default:
+		return err
+	}
+}
