@@ -1,0 +1,170 @@
+// Package intake takes orders in: it makes sure of one order a key, keeps the product locks (the first layer of
+// protection), and gathers concurrent requests into batches, each of which is one transaction of the store (the second
+// layer, which decides).
+//
+//	Create ──▶ batch ──▶ known? ──▶ key in use? ──▶ lock products ──▶ store.CreateOrders ──▶ unlock ──▶ publish
+//	             ▲          │ 422        │ replay        │ busy
+//	             │          ▼            ▼               ▼
+//	             └── ahead of the queue ──────── wait: next try of the schedule, or woken by the release
+//
+// One goroutine commits one batch at a time, so orders of one product are served in order of arrival. An order whose
+// product is locked elsewhere leaves its batch, waits on its own schedule and comes back ahead of newer ones; it never
+// holds the batch up. LOCKS.md has the argument for what happens when the locks themselves fail.
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/batch"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+)
+
+// Orders is what intake needs of the database. The writes are one whole transaction each.
+type Orders interface {
+	// Known tells which of the users and products exist.
+	Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
+	// FindOrders returns the orders that exist under these keys.
+	FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error)
+	CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error)
+	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.Receipt, error)
+}
+
+// Publisher takes the receipts of commits. Publish never blocks and never fails.
+type Publisher interface{ Publish(receipt order.Receipt) }
+
+// Options are what a Service works with. All but Random, Logger and Registerer are required.
+type Options struct {
+	Orders    Orders
+	Locker    lock.Locker
+	Publisher Publisher
+
+	BatchMax int // orders in a transaction; 1 turns batching off
+	QueueMax int // requests that may wait, of creates and of cancels each
+	Lines    int // order lines in a transaction
+	Loops    int // transactions at once; more than 1 only makes sense with BatchMax 1
+
+	Random     rand.Source // of the schedule's jitter; nil for the runtime's
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Service takes orders in and cancels them. Its methods may be called from any goroutine.
+type Service struct {
+	orders    Orders
+	locker    lock.Locker
+	publisher Publisher
+	log       *slog.Logger
+	random    rand.Source
+	metrics   *metrics
+	known     known
+	lot       lot
+	arrivals  atomic.Int64
+
+	creates *batch.Batcher[*ticket, order.Placed]
+	cancels *batch.Batcher[order.CancelRequest, *order.Order]
+}
+
+// ticket is a draft on its way in.
+type ticket struct {
+	draft   order.Draft
+	arrival int64   // its place among all that came in
+	bare    []int64 // products that it takes without their locks: their holders are dead
+}
+
+// New returns a Service. It answers only while Run does its work.
+func New(o Options) *Service {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Random == nil {
+		o.Random = lock.Random{}
+	}
+	s := &Service{
+		orders: o.Orders, locker: o.Locker, publisher: o.Publisher, log: o.Logger, random: o.Random,
+		known: newKnown(),
+	}
+	s.creates = batch.New(s.place, batch.Options[*ticket]{
+		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: oneMembersFault,
+		Weight: o.Lines, Weigh: func(t *ticket) int { return len(t.draft.Lines) },
+		Observe: func(size int, waited, took time.Duration) { s.metrics.batch("create", size, waited, took) },
+	})
+	s.cancels = batch.New(s.cancel, batch.Options[order.CancelRequest]{
+		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: oneMembersFault,
+		Observe: func(size int, waited, took time.Duration) { s.metrics.batch("cancel", size, waited, took) },
+	})
+	s.metrics = newMetrics(o.Registerer, s.creates.Queued, s.cancels.Queued)
+	return s
+}
+
+// oneMembersFault: what the store could not tell the reason of may be one member's doing; that the database is away is
+// not.
+func oneMembersFault(err error) bool { return order.CodeOf(err) == order.CodeInternal }
+
+// Run commits batches until ctx ends, then commits what was let in, and returns nil. Call it once.
+func (s *Service) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	loops.Go(func() { _ = s.creates.Run(ctx) }) // a batcher's Run always returns nil
+	loops.Go(func() { _ = s.cancels.Run(ctx) })
+	loops.Wait()
+	return nil
+}
+
+// Create places an order, and returns after it is durable. The errors carry the codes of order.Place (a refusal),
+// CodeLockConflict (a product stayed locked through all tries), CodeOverloaded (the queue is full; nothing was done),
+// CodeUnavailable, or the error of ctx, after which the order may still be placed: ask again with the same key.
+func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
+	t := &ticket{draft: draft, arrival: s.arrivals.Add(1)}
+	placed, err := s.creates.Do(ctx, t)
+	var busy *busyError
+	if errors.As(err, &busy) {
+		placed, err = s.tryAgain(ctx, t, busy)
+	}
+	if err == nil {
+		err = placed.Err
+	}
+	s.metrics.created(placed, err)
+	return placed, inWords(err)
+}
+
+// Cancel cancels a PENDING order, and returns it after that is durable. Cancelling it again is no error. The errors
+// carry the codes of order.Cancel, CodeOverloaded or CodeUnavailable.
+func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
+	o, err := s.cancels.Do(ctx, request)
+	s.metrics.cancelled(err)
+	return o, inWords(err)
+}
+
+// inWords gives the batcher's own errors their codes.
+func inWords(err error) error {
+	switch {
+	case errors.Is(err, batch.ErrOverloaded):
+		return &order.Error{Code: order.CodeOverloaded, Message: "Too many requests are waiting; try again in a second with the same key.", Cause: err}
+	case errors.Is(err, batch.ErrStopped):
+		return &order.Error{Code: order.CodeUnavailable, Message: "This server is shutting down; try again with the same key.", Cause: err}
+	default:
+		return err
+	}
+}
+
+// cancel is the commit of a batch of cancellations.
+func (s *Service) cancel(ctx context.Context, requests []order.CancelRequest) ([]batch.Answer[*order.Order], error) {
+	changed, receipt, err := s.orders.CancelOrders(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	s.publisher.Publish(receipt)
+	answers := make([]batch.Answer[*order.Order], len(changed))
+	for i, c := range changed {
+		answers[i] = batch.Answer[*order.Order]{Value: c.Order, Err: c.Err}
+	}
+	return answers, nil
+}

@@ -1,0 +1,167 @@
+package intake
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"orderflow/internal/batch"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+)
+
+// busyError is the answer to an order some of whose products somebody else has locked.
+type busyError struct{ busy []lock.Busy }
+
+func (*busyError) Error() string { return "a product is locked by another process" }
+
+// round is one batch on its way through place.
+type round struct {
+	tickets []*ticket
+	answers []batch.Answer[order.Placed]
+	open    []int // those that have no answer yet, in order of arrival
+}
+
+// settle answers the open tickets for which judge has an answer, and keeps the others open.
+func (r *round) settle(judge func(t *ticket) (batch.Answer[order.Placed], bool)) {
+	left := r.open[:0]
+	for _, i := range r.open {
+		answer, done := judge(r.tickets[i])
+		if done {
+			r.answers[i] = answer
+		} else {
+			left = append(left, i)
+		}
+	}
+	r.open = left
+}
+
+// fail answers all open tickets with an error.
+func (r *round) fail(err error) {
+	r.settle(func(*ticket) (batch.Answer[order.Placed], bool) { return batch.Answer[order.Placed]{Err: err}, true })
+}
+
+// place is the commit of a batch of orders. Running it again for a ticket finds that order by its key.
+func (s *Service) place(ctx context.Context, tickets []*ticket) ([]batch.Answer[order.Placed], error) {
+	r := &round{tickets: tickets, answers: make([]batch.Answer[order.Placed], len(tickets)), open: make([]int, len(tickets))}
+	for i := range tickets {
+		r.open[i] = i
+	}
+	for _, step := range []func(context.Context, *round) error{s.refuseUnknown, s.replay, s.lockAndCreate} {
+		if len(r.open) == 0 {
+			break
+		}
+		if err := step(ctx, r); err != nil {
+			if oneMembersFault(err) && len(tickets) > 1 {
+				return nil, err // the batcher halves; who has an answer already gets the same one again
+			}
+			r.fail(err)
+		}
+	}
+	return r.answers, nil
+}
+
+// refuseUnknown answers orders of users or products that do not exist.
+func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
+	users, products := s.known.missing(r)
+	if len(users) == 0 && len(products) == 0 {
+		return nil
+	}
+	foundUsers, foundProducts, err := s.orders.Known(ctx, users, products)
+	if err != nil {
+		return err
+	}
+	s.known.add(foundUsers, foundProducts)
+	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
+		err := s.known.check(t.draft, foundUsers, foundProducts)
+		return batch.Answer[order.Placed]{Err: err}, err != nil
+	})
+	return nil
+}
+
+// replay answers orders whose key is in use. It needs no lock: an order, once there, keeps its key.
+func (s *Service) replay(ctx context.Context, r *round) error {
+	refs := make([]order.Ref, len(r.open))
+	for i, open := range r.open {
+		refs[i] = r.tickets[open].draft.Ref()
+	}
+	found, err := s.orders.FindOrders(ctx, refs)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
+		earlier := found[t.draft.Ref()]
+		if earlier == nil {
+			return answer, false
+		}
+		return batch.Answer[order.Placed]{Value: order.Replay(t.draft, earlier)}, true
+	})
+	return nil
+}
+
+// lockAndCreate takes the locks, creates the orders that have theirs, and gives the locks back.
+func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
+	token, held := s.lockProducts(ctx, r)
+	if len(held) > 0 {
+		defer func() {
+			if err := s.locker.Unlock(ctx, token, held); err != nil {
+				s.log.Warn("product locks were not released; they go by their time", slog.Any("error", err))
+			}
+		}()
+	}
+	if len(r.open) == 0 {
+		return nil
+	}
+	drafts := make([]order.Draft, len(r.open))
+	for i, open := range r.open {
+		drafts[i] = r.tickets[open].draft
+	}
+	placed, receipt, err := s.orders.CreateOrders(ctx, drafts)
+	if err != nil {
+		return err
+	}
+	s.publisher.Publish(receipt)
+	for i, open := range r.open {
+		r.answers[open] = batch.Answer[order.Placed]{Value: placed[i]}
+	}
+	r.open = nil
+	return nil
+}
+
+// lockProducts tries the locks of all products at once. Orders of busy ones are answered so, and what was locked for
+// them alone is given back with the rest. When the locks cannot be had at all, the batch goes on without: the database
+// decides.
+func (s *Service) lockProducts(ctx context.Context, r *round) (token string, held []int64) {
+	var products []int64
+	for _, open := range r.open {
+		t := r.tickets[open]
+		for _, line := range t.draft.Lines {
+			if !slices.Contains(t.bare, line.ProductID) {
+				products = append(products, line.ProductID)
+			}
+		}
+	}
+	slices.Sort(products)
+	products = slices.Compact(products)
+	if len(products) == 0 {
+		return "", nil
+	}
+	grant, err := s.locker.TryLock(ctx, products)
+	if err != nil {
+		s.metrics.lockless.Inc()
+		return "", nil
+	}
+	if len(grant.Busy) > 0 {
+		r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
+			var mine []lock.Busy
+			for _, busy := range grant.Busy {
+				wants := slices.ContainsFunc(t.draft.Lines, func(line order.Line) bool { return line.ProductID == busy.Product })
+				if wants && !slices.Contains(t.bare, busy.Product) {
+					mine = append(mine, busy)
+				}
+			}
+			return batch.Answer[order.Placed]{Err: &busyError{mine}}, len(mine) > 0
+		})
+	}
+	return grant.Token, grant.Held
+}
