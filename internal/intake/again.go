@@ -46,9 +46,10 @@ func (s *Service) waitAndTry(ctx context.Context, t *ticket, busy lock.Busy, nex
 	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	select {
+	case entered := <-place.woken: // by another that waits for this product
+		return receive(ctx, entered), false
 	case <-busy.Released:
 		s.lot.wake(busy.Product, s.creates.Ahead)
-	case <-place.woken: // by another that waits for this product
 	case <-timer.C:
 		if s.lot.leave(busy.Product, place) {
 			return receive(ctx, s.creates.Ahead(t)[0]), true
@@ -57,12 +58,7 @@ func (s *Service) waitAndTry(ctx context.Context, t *ticket, busy lock.Busy, nex
 		s.lot.leave(busy.Product, place)
 		return batch.Answer[order.Placed]{Err: ctx.Err()}, false
 	}
-	select {
-	case entered := <-place.woken:
-		return receive(ctx, entered), false
-	case <-ctx.Done():
-		return batch.Answer[order.Placed]{Err: ctx.Err()}, false
-	}
+	return receive(ctx, <-place.woken), false // woken just now: by this one, or by another that was faster
 }
 
 // receive waits for an answer, or for the caller to leave.

@@ -1,0 +1,63 @@
+package intake_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"orderflow/internal/intake"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+)
+
+type discard struct{}
+
+func (discard) Publish(order.Receipt) {}
+
+// BenchmarkCreate is the way of an order without HTTP: 256 callers on one hot product.
+func BenchmarkCreate(b *testing.B) {
+	for _, size := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("batch-max=%d", size), func(b *testing.B) {
+			db, err := store.Open(b.Context(), "sqlite:"+filepath.Join(b.TempDir(), "b.db"), store.Options{Rules: order.DefaultRules()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer db.Close()
+			if err := db.Migrate(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			if err := db.Seed(b.Context(), store.SeedPlan{SetStock: true, Stock: 1e12}); err != nil {
+				b.Fatal(err)
+			}
+			s := intake.New(intake.Options{Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: discard{}, BatchMax: size, QueueMax: 10000, Lines: 20000})
+			ctx, stop := context.WithCancel(b.Context())
+			var running, callers sync.WaitGroup
+			running.Go(func() { _ = s.Run(ctx) })
+			var next atomic.Int64
+			b.ResetTimer()
+			for range 256 {
+				callers.Go(func() {
+					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+						draft, err := order.NewDraft(1, fmt.Sprint("key-", i), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+						draft.Trace.ID = "550e8400-e29b-41d4-a716-446655440000"
+						if err == nil {
+							_, err = s.Create(b.Context(), draft)
+						}
+						if err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			callers.Wait()
+			b.StopTimer()
+			stop()
+			running.Wait()
+		})
+	}
+}

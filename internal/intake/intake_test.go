@@ -1,0 +1,390 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"orderflow/internal/intake"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a Service over the real store and the in-process locks, as the embedded product has them.
+type house struct {
+	*intake.Service
+	db     *store.Store
+	locker *locker
+	stop   func()
+}
+
+// locker is the in-process Locker with faults.
+type locker struct {
+	*lock.Local
+	mu      sync.Mutex
+	fail    error
+	foreign map[int64]func() string // products that somebody holds for ever, and under which token
+	tries   []time.Time
+}
+
+func (l *locker) TryLock(ctx context.Context, products []int64) (lock.Grant, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tries = append(l.tries, time.Now())
+	if l.fail != nil {
+		return lock.Grant{}, l.fail
+	}
+	var busy []lock.Busy
+	products = slices.DeleteFunc(slices.Clone(products), func(p int64) bool {
+		token := l.foreign[p]
+		if token != nil {
+			busy = append(busy, lock.Busy{Product: p, Token: token(), Released: make(chan struct{})})
+		}
+		return token != nil
+	})
+	grant, err := l.Local.TryLock(ctx, products)
+	grant.Busy = append(busy, grant.Busy...)
+	return grant, err
+}
+
+func (l *locker) hold(product int64, token func() string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.foreign[product] = token
+}
+
+func build(t testing.TB, change func(*intake.Options)) *house {
+	t.Helper()
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "t.db"), store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Migrate(t.Context()), db.Seed(t.Context(), store.SeedPlan{})); err != nil {
+		t.Fatal(err)
+	}
+	h := &house{db: db, locker: &locker{Local: lock.NewLocal(lock.TTL), foreign: map[int64]func() string{}}}
+	options := intake.Options{Orders: db, Locker: h.locker, Publisher: discard{}, BatchMax: 100, QueueMax: 1000, Lines: 1000}
+	if change != nil {
+		change(&options)
+	}
+	h.Service = intake.New(options)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = h.Run(ctx) })
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(h.stop)
+	return h
+}
+
+func draft(t testing.TB, user int64, key string, lines ...order.Line) order.Draft {
+	t.Helper()
+	d, err := order.NewDraft(user, key, lines, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (h *house) audit(t testing.TB) {
+	t.Helper()
+	findings, err := h.db.Audit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Count > 0 {
+			t.Errorf("invariant %d (%s): %v", f.Number, f.Name, f.Broken)
+		}
+	}
+}
+
+func TestCreateAnswers(t *testing.T) {
+	h := build(t, nil)
+	first := draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 2})
+	if placed, err := h.Create(t.Context(), first); err != nil || placed.Replayed || placed.Order.Total != 1999_98 {
+		t.Fatalf("first: %+v, %v", placed, err)
+	}
+	for name, c := range map[string]struct {
+		draft order.Draft
+		code  order.Code // "" for a replay
+	}{
+		"the same again":           {first, ""},
+		"the same in two lines":    {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1}, order.Line{ProductID: 1, Quantity: 1}), ""},
+		"other items":              {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 3}), order.CodeKeyReused},
+		"unknown user":             {draft(t, 99, "k", order.Line{ProductID: 1, Quantity: 2}), order.CodeValidation},
+		"unknown product":          {draft(t, 1, "u", order.Line{ProductID: 99, Quantity: 2}), order.CodeValidation},
+		"more than there is":       {draft(t, 1, "m", order.Line{ProductID: 5, Quantity: 2}), order.CodeInsufficientStock},
+		"more than a total can be": {draft(t, 1, "t", order.Line{ProductID: 1, Quantity: 1_000_000}), order.CodeValidation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			placed, err := h.Create(t.Context(), c.draft)
+			if order.CodeOf(err) != c.code || (err == nil) != (c.code == "") || placed.Replayed != (c.code == "") {
+				t.Errorf("got %+v, %v", placed, err)
+			}
+		})
+	}
+	h.audit(t)
+}
+
+// TestRaces are the two races of the contract, without HTTP.
+func TestRaces(t *testing.T) {
+	for name, c := range map[string]struct {
+		key  func(i int) string
+		want map[string]int
+	}{
+		"50 buyers of the last one": {func(i int) string { return fmt.Sprint("buyer-", i) }, map[string]int{"created": 1, "insufficient_stock": 49}},
+		"50 times one key":          {func(int) string { return "one" }, map[string]int{"created": 1, "replayed": 49}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, size := range []int{1, 7, 100} {
+				h := build(t, func(o *intake.Options) {
+					o.BatchMax = size
+					o.Loops = 3 // more than the product runs, so that batches meet
+				})
+				var mu sync.Mutex
+				got := map[string]int{}
+				var callers sync.WaitGroup
+				for i := range 50 {
+					d := draft(t, 1, c.key(i), order.Line{ProductID: 5, Quantity: 1})
+					callers.Go(func() {
+						placed, err := h.Create(t.Context(), d)
+						outcome := string(order.CodeOf(err))
+						switch {
+						case err == nil && placed.Replayed:
+							outcome = "replayed"
+						case err == nil:
+							outcome = "created"
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						got[outcome]++
+					})
+				}
+				callers.Wait()
+				if fmt.Sprint(got) != fmt.Sprint(c.want) {
+					t.Errorf("batches of %d: got %v, want %v", size, got, c.want)
+				}
+				h.audit(t)
+				h.stop()
+			}
+		})
+	}
+}
+
+func TestBusyProduct(t *testing.T) {
+	dead := lock.NewToken()
+	for name, c := range map[string]struct {
+		token func() string
+		code  order.Code
+	}{
+		"a stranger's token is respected":             {func() string { return "00000000-0000-4000-8000-000000000000" }, order.CodeLockConflict},
+		"a changing token belongs to somebody alive":  {lock.NewToken, order.CodeLockConflict},
+		"an unchanged one of ours belongs to nobody": {func() string { return dead }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := build(t, nil)
+				defer h.stop()
+				h.locker.hold(1, c.token)
+				start := time.Now()
+				_, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1}, order.Line{ProductID: 2, Quantity: 1}))
+				if order.CodeOf(err) != c.code {
+					t.Fatalf("got %v, want code %q", err, c.code)
+				}
+				if took := time.Since(start); took < 2500*time.Millisecond || took > 3900*time.Millisecond {
+					t.Errorf("it took %s", took)
+				}
+				tries := h.locker.tries
+				if want := 6; c.code != "" && len(tries) != want {
+					t.Errorf("%d tries, want %d", len(tries), want)
+				}
+				for i, bounds := range [][2]int{{75, 125}, {150, 250}, {300, 500}, {600, 1000}, {1200, 2000}} {
+					if gap := tries[i+1].Sub(tries[i]).Milliseconds(); gap < int64(bounds[0]) || gap > int64(bounds[1]) {
+						t.Errorf("try %d came after %d ms, want %v", i+2, gap, bounds)
+					}
+				}
+				h.audit(t)
+			})
+		})
+	}
+}
+
+// TestReleaseWakes: whoever waits for a product is woken by its release, in order of arrival, and uses up no try; orders
+// of other products never wait.
+func TestReleaseWakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		defer h.stop()
+		grant, err := h.locker.Local.TryLock(t.Context(), []int64{1})
+		if err != nil || len(grant.Held) != 1 {
+			t.Fatal(grant, err)
+		}
+		const waiters = 20
+		var mu sync.Mutex
+		ids := map[int]int64{}
+		var callers sync.WaitGroup
+		for i := range waiters {
+			callers.Go(func() {
+				placed, err := h.Create(t.Context(), draft(t, 1, fmt.Sprintf("k%02d", i), order.Line{ProductID: 1, Quantity: 1}))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ids[i] = placed.Order.ID
+			})
+			synctest.Wait() // so that they arrive in turn
+		}
+		start := time.Now()
+		if _, err := h.Create(t.Context(), draft(t, 1, "other", order.Line{ProductID: 2, Quantity: 1})); err != nil || time.Since(start) > 0 {
+			t.Errorf("an order of another product: %v after %s", err, time.Since(start))
+		}
+		time.Sleep(60 * time.Millisecond)
+		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Held); err != nil {
+			t.Fatal(err)
+		}
+		callers.Wait()
+		if took := time.Since(start); took > 60*time.Millisecond {
+			t.Errorf("they were placed %s after the release", took-60*time.Millisecond)
+		}
+		for i := 1; i < waiters; i++ {
+			if ids[i-1] >= ids[i] {
+				t.Errorf("arrival %d got order %d, arrival %d order %d", i-1, ids[i-1], i, ids[i])
+			}
+		}
+	})
+}
+
+func TestLocksCannotBeHad(t *testing.T) {
+	h := build(t, nil)
+	h.locker.fail = errors.New("connection refused")
+	if _, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1})); err != nil {
+		t.Error("the database alone is enough, yet:", err)
+	}
+}
+
+func TestCallerLeavesWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		defer h.stop()
+		h.locker.hold(1, lock.NewToken)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err := h.Create(ctx, draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1})); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("got", err)
+		}
+		h.audit(t)
+	})
+}
+
+// TestShutdown: what was let in is answered; what comes later is refused.
+func TestShutdown(t *testing.T) {
+	h := build(t, nil)
+	var callers sync.WaitGroup
+	var mu sync.Mutex
+	placed := 0
+	for i := range 200 {
+		d := draft(t, 1, fmt.Sprint("k", i), order.Line{ProductID: 2, Quantity: 1})
+		callers.Go(func() {
+			_, err := h.Create(context.Background(), d)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				placed++
+			} else if order.CodeOf(err) != order.CodeUnavailable {
+				t.Error(err)
+			}
+			if i == 100 {
+				go h.stop()
+			}
+		})
+	}
+	callers.Wait()
+	h.stop()
+	if _, err := h.Create(t.Context(), draft(t, 1, "late", order.Line{ProductID: 2, Quantity: 1})); order.CodeOf(err) != order.CodeUnavailable {
+		t.Error("after the end:", err)
+	}
+	if placed == 0 {
+		t.Error("none was placed")
+	}
+}
+
+func TestCancel(t *testing.T) {
+	h := build(t, nil)
+	placed, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 5, Quantity: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var callers sync.WaitGroup
+	for range 20 {
+		callers.Go(func() {
+			if o, err := h.Cancel(t.Context(), order.CancelRequest{OrderID: placed.Order.ID}); err != nil || o.Status != order.Cancelled {
+				t.Error(o, err)
+			}
+		})
+	}
+	callers.Wait()
+	if _, err := h.Cancel(t.Context(), order.CancelRequest{OrderID: 99}); order.CodeOf(err) != order.CodeNotFound {
+		t.Error(err)
+	}
+	products, err := h.db.Products(t.Context())
+	if err != nil || products[4].Stock != 1 {
+		t.Error("the stock was given back other than once:", products[4].Stock, err)
+	}
+	h.audit(t)
+}
+
+// overloaded is a store that takes its time.
+type overloaded struct {
+	*store.Store
+	gate chan struct{}
+}
+
+func (o overloaded) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error) {
+	<-o.gate
+	return o.Store.CreateOrders(ctx, drafts)
+}
+
+func TestQueueFull(t *testing.T) {
+	gate := make(chan struct{})
+	h := build(t, func(o *intake.Options) {
+		o.QueueMax, o.BatchMax = 5, 2
+		o.Orders = overloaded{o.Orders.(*store.Store), gate}
+	})
+	var callers sync.WaitGroup
+	refused := make(chan error, 100)
+	for i := range 100 {
+		d := draft(t, 1, fmt.Sprint("k", i), order.Line{ProductID: 2, Quantity: 1})
+		callers.Go(func() {
+			if _, err := h.Create(t.Context(), d); err != nil {
+				refused <- err
+			}
+		})
+	}
+	for range 100 - 5 - 2 { // all but those in the queue and in the batch are answered while nothing moves
+		if err := <-refused; order.CodeOf(err) != order.CodeOverloaded {
+			t.Error(err)
+		}
+	}
+	close(gate)
+	callers.Wait()
+	h.audit(t)
+}
