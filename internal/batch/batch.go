@@ -11,7 +11,7 @@
 //
 //   - every request that was let in gets exactly one answer, also when its commit fails or panics;
 //   - requests are committed in the order in which they came in; those of Ahead come before all that wait in the queue;
-//   - the queue holds at most Options.Queue requests; one more is refused at once;
+//   - the queue holds at most Options.Queue requests, and as many of Ahead; one more is refused at once;
 //   - a batch has at most Options.Max requests of Options.Weight together (one request alone may be heavier);
 //   - a caller that goes away takes nothing with it: its request is committed with the others;
 //   - Commit may run more than once for a request (after halving), so it must be safe to repeat.
@@ -110,7 +110,8 @@ func (b *Batcher[Req, Res]) Do(ctx context.Context, request Req) (Res, error) {
 }
 
 // Ahead hands in requests that have waited before, in the order given, before all that wait in the queue. It returns a
-// channel for each, on which its one answer arrives. It never blocks: what finds no room is answered ErrOverloaded.
+// channel for each, on which its one answer arrives. It never blocks: what finds no room is answered ErrOverloaded, and
+// what comes after the end of Run ErrStopped.
 func (b *Batcher[Req, Res]) Ahead(requests ...Req) []<-chan Answer[Res] {
 	answers := make([]<-chan Answer[Res], len(requests))
 	for i, request := range requests {
@@ -147,7 +148,12 @@ func (b *Batcher[Req, Res]) wait(ctx context.Context, answer <-chan Answer[Res])
 	case a := <-answer:
 		return a.Value, a.Err
 	case <-ctx.Done():
-		var none Res
-		return none, ctx.Err()
+		select {
+		case a := <-answer: // both at once: the answer says more
+			return a.Value, a.Err
+		default:
+			var none Res
+			return none, ctx.Err()
+		}
 	}
 }

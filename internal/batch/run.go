@@ -10,6 +10,10 @@ import (
 
 // Run commits batches until ctx ends; then it lets nobody in any more, commits what was let in, and returns nil. Call
 // it once.
+//
+// Nobody is left without an answer: who enters holds the door for reading until the request is in its line, so when Run
+// has had the door for writing, all that were let in are in a line and no more follow. Only then are the loops told, and
+// each ends when it finds both lines empty.
 func (b *Batcher[Req, Res]) Run(ctx context.Context) error {
 	commits := context.WithoutCancel(ctx)
 	var loops sync.WaitGroup
@@ -37,6 +41,7 @@ func (b *Batcher[Req, Res]) loop(ctx context.Context) {
 		}
 		batch, next = b.take(batch[:0], next)
 		b.settle(ctx, batch)
+		clear(batch) // so that no answered request is kept alive until the next batch of this size
 	}
 }
 
@@ -51,7 +56,7 @@ func (b *Batcher[Req, Res]) first() *member[Req, Res] {
 	case m := <-b.queue:
 		return m
 	case <-b.shut:
-		return b.waiting()
+		return b.waiting() // what came in between the look above and the end; after the end nothing does
 	}
 }
 
@@ -100,7 +105,7 @@ func (b *Batcher[Req, Res]) settle(ctx context.Context, batch []*member[Req, Res
 			oldest = m.since
 		}
 	}
-	answers, err, panicked := b.try(ctx, requests)
+	answers, panicked, err := b.try(ctx, requests)
 	if b.options.Observe != nil {
 		b.options.Observe(len(batch), start.Sub(oldest), time.Since(start))
 	}
@@ -128,15 +133,15 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("batch: commit panicked: %v", e.Value) }
 
 // try runs one commit; a panic in it becomes an error, and so does a wrong number of answers.
-func (b *Batcher[Req, Res]) try(ctx context.Context, requests []Req) (answers []Answer[Res], err error, panicked bool) {
+func (b *Batcher[Req, Res]) try(ctx context.Context, requests []Req) (answers []Answer[Res], panicked bool, err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			answers, err, panicked = nil, &PanicError{value, debug.Stack()}, true
+			answers, panicked, err = nil, true, &PanicError{value, debug.Stack()}
 		}
 	}()
 	answers, err = b.commit(ctx, requests)
 	if err == nil && len(answers) != len(requests) {
 		panic(fmt.Sprintf("%d answers to %d requests", len(answers), len(requests)))
 	}
-	return answers, err, false
+	return answers, false, err
 }

@@ -32,13 +32,13 @@ type Claimed struct {
 	Err   error // Abandon only: CodeNotFound or CodeJobInProgress
 }
 
-// abandonMark begins the lease of an operator's claim: while it lives, only the void decides about the charge.
+// abandonMark begins the lease of an operator's claim. By itself it is the lease of an order that was dead-lettered
+// again because its void gave no answer: no claim matches it, and an operator's Retry or next Abandon replaces it.
 const abandonMark = "abandon:"
 
-// abandoning reports whether an operator is giving the order up right now.
-func (o *Order) abandoning(now time.Time) bool {
-	return strings.HasPrefix(o.Lease, abandonMark) && now.Before(o.DueAt)
-}
+// abandoning reports whether the order's charge is being voided, or has had a void of unknown fate since: a charge that
+// is reported now may be undone already.
+func (o *Order) abandoning() bool { return strings.HasPrefix(o.Lease, abandonMark) }
 
 // Claim decides which of the orders may be worked on. token becomes the lease of all that are claimed.
 //
@@ -75,7 +75,11 @@ func claim(rules Rules, now time.Time, token string, o *Order, request ClaimRequ
 		effects.change(o, held, now)
 		return TaskCharge
 	case o.Status == Processing && due:
-		effects.deadLetter(o, "the last attempt gave no answer before its lease ran out", now)
+		reason := "the last attempt gave no answer before its lease ran out"
+		if o.abandoning() {
+			reason = "abandon: the void gave no answer before its lease ran out"
+		}
+		effects.deadLetter(o, reason, now)
 		return TaskNone
 	case o.Status == Failed && due:
 		held.Tries = 0
@@ -94,7 +98,8 @@ func claimAbandon(rules Rules, now time.Time, token string, o *Order, request Cl
 	case o.Status != Processing:
 		return TaskNone, Errorf(CodeJobInProgress, "Order %d is %s: there is nothing to abandon.", o.ID, o.Status)
 	case !o.DueAt.IsZero():
-		return TaskNone, Errorf(CodeJobInProgress, "Order %d is being worked on (next at %s), not waiting for an operator.", o.ID, o.DueAt.UTC().Format(time.RFC3339))
+		return TaskNone, Errorf(CodeJobInProgress, "Order %d is being worked on (next at %s), not waiting for an operator.",
+			o.ID, o.DueAt.UTC().Format(time.RFC3339))
 	}
 	effects.change(o, ChangeSet{To: Processing, Attempts: 1, Lease: abandonMark + token, DueAt: now.Add(rules.Lease)}, now)
 	effects.Resolved = append(effects.Resolved, Resolution{o.ID, "abandoning"})
@@ -103,7 +108,11 @@ func claimAbandon(rules Rules, now time.Time, token string, o *Order, request Cl
 
 // deadLetter parks a PROCESSING order until an operator deals with it.
 func (e *Effects) deadLetter(o *Order, reason string, now time.Time) {
-	e.change(o, ChangeSet{To: o.Status}, now)
+	lease := ""
+	if o.abandoning() {
+		lease = abandonMark
+	}
+	e.change(o, ChangeSet{To: o.Status, Lease: lease}, now)
 	e.DeadLetter = append(e.DeadLetter, FailedJob{OrderID: o.ID, Attempts: o.Attempts, Error: reason, FailedAt: now})
 }
 

@@ -14,5 +14,12 @@
 //	       Claim                      └──────────────────────────────▶ FAILED
 //	                                       Settle: declined, abandoned
 //
+// Money and goods stay together because of what Settle does with a charge and a void whose order at the gateway nobody
+// can know. A void counts only from the holder of the order's lease, a charge from anybody. A charge that is reported
+// while a void is under way, or after one whose fate is unknown, makes the order FAILED, clears the lease (so that the
+// void under way counts for nothing) and owes a void, which is begun after the charge; and as long as charges keep coming
+// in late, each owes another one. So a FAILED order ends with a void that came after every charge reported, and an order
+// becomes PAID only where no void was begun since it was last retried.
+//
 // The package imports the standard library alone.
 package order

@@ -49,14 +49,15 @@ func fingerprint(lines []Line) Fingerprint {
 		form = binary.BigEndian.AppendUint64(form, uint64(line.ProductID))
 		form = binary.BigEndian.AppendUint64(form, uint64(line.Quantity))
 	}
-	print := Fingerprint{fingerprintVersion}
+	mark := Fingerprint{fingerprintVersion}
 	sum := sha256.Sum256(form)
-	copy(print[1:], sum[:])
-	return print
+	copy(mark[1:], sum[:])
+	return mark
 }
 
 // NewDraft checks the shape of a request to order and brings it into its normal form. All faults of the shape come in
-// one CodeValidation error; whether the user and the products exist is for the database to say.
+// one CodeValidation error (of the lines, those of the first MaxLines); whether the user and the products exist is for
+// the database to say. The draft keeps asked.
 func NewDraft(userID int64, key string, asked []Line, paymentMethod string) (Draft, error) {
 	faults := map[string][]string{}
 	fault := func(field, message string) { faults[field] = append(faults[field], message) }
@@ -71,6 +72,10 @@ func NewDraft(userID int64, key string, asked []Line, paymentMethod string) (Dra
 	if utf8.RuneCountInString(paymentMethod) > MaxPaymentMethod {
 		fault("payment_method", fmt.Sprintf("must have at most %d characters", MaxPaymentMethod))
 	}
+	if !utf8.ValidString(paymentMethod) {
+		fault("payment_method", "must be valid UTF-8")
+	}
+	asked = asked[:min(len(asked), MaxLines)]
 	for i, line := range asked {
 		CheckLine(i, line, fault)
 	}
@@ -86,10 +91,14 @@ func NewDraft(userID int64, key string, asked []Line, paymentMethod string) (Dra
 	}, nil
 }
 
-// CheckKey reports what is wrong with an idempotency key, if anything.
+// CheckKey reports what is wrong with an idempotency key, if anything. It comes from a body or from a header, where any
+// bytes may stand; what is no UTF-8 could be kept, but never be answered as it was.
 func CheckKey(key string, fault func(field, message string)) {
 	if n := utf8.RuneCountInString(key); n < 1 || n > MaxKeyLength {
 		fault("idempotency_key", fmt.Sprintf("must have 1 to %d characters", MaxKeyLength))
+	}
+	if !utf8.ValidString(key) {
+		fault("idempotency_key", "must be valid UTF-8")
 	}
 }
 

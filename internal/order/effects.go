@@ -2,6 +2,7 @@ package order
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -16,7 +17,7 @@ type Effects struct {
 	Events     []Event         // of existing orders; those of New come from Created, once they have ids
 	Payments   []Payment
 	DeadLetter []FailedJob  // opened, or opened again: at most one an order
-	Resolved   []Resolution // closed
+	Resolved   []Resolution // closed, after DeadLetter has been opened, or closed otherwise than before: at most one an order
 
 	changed  map[int64]int        // order → its place in Changes
 	recorded map[attempt]struct{} // what Payments holds
@@ -98,8 +99,11 @@ func (e *Effects) event(o *Order, t EventType, reason, actor string, trace Trace
 	})
 }
 
-// putBack returns the order's pieces to stock.
+// putBack returns the order's pieces to stock. Without its items the stock would leak unseen, so that is a fault.
 func (e *Effects) putBack(o *Order) {
+	if len(o.Items) == 0 {
+		panic(fmt.Sprintf("order: the items of order %d were not read", o.ID))
+	}
 	for _, item := range o.Items {
 		e.move(item.ProductID, item.Quantity)
 	}

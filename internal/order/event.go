@@ -150,7 +150,7 @@ func ParseEvent(data []byte) (Event, error) {
 
 // appendString appends s as a JSON string; plain ASCII, which nearly all of them are, without encoding/json.
 func appendString(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			quoted, err := json.Marshal(s)
 			if err != nil { // a string always marshals; bad UTF-8 is replaced

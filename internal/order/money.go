@@ -23,7 +23,7 @@ func ParseMoney(s string) (Money, error) {
 	}
 	var units int64
 	seen, decimals := 0, -1
-	for i := 0; i < len(digits); i++ {
+	for i := range len(digits) {
 		c := digits[i]
 		switch {
 		case c == '.' && decimals < 0 && seen > 0:

@@ -19,7 +19,7 @@ type Order struct {
 
 	Attempts  int       // claims so far; only rises, and numbers them
 	TriesLeft int       // claims that may still follow
-	Lease     string    // token of the claim that works on it; "" for none
+	Lease     string    // token of the claim that works on it; "" for none. An operator's begins with a mark, see abandoning
 	DueAt     time.Time // when it next needs a hand; zero for never
 	Version   int       // sequence of its last event
 
@@ -72,12 +72,13 @@ func DefaultRules() Rules {
 	}
 }
 
-// backoffAfter is the wait that follows the given number of tries used up, 1 or more.
+// backoffAfter is the wait that follows the given number of tries used up. Fewer than 1 counts as 1: an order may have
+// more tries left than there are in all, since Tries may be lowered between two starts.
 func (r Rules) backoffAfter(used int) time.Duration {
 	if len(r.Backoff) == 0 {
 		return 0
 	}
-	return r.Backoff[max(0, min(used, len(r.Backoff))-1)]
+	return r.Backoff[max(1, min(used, len(r.Backoff)))-1]
 }
 
 // PaymentKind says what was asked of the gateway.

@@ -57,7 +57,8 @@ func Place(rules Rules, now time.Time, drafts []Draft, existing map[Ref]*Order, 
 // Replay is the answer to a draft whose key found an order.
 func Replay(draft Draft, found *Order) Placed {
 	if found.Fingerprint != draft.Fingerprint {
-		return Placed{Err: Errorf(CodeKeyReused, "The idempotency key was used for an order with other items. Use a new key for a new order.")}
+		return Placed{Err: Errorf(CodeKeyReused,
+			"The idempotency key was used for an order with other items. Use a new key for a new order.")}
 	}
 	return Placed{Order: found, Replayed: true}
 }

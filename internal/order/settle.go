@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Settlement reports how a claim's call to the gateway ended.
+// Settlement reports how a claim's call to the gateway ended. It may be reported again, but never with another outcome:
+// one attempt, one answer.
 type Settlement struct {
 	OrderID   int64
 	Attempt   int    // Order.Attempts of the claim
@@ -18,20 +19,34 @@ type Settlement struct {
 	Trace     Trace
 }
 
-// MayRestock reports whether deciding s can put the order's items back into stock, so that they have to be read.
+// abandoned is the reason of an order that an operator gave up.
+const abandoned = "abandoned by an operator"
+
+// MayRestock reports whether deciding s can put the items of its order back into stock, so that they have to be read;
+// Restocks says it more exactly where the order is known.
 func (s Settlement) MayRestock() bool {
-	return (s.Kind == KindCharge && s.Outcome == Declined) || (s.Kind == KindVoid && s.Outcome == Succeeded)
+	return s.Outcome == Succeeded || (s.Kind == KindCharge && s.Outcome == Declined)
+}
+
+// Restocks reports whether deciding s for o, as its row is now, can put its items back into stock, so that they have to
+// be read. It stays right when other settlements of o come first in the batch.
+func (s Settlement) Restocks(o *Order) bool {
+	charged := s.Kind == KindCharge && s.Outcome == Succeeded
+	return o.Status == Processing && s.MayRestock() && (!charged || o.abandoning())
 }
 
 // Settle decides what the gateway's answers mean.
 //
 // A definite answer to a charge settles a PROCESSING order whoever reports it, lease or no lease: every attempt is the
 // same charge. "No answer" and a claim handed back count only from the holder of the lease. A charge reported for a
-// PAID order is the one that paid it; one reported for a FAILED order came too late and is now owed a void. While an
-// operator abandons an order, the void decides, and a charge reported meanwhile changes nothing.
+// PAID order is the one that paid it; one reported for a FAILED order came too late and is now owed a void.
 //
-// Deciding a batch twice changes nothing the second time: the lease is gone, the status is terminal, and payment rows
-// have the attempt as their key. The errors carry CodeNotFound.
+// A charge reported while an operator abandons the order may have been made before the void or after it, which nobody
+// can tell. So the order becomes FAILED at once and is owed another void, which certainly comes after the charge.
+//
+// Deciding a batch again is harmless: the lease is gone, the status is terminal, payment rows have the attempt as their
+// key, and a late charge is owed one more void, which finds nothing left to undo. The errors carry CodeNotFound, or
+// CodeInternal for a kind or an outcome that does not exist.
 func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []Settlement) ([]Changed, Effects) {
 	answers := make([]Changed, len(settlements))
 	var effects Effects
@@ -39,6 +54,10 @@ func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []S
 		o := orders[s.OrderID]
 		if o == nil {
 			answers[i].Err = NotFound(fmt.Sprintf("Order %d", s.OrderID))
+			continue
+		}
+		if err := s.check(); err != nil {
+			answers[i].Err = err
 			continue
 		}
 		if s.Kind == KindVoid {
@@ -51,21 +70,38 @@ func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []S
 	return answers, effects
 }
 
+// check refuses what no gateway can have said, lest an outcome left out count as one.
+func (s Settlement) check() error {
+	switch s.Outcome {
+	case Succeeded, Declined, NoAnswer, HandedBack:
+		if s.Kind == KindCharge || s.Kind == KindVoid {
+			return nil
+		}
+	}
+	return Errorf(CodeInternal, "Order %d: nothing is known of a %q that was %q.", s.OrderID, s.Kind, s.Outcome)
+}
+
+// holds reports whether s comes from the holder of the order's lease, who claimed it for just this kind of call.
+func (s Settlement) holds(o *Order) bool {
+	claimedForVoid := o.Status == Failed || o.abandoning()
+	return s.Lease != "" && s.Lease != abandonMark && s.Lease == o.Lease && claimedForVoid == (s.Kind == KindVoid)
+}
+
 func settleCharge(rules Rules, now time.Time, o *Order, s Settlement, effects *Effects) {
-	holder := s.Lease != "" && o.Lease == s.Lease
 	switch {
 	case s.Outcome == HandedBack:
-		if o.Status == Processing && holder {
+		if o.Status == Processing && s.holds(o) {
 			effects.change(o, ChangeSet{To: o.Status, Tries: 1, DueAt: now}, now)
 		}
 	case s.Outcome == NoAnswer:
 		effects.record(s, now)
-		if o.Status == Processing && holder {
+		if o.Status == Processing && s.holds(o) {
 			retryLater(rules, now, o, s.Reason, effects)
 		}
-	case o.Status == Processing && s.Outcome == Succeeded && o.abandoning(now):
-		// The void under way decides. Should its outcome stay unknown, the order is as it was, and an operator's retry
-		// finds the same charge again.
+	case o.Status == Processing && s.Outcome == Succeeded && o.abandoning():
+		effects.record(s, now)
+		effects.finish(o, Failed, abandoned, s, now)
+		effects.change(o, ChangeSet{To: o.Status, DueAt: now}, now)
 	case o.Status == Processing && s.Outcome == Succeeded:
 		effects.record(s, now)
 		effects.finish(o, Paid, "", s, now)
@@ -88,13 +124,12 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	} else {
 		effects.record(s, now)
 	}
-	if s.Lease == "" || o.Lease != s.Lease {
+	if !s.holds(o) {
 		return
 	}
 	switch {
 	case o.Status == Processing && s.Outcome == Succeeded:
-		effects.finish(o, Failed, "abandoned by an operator", s, now)
-		effects.Resolved = append(effects.Resolved, Resolution{o.ID, "abandoned"})
+		effects.finish(o, Failed, abandoned, s, now)
 	case o.Status == Processing:
 		effects.deadLetter(o, "abandon: "+s.Reason, now)
 	case o.Status == Failed && s.Outcome == Succeeded:
@@ -113,9 +148,9 @@ func retryLater(rules Rules, now time.Time, o *Order, reason string, effects *Ef
 	effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(rules.Tries - o.TriesLeft))}, now)
 }
 
-// finish makes a PROCESSING order PAID or FAILED; what failed goes back to stock.
+// finish makes a PROCESSING order PAID or FAILED; what failed goes back to stock, and its dead letter is closed.
 func (e *Effects) finish(o *Order, to Status, reason string, s Settlement, now time.Time) {
-	parked := o.DueAt.IsZero()
+	parked := o.DueAt.IsZero() || o.abandoning()
 	event := OrderPaid
 	if to == Failed {
 		event = OrderFailed
@@ -124,7 +159,11 @@ func (e *Effects) finish(o *Order, to Status, reason string, s Settlement, now t
 	e.change(o, ChangeSet{To: to, Events: 1}, now)
 	e.event(o, event, reason, s.Actor, s.Trace, now)
 	if parked {
-		e.Resolved = append(e.Resolved, Resolution{o.ID, "settled"})
+		how := "settled"
+		if reason == abandoned {
+			how = "abandoned"
+		}
+		e.Resolved = append(e.Resolved, Resolution{o.ID, how})
 	}
 }
 

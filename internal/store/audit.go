@@ -80,7 +80,8 @@ var checks = []check{
 			"OR (COALESCE(before_it, '') = 'OrderProcessing' AND type IN ('OrderPaid', 'OrderFailed'))) " +
 			"UNION ALL SELECT o.id, o.version, o.status FROM orders o LEFT JOIN order_events e ON e.order_id = o.id AND e.sequence = o.version " +
 			"WHERE e.type IS NULL OR e.type <> CASE o.status WHEN 'PENDING' THEN 'OrderCreated' WHEN 'PROCESSING' THEN 'OrderProcessing' " +
-			"WHEN 'PAID' THEN 'OrderPaid' WHEN 'FAILED' THEN 'OrderFailed' ELSE 'OrderCancelled' END",
+			"WHEN 'PAID' THEN 'OrderPaid' WHEN 'FAILED' THEN 'OrderFailed' ELSE 'OrderCancelled' END " +
+			"UNION ALL SELECT e.order_id, e.sequence, e.type FROM order_events e JOIN orders o ON o.id = e.order_id WHERE e.sequence > o.version",
 		tell: "order %s: history breaks at %s (%s)",
 	},
 	{
@@ -92,7 +93,9 @@ var checks = []check{
 			"FROM orders o LEFT JOIN failed_jobs j ON j.order_id = o.id AND j.resolved_at IS NULL " +
 			"WHERE (o.status IN ('PENDING', 'PROCESSING') AND o.due_at IS NULL AND j.id IS NULL) " +
 			"OR (j.id IS NOT NULL AND (o.due_at IS NOT NULL OR o.status <> 'PROCESSING')) " +
-			"OR (o.status IN ('PAID', 'CANCELLED') AND o.due_at IS NOT NULL)",
+			"OR (o.status IN ('PAID', 'CANCELLED') AND o.due_at IS NOT NULL) " +
+			"OR (o.status = 'FAILED' AND o.due_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p " +
+			"WHERE p.order_id = o.id AND p.kind = 'charge' AND p.outcome = 'succeeded'))",
 		tell: "order %s: %s, %s, with %s dead letter",
 	},
 }

@@ -36,7 +36,8 @@ func (t *tx) carry(effects *order.Effects, owed bool) (order.Receipt, error) {
 }
 
 // changeOrders writes one UPDATE for all orders that change alike, guarded by the status they are expected to have.
-// Fewer rows than expected means that the rows were not as they were read: nothing of the transaction may stay.
+// Fewer rows than expected means that the rows were not as they were read: nothing of the transaction may stay. The plus
+// before status keeps SQLite from going through all orders of that status by its index instead of by the ids.
 func (t *tx) changeOrders(groups []order.ChangedGroup) error {
 	d := t.s.dialect
 	for _, g := range groups {
@@ -46,7 +47,7 @@ func (t *tx) changeOrders(groups []order.ChangedGroup) error {
 			}, anys(padded)...)
 			result, err := t.exec("UPDATE orders SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
 				"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
-				"WHERE status = ? AND id IN "+placeholders(len(padded)), args...)
+				"WHERE +status = ? AND id IN "+placeholders(len(padded)), args...)
 			return expect(result, err, n, "orders to change from "+string(g.From)+" to "+string(g.To))
 		})
 		if err != nil {
@@ -86,35 +87,37 @@ func (t *tx) insertEvents(events []order.Event) error {
 		}, "", nil)
 }
 
-// keepDeadLetters opens and closes failed jobs: rare, so row by row.
+// keepDeadLetters opens failed jobs, then closes those that the same batch settled: rare, so row by row.
 func (t *tx) keepDeadLetters(effects *order.Effects) error {
-	d := t.s.dialect
-	for _, r := range effects.Resolved {
-		_, err := t.exec("UPDATE failed_jobs SET resolution = ?, resolved_at = COALESCE(resolved_at, ?) WHERE order_id = ?",
-			r.How, d.time(t.now), r.OrderID)
-		if err != nil {
+	for _, job := range effects.DeadLetter {
+		if err := t.openJob(job); err != nil {
 			return err
 		}
 	}
-	for _, job := range effects.DeadLetter {
-		result, err := t.exec("UPDATE failed_jobs SET attempts = ?, error = ?, failed_at = ?, resolved_at = NULL, resolution = '' WHERE order_id = ?",
-			job.Attempts, job.Error, d.time(job.FailedAt), job.OrderID)
-		if err != nil {
-			return err
-		}
-		if known, err := result.RowsAffected(); err != nil || known > 0 {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		_, err = t.exec("INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (?, ?, ?, ?, '')",
-			job.OrderID, job.Attempts, job.Error, d.time(job.FailedAt))
+	for _, r := range effects.Resolved {
+		_, err := t.exec("UPDATE failed_jobs SET resolution = ?, resolved_at = COALESCE(resolved_at, ?) WHERE order_id = ?",
+			r.How, t.s.dialect.time(t.now), r.OrderID)
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openJob opens an order's failed job, or opens it again under the id that it has.
+func (t *tx) openJob(job order.FailedJob) error {
+	d := t.s.dialect
+	result, err := t.exec("UPDATE failed_jobs SET attempts = ?, error = ?, failed_at = ?, resolved_at = NULL, resolution = '' WHERE order_id = ?",
+		job.Attempts, job.Error, d.time(job.FailedAt), job.OrderID)
+	if err != nil {
+		return err
+	}
+	if known, err := result.RowsAffected(); err != nil || known > 0 {
+		return err
+	}
+	_, err = t.exec("INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (?, ?, ?, ?, '')",
+		job.OrderID, job.Attempts, job.Error, d.time(job.FailedAt))
+	return err
 }
 
 // moveStock writes one UPDATE for all products. That none falls below 0 was decided under the rows' locks; the CHECK of

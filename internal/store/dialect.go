@@ -23,6 +23,8 @@ const (
 type dialect interface {
 	// open returns the pool behind the writers and the pool for reads, checked to work.
 	open(ctx context.Context) (pool, reader *sql.DB, err error)
+	// lockMigrations makes this process the only one that migrates, until release is called.
+	lockMigrations(ctx context.Context) (release func(), err error)
 	// writers is the number of write transactions that make sense at once.
 	writers() int
 	// begin is the statement that starts a write transaction.

@@ -1,12 +1,21 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
+	"time"
 
 	"orderflow/internal/order"
+)
+
+const (
+	lockPause   = 10 * time.Millisecond // between two looks at a lock that somebody has
+	guardLooks  = 5                     // an audit's look at the lock (see served) is over within the first pause
+	migrateWait = time.Minute           // for another process that migrates
 )
 
 // Guard makes this process the one server of the database file until release is called or the process ends, however it
@@ -20,18 +29,33 @@ func (s *Store) Guard() (release func() error, err error) {
 	if !ok {
 		return func() error { return nil }, nil
 	}
-	file, err := os.OpenFile(d.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(d.guardPath(), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, d.openError(err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = file.Close() // the error that counts is the one above
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, order.Errorf(order.CodeUnavailable, "Another orderflow server is using %s; stop it, or give this one its own --database.", d.path)
+	for look := 1; ; look++ {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || look == guardLooks {
+			break
 		}
-		return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
+		time.Sleep(lockPause)
 	}
-	return file.Close, nil
+	if err == nil {
+		return file.Close, nil
+	}
+	_ = file.Close() // the error that counts is the one above
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, order.Errorf(order.CodeUnavailable, "Another orderflow server is using %s; stop it, or give this one its own --database.", d.path)
+	}
+	return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
+}
+
+// guardPath is the file that a server locks: beside the database file itself, by whatever name or link that was opened.
+func (d sqliteDialect) guardPath() string {
+	if file, err := filepath.EvalSymlinks(d.file); err == nil {
+		return file + ".lock"
+	}
+	return d.file + ".lock"
 }
 
 // served reports whether a server has the database file right now, this process's own included.
@@ -40,10 +64,38 @@ func (s *Store) served() bool {
 	if !ok {
 		return true
 	}
-	file, err := os.Open(d.path + ".lock")
+	file, err := os.Open(d.guardPath())
 	if err != nil {
 		return false
 	}
 	defer file.Close()
 	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
+// lockMigrations waits until no other process migrates a database in the same folder. A step is applied and recorded in
+// one transaction, but which steps are wanted is read before it; two at once would apply a step twice. It is the folder
+// that is locked, so that no file is left behind.
+func (d sqliteDialect) lockMigrations(ctx context.Context) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, migrateWait)
+	defer cancel()
+	folder, err := os.Open(filepath.Dir(d.file))
+	if err != nil {
+		return nil, d.openError(err)
+	}
+	for {
+		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = folder.Close() }, nil // closing it gives the lock back
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			_ = folder.Close() // the error that counts is the one above
+			return nil, d.openError(fmt.Errorf("lock %s: %w", folder.Name(), err))
+		}
+		select {
+		case <-ctx.Done():
+			_ = folder.Close() // the wait is over
+			return nil, order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one.", d.path)
+		case <-time.After(lockPause):
+		}
+	}
 }

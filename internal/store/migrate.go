@@ -26,16 +26,31 @@ type Migration struct {
 	AppliedAt time.Time // zero while pending
 }
 
-// Migrate brings the schema up to this binary's. A schema that is newer than the binary is an error and stays as it is.
-// Several processes may migrate at once: one does it, the others wait.
+// Migrate brings the schema up to this binary's, and makes sure that the database can be written. A schema that is newer
+// than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait.
 func (s *Store) Migrate(ctx context.Context) error {
 	return s.migrating(ctx, func(p *goose.Provider) error {
+		if err := s.checkWritable(ctx); err != nil {
+			return err
+		}
 		if pending, err := p.HasPending(ctx); err != nil || !pending {
 			return err
 		}
 		_, err := p.Up(ctx)
 		return err
 	})
+}
+
+// checkWritable begins a write and gives it up.
+func (s *Store) checkWritable(ctx context.Context) error {
+	conn, err := s.pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	w := &writer{conn: conn}
+	defer w.drop() // whatever became of the transaction
+	_, err = conn.ExecContext(ctx, s.dialect.begin())
+	return err
 }
 
 // MigrateDown takes the last step back.
@@ -85,10 +100,17 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 		case w := <-s.writers:
 			w.drop() // goose takes its own connection from the pool
 			taken = append(taken, w)
+		case <-s.closed:
+			return order.Errorf(order.CodeUnavailable, "The database is closed.")
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+	release, err := s.dialect.lockMigrations(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	files, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err

@@ -134,6 +134,11 @@ func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) 
 		}
 		var effects order.Effects
 		answers, effects = order.Claim(s.rules, t.now, t.id, orders, requests)
+		for _, a := range answers {
+			if a.Task != order.TaskNone { // no one else knows the new lease
+				t.proof, t.proofArgs = "SELECT 1 FROM orders WHERE id = ? AND lease_token = ?", []any{a.Order.ID, a.Order.Lease}
+			}
+		}
 		receipt, err = t.carry(&effects, false)
 		return err
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ func (t *tx) owe(events []order.Event) error {
 	d := t.s.dialect
 	_, err := t.exec("INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
 		t.id, encodeRefs(events), d.time(t.now), d.time(t.now))
+	t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
 	return err
 }
 
@@ -159,7 +161,8 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // LeaseOutbox finds up to limit receipts that are owed for longer than age and that nobody has leased, leases them for
-// the given time, and returns them with their events, oldest first.
+// the given time, and returns them with their events, oldest first. A row that cannot be read is told in the error and
+// holds the others up no longer than its lease.
 func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error) {
 	d := s.dialect
 	owed, err := s.owedBefore(ctx, age, limit)
@@ -188,14 +191,16 @@ func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit
 		return nil, err
 	}
 	receipts := make([]order.Receipt, 0, len(mine))
+	var faults []error
 	for _, row := range mine {
 		events, err := s.eventsOf(ctx, row.events)
 		if err != nil {
-			return receipts, err
+			faults = append(faults, fmt.Errorf("read back receipt %s: %w", row.id, err))
+			continue
 		}
 		receipts = append(receipts, order.Receipt{ID: row.id, Events: events})
 	}
-	return receipts, nil
+	return receipts, errors.Join(faults...)
 }
 
 type outboxRow struct{ id, events string }

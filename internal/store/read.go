@@ -214,3 +214,18 @@ func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequ
 	})
 	return due, err
 }
+
+// Missing returns those of ids that no order has.
+func (s *Store) Missing(ctx context.Context, ids []int64) ([]int64, error) {
+	known, err := s.known(ctx, "SELECT id FROM orders WHERE id IN ", ids)
+	if err != nil {
+		return nil, err
+	}
+	var missing []int64
+	for _, id := range ids {
+		if !known[id] {
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}

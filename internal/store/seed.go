@@ -90,8 +90,11 @@ func (s *Store) seedUsers(ctx context.Context, want int64) error {
 
 func (s *Store) seedProducts(ctx context.Context, want int64) error {
 	samples := []sampleProduct{
-		{"Laptop Pro", 999_99, 50}, {"Wireless Mouse", 29_99, 200}, {"USB-C Hub", 29_99, 100},
-		{"Mechanical Keyboard", 149_99, 75}, {"Limited Edition Headphones", 299_99, 1},
+		{"Laptop Pro", 999_99, 50},
+		{"Wireless Mouse", 29_99, 200},
+		{"USB-C Hub", 29_99, 100},
+		{"Mechanical Keyboard", 149_99, 75},
+		{"Limited Edition Headphones", 299_99, 1},
 	}
 	return s.seedRows(ctx, "products", want, func(t *tx, ids []int64) error {
 		d := t.s.dialect

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,12 +20,36 @@ import (
 
 // sqliteDialect is the dialect of SQLite: one file, one writer at a time, readers that never block it (WAL). Every commit is
 // on the disk before it returns (synchronous=FULL).
-type sqliteDialect struct{ path string }
+type sqliteDialect struct {
+	path string // as it was given, for messages
+	file string // the same, absolute
+}
 
-const readers = 4 // connections for reads; SQLite reads are processor work, so more would not help
+const (
+	readers     = 4 // connections for reads; SQLite reads are processor work, so more would not help
+	busyTimeout = 5 * time.Second
+)
+
+// pragmas are set on every connection, busy_timeout first: setting the journal mode may have to wait for another process.
+var pragmas = []string{
+	fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	"trusted_schema(0)", "cell_size_check(1)", "cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+}
+
+// essential is what the promises rest on, as SQLite reads it back.
+var essential = []struct{ pragma, value, lost string }{
+	{"journal_mode", "wal", "it refuses write-ahead logging; move the file to a local disk"},
+	{"synchronous", "2", "it does not write commits to the disk before it confirms them"},
+	{"foreign_keys", "1", "it does not keep foreign keys"},
+}
+
+func newSQLite(path string) (sqliteDialect, error) {
+	file, err := filepath.Abs(path) // else a name such as :memory: would mean something else
+	return sqliteDialect{path, file}, err
+}
 
 func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err error) {
-	if _, err := os.Stat(filepath.Dir(d.path)); err != nil {
+	if err := d.create(); err != nil {
 		return nil, nil, d.openError(err)
 	}
 	if pool, err = d.connect(ctx, "immediate", 1); err != nil {
@@ -37,13 +62,23 @@ func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err erro
 	return pool, reader, nil
 }
 
-// connect opens one pool. busy_timeout comes first: setting the journal mode may have to wait for another process.
+// create makes a missing file, for its owner alone: it will hold password hashes. The connections never create one, lest
+// a file that is taken away from a running server come back empty.
+func (d sqliteDialect) create() error {
+	file, err := os.OpenFile(d.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// connect opens one pool and checks that its connections are what they have to be.
 func (d sqliteDialect) connect(ctx context.Context, lock string, connections int) (*sql.DB, error) {
-	options := url.Values{"_txlock": {lock}, "_pragma": {
-		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "trusted_schema(0)",
-		"cell_size_check(1)", "cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
-	}}
-	escaped := (&url.URL{Path: d.path}).EscapedPath()
+	options := url.Values{"mode": {"rw"}, "_txlock": {lock}, "_pragma": pragmas}
+	escaped := (&url.URL{Path: d.file}).EscapedPath()
 	db, err := sql.Open("sqlite", "file:"+escaped+"?"+options.Encode())
 	if err != nil {
 		return nil, err
@@ -51,12 +86,29 @@ func (d sqliteDialect) connect(ctx context.Context, lock string, connections int
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxLifetime(0)
-	var tables int // reads the schema, so that a file that is no database is found out now
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+	if err := d.check(ctx, db); err != nil {
 		_ = db.Close() // the error that counts is the one above
 		return nil, err
 	}
 	return db, nil
+}
+
+// check reads the schema, so that a file that is no database is found out now, and the essential settings back.
+func (d sqliteDialect) check(ctx context.Context, db *sql.DB) error {
+	var tables int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+		return err
+	}
+	for _, e := range essential {
+		var value string
+		if err := db.QueryRowContext(ctx, "PRAGMA "+e.pragma).Scan(&value); err != nil {
+			return err
+		}
+		if value != e.value {
+			return fmt.Errorf("%s (%s is %s)", e.lost, e.pragma, value)
+		}
+	}
+	return nil
 }
 
 func (d sqliteDialect) openError(err error) error {
@@ -120,9 +172,17 @@ func (sqliteDialect) classify(err error) class {
 	return classOther
 }
 
-func (sqliteDialect) explain(err error) string {
+func (d sqliteDialect) explain(err error) string {
 	var e *sqlite.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, fs.ErrNotExist):
+		return "the folder " + filepath.Dir(d.path) + " does not exist; create it, or check the path."
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied; make the file and its folder writable for this user."
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it took too long; another process may hold its lock."
+	default:
 		return strings.ReplaceAll(err.Error(), "\n", " ")
 	}
 	switch e.Code() & 0xff {

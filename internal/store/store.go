@@ -3,13 +3,14 @@
 // and what is owed to the bus, and commits; nobody outside ever holds a transaction. Reads are plain queries.
 //
 // It runs on SQLite (sqlite.go). What differs between databases stands behind one small interface (dialect.go); the rest
-// is one text of SQL. README: see DESIGN.md beside this file for the order of locks, the unknown outcome of a commit and
-// why the books add up.
+// is one text of SQL. DESIGN.md beside this file explains the order of locks, the unknown outcome of a commit, what is
+// durable and why the books add up.
 package store
 
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -38,8 +39,11 @@ type Store struct {
 	observe func(name string, waited, took time.Duration)
 	dialect dialect
 	reader  *sql.DB
-	writers chan *writer // the free ones
-	pool    *sql.DB      // behind the writers
+	writers chan *writer                                    // the free ones
+	pool    *sql.DB                                         // behind the writers
+	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
+	closing sync.Once
+	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
 
 	paidLock sync.Mutex
 	paid     []string // receipts that the bus has, to be marked in the next write
@@ -53,14 +57,17 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 		scheme, _, _ := strings.Cut(url, ":")
 		return nil, order.Errorf(order.CodeUnavailable, "Database %q is not supported; use sqlite:PATH.", scheme+":…")
 	}
-	d := sqliteDialect{path: path}
+	d, err := newSQLite(path)
+	if err != nil {
+		return nil, d.openError(err)
+	}
 	pool, reader, err := d.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
 		rules: options.Rules, observe: options.Observe, dialect: d, reader: reader, pool: pool,
-		writers: make(chan *writer, d.writers()),
+		writers: make(chan *writer, d.writers()), commit: commit, closed: make(chan struct{}),
 	}
 	if s.observe == nil {
 		s.observe = func(string, time.Duration, time.Duration) {}
@@ -71,16 +78,16 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	return s, nil
 }
 
-// Close waits for running writes and closes the database.
-func (s *Store) Close() error {
-	for range cap(s.writers) {
-		w := <-s.writers
-		w.drop()
-	}
-	err := s.reader.Close()
-	if poolErr := s.pool.Close(); err == nil {
-		err = poolErr
-	}
+// Close waits for running writes and closes the database; later calls find it unavailable. Closing again does nothing.
+func (s *Store) Close() (err error) {
+	s.closing.Do(func() {
+		close(s.closed)
+		for range cap(s.writers) {
+			w := <-s.writers
+			w.drop()
+		}
+		err = errors.Join(s.reader.Close(), s.pool.Close())
+	})
 	return err
 }
 

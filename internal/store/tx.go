@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	mathrand "math/rand/v2"
 	"time"
@@ -18,13 +19,15 @@ type writer struct {
 	statements map[string]*sql.Stmt
 }
 
-// drop closes the connection; its statements go with it.
+// drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
+// only give the connection back to its pool, as it is; calling it bad makes the pool close it.
 func (w *writer) drop() {
 	for _, statement := range w.statements {
 		_ = statement.Close() // the connection goes with it
 	}
 	if w.conn != nil {
-		_ = w.conn.Close() // whatever it says, the connection is not used again
+		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error is the one given here
+		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
 	}
 	w.conn, w.statements = nil, nil
 }
@@ -37,6 +40,9 @@ type tx struct {
 	w   *writer
 	id  string    // random; names the transaction in the outbox and is the lease of what it claims
 	now time.Time // of the whole transaction, UTC, whole microseconds
+
+	proof     string // a query that finds a row when, and only when, the transaction happened; "" when it leaves no such mark
+	proofArgs []any
 }
 
 // write runs work in a transaction and commits. It is the one place that begins, commits, rolls back and tries again.
@@ -51,6 +57,8 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 	var w *writer
 	select {
 	case w = <-s.writers:
+	case <-s.closed:
+		return order.Errorf(order.CodeUnavailable, "The database is closed.")
 	case <-ctx.Done():
 		return order.Errorf(order.CodeUnavailable, "The database is busy; try again shortly.")
 	}
@@ -62,7 +70,11 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 		if err == nil {
 			return nil
 		}
-		if s.dialect.classify(err) != classTransient || try == writeTries {
+		class := s.dialect.classify(err)
+		if class == classUnavailable {
+			w.drop() // what a connection found when it opened (a read-only file, say) it keeps for life
+		}
+		if class != classTransient || try == writeTries {
 			return s.coded(err)
 		}
 		pause := time.NewTimer(time.Duration(try)*2*time.Millisecond + time.Duration(mathrand.Int64N(int64(2*time.Millisecond))))
@@ -75,16 +87,11 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 	}
 }
 
-// errNotCommitted says that a COMMIT failed and that the transaction is known not to have happened.
-type errNotCommitted struct{ error }
-
-func (e errNotCommitted) Unwrap() error { return e.error }
-
 // writeOnce runs work in one transaction.
 func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) (err error) {
 	t := &tx{ctx: ctx, s: s, w: w, id: rand.Text(), now: s.dialect.now().UTC().Truncate(time.Microsecond)}
 	if err := t.begin(); err != nil {
-		w.drop()
+		w.drop() // it may have begun all the same
 		return err
 	}
 	done := false
@@ -100,8 +107,7 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 	if err != nil {
 		return err
 	}
-	_, err = w.conn.ExecContext(ctx, "COMMIT")
-	if err != nil {
+	if err = s.commit(ctx, w.conn); err != nil {
 		done = true
 		if err = s.afterFailedCommit(t, err); err != nil {
 			return err
@@ -112,21 +118,29 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 	return nil
 }
 
+func commit(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, "COMMIT")
+	return err
+}
+
 // afterFailedCommit finds out what became of a transaction whose COMMIT gave an error: it makes sure that the
-// transaction is over, and looks for its id. It returns nil when the transaction happened after all.
+// transaction is over, and looks for its proof. It returns nil when the transaction happened after all.
+//
+// What leaves no proof is guarded by its lease or a unique key, and harmless to repeat: it counts as not having happened.
 func (s *Store) afterFailedCommit(t *tx, cause error) error {
 	t.rollback()
+	if t.proof == "" {
+		return cause
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), readLimit)
 	defer cancel()
 	var found int
-	err := s.reader.QueryRowContext(ctx, "SELECT 1 FROM outbox WHERE id = ?", t.id).Scan(&found)
+	err := s.reader.QueryRowContext(ctx, t.proof, t.proofArgs...).Scan(&found)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, sql.ErrNoRows):
-		// Not there: either it did not happen, or it owed nothing. What owes nothing is guarded by its lease or a unique
-		// key, and may be run again.
-		return errNotCommitted{cause}
+		return cause
 	default:
 		return &order.Error{Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause}
 	}

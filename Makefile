@@ -1,0 +1,47 @@
+# What a person or a machine does with this repository. `make` alone lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test fuzz soak bench lint fmt clean
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 30s
+SOAK     ?= 10m
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db
+	bin/orderflow serve
+
+demo: build ## Show in a minute what it does, on a database of its own
+	bin/orderflow demo
+
+build: ## Build the static binary bin/orderflow
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/orderflow ./cmd/orderflow
+
+test: ## Run all tests under the race detector, in random order; installs a C compiler where one is missing
+	scripts/test-deps.sh
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
+
+fuzz: ## Fuzz every target for FUZZTIME (30s) each
+	scripts/fuzz.sh $(FUZZTIME)
+
+soak: ## Run the chaos tests for SOAK (10m) each
+	scripts/test-deps.sh
+	ORDERFLOW_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run 'Chaos|Soak' ./...
+
+bench: build ## Measure this machine: all figures as one table
+	bin/orderflow bench --table
+
+lint: ## Check style, common mistakes and dead code; builds the linters on first use
+	"$$(scripts/tool.sh golangci-lint)" run ./...
+	@dead="$$("$$(scripts/tool.sh deadcode)" -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
+
+fmt: ## Format all Go files
+	"$$(scripts/tool.sh golangci-lint)" fmt ./...
+
+clean: ## Remove what was built
+	rm -rf bin

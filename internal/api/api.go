@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/limit"
+	"orderflow/internal/order"
+)
+
+// Limits of a request.
+const (
+	maxBody    = 64 << 10 // bytes
+	maxDepth   = 16       // nested objects and arrays in a body
+	maxHeaders = 32 << 10 // bytes, the request line with them
+)
+
+// Limits in time. An order may wait for a busy product for almost four seconds, and for a deadlock's retries after that.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 15 * time.Second // of a whole request
+	writeTimeout  = 30 * time.Second // of an answer, from the end of the request's headers
+	idleTimeout   = 75 * time.Second // a little longer than proxies keep connections, so that they close first
+	pingTimeout   = time.Second
+)
+
+// Intake takes orders in and cancels them. Both methods may wait for as long as the schedule of a busy product says;
+// they return when ctx ends. The errors carry the codes of order.Place and order.Cancel, CodeLockConflict,
+// CodeOverloaded or CodeUnavailable.
+type Intake interface {
+	Create(ctx context.Context, draft order.Draft) (order.Placed, error)
+	Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error)
+}
+
+// Reader answers questions about orders and products. Each method limits its own time, and returns CodeUnavailable when
+// the database does not answer.
+type Reader interface {
+	// Order returns an order, or CodeNotFound.
+	Order(ctx context.Context, id int64) (*order.Order, error)
+	// Orders returns a page of orders, newest first.
+	Orders(ctx context.Context, query order.ListQuery) (order.Page, error)
+	// Events returns an order's history with sequences above after, or CodeNotFound.
+	Events(ctx context.Context, orderID int64, after int) ([]order.Event, error)
+	// Products returns every product, ascending.
+	Products(ctx context.Context) ([]order.Product, error)
+	// Known tells which of the users and products exist.
+	Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
+	// Ping returns nil when the database answers.
+	Ping(ctx context.Context) error
+}
+
+// Options are what an API works with. Reader, Bus, Logger and Registerer must be set, and Limiter with Rate.
+type Options struct {
+	Intake     Intake // nil in a process without the role api: then only health, probes and metrics are there
+	Reader     Reader
+	Bus        bus.Bus // whose news wake streams
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+
+	Limiter        limit.Limiter
+	Rate           limit.Rate     // for each client address; zero for no limit
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
+	AllowedOrigins []string       // such as https://shop.example, or *; empty for the same host and loopback
+	MaxStreams     int            // event streams at once; 0 for 10,000
+
+	Metrics    http.Handler  // answers /metrics; nil for no such path
+	RedisState func() string // for /health: connected, disconnected or embedded; nil for embedded
+}
+
+// API is the HTTP API. Its methods may be called from any goroutine.
+type API struct {
+	options  Options
+	mux      *http.ServeMux
+	origins  origins
+	products shared[[]byte]
+	ping     shared[struct{}]
+	waker    *waker
+	metrics  *metrics
+	page     page
+	fixed    fixedHeaders
+	pool     sync.Pool // of *exchange
+	draining atomic.Bool
+}
+
+// New returns an API. Its streams are woken only while Run does its work.
+func New(options Options) *API {
+	if options.MaxStreams == 0 {
+		options.MaxStreams = 10_000
+	}
+	if options.RedisState == nil {
+		options.RedisState = func() string { return "embedded" }
+	}
+	a := &API{
+		options: options,
+		origins: newOrigins(options.AllowedOrigins),
+		waker:   newWaker(options.MaxStreams),
+		metrics: newMetrics(options.Registerer),
+		page:    newPage(),
+		fixed:   newFixedHeaders(),
+	}
+	a.products = shared[[]byte]{age: time.Second, load: a.loadProducts}
+	a.ping = shared[struct{}]{load: a.loadPing}
+	a.metrics.streams(a.waker.open)
+	a.pool.New = func() any { return new(exchange) }
+	a.mux = a.routes()
+	return a
+}
+
+// Handler returns the handler of all paths.
+func (a *API) Handler() http.Handler { return a }
+
+// Run wakes the event streams by the bus's news until ctx ends; then it ends them. It returns nil.
+func (a *API) Run(ctx context.Context) error {
+	defer a.waker.end()
+	a.waker.run(ctx, a.options.Bus, a.options.Logger)
+	return nil
+}
+
+// Drain announces the end: /readyz says no, every answer closes its connection, and event streams end, to be taken up
+// again elsewhere. Requests are answered as before. It cannot be taken back.
+func (a *API) Drain() {
+	a.draining.Store(true)
+	a.waker.end()
+}
+
+// NewServer returns a server with the limits that every server of the product has.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaders,
+	}
+}

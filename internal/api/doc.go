@@ -1,0 +1,34 @@
+// Package api is the HTTP API: routes, strict decoding, one table of errors, limits and headers, server-sent events,
+// and the OpenAPI document with a page to read it.
+//
+// The way of a request:
+//
+//	ServeHTTP ── trace id, headers, CORS ──▶ ServeMux ──▶ endpoint ── rate limit ──▶ handler
+//	    ▲                                                                          │ answer, or an error
+//	    └──────────── status, time, panics ◀──── one table: code → status ◀───────┘
+//
+// Every request gets one exchange: the writer that all answers go through, with its trace id and its buffers. Handlers
+// return errors; only fail writes them. An error that is no *order.Error is internal_error: the caller sees no more
+// than that, and the log has the rest under the trace id.
+//
+// # Server-sent events
+//
+// A stream repeats what the table of events says, nothing else; the bus only tells it when to look. It registers with
+// the waker before it reads the table for the first time, so a change that commits after that read finds it registered
+// and leaves a token in its channel of capacity one. Tokens may be lost with the bus and may come twice. A lost one
+// costs time, at most until the next keep-alive, which looks into the table as well; one that comes twice costs a
+// query. Since events of an order have sequences without gaps and a stream asks for those above the last one that it
+// sent, nothing is skipped and nothing repeated, whatever the bus does.
+//
+// One reader of the bus serves all streams of the process (Run). It never waits for a stream: a token that finds the
+// channel full is dropped, because the one in there has the same effect. A client that reads too slowly runs into the
+// write deadline and is dropped.
+//
+// # Products
+//
+// The list of products is kept for at most a second (shared). Who orders and then looks, through the same process, sees
+// the new stock: every change drops the list before it is answered, by raising a generation. A load remembers the
+// generation in which it began; its result is handed only to readers who arrived in that generation or an earlier one,
+// and is kept only if the generation is still the same. So nobody gets a list that was read before a change that was
+// answered before they asked.
+package api

@@ -1,0 +1,104 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"orderflow/internal/order"
+)
+
+// appendOrder appends an order as the API shows it everywhere. Its payment method is not part of that.
+func appendOrder(dst []byte, o *order.Order) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendInt(dst, o.ID, 10)
+	dst = append(dst, `,"user_id":`...)
+	dst = strconv.AppendInt(dst, o.UserID, 10)
+	dst = append(dst, `,"status":`...)
+	dst = appendString(dst, string(o.Status))
+	dst = append(dst, `,"total_amount":"`...)
+	dst = o.Total.Append(dst)
+	dst = append(dst, `","currency":`...)
+	dst = appendString(dst, o.Currency)
+	dst = append(dst, `,"idempotency_key":`...)
+	dst = appendString(dst, o.Key)
+	dst = append(dst, `,"cancelled_at":`...)
+	dst = appendTime(dst, o.CancelledAt)
+	dst = append(dst, `,"created_at":`...)
+	dst = appendTime(dst, o.CreatedAt)
+	dst = append(dst, `,"updated_at":`...)
+	dst = appendTime(dst, o.UpdatedAt)
+	dst = append(dst, `,"items":[`...)
+	for i, item := range o.Items {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"product_id":`...)
+		dst = strconv.AppendInt(dst, item.ProductID, 10)
+		dst = append(dst, `,"quantity":`...)
+		dst = strconv.AppendInt(dst, item.Quantity, 10)
+		dst = append(dst, `,"unit_price":"`...)
+		dst = item.UnitPrice.Append(dst)
+		dst = append(dst, '"', '}')
+	}
+	return append(dst, ']', '}')
+}
+
+func appendProduct(dst []byte, p *order.Product) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendInt(dst, p.ID, 10)
+	dst = append(dst, `,"name":`...)
+	dst = appendString(dst, p.Name)
+	dst = append(dst, `,"price":"`...)
+	dst = p.Price.Append(dst)
+	dst = append(dst, `","currency":`...)
+	dst = appendString(dst, p.Currency)
+	dst = append(dst, `,"stock":`...)
+	dst = strconv.AppendInt(dst, p.Stock, 10)
+	dst = append(dst, `,"active":`...)
+	dst = strconv.AppendBool(dst, p.Active)
+	dst = append(dst, `,"created_at":`...)
+	dst = appendTime(dst, p.CreatedAt)
+	return append(dst, '}')
+}
+
+func appendEvent(dst []byte, e *order.Event) []byte {
+	dst = append(dst, `{"event_id":`...)
+	dst = appendString(dst, e.ID())
+	dst = append(dst, `,"sequence":`...)
+	dst = strconv.AppendInt(dst, int64(e.Seq), 10)
+	dst = append(dst, `,"type":`...)
+	dst = appendString(dst, string(e.Type))
+	dst = append(dst, `,"payload":`...)
+	dst = e.AppendPayload(dst)
+	dst = append(dst, `,"actor":`...)
+	dst = appendString(dst, e.Actor)
+	dst = append(dst, `,"trace_id":`...)
+	dst = appendString(dst, e.Trace.ID)
+	dst = append(dst, `,"created_at":`...)
+	dst = appendTime(dst, e.At)
+	return append(dst, '}')
+}
+
+// appendTime appends a time as RFC 3339 in UTC with exactly six decimals, or null for the zero time.
+func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(dst, `null`...)
+	}
+	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
+}
+
+// appendString appends s as a JSON string. Plain ASCII, which nearly all strings here are, is copied as it is.
+func appendString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			// The error says that bytes were no UTF-8 and became the replacement character, which is what is wanted.
+			dst, _ = jsontext.AppendQuote(dst, s)
+			return dst
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}

@@ -1,0 +1,196 @@
+package api
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Times of an event stream.
+const (
+	keepAlive    = 15 * time.Second // between comments that keep proxies from closing the connection; each also looks
+	streamWrite  = 10 * time.Second // for a client to take what it is sent
+	retryAdvised = "retry: 1000\n"  // milliseconds until a client whose stream ended comes back
+)
+
+// orderEvents answers with an order's history: as JSON, or as a stream of server-sent events that goes on until the
+// order is finished.
+func (a *API) orderEvents(x *exchange) error {
+	id, err := pathID(x.r)
+	if err != nil {
+		return err
+	}
+	x.Header().Add("Vary", "Accept")
+	if wantsStream(x.r.Header["Accept"]) {
+		return a.streamEvents(x, id)
+	}
+	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
+	if err != nil {
+		return err
+	}
+	x.out = append(x.out[:0], `{"data":[`...)
+	for i := range events {
+		if i > 0 {
+			x.out = append(x.out, ',')
+		}
+		x.out = appendEvent(x.out, &events[i])
+	}
+	x.out = append(x.out, ']', '}', '\n')
+	x.json(http.StatusOK, x.out)
+	return nil
+}
+
+// streamEvents sends the history from the client's Last-Event-ID on, then each new event, and ends after the last one.
+func (a *API) streamEvents(x *exchange, id int64) error {
+	place := a.waker.enter(id) // before the first look: see the package comment
+	if place == nil {
+		return order.Errorf(order.CodeOverloaded, "Too many event streams are open. Try again shortly, or ask for the history as JSON.")
+	}
+	defer a.waker.leave(place)
+
+	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
+	if err != nil {
+		return err
+	}
+	after := lastSeen(x.r.Header.Get("Last-Event-ID"), id, events)
+	if after > 0 && events[after-1].Type.Status().Terminal() {
+		x.WriteHeader(http.StatusNoContent) // which tells an EventSource not to come back
+		return nil
+	}
+	s := &sender{x: x, control: http.NewResponseController(x.w)}
+	if err := s.begin(); err != nil || x.r.Method == http.MethodHead {
+		return err
+	}
+	return a.follow(x, s, place, events[after:], after)
+}
+
+// follow sends events, the given ones first, until the order is finished, the client gone or the server ending.
+func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) error {
+	pulse := time.NewTicker(keepAlive)
+	defer pulse.Stop()
+	for comment := false; ; {
+		finished := s.send(events, comment)
+		if s.err != nil {
+			return nil // the client left, or reads too slowly: it can come back and go on where it was
+		}
+		if finished {
+			return nil
+		}
+		if len(events) > 0 {
+			after = events[len(events)-1].Seq
+		}
+		select {
+		case <-place.wake:
+			comment = false
+		case <-pulse.C:
+			comment = true
+		case <-a.waker.ended:
+			return nil
+		case <-x.r.Context().Done():
+			return nil
+		}
+		var err error
+		if events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after); err != nil {
+			events = nil // the database is away: look again with the next token or pulse
+		}
+	}
+}
+
+// sender writes server-sent events.
+type sender struct {
+	x       *exchange
+	control *http.ResponseController
+	err     error // the first one; nothing is sent after it
+}
+
+// begin sends the headers. A stream is read and written for as long as it lasts, so the server's limits on a request
+// are lifted; each write gets its own.
+func (s *sender) begin() error {
+	h := s.x.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx: hand on what comes at once
+	h.Set("Connection", "close")     // the deadlines set here must not outlive the stream
+	if err := s.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	s.x.took = time.Since(s.x.began)
+	s.x.WriteHeader(http.StatusOK)
+	s.write([]byte(retryAdvised + "\n"))
+	return nil
+}
+
+// send writes events, or a comment when there are none and one is due. It reports whether the last one ends the order.
+func (s *sender) send(events []order.Event, comment bool) (finished bool) {
+	out := s.x.out[:0]
+	for i := range events {
+		out = append(out, "id: "...)
+		out = append(out, events[i].ID()...)
+		out = append(out, "\nevent: "...)
+		out = append(out, events[i].Type...)
+		out = append(out, "\ndata: "...)
+		out = appendEvent(out, &events[i]) // has no line breaks: JSON strings escape them
+		out = append(out, '\n', '\n')
+		finished = events[i].Type.Status().Terminal()
+	}
+	if len(events) == 0 && comment {
+		out = append(out, ":\n\n"...)
+	}
+	s.x.out = out
+	s.write(out)
+	return finished
+}
+
+// write sends bytes on their way, within the time that a client has to take them.
+func (s *sender) write(p []byte) {
+	if s.err != nil || len(p) == 0 {
+		return
+	}
+	if err := s.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		s.err = err
+		return
+	}
+	if _, s.err = s.x.w.Write(p); s.err == nil {
+		s.err = s.control.Flush()
+	}
+}
+
+// lastSeen returns the sequence of the last event that the client has, by its Last-Event-ID: an event id ("42-2") or a
+// bare sequence ("2"). Anything else, or an event that does not exist, means that it has none: a browser could do
+// nothing about an error, and to be told again is harmless.
+func lastSeen(header string, id int64, events []order.Event) int {
+	if own, ok := strings.CutPrefix(header, strconv.FormatInt(id, 10)+"-"); ok {
+		header = own
+	}
+	seq, ok := parseID(header)
+	if !ok || seq > int64(len(events)) {
+		return 0
+	}
+	return int(seq)
+}
+
+// wantsStream reports whether a caller would rather have server-sent events than JSON: the higher quality wins, and
+// what stands first where they are equal.
+func wantsStream(accept []string) bool {
+	best, stream := 0.0, false
+	for field := range strings.SplitSeq(strings.Join(accept, ","), ",") {
+		kind, parameters, err := mime.ParseMediaType(field)
+		if err != nil {
+			continue
+		}
+		quality := 1.0
+		if q, given := parameters["q"]; given {
+			if quality, err = strconv.ParseFloat(q, 64); err != nil {
+				continue
+			}
+		}
+		if quality > best {
+			best, stream = quality, kind == "text/event-stream"
+		}
+	}
+	return stream
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"orderflow/internal/order"
+)
+
+// exchange is one request and its answer. It is the http.ResponseWriter of its request: all that is written goes
+// through it. It belongs to the goroutine of the request and is used again for a later one.
+type exchange struct {
+	api   *API
+	w     http.ResponseWriter
+	r     *http.Request
+	began time.Time
+	trace order.Trace
+
+	status int           // of the answer; 0 while there is none
+	timing *timing       // of the route; nil until one is found
+	took   time.Duration // until a stream began; 0 for other answers
+
+	out     []byte // room for the answer
+	body    []byte // room for the request's body
+	input   bytes.Buffer
+	decoder jsontext.Decoder
+}
+
+// maxKept is the room that an exchange keeps for the next request, in bytes.
+const maxKept = 64 << 10
+
+// reset forgets the request, so that nothing of it is held or shown to the next one.
+func (x *exchange) reset() {
+	if cap(x.out) > maxKept {
+		x.out = nil
+	}
+	if cap(x.body) > maxKept {
+		x.body = nil
+	}
+	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
+	x.status, x.took = 0, 0
+	x.input = bytes.Buffer{}
+}
+
+// Header is http.ResponseWriter's.
+func (x *exchange) Header() http.Header { return x.w.Header() }
+
+// Write is http.ResponseWriter's.
+func (x *exchange) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	return x.w.Write(p)
+}
+
+// WriteHeader is http.ResponseWriter's. It notes the first status that is not merely informational.
+func (x *exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= http.StatusOK {
+		x.status = status
+	}
+	x.w.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
+
+// json answers with a status and a JSON body.
+func (x *exchange) json(status int, body []byte) {
+	h := x.Header()
+	h["Content-Type"] = x.api.fixed.json
+	x.send(status, body)
+}
+
+// send answers with a status and a body, whose length it announces. That the caller is gone shows in the status of
+// nothing: there is nobody left to tell.
+func (x *exchange) send(status int, body []byte) {
+	x.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.WriteHeader(status)
+	_, _ = x.w.Write(body)
+}
+
+// log writes a line about this request, with what went wrong if anything did.
+func (x *exchange) log(level slog.Level, message, event string, err error) {
+	logger, ctx := x.api.options.Logger, x.r.Context()
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("event", event), slog.String("trace_id", x.trace.ID),
+		slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	logger.LogAttrs(ctx, level, message, attrs...)
+}
+
+// logOrder writes a line about an order that this request changed, or failed to make (id 0).
+func (x *exchange) logOrder(message, event string, id, user int64) {
+	logger, ctx := x.api.options.Logger, x.r.Context()
+	if logger.Enabled(ctx, slog.LevelInfo) {
+		logger.LogAttrs(ctx, slog.LevelInfo, message, slog.String("event", event),
+			slog.Int64("order_id", id), slog.Int64("user_id", user), slog.String("trace_id", x.trace.ID))
+	}
+}

@@ -1,0 +1,187 @@
+package api_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"orderflow/internal/api"
+)
+
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+func TestTraceID(t *testing.T) {
+	n := open(t)
+	uuid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	seen := map[string]bool{}
+	for _, c := range []struct {
+		headers []string
+		want    string // "" for a new one
+	}{
+		{[]string{"X-Trace-Id: a"}, "a"},
+		{[]string{"X-Trace-Id: AZaz09._-"}, "AZaz09._-"},
+		{[]string{"X-Trace-Id: " + strings.Repeat("x", 128)}, strings.Repeat("x", 128)},
+		{[]string{"X-Trace-Id: " + strings.Repeat("x", 129)}, ""},
+		{[]string{"X-Trace-Id: "}, ""},
+		{[]string{"X-Trace-Id: a b"}, ""},
+		{[]string{"X-Trace-Id: a/b"}, ""},
+		{[]string{"X-Trace-Id: é"}, ""},
+		{[]string{"X-Trace-Id: a@"}, ""},
+		{[]string{"X-Trace-Id: [a]"}, ""},
+		{[]string{"X-Trace-Id: a", "X-Trace-Id: b"}, ""},
+		{nil, ""},
+	} {
+		got := n.do(t, "GET", "/livez", "", c.headers...).header.Get("X-Trace-Id")
+		switch {
+		case c.want != "" && got != c.want:
+			t.Errorf("%v: trace id %q, want the caller's", c.headers, got)
+		case c.want == "" && (!uuid.MatchString(got) || seen[got]):
+			t.Errorf("%v: trace id %q, want a new UUID", c.headers, got)
+		}
+		seen[got] = true
+	}
+}
+
+// The trace goes with the order into its history.
+func TestTraceIsKept(t *testing.T) {
+	n := open(t)
+	for i, c := range []struct{ sent, kept string }{
+		{parent, parent},
+		{strings.ToUpper(parent), ""},
+		{strings.Replace(parent, "00-", "ff-", 1), ""},
+		{parent + "-x", ""},
+		{"00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
+		{"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", ""},
+		{"00-0af7651916cd43dd8448eb211c80319cxb7ad6b7169203331-01", ""},
+		{"", ""},
+	} {
+		n.do(t, "POST", "/api/v1/orders", orderJSON(1, c.sent+"k", 2, 1), "X-Trace-Id: my-trace", "Traceparent: "+c.sent)
+		events, err := n.store.Events(t.Context(), int64(i+1), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := events[0].Trace; got.ID != "my-trace" || got.Parent != c.kept {
+			t.Errorf("traceparent %q: kept %+v, want my-trace and %q", c.sent, got, c.kept)
+		}
+	}
+}
+
+func TestSecurityHeaders(t *testing.T) {
+	n := open(t)
+	for _, c := range []struct{ path, policy, cache string }{
+		{"/api/v1/products", "default-src 'none'; frame-ancestors 'none'", "no-store"},
+		{"/nothing", "default-src 'none'; frame-ancestors 'none'", "no-store"},
+		{"/openapi.json", "default-src 'none'; frame-ancestors 'none'", "no-cache"},
+		{"/docs", "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", "no-store"},
+		{"/docs/rapidoc.js", "default-src 'none'; frame-ancestors 'none'", "public, max-age=3600"},
+	} {
+		h := n.do(t, "GET", c.path, "").header
+		for name, want := range map[string]string{
+			"Content-Security-Policy": c.policy, "Cache-Control": c.cache, "X-Content-Type-Options": "nosniff",
+			"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Connection": "",
+		} {
+			if got := h.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", c.path, name, got, want)
+			}
+		}
+		if !strings.Contains(strings.Join(h.Values("Vary"), ","), "Origin") {
+			t.Errorf("%s: Vary is %q", c.path, h.Values("Vary"))
+		}
+	}
+}
+
+func TestViewer(t *testing.T) {
+	n := open(t)
+	packed := n.do(t, "GET", "/docs/rapidoc.js", "", "Accept-Encoding: br, GZIP;q=1.0")
+	plain := n.do(t, "GET", "/docs/rapidoc.js", "", "Accept-Encoding: br, gzip;q=0")
+	if packed.header.Get("Content-Encoding") != "gzip" || plain.header.Get("Content-Encoding") != "" {
+		t.Errorf("encodings %q and %q, want gzip and none", packed.header.Get("Content-Encoding"), plain.header.Get("Content-Encoding"))
+	}
+	plain.expect(t, http.StatusOK, []string{"rapi-doc"})
+	if len(packed.body) >= len(plain.body) {
+		t.Errorf("packed %d bytes, plain %d", len(packed.body), len(plain.body))
+	}
+	again := n.do(t, "GET", "/docs/rapidoc.js", "", "If-None-Match: "+packed.header.Get("ETag"))
+	if again.status != http.StatusNotModified || again.body != "" {
+		t.Errorf("answered %d with %d bytes, want 304 and none", again.status, len(again.body))
+	}
+}
+
+func TestCORS(t *testing.T) {
+	list := func(origins ...string) func(*api.Options) {
+		return func(o *api.Options) { o.AllowedOrigins = origins }
+	}
+	byDefault, listed, anyone := open(t), open(t, list("https://shop.example/", "https://b.example:8443")), open(t, list("*"))
+	for _, c := range []struct {
+		n            *node
+		host, origin string
+		allowed      bool // to read
+		changes      bool // may cancel and order
+	}{
+		{byDefault, "api.example:8000", "http://api.example:8000", true, true},
+		{byDefault, "api.example:8000", "https://API.example", true, true},
+		{byDefault, "api.example", "http://localhost:5173", true, true},
+		{byDefault, "api.example", "http://127.0.0.1:5173", true, true},
+		{byDefault, "api.example", "http://[::1]:5173", true, true},
+		{byDefault, "[::1]:8000", "http://[::1]", true, true},
+		{byDefault, "api.example", "https://evil.example", false, false},
+		{byDefault, "api.example", "https://api.example.evil.example", false, false},
+		{byDefault, "api.example", "https://localhost.evil.example", false, false},
+		{byDefault, "api.example", "null", false, false},
+		{byDefault, "", "file://", false, false},
+		{listed, "api.example", "https://shop.example", true, true},
+		{listed, "api.example", "https://b.example:8443", true, true},
+		{listed, "api.example", "https://b.example", false, false},
+		{listed, "api.example", "http://shop.example", false, false},
+		{listed, "api.example", "http://localhost", false, false},
+		{listed, "api.example", "http://api.example", false, true}, // the same origin asks nobody
+		{listed, "api.example", "http://api.example:81", false, false},
+		{anyone, "api.example", "https://evil.example", true, true},
+	} {
+		host, origin := "Host: "+c.host, "Origin: "+c.origin
+		get := c.n.do(t, "GET", "/api/v1/products", "", host, origin)
+		if got := get.header.Get("Access-Control-Allow-Origin"); (got == c.origin) != c.allowed || (got == "") == c.allowed {
+			t.Errorf("%s at %s: allowed %q, want %t", c.origin, c.host, got, c.allowed)
+		}
+		if exposed := get.header.Get("Access-Control-Expose-Headers"); strings.Contains(exposed, "X-Trace-Id") != c.allowed {
+			t.Errorf("%s at %s: exposes %q", c.origin, c.host, exposed)
+		}
+		for _, target := range []string{"/api/v1/orders/1/cancel", "/api/v1/orders"} {
+			post := c.n.do(t, "POST", target, "", host, origin)
+			if (post.status != http.StatusForbidden) != c.changes {
+				t.Errorf("%s at %s: POST %s was answered %d, want it let in: %t", c.origin, c.host, target, post.status, c.changes)
+			}
+		}
+	}
+}
+
+func TestPreflight(t *testing.T) {
+	n := open(t)
+	ask := []string{"Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,idempotency-key", "Host: api.example"}
+	yes := n.do(t, "OPTIONS", "/api/v1/orders", "", append(ask, "Origin: https://api.example")...)
+	if yes.status != http.StatusNoContent || yes.header.Get("Access-Control-Allow-Origin") != "https://api.example" {
+		t.Errorf("answered %d %v", yes.status, yes.header)
+	}
+	for _, name := range []string{"Content-Type", "Idempotency-Key", "X-Trace-Id", "Last-Event-ID"} {
+		if !strings.Contains(yes.header.Get("Access-Control-Allow-Headers"), name) {
+			t.Errorf("%s is not allowed", name)
+		}
+	}
+	if !strings.Contains(yes.header.Get("Access-Control-Allow-Methods"), "POST") || yes.header.Get("Access-Control-Max-Age") == "" {
+		t.Errorf("headers %v", yes.header)
+	}
+	no := n.do(t, "OPTIONS", "/api/v1/orders", "", append(ask, "Origin: https://evil.example")...)
+	for name := range no.header {
+		if strings.HasPrefix(name, "Access-Control") {
+			t.Errorf("a strange origin got %s", name)
+		}
+	}
+}
+
+// A proxy may hide the host that the browser used; the browser itself says then that the page is the server's own.
+func TestSameOriginBehindProxy(t *testing.T) {
+	n := open(t)
+	a := n.do(t, "POST", "/api/v1/orders", fine, "Host: app:8000", "Origin: https://shop.example", "Sec-Fetch-Site: same-origin")
+	a.expect(t, http.StatusCreated, nil)
+}

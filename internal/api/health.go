@@ -1,0 +1,72 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Words of /health.
+const (
+	stateConnected    = "connected"
+	stateDisconnected = "disconnected"
+)
+
+// health says how the services behind the API are. One that is configured and cannot be reached makes it degraded.
+func (a *API) health(x *exchange) error {
+	status, overall := http.StatusOK, "ok"
+	database, redis := stateConnected, a.options.RedisState()
+	if err := a.reach(x); err != nil {
+		database = stateDisconnected
+	}
+	if database == stateDisconnected || redis == stateDisconnected {
+		status, overall = http.StatusServiceUnavailable, "degraded"
+	}
+	x.out = append(x.out[:0], `{"status":"`...)
+	x.out = append(x.out, overall...)
+	x.out = append(x.out, `","services":{"database":"`...)
+	x.out = append(x.out, database...)
+	x.out = append(x.out, `","redis":`...)
+	x.out = appendString(x.out, redis)
+	x.out = append(x.out, `},"timestamp":`...)
+	x.out = appendTime(x.out, time.Now())
+	x.out = append(x.out, '}', '\n')
+	x.json(status, x.out)
+	return nil
+}
+
+// live says that the process answers.
+func (a *API) live(x *exchange) error {
+	x.json(http.StatusOK, []byte(`{"status":"ok"}`+"\n"))
+	return nil
+}
+
+// ready says whether requests should be sent here. Redis does not matter for that: orders go on without it.
+func (a *API) ready(x *exchange) error {
+	if a.draining.Load() {
+		return order.Errorf(order.CodeUnavailable, "The server is shutting down.")
+	}
+	if err := a.reach(x); err != nil {
+		return order.Errorf(order.CodeUnavailable, "The database cannot be reached.")
+	}
+	x.json(http.StatusOK, []byte(`{"status":"ready"}`+"\n"))
+	return nil
+}
+
+// reach asks the database for an answer. Those who ask at the same time share one question, so that probes are no load.
+func (a *API) reach(x *exchange) error {
+	_, err := a.ping.get(x.r.Context())
+	if err != nil {
+		x.log(slog.LevelWarn, "the database does not answer", "database.unreachable", err)
+	}
+	return err
+}
+
+func (a *API) loadPing(ctx context.Context) (struct{}, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	return struct{}{}, a.options.Reader.Ping(ctx)
+}

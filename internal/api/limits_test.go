@@ -1,0 +1,141 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"orderflow/internal/api"
+	"orderflow/internal/limit"
+)
+
+// ruler decides as a test wants and remembers for whom.
+type ruler struct {
+	mu       sync.Mutex
+	keys     []string
+	decision limit.Decision
+	err      error
+}
+
+func (r *ruler) Allow(_ context.Context, key string, _ limit.Rate) (limit.Decision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keys = append(r.keys, key)
+	return r.decision, r.err
+}
+
+func (r *ruler) asked() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.keys, " ")
+}
+
+func limited(r *ruler) func(*api.Options) {
+	return func(o *api.Options) {
+		o.Limiter, o.Rate = r, limit.Rate{Tokens: 60, Per: time.Minute}
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	r := &ruler{decision: limit.Decision{Limit: 60, RetryAfter: 1500 * time.Millisecond, Reset: 59100 * time.Millisecond}}
+	n := open(t, limited(r))
+	a := n.do(t, "POST", "/api/v1/orders", fine)
+	a.expect(t, http.StatusTooManyRequests, []string{`"error":"too_many_requests"`, "in 2 s"}, `"data"`)
+	for name, want := range map[string]string{
+		"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "60", "Retry-After": "2",
+	} {
+		if got := a.header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	n.do(t, "GET", "/nothing", "").expect(t, http.StatusTooManyRequests, nil)
+	n.do(t, "GET", "/api/v1/orders/1/cancel", "").expect(t, http.StatusTooManyRequests, nil)
+	for _, path := range []string{"/api/v1/health", "/api/health", "/livez", "/readyz", "/docs", "/docs/rapidoc.js", "/openapi.json"} {
+		a := n.do(t, "GET", path, "")
+		a.expect(t, http.StatusOK, nil)
+		if a.header.Get("X-RateLimit-Limit") != "" {
+			t.Errorf("%s has a rate limit", path)
+		}
+	}
+	n.do(t, "OPTIONS", "/api/v1/orders", "", "Origin: http://localhost", "Access-Control-Request-Method: POST").expect(t, http.StatusNoContent, nil)
+
+	r.decision = limit.Decision{Allowed: true, Limit: 60, Remaining: 59, Reset: time.Second}
+	a = n.do(t, "POST", "/api/v1/orders", fine)
+	a.expect(t, http.StatusCreated, nil)
+	if a.header.Get("X-RateLimit-Remaining") != "59" || a.header.Get("Retry-After") != "" {
+		t.Errorf("headers %v", a.header)
+	}
+	r.decision, r.err = limit.Decision{}, errors.New("redis is away")
+	n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)
+}
+
+// With the limiter of the product: so many at once, then one as often as the rate says.
+func TestRateLimitRefills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, func(o *api.Options) {
+			o.Limiter, o.Rate = limit.NewLocal(10), limit.Rate{Tokens: 2, Per: 10 * time.Second}
+		})
+		ask := func(from string, want int) {
+			t.Helper()
+			n.do(t, "GET", "/api/v1/products", "", "From: "+from).expect(t, want, nil)
+		}
+		ask("203.0.113.9:1", http.StatusOK)
+		ask("203.0.113.9:2", http.StatusOK)
+		ask("203.0.113.9:3", http.StatusTooManyRequests)
+		ask("203.0.113.8:1", http.StatusOK)
+		time.Sleep(5 * time.Second)
+		ask("203.0.113.9:4", http.StatusOK)
+		ask("203.0.113.9:5", http.StatusTooManyRequests)
+	})
+}
+
+func TestNoRateLimit(t *testing.T) {
+	a := open(t).do(t, "GET", "/api/v1/products", "")
+	if a.header.Get("X-RateLimit-Limit") != "" {
+		t.Errorf("headers %v", a.header)
+	}
+}
+
+func TestClientAddress(t *testing.T) {
+	for _, c := range []struct {
+		name, from string
+		forwarded  []string
+		want       string
+	}{
+		{"a connection", "203.0.113.9:4711", nil, "api:203.0.113.9"},
+		{"whose word counts for nothing", "203.0.113.9:4711", []string{"198.51.100.1"}, "api:203.0.113.9"},
+		{"IPv6 by its network", "[2001:db8:1:2:3:4:5:6]:4711", nil, "api:2001:db8:1:2::/64"},
+		{"IPv4 in IPv6", "[::ffff:203.0.113.9]:4711", nil, "api:203.0.113.9"},
+		{"a link-local one with its zone", "[fe80::1%eth0]:4711", nil, "api:fe80::/64"},
+		{"a socket file", "@", nil, "api:unknown"},
+		{"a proxy", "10.0.0.1:4711", []string{"203.0.113.9"}, "api:203.0.113.9"},
+		{"a proxy, and a lie before it", "10.0.0.1:4711", []string{"198.51.100.1, 203.0.113.9"}, "api:203.0.113.9"},
+		{"two proxies", "10.0.0.1:4711", []string{"198.51.100.1, 203.0.113.9,10.0.0.2"}, "api:203.0.113.9"},
+		{"two headers", "10.0.0.1:4711", []string{"203.0.113.9", "10.0.0.2"}, "api:203.0.113.9"},
+		{"nothing but proxies", "10.0.0.1:4711", []string{"10.0.0.3, 10.0.0.2"}, "api:10.0.0.3"},
+		{"with a port", "10.0.0.1:4711", []string{"203.0.113.9:80"}, "api:203.0.113.9"},
+		{"IPv6 with a port", "[2001:db8:ffff::1]:4711", []string{"[2001:db8::9]:80"}, "api:2001:db8::/64"},
+		{"IPv6 in brackets", "10.0.0.1:4711", []string{"[2001:db8::9]"}, "api:2001:db8::/64"},
+		{"rubbish", "10.0.0.1:4711", []string{"203.0.113.9, unknown"}, "api:10.0.0.1"},
+		{"nothing", "10.0.0.1:4711", []string{""}, "api:10.0.0.1"},
+		{"a proxy without the header", "10.0.0.1:4711", nil, "api:10.0.0.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &ruler{decision: limit.Decision{Allowed: true}}
+			n := open(t, limited(r), withProxies("10.0.0.0/8", "2001:db8:ffff::/48"))
+			headers := []string{"From: " + c.from}
+			for _, f := range c.forwarded {
+				headers = append(headers, "X-Forwarded-For: "+f)
+			}
+			n.do(t, "GET", "/api/v1/products", "", headers...)
+			if got := r.asked(); got != c.want {
+				t.Errorf("counted as %q, want %q", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"orderflow/internal/order"
+)
+
+// Bounds of a list. Pages further down are what cursors are for: a page has to count and skip all that come before it.
+const (
+	defaultPerPage = 15
+	maxPerPage     = 50
+	maxPage        = 10_000
+)
+
+func (a *API) listOrders(x *exchange) error {
+	query, err := parseList(x.r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	page, err := a.options.Reader.Orders(x.r.Context(), query)
+	if err != nil {
+		return err
+	}
+	x.out = append(x.out[:0], `{"data":[`...)
+	for i := range page.Orders {
+		if i > 0 {
+			x.out = append(x.out, ',')
+		}
+		x.out = appendOrder(x.out, &page.Orders[i])
+	}
+	x.out = append(x.out, `],"meta":`...)
+	x.out = appendMeta(x.out, query, page)
+	x.out = append(x.out, '}', '\n')
+	x.json(http.StatusOK, x.out)
+	return nil
+}
+
+func appendMeta(dst []byte, query order.ListQuery, page order.Page) []byte {
+	if query.Page == 0 {
+		dst = append(dst, `{"per_page":`...)
+		dst = strconv.AppendInt(dst, int64(query.PerPage), 10)
+		dst = append(dst, `,"next_cursor":`...)
+		if page.More && len(page.Orders) > 0 {
+			dst = appendString(dst, formatCursor(page.Orders[len(page.Orders)-1].ID))
+		} else {
+			dst = append(dst, `null`...)
+		}
+		return append(dst, '}')
+	}
+	perPage := int64(query.PerPage)
+	dst = append(dst, `{"current_page":`...)
+	dst = strconv.AppendInt(dst, int64(query.Page), 10)
+	dst = append(dst, `,"per_page":`...)
+	dst = strconv.AppendInt(dst, perPage, 10)
+	dst = append(dst, `,"total":`...)
+	dst = strconv.AppendInt(dst, page.Total, 10)
+	dst = append(dst, `,"last_page":`...)
+	dst = strconv.AppendInt(dst, max(1, (page.Total+perPage-1)/perPage), 10)
+	return append(dst, '}')
+}
+
+// parseList reads the parameters of a list. All faults come in one CodeValidation error; parameters that it does not
+// know are ignored.
+func parseList(raw string) (order.ListQuery, error) {
+	query := order.ListQuery{PerPage: defaultPerPage, Page: 1}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return query, order.Invalid("query", "is no well-formed query string")
+	}
+	p := parameters{values: values}
+	query.UserID = p.number("user_id", 0, order.MaxID)
+	query.PerPage = int(p.number("per_page", defaultPerPage, maxPerPage))
+	query.Page = int(p.number("page", 1, maxPage))
+	if status, ok := p.one("status"); ok {
+		query.Status = order.Status(status)
+		if !query.Status.Valid() {
+			p.faults.add("status", "must be one of "+statusNames())
+		}
+	}
+	if cursor, ok := p.one("cursor"); ok {
+		query.Page = 0
+		if cursor != "" {
+			query.Before, ok = parseCursor(cursor)
+		}
+		if !ok {
+			p.faults.add("cursor", "is none that was given out; begin again with an empty one")
+		}
+		if values.Has("page") {
+			p.faults.add("cursor", "cannot be combined with page")
+		}
+	}
+	return query, p.faults.err()
+}
+
+// parameters reads the values of a query string and collects their faults.
+type parameters struct {
+	values url.Values
+	faults faults
+}
+
+// one returns the value of a parameter that may be given once. ok is false when it was not given, or more than once.
+func (p *parameters) one(name string) (value string, ok bool) {
+	given := p.values[name]
+	if len(given) > 1 {
+		p.faults.add(name, "must be given once")
+	}
+	if len(given) != 1 {
+		return "", false
+	}
+	return given[0], true
+}
+
+// number returns a number from 1 to limit, or fallback when it was not given.
+func (p *parameters) number(name string, fallback, limit int64) int64 {
+	text, ok := p.one(name)
+	if !ok {
+		return fallback
+	}
+	n, ok := parseID(text)
+	if !ok || n > limit {
+		p.faults.add(name, fmt.Sprintf("must be a whole number from 1 to %d", limit))
+		return fallback
+	}
+	return n
+}
+
+func statusNames() string {
+	names := make([]string, 0, len(order.Statuses()))
+	for _, status := range order.Statuses() {
+		names = append(names, string(status))
+	}
+	return strings.Join(names, ", ")
+}
+
+// cursorMark begins what a cursor hides, so that a later release can tell its own from these.
+const cursorMark = "1:"
+
+// formatCursor makes a cursor of the last order of a page. Callers are to hand it back and not to look into it.
+func formatCursor(before int64) string {
+	return base64.RawURLEncoding.EncodeToString(strconv.AppendInt([]byte(cursorMark), before, 10))
+}
+
+func parseCursor(cursor string) (before int64, ok bool) {
+	text, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil {
+		return 0, false
+	}
+	digits, marked := strings.CutPrefix(string(text), cursorMark)
+	if !marked {
+		return 0, false
+	}
+	return parseID(digits)
+}

@@ -1,0 +1,82 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"orderflow/internal/api"
+)
+
+// count returns how often the metrics saw an answer.
+func count(t testing.TB, n *node, method, route, code string) int {
+	t.Helper()
+	families, err := n.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "orderflow_http_request_duration_seconds" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			have := map[string]string{}
+			for _, label := range m.GetLabel() {
+				have[label.GetName()] = label.GetValue()
+			}
+			if have["method"] == method && have["route"] == route && have["code"] == code {
+				return int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return 0
+}
+
+// Labels are patterns: what callers invent makes no new series.
+func TestMetricsByRoute(t *testing.T) {
+	n := open(t)
+	n.place(t, "a", 2, 1)
+	for _, path := range []string{"/api/v1/orders/1", "/api/orders/1", "/api/v1/orders/2"} {
+		n.do(t, "GET", path, "")
+	}
+	n.do(t, "BREW", "/api/v1/orders/1", "")
+	n.do(t, "GET", "/api/v1/invented", "")
+	n.do(t, "GET", "/api/../invented", "")
+	for _, c := range []struct {
+		method, route, code string
+		want                int
+	}{
+		{"POST", "/api/v1/orders", "201", 1},
+		{"GET", "/api/v1/orders/{id}", "200", 2},
+		{"GET", "/api/v1/orders/{id}", "404", 1},
+		{"other", "/api/v1/orders/{id}", "405", 1},
+		{"other", "unmatched", "404", 2},
+	} {
+		if got := count(t, n, c.method, c.route, c.code); got != c.want {
+			t.Errorf("%s %s %s was counted %d times, want %d", c.method, c.route, c.code, got, c.want)
+		}
+	}
+}
+
+func TestMetricsHandler(t *testing.T) {
+	n := open(t, func(o *api.Options) {
+		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = w.Write([]byte("orderflow_figure 1\n"))
+		})
+	})
+	a := n.do(t, "GET", "/metrics", "")
+	a.expect(t, http.StatusOK, []string{"orderflow_figure 1"})
+	if got := a.header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {
+		t.Errorf("content type %q", got)
+	}
+}
+
+func TestNoMetricsUnlessGiven(t *testing.T) {
+	recorder := httptest.NewRecorder()
+	open(t).ServeHTTP(recorder, newRequest(t.Context(), "GET", "/metrics", ""))
+	if recorder.Code != http.StatusNotFound {
+		t.Errorf("status %d, want 404", recorder.Code)
+	}
+}

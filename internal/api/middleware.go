@@ -1,0 +1,120 @@
+package api
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, ok := a.pool.Get().(*exchange)
+	if !ok {
+		x = new(exchange)
+	}
+	x.api, x.w, x.r, x.began, x.trace = a, w, r, time.Now(), traceOf(r)
+	defer x.finish() //nolint:contextcheck // the exchange has the request's
+	x.commonHeaders()
+	switch {
+	case a.origins.preflight(x):
+	case !cleanPath(r.URL.Path):
+		// ServeMux would redirect to the clean path; no address of ours is ever spelled that way.
+		a.unknownPath(x, r)
+	default:
+		a.mux.ServeHTTP(x, r)
+	}
+}
+
+// finish counts the request, turns a panic into an answer, and gives the exchange back.
+func (x *exchange) finish() {
+	value := recover()
+	if value == nil {
+		x.count()
+		x.recycle()
+		return
+	}
+	if value == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
+		x.count()
+		panic(value)
+	}
+	x.log(slog.LevelError, "a request panicked", "request.panicked", fmt.Errorf("%v\n%s", value, debug.Stack()))
+	broken := x.status != 0
+	if !broken {
+		x.out = appendError(x.out[:0], internal(), x.trace.ID)
+		x.json(http.StatusInternalServerError, x.out)
+	}
+	x.count()
+	if broken {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// recycle gives the exchange to a later request. One that panicked is left to the collector: whoever holds on to it
+// can do no harm there.
+func (x *exchange) recycle() {
+	a := x.api
+	x.reset()
+	a.pool.Put(x)
+}
+
+// count adds the request to the metrics, and to the log for those who look that closely.
+func (x *exchange) count() {
+	took := x.took
+	if took == 0 {
+		took = time.Since(x.began)
+	}
+	if x.timing == nil {
+		x.timing = x.api.metrics.unmatched
+	}
+	x.timing.observe(x.status, took)
+	logger, ctx := x.api.options.Logger, x.r.Context()
+	if logger.Enabled(ctx, slog.LevelDebug) {
+		logger.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("event", "request"), slog.String("trace_id", x.trace.ID),
+			slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path), slog.Int("status", x.status), slog.Duration("took", took))
+	}
+}
+
+// fixedHeaders are header values that most answers share. Nobody changes them: Header.Set replaces the slice.
+type fixedHeaders struct {
+	nosniff, deny, noReferrer, nothing, noStore, json, vary, closes, replayed []string
+}
+
+func newFixedHeaders() fixedHeaders {
+	return fixedHeaders{
+		nosniff:    []string{"nosniff"},
+		deny:       []string{"DENY"},
+		noReferrer: []string{"no-referrer"},
+		nothing:    []string{"default-src 'none'; frame-ancestors 'none'"},
+		noStore:    []string{"no-store"},
+		json:       []string{"application/json"},
+		vary:       []string{"Origin"},
+		closes:     []string{"close"},
+		replayed:   []string{"true"},
+	}
+}
+
+// commonHeaders sets what every answer carries. It writes to the map with canonical names, which Header.Set would
+// compute each time.
+func (x *exchange) commonHeaders() {
+	h, fixed := x.Header(), &x.api.fixed
+	h["X-Trace-Id"] = []string{x.trace.ID}
+	h["X-Content-Type-Options"] = fixed.nosniff
+	h["X-Frame-Options"] = fixed.deny
+	h["Referrer-Policy"] = fixed.noReferrer
+	h["Content-Security-Policy"] = fixed.nothing
+	h["Cache-Control"] = fixed.noStore
+	h["Vary"] = fixed.vary
+	if x.api.draining.Load() {
+		h["Connection"] = fixed.closes
+	}
+	x.api.origins.allow(x)
+}
+
+// cleanPath reports whether a path has no empty, "." or ".." segments. It also refuses segments that merely begin with
+// a dot, of which there are none.
+func cleanPath(path string) bool {
+	return strings.HasPrefix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.")
+}

@@ -1,0 +1,378 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/api"
+	"orderflow/internal/bus"
+	"orderflow/internal/intake"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+)
+
+// node is an API on a database of its own, with the parts that the embedded product has: the real store with the sample
+// data, intake, locks and bus.
+type node struct {
+	*api.API
+	store    *store.Store
+	desk     *desk
+	news     *news
+	logs     *logs
+	registry *prometheus.Registry
+}
+
+// desk is the real intake, and where tests put faults in.
+type desk struct {
+	*intake.Service
+	store *store.Store
+	bus   bus.Bus
+	fault atomic.Pointer[error] // what Create and Cancel answer instead
+}
+
+func (d *desk) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
+	if fault := d.fault.Load(); fault != nil {
+		return order.Placed{}, *fault
+	}
+	return d.Service.Create(ctx, draft)
+}
+
+func (d *desk) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
+	if fault := d.fault.Load(); fault != nil {
+		return nil, *fault
+	}
+	return d.Service.Cancel(ctx, request)
+}
+
+// Publish tells the bus what a commit owes it, as the outbox does.
+func (d *desk) Publish(receipt order.Receipt) {
+	var messages []bus.Message
+	for _, e := range receipt.Events {
+		topic := bus.News
+		if e.Type == order.OrderCreated {
+			topic = bus.Work
+		}
+		messages = append(messages, bus.Message{ID: e.ID(), Key: strconv.FormatInt(e.OrderID, 10), Topic: topic, Body: e.Append(nil)})
+	}
+	if len(messages) > 0 {
+		_ = d.bus.Publish(context.Background(), messages) // news may be lost: the table has them
+	}
+}
+
+// fail makes the desk answer with err from now on; nil makes it work again.
+func (d *desk) fail(err error) {
+	if err == nil {
+		d.fault.Store(nil)
+		return
+	}
+	d.fault.Store(&err)
+}
+
+// settle claims a PENDING order and ends it PAID or FAILED, as a worker would.
+func (d *desk) settle(t testing.TB, id int64, outcome order.Outcome) {
+	t.Helper()
+	d.claim(t, id)
+	o, err := d.store.Order(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, receipt, err := d.store.SettleOrders(t.Context(), []order.Settlement{{
+		OrderID: id, Lease: o.Lease, Attempt: o.Attempts, Kind: order.KindCharge, Outcome: outcome,
+		Reference: "ref", Reason: "card declined", Actor: "worker:test", Trace: order.Trace{ID: "settle"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Publish(receipt)
+}
+
+func (d *desk) claim(t testing.TB, id int64) {
+	t.Helper()
+	_, receipt, err := d.store.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test", Trace: order.Trace{ID: "claim"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Publish(receipt)
+}
+
+// reader is the store with a fault that tests may put in front of it.
+type reader struct {
+	*store.Store
+	fault  atomic.Pointer[error]
+	loads  atomic.Int64                  // of products
+	gate   atomic.Pointer[chan struct{}] // loads of products wait for it
+	panics atomic.Bool
+}
+
+func (r *reader) fail(err error) {
+	if err == nil {
+		r.fault.Store(nil)
+		return
+	}
+	r.fault.Store(&err)
+}
+
+func (r *reader) err() error {
+	if r.panics.Load() {
+		panic("secret of the reader")
+	}
+	if fault := r.fault.Load(); fault != nil {
+		return *fault
+	}
+	return nil
+}
+
+func (r *reader) Order(ctx context.Context, id int64) (*order.Order, error) {
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return r.Store.Order(ctx, id)
+}
+
+func (r *reader) Known(ctx context.Context, users, products []int64) (map[int64]bool, map[int64]bool, error) {
+	if err := r.err(); err != nil {
+		return nil, nil, err
+	}
+	return r.Store.Known(ctx, users, products)
+}
+
+func (r *reader) Events(ctx context.Context, id int64, after int) ([]order.Event, error) {
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return r.Store.Events(ctx, id, after)
+}
+
+func (r *reader) Products(ctx context.Context) ([]order.Product, error) {
+	r.loads.Add(1)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	products, err := r.Store.Products(ctx)
+	if gate := r.gate.Load(); gate != nil {
+		<-*gate
+	}
+	return products, err
+}
+
+func (r *reader) Ping(ctx context.Context) error {
+	if err := r.err(); err != nil {
+		return err
+	}
+	return r.Store.Ping(ctx)
+}
+
+// logs keeps log lines for a test to look at.
+type logs struct {
+	mu    sync.Mutex
+	lines strings.Builder
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines.String()
+}
+
+// template makes one migrated database with the sample data; each test gets a copy of the file.
+var template = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "orderflow-api")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "template.db")
+	ctx := context.Background()
+	s, err := store.Open(ctx, "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.Migrate(ctx), s.Seed(ctx, store.SeedPlan{}), s.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// open returns a node; change may alter its options.
+func open(t testing.TB, change ...func(*api.Options)) *node {
+	t.Helper()
+	content, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{store: s, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
+	n.desk = &desk{store: s, bus: n.news}
+	n.desk.Service = intake.New(intake.Options{
+		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.desk, BatchMax: 10, QueueMax: 100, Lines: 1000,
+		Registerer: n.registry,
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var services sync.WaitGroup
+	services.Go(func() { _ = n.desk.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		services.Wait()
+		if err := errors.Join(n.news.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	options := api.Options{
+		Intake: n.desk, Reader: s, Bus: n.news, Registerer: n.registry,
+		Logger: slog.New(slog.NewJSONHandler(n.logs, nil)),
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	n.API = api.New(options)
+	return n
+}
+
+// run starts the API's own work and waits until it listens to the bus; what it returns stops that again.
+func (n *node) run(t testing.TB) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	<-n.news.joined
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// withReader puts a reader in front of the node's store, and hands it out.
+func withReader(into **reader) func(*api.Options) {
+	return func(o *api.Options) {
+		*into = &reader{Store: o.Reader.(*store.Store)}
+		o.Reader = *into
+	}
+}
+
+func withProxies(prefixes ...string) func(*api.Options) {
+	return func(o *api.Options) {
+		for _, p := range prefixes {
+			o.TrustedProxies = append(o.TrustedProxies, netip.MustParsePrefix(p))
+		}
+	}
+}
+
+// answer is what came back, its body read.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request to the node and holds both against the OpenAPI document.
+func (n *node) do(t testing.TB, method, target, body string, headers ...string) answer {
+	t.Helper()
+	r := newRequest(t.Context(), method, target, body, headers...)
+	recorder := httptest.NewRecorder()
+	n.ServeHTTP(recorder, r)
+	result := recorder.Result()
+	defer func() { _ = result.Body.Close() }()
+	content, err := io.ReadAll(result.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{result.StatusCode, result.Header, string(content)}
+	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
+	return a
+}
+
+// newRequest makes a request; headers are "Name: value". A body is JSON unless they say otherwise.
+func newRequest(ctx context.Context, method, target, body string, headers ...string) *http.Request {
+	var content io.Reader = http.NoBody
+	if body != "" {
+		content = strings.NewReader(body)
+	}
+	r := httptest.NewRequestWithContext(ctx, method, target, content)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		switch {
+		case name == "Host":
+			r.Host = value
+		case name == "From":
+			r.RemoteAddr = value
+		case value == "-":
+			r.Header.Del(name)
+		default:
+			r.Header.Add(name, value)
+		}
+	}
+	return r
+}
+
+// place orders one product and returns the order's id.
+func (n *node) place(t testing.TB, key string, product, quantity int64) int64 {
+	t.Helper()
+	a := n.do(t, "POST", "/api/v1/orders", orderJSON(1, key, product, quantity))
+	if a.status != http.StatusCreated {
+		t.Fatalf("placing an order answered %d %s", a.status, a.body)
+	}
+	id, err := strconv.ParseInt(strings.TrimPrefix(a.header.Get("Location"), "/api/v1/orders/"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func orderJSON(user int64, key string, product, quantity int64) string {
+	return `{"user_id":` + strconv.FormatInt(user, 10) + `,"idempotency_key":"` + key + `","items":[{"product_id":` +
+		strconv.FormatInt(product, 10) + `,"quantity":` + strconv.FormatInt(quantity, 10) + `}]}`
+}
+
+// expect fails the test unless the answer has the status, all of want in its body and none of forbid.
+func (a answer) expect(t testing.TB, status int, want []string, forbid ...string) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("status %d, want %d; body %s", a.status, status, a.body)
+	}
+	for _, w := range want {
+		if !strings.Contains(a.body, w) {
+			t.Errorf("the body lacks %s:\n%s", w, a.body)
+		}
+	}
+	for _, f := range forbid {
+		if strings.Contains(a.body, f) {
+			t.Errorf("the body must not have %s:\n%s", f, a.body)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed" // for the files of docs
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+var (
+	//go:embed docs/openapi.json
+	openAPI []byte
+	//go:embed docs/index.html
+	docsPage []byte
+	//go:embed docs/rapidoc-min.js.gz
+	docsViewer []byte // gzipped; docs/README.md says what it is and where it comes from
+)
+
+// docsPolicy is the Content-Security-Policy of the docs page. The viewer writes style elements into its shadow tree,
+// and shows its icons from data addresses; it fetches the document and, when asked to try a request out, the API.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// page is the docs page's parts with what is computed of them once.
+type page struct {
+	documentTag, viewerTag string // entity tags
+}
+
+func newPage() page {
+	return page{documentTag: entityTag(openAPI), viewerTag: entityTag(docsViewer)}
+}
+
+func entityTag(content []byte) string { return `"` + sha256Hex(content)[:32] + `"` }
+
+func sha256Hex(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// document answers with the OpenAPI document.
+func (a *API) document(x *exchange) error {
+	h := x.Header()
+	h["Cache-Control"] = []string{"no-cache"}
+	if x.unchanged(a.page.documentTag) {
+		return nil
+	}
+	x.json(http.StatusOK, openAPI)
+	return nil
+}
+
+// docs answers with the page that shows the document to people.
+func (a *API) docs(x *exchange) error {
+	h := x.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", docsPolicy)
+	x.send(http.StatusOK, docsPage)
+	return nil
+}
+
+// docsScript answers with the viewer that the page runs, gzipped as it is embedded or, for the rare client that does
+// not take that, unpacked.
+func (a *API) docsScript(x *exchange) error {
+	h := x.Header()
+	h["Cache-Control"] = []string{"public, max-age=3600"}
+	h.Add("Vary", "Accept-Encoding")
+	if x.unchanged(a.page.viewerTag) {
+		return nil
+	}
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	if acceptsGzip(x.r.Header.Get("Accept-Encoding")) {
+		h.Set("Content-Encoding", "gzip")
+		x.send(http.StatusOK, docsViewer)
+		return nil
+	}
+	plain, err := gunzip(docsViewer)
+	if err != nil {
+		return err
+	}
+	x.send(http.StatusOK, plain)
+	return nil
+}
+
+// unchanged sets the entity tag, and answers 304 when the caller has what it names already.
+func (x *exchange) unchanged(tag string) bool {
+	x.Header()["Etag"] = []string{tag}
+	if x.r.Header.Get("If-None-Match") != tag {
+		return false
+	}
+	x.WriteHeader(http.StatusNotModified)
+	return true
+}
+
+// acceptsGzip reports whether an Accept-Encoding header names gzip without refusing it.
+func acceptsGzip(header string) bool {
+	for coding := range strings.SplitSeq(header, ",") {
+		name, parameter, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q := strings.ReplaceAll(parameter, " ", "")
+			return q != "q=0" && strings.TrimRight(q, "0") != "q=0."
+		}
+	}
+	return false
+}
+
+// gunzip unpacks an embedded file.
+func gunzip(packed []byte) (plain []byte, err error) {
+	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("unpack an embedded file: %w", err)
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	return io.ReadAll(reader)
+}

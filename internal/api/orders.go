@@ -1,0 +1,251 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"orderflow/internal/order"
+)
+
+// anonymous is the actor of a change when nobody has said who asks for it.
+const anonymous = "anonymous"
+
+func (a *API) createOrder(x *exchange) error {
+	if err := a.origins.check(x); err != nil {
+		return err
+	}
+	draft, err := a.readDraft(x)
+	if err != nil {
+		return err
+	}
+	placed, err := a.options.Intake.Create(x.r.Context(), draft)
+	if err == nil {
+		err = placed.Err
+	}
+	if err != nil {
+		x.logRefused(draft.UserID, err)
+		return err
+	}
+	a.products.drop()
+	status := http.StatusCreated
+	h := x.Header()
+	h["Location"] = []string{orderPath(placed.Order.ID)}
+	if placed.Replayed {
+		status = http.StatusOK
+		h["Idempotent-Replayed"] = a.fixed.replayed
+		x.logOrder("an order was asked for again", "order.replayed", placed.Order.ID, draft.UserID)
+	} else {
+		x.logOrder("an order was placed", "order.created", placed.Order.ID, draft.UserID)
+	}
+	x.order(status, placed.Order)
+	return nil
+}
+
+// readDraft reads and checks the body of a request to order.
+func (a *API) readDraft(x *exchange) (order.Draft, error) {
+	raw, err := x.readBody()
+	if err != nil {
+		return order.Draft{}, err
+	}
+	body, err := x.decodeOrder(raw)
+	if err != nil {
+		return order.Draft{}, err
+	}
+	mergeKey(&body, x.r.Header["Idempotency-Key"])
+	draft, err := a.draft(x.r.Context(), &body)
+	if err != nil {
+		return order.Draft{}, err
+	}
+	draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10)
+	draft.Trace = x.trace
+	return draft, nil
+}
+
+func (a *API) cancelOrder(x *exchange) error {
+	if err := a.origins.check(x); err != nil {
+		return err
+	}
+	id, err := pathID(x.r)
+	if err != nil {
+		return err
+	}
+	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: anonymous, Trace: x.trace})
+	if err != nil {
+		return err
+	}
+	a.products.drop()
+	x.logOrder("an order was cancelled", "order.cancelled", cancelled.ID, cancelled.UserID)
+	x.order(http.StatusOK, cancelled)
+	return nil
+}
+
+func (a *API) showOrder(x *exchange) error {
+	id, err := pathID(x.r)
+	if err != nil {
+		return err
+	}
+	o, err := a.options.Reader.Order(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	x.order(http.StatusOK, o)
+	return nil
+}
+
+// order answers with one order.
+func (x *exchange) order(status int, o *order.Order) {
+	x.out = append(x.out[:0], `{"data":`...)
+	x.out = appendOrder(x.out, o)
+	x.out = append(x.out, '}', '\n')
+	x.json(status, x.out)
+}
+
+// orderPath is an order's address.
+func orderPath(id int64) string {
+	var room [40]byte
+	return string(strconv.AppendInt(append(room[:0], "/api/v1/orders/"...), id, 10))
+}
+
+// pathID returns the id in the path. What is no id names no order, so the error carries CodeNotFound.
+func pathID(r *http.Request) (int64, error) {
+	text := r.PathValue("id")
+	id, ok := parseID(text)
+	if !ok {
+		return 0, order.Errorf(order.CodeNotFound, "There is no order with this id.")
+	}
+	return id, nil
+}
+
+// parseID reads an id as the API writes it: digits without a sign or leading zeros.
+func parseID(text string) (int64, bool) {
+	if text == "" || text[0] < '1' || text[0] > '9' {
+		return 0, false
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	return id, err == nil && validID(id)
+}
+
+// readBody reads the JSON body into the exchange's own room. The errors carry CodeUnsupportedMedia,
+// CodePayloadTooLarge or, when the body ends early, CodeMalformedJSON.
+func (x *exchange) readBody() ([]byte, error) {
+	if err := checkMedia(x.r.Header); err != nil {
+		return nil, err
+	}
+	length := x.r.ContentLength
+	if length > maxBody {
+		return nil, tooLarge()
+	}
+	if cap(x.body) == 0 {
+		x.body = make([]byte, 0, 1024)
+	}
+	into := bytes.NewBuffer(x.body[:0])
+	if length > 0 {
+		into.Grow(int(length) + bytes.MinRead) // the space in which ReadFrom finds the end
+	}
+	n, err := into.ReadFrom(&io.LimitedReader{R: x.r.Body, N: maxBody + 1})
+	x.body = into.Bytes()
+	switch {
+	case n > maxBody:
+		return nil, tooLarge()
+	case err != nil && x.r.Context().Err() != nil:
+		return nil, context.Canceled
+	case err != nil:
+		x.Header().Set("Connection", "close")
+		return nil, malformed(n, "the body broke off")
+	}
+	return x.body, nil
+}
+
+func tooLarge() error {
+	return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes.", maxBody)
+}
+
+// checkMedia refuses a body that is not plain JSON in UTF-8.
+func checkMedia(h http.Header) error {
+	if encodings := h["Content-Encoding"]; len(encodings) > 0 && (len(encodings) > 1 || !strings.EqualFold(encodings[0], "identity")) {
+		return order.Errorf(order.CodeUnsupportedMedia, "The body must not be compressed or encoded otherwise.")
+	}
+	types := h["Content-Type"]
+	if len(types) == 1 && types[0] == "application/json" {
+		return nil
+	}
+	wrong := order.Errorf(order.CodeUnsupportedMedia, "The body must be JSON: send Content-Type: application/json.")
+	if len(types) != 1 {
+		return wrong
+	}
+	kind, parameters, err := mime.ParseMediaType(types[0])
+	if err != nil || kind != "application/json" {
+		return wrong
+	}
+	for name, value := range parameters {
+		if name != "charset" || !strings.EqualFold(value, "utf-8") {
+			return wrong
+		}
+	}
+	return nil
+}
+
+// mergeKey takes the idempotency key from the header where the body has none. Both may be there if they agree.
+func mergeKey(body *orderBody, header []string) {
+	const field = "idempotency_key"
+	switch {
+	case len(header) == 0 && !body.keyed:
+		body.faults.add(field, "is required, here or in the Idempotency-Key header")
+	case len(header) == 0:
+	case len(header) > 1:
+		body.faults.add(field, "stands in more than one Idempotency-Key header")
+	default:
+		key, ok := parseKey(header[0])
+		switch {
+		case !ok:
+			body.faults.add(field, "is malformed in the Idempotency-Key header: send plain text, or one quoted string")
+		case !body.keyed:
+			body.key = key
+		case len(body.faults[field]) == 0 && body.key != key:
+			body.faults.add(field, "differs from the Idempotency-Key header")
+		}
+	}
+}
+
+// parseKey reads the Idempotency-Key header: plain text, or a string of RFC 9651 (in quotes, which \ escapes).
+func parseKey(value string) (key string, ok bool) {
+	if !utf8.ValidString(value) {
+		return "", false
+	}
+	quoted, isQuoted := strings.CutPrefix(value, `"`)
+	if !isQuoted {
+		return value, true
+	}
+	plain := make([]byte, 0, len(quoted))
+	for i := 0; i < len(quoted); i++ {
+		c := quoted[i]
+		switch {
+		case c == '"':
+			return string(plain), i == len(quoted)-1
+		case c == '\\' && i+1 < len(quoted) && (quoted[i+1] == '"' || quoted[i+1] == '\\'):
+			i++
+			plain = append(plain, quoted[i])
+		case c == '\\' || c < ' ' || c > '~':
+			return "", false
+		default:
+			plain = append(plain, c)
+		}
+	}
+	return "", false
+}
+
+// logRefused writes a line about an order that was refused, with the reason.
+func (x *exchange) logRefused(user int64, err error) {
+	logger, ctx := x.api.options.Logger, x.r.Context()
+	if logger.Enabled(ctx, slog.LevelInfo) {
+		logger.LogAttrs(ctx, slog.LevelInfo, "an order was refused", slog.String("event", "order.refused"),
+			slog.String("error", string(order.CodeOf(err))), slog.Int64("user_id", user), slog.String("trace_id", x.trace.ID))
+	}
+}

@@ -1,0 +1,135 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"orderflow/internal/order"
+)
+
+// prefixes are the addresses of the API: the versioned one, which documents and metrics name, and its permanent alias.
+func prefixes() []string { return []string{"/api/v1", "/api"} }
+
+// route is one method of one path.
+type route struct {
+	method, path string
+	exempt       bool // from the rate limit
+	handle       func(*exchange) error
+}
+
+// table is every route of the API proper, below each of the prefixes.
+func (a *API) table() []route {
+	return []route{
+		{method: http.MethodPost, path: "/orders", handle: a.createOrder},
+		{method: http.MethodGet, path: "/orders", handle: a.listOrders},
+		{method: http.MethodGet, path: "/orders/{id}", handle: a.showOrder},
+		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder},
+		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
+		{method: http.MethodGet, path: "/products", handle: a.listProducts},
+		{method: http.MethodGet, path: "/health", handle: a.health, exempt: true},
+	}
+}
+
+// rootTable is every route that stands outside the prefixes.
+func (a *API) rootTable() []route {
+	table := []route{
+		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true},
+		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true},
+		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true},
+		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true},
+		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true},
+	}
+	if a.options.Metrics != nil {
+		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true})
+	}
+	return table
+}
+
+// routes returns the mux with every route, and for each path what answers the other methods.
+func (a *API) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	add := func(table []route, name string, prefixes ...string) {
+		allowed, exempt := map[string][]string{}, map[string]bool{}
+		for _, route := range table {
+			allowed[route.path] = append(allowed[route.path], route.method)
+			exempt[route.path] = route.exempt
+			timing := a.metrics.timing(route.method, name+route.path)
+			for _, prefix := range prefixes {
+				mux.Handle(route.method+" "+prefix+route.path, a.endpoint(route, timing))
+			}
+		}
+		for path, methods := range allowed {
+			other := route{path: path, exempt: exempt[path], handle: otherMethod(allow(methods))}
+			timing := a.metrics.timing("other", name+path)
+			for _, prefix := range prefixes {
+				mux.Handle(prefix+path, a.endpoint(other, timing))
+			}
+		}
+	}
+	table := a.table()
+	if a.options.Intake == nil { // a process without the role api is asked for its health alone
+		table = slices.DeleteFunc(table, func(route route) bool { return !route.exempt })
+	}
+	add(table, prefixes()[0], prefixes()...)
+	add(a.rootTable(), "", "")
+	mux.HandleFunc("/", a.unknownPath)
+	return mux
+}
+
+// endpoint is the handler of one route. The mux hands the exchange through as it is.
+func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		x := w.(*exchange) //nolint:forcetypeassert // ServeHTTP alone calls the mux
+		x.r, x.timing = r, timing
+		if !route.exempt && !a.admit(x) { //nolint:contextcheck // the exchange has the request's
+			return
+		}
+		if err := route.handle(x); err != nil {
+			x.fail(err) //nolint:contextcheck // likewise
+		}
+	}
+}
+
+// unknownPath answers all that is no route.
+func (a *API) unknownPath(w http.ResponseWriter, r *http.Request) {
+	a.endpoint(route{handle: func(*exchange) error {
+		return order.Errorf(order.CodeNotFound, "There is nothing at this address. See /docs for what there is.")
+	}}, a.metrics.unmatched)(w, r)
+}
+
+// otherMethod answers a method that a path does not have.
+func otherMethod(allowed string) func(*exchange) error {
+	return func(x *exchange) error {
+		x.Header().Set("Allow", allowed)
+		if x.r.Method == http.MethodOptions {
+			x.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		return order.Errorf(order.CodeMethodNotAllowed, "This address does not take %s, only %s.", methodName(x.r.Method), allowed)
+	}
+}
+
+// allow returns the value of the Allow header for a path with these methods.
+func allow(methods []string) string {
+	all := append(slices.Clone(methods), http.MethodOptions)
+	if slices.Contains(all, http.MethodGet) {
+		all = append(all, http.MethodHead)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// methodName is a method as messages may repeat it: callers can invent any.
+func methodName(method string) string {
+	if len(method) > 20 {
+		return "this method"
+	}
+	return method
+}
+
+// showMetrics hands over to the handler that app brings.
+func (a *API) showMetrics(x *exchange) error {
+	a.options.Metrics.ServeHTTP(x, x.r)
+	return nil
+}

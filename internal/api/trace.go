@@ -1,0 +1,80 @@
+package api
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+
+	"orderflow/internal/order"
+)
+
+const maxTrace = 128 // characters of a trace id
+
+// traceOf returns the caller's trace id where it is well-formed, else a new one, and the caller's traceparent where that
+// is well-formed.
+func traceOf(r *http.Request) order.Trace {
+	var trace order.Trace
+	if ids := r.Header["X-Trace-Id"]; len(ids) == 1 && validTrace(ids[0]) {
+		trace.ID = ids[0]
+	} else {
+		trace.ID = newUUID()
+	}
+	if parents := r.Header["Traceparent"]; len(parents) == 1 && validParent(parents[0]) {
+		trace.Parent = parents[0]
+	}
+	return trace
+}
+
+func validTrace(id string) bool {
+	if id == "" || len(id) > maxTrace {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		digit := c >= '0' && c <= '9'
+		if !letter && !digit && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// validParent reports whether s is a traceparent of W3C Trace Context, version 00:
+// 00-{trace id, 32 hex digits}-{parent id, 16 hex digits}-{flags, 2 hex digits}, lower case, neither id all zeros.
+func validParent(s string) bool {
+	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	trace, parent := s[3:35], s[36:52]
+	return lowerHex(trace) && lowerHex(parent) && lowerHex(s[53:]) && strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
+}
+
+func lowerHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// newUUID returns a random UUID (version 4). Trace ids are no secret, so the runtime's own generator will do: it is
+// seeded by the system and costs no system call.
+func newUUID() string {
+	var id [16]byte
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[:8], id[:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}

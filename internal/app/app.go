@@ -1,0 +1,279 @@
+// Package app puts the product together: from settings to a running server. It is the one place where all parts meet.
+//
+// Start reads as one story: open the database, make this process its server, bring up what it has roles for, listen.
+// Run works until it is told to stop and then takes everything down in reverse, so that whoever hands work on ends
+// before whoever it hands it to: requests, batches, charges, the bus, the database.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderflow/internal/api"
+	"orderflow/internal/bus"
+	"orderflow/internal/config"
+	"orderflow/internal/intake"
+	"orderflow/internal/limit"
+	"orderflow/internal/lock"
+	"orderflow/internal/order"
+	"orderflow/internal/outbox"
+	"orderflow/internal/payment"
+	"orderflow/internal/store"
+	"orderflow/internal/telemetry"
+	"orderflow/internal/worker"
+)
+
+const (
+	linesMax    = 20_000           // order lines in one transaction
+	limitedKeys = 100_000          // client addresses whose rate is remembered
+	stopWithin  = 30 * time.Second // from the signal to the end of the process, drain delay included
+)
+
+// Options are what a Server needs beside its settings.
+type Options struct {
+	Version string
+	Log     io.Writer // of log lines
+	Text    bool      // log lines for people, else JSON
+}
+
+// Server is a running server. Start one, then call Run.
+type Server struct {
+	settings config.Settings
+	log      *telemetry.Log
+	registry *prometheus.Registry
+	db       *store.Store
+	release  func() error // of the guard on the database
+	api      *api.API
+	http     *http.Server
+	listener net.Listener // nil with --addr off
+	conns    *connections
+	stages   []stage
+}
+
+// Start opens the database, brings its schema up to date, takes up the roles of the settings and listens. It answers
+// requests from Run on. On an error nothing is left behind but what the database has by then.
+func Start(ctx context.Context, settings config.Settings, options Options) (server *Server, err error) {
+	s := &Server{settings: settings, registry: telemetry.NewRegistry(options.Version)}
+	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "orderflow_log_dropped_total", Help: "Log lines that found no room."})
+	s.registry.MustRegister(dropped)
+	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{
+		Text: options.Text, Level: settings.LogLevel, Dropped: func(lines int) { dropped.Add(float64(lines)) },
+	})
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := s.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.listen(ctx)
+}
+
+// URL is where the server listens; "" when it does not.
+func (s *Server) URL() string {
+	if s.listener == nil {
+		return ""
+	}
+	return "http://" + s.listener.Addr().String()
+}
+
+// Rules are the settings that decisions depend on.
+func Rules(settings config.Settings) order.Rules {
+	rules := order.DefaultRules()
+	rules.Currency = settings.Currency
+	rules.Tries, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
+	return rules
+}
+
+// openStore opens the database, guards it against a second server, and brings it up to date. An empty one on a loopback
+// address gets the sample data.
+func (s *Server) openStore(ctx context.Context) (err error) {
+	transactions := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "orderflow_store_write_seconds", Help: "Time of a write transaction, from its connection to its commit.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+	}, []string{"write"})
+	s.registry.MustRegister(transactions)
+	s.db, err = store.Open(ctx, s.settings.Database, store.Options{
+		Rules:   Rules(s.settings),
+		Observe: func(name string, _, took time.Duration) { transactions.WithLabelValues(name).Observe(took.Seconds()) },
+	})
+	if err != nil {
+		return err
+	}
+	if s.release, err = s.db.Guard(); err != nil {
+		return err
+	}
+	if err := s.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if s.settings.Addr.Loopback() {
+		if empty, err := s.db.Empty(ctx); err != nil || !empty {
+			return err
+		}
+		return s.db.Seed(ctx, store.SeedPlan{})
+	}
+	return nil
+}
+
+// build makes the parts and lines them up as stages, in the order in which they start.
+func (s *Server) build(ctx context.Context) error {
+	log := s.log.Logger()
+	messages := bus.NewLocal(bus.Options{
+		Buffer: max(bus.DefaultBuffer, s.settings.QueueMax),
+		SetAside: func(group string, m bus.Message) {
+			log.Error("message set aside", "event", "bus.set_aside", "group", group, "id", m.ID)
+		},
+	})
+	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log})
+	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log})
+	s.stage("store", s.db.Run)
+	s.stage("publisher", publisher.Run)
+	s.stage("relay", relay.Run)
+
+	if s.settings.Roles.Worker {
+		workers, err := s.newWorker(ctx, messages, publisher, log)
+		if err != nil {
+			return err
+		}
+		if err := workers.Join(ctx); err != nil {
+			return err
+		}
+		s.stage("worker", workers.Run)
+	}
+	return s.buildAPI(messages, publisher, log)
+}
+
+// newWorker makes the worker with its gateway behind the breaker.
+func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *outbox.Publisher, log *slog.Logger) (*worker.Worker, error) {
+	installation, err := s.db.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gateway, err := NewGateway(s.settings, installation)
+	if err != nil {
+		return nil, err
+	}
+	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "orderflow_breaker_state", Help: "1 for the state that the gateway's circuit breaker is in: closed, open or half-open.",
+	}, []string{"state"})
+	s.registry.MustRegister(open)
+	open.WithLabelValues(payment.StateClosed).Set(1)
+	breaker := payment.NewBreaker(gateway, payment.BreakerOptions{OnStateChange: func(from, to string) {
+		open.WithLabelValues(from).Set(0)
+		open.WithLabelValues(to).Set(1)
+		log.Warn("payment gateway: the circuit breaker changed", "event", "breaker.changed", "from", from, "to", to)
+	}})
+	return worker.New(worker.Options{
+		Orders: s.db, Gateway: breaker, Breaker: breaker, Bus: messages, Publisher: publisher,
+		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),
+		Concurrency: s.settings.WorkerConcurrency, ChargeTimeout: s.settings.ChargeTimeout,
+		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Logger: log,
+	})
+}
+
+// buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
+// probes.
+func (s *Server) buildAPI(messages bus.Bus, publisher *outbox.Publisher, log *slog.Logger) error {
+	options := api.Options{
+		Reader: s.db, Bus: messages, Logger: log, Registerer: s.registry,
+		Limiter: limit.NewLocal(limitedKeys), Rate: limit.Rate(s.settings.RateLimit),
+		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
+		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
+	}
+	if s.settings.Roles.API {
+		orders := intake.New(intake.Options{
+			Orders: s.db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher,
+			BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
+			Logger: log, Registerer: s.registry,
+		})
+		options.Intake = orders
+		s.stage("intake", orders.Run)
+	}
+	s.api = api.New(options)
+	s.stage("api", s.api.Run)
+	return nil
+}
+
+// loops is how many batches commit at once: one, so that orders are served in turn, unless batching is off; then as
+// many as the database takes.
+func (s *Server) loops() int {
+	if s.settings.BatchMax > 1 {
+		return 1
+	}
+	return s.db.Writers()
+}
+
+// NewGateway makes the gateway of the settings. Without a seed of its own the simulated one takes the installation's id,
+// so that it is drawn once a database and every process agrees.
+func NewGateway(settings config.Settings, installation string) (payment.Gateway, error) {
+	if settings.Gateway != config.GatewaySimulated {
+		return payment.NewHTTP(payment.HTTPOptions{
+			URL: settings.Gateway, Secret: settings.GatewaySecret.Reveal(), MaxConns: settings.WorkerConcurrency,
+		})
+	}
+	seed := settings.SimulatedSeed
+	if seed == "" {
+		seed = installation
+	}
+	return payment.NewSimulated(payment.SimulatedOptions{
+		MinLatency: settings.SimulatedLatency.Min, MaxLatency: settings.SimulatedLatency.Max,
+		Success: settings.SimulatedSuccess, Seed: seed,
+	})
+}
+
+// Node names this process in histories, such as "worker:host-4711".
+func Node(role string) string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s:%.64s-%d", role, host, os.Getpid())
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	s.http = api.NewServer(s.api.Handler())
+	s.http.ErrorLog = slog.NewLogLogger(s.log.Logger().Handler(), slog.LevelDebug)
+	if s.settings.Addr == config.AddrOff {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(s.settings.Addr))
+	if err != nil {
+		return order.Errorf(order.CodeUnavailable, "Cannot listen on %s: %v. Stop what uses it, or choose another --addr.", s.settings.Addr, err)
+	}
+	s.listener = listener
+	s.conns = watch(s.http)
+	return nil
+}
+
+// close gives back what Start took.
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.release != nil {
+		errs = append(errs, s.release())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return errors.Join(append(errs, s.log.Close(ctx))...)
+}

@@ -1,0 +1,158 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// stage is one running part: it blocks until its context ends, finishes what it has begun, and returns.
+type stage struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func (s *Server) stage(name string, run func(ctx context.Context) error) {
+	s.stages = append(s.stages, stage{name, run})
+}
+
+// connectionsWithin is how long connections that are in use may take to close after the listener has: their clients
+// send a request once more, and its answer closes them. Those that stay idle are closed then.
+const connectionsWithin = time.Second
+
+// Run serves until ctx ends or a part fails, then drains: not ready, after the drain delay no new connections, batches
+// committed, charges finished or handed back, the bus flushed. It returns nil when all went as it should, and gives
+// everything back in any case. Call it once.
+func (s *Server) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+	if s.settings.MaxTime > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.settings.MaxTime)
+		defer cancel()
+	}
+	failed := make(chan error, len(s.stages)+1)
+	stop := make([]func() error, 0, len(s.stages))
+	for _, part := range s.stages {
+		stop = append(stop, start(part, failed))
+	}
+	served := s.serve(failed)
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	end := time.AfterFunc(stopWithin, func() { panic("the server did not stop in time") })
+	defer end.Stop()
+	errs := []error{err, s.drain(served)}
+	for i := len(stop) - 1; i >= 0; i-- {
+		errs = append(errs, stop[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// start runs a stage and returns what stops it and waits for its end. A stage that ends by itself has failed.
+func start(part stage, failed chan<- error) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		err := part.run(ctx)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", part.name, err)
+		}
+		ended <- err
+		if ctx.Err() == nil {
+			if err == nil {
+				err = fmt.Errorf("%s ended by itself", part.name)
+			}
+			failed <- err
+		}
+	}()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// serve accepts connections; the channel is closed when it does no more.
+func (s *Server) serve(failed chan<- error) (served chan struct{}) {
+	served = make(chan struct{})
+	if s.listener == nil {
+		close(served)
+		return served
+	}
+	go func() {
+		defer close(served)
+		if err := s.http.Serve(s.listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	return served
+}
+
+// drain ends the HTTP server without cutting an answer: first load balancers see that it is not ready, then no new
+// connections are taken, then those in use close with their next answer, then the idle ones are closed.
+func (s *Server) drain(served <-chan struct{}) error {
+	s.api.Drain()
+	if s.listener == nil {
+		return nil
+	}
+	time.Sleep(s.settings.DrainDelay)
+	err := s.listener.Close()
+	<-served
+	s.conns.wait(connectionsWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin/2)
+	defer cancel()
+	if shutdown := s.http.Shutdown(ctx); shutdown != nil {
+		return fmt.Errorf("requests were cut off: %w", errors.Join(shutdown, s.http.Close()))
+	}
+	return err
+}
+
+// connections counts a server's open connections.
+type connections struct {
+	mu   sync.Mutex
+	open map[net.Conn]struct{}
+	none chan struct{} // closed when nothing is open; made anew when something is
+}
+
+// watch makes a server report its connections.
+func watch(server *http.Server) *connections {
+	c := &connections{open: map[net.Conn]struct{}{}, none: make(chan struct{})}
+	close(c.none)
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch state {
+		case http.StateNew:
+			if len(c.open) == 0 {
+				c.none = make(chan struct{})
+			}
+			c.open[conn] = struct{}{}
+		case http.StateHijacked, http.StateClosed:
+			if _, was := c.open[conn]; was {
+				delete(c.open, conn)
+				if len(c.open) == 0 {
+					close(c.none)
+				}
+			}
+		case http.StateActive, http.StateIdle:
+		}
+	}
+	return c
+}
+
+// wait waits until no connection is open, but not longer than limit.
+func (c *connections) wait(limit time.Duration) {
+	c.mu.Lock()
+	none := c.none
+	c.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-none:
+	case <-timer.C:
+	}
+}

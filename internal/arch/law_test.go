@@ -1,0 +1,112 @@
+package arch
+
+// room is a package of the module and what it may import of the module. Rows stand in the order of the levels: imports
+// point to rows above their own.
+type room struct {
+	path    string   // below the module
+	imports []string // by its own files; all of them are needed, or the entry is gone
+	suite   bool     // tests that adapters share: only test files import it, and it may use what test files may
+}
+
+// rooms is the law between packages.
+//
+// Files of tests have a looser one: they may import their own package, and every package that does not stand above
+// theirs (same level or below it), suites included. So the tests of a role run on the real store, and no test of the
+// domain needs one.
+func rooms() [][]room {
+	order, batch := "internal/order", "internal/batch"
+	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
+	payment, telemetry := "internal/payment", "internal/telemetry"
+	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
+	api, config := "internal/api", "internal/config"
+	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
+	return [][]room{
+		{ // words and algorithms: the standard library alone
+			{path: order},
+			{path: batch},
+		},
+		{ // one driver or one port each
+			{path: store, imports: []string{order}},
+			{path: store + "/storetest", imports: []string{order, store}, suite: true},
+			{path: lock},
+			{path: lock + "/locktest", imports: []string{lock}, suite: true},
+			{path: bus},
+			{path: bus + "/bustest", imports: []string{bus}, suite: true},
+			{path: limit},
+			{path: limit + "/limittest", imports: []string{limit}, suite: true},
+			{path: payment, imports: []string{order}},
+			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
+			{path: telemetry},
+		},
+		{ // roles: they know the domain and the ports, never each other and never the store
+			{path: intake, imports: []string{order, batch, lock}},
+			{path: worker, imports: []string{order, batch, bus, payment}},
+			{path: outbox, imports: []string{order, bus}},
+			{path: audit, imports: []string{order}},
+		},
+		{ // edges
+			{path: api, imports: []string{order, limit, bus}},
+			{path: config},
+		},
+		{ // assembly: the one level whose rows may import rows above them within it
+			{path: app, imports: []string{
+				order, batch, store, lock, bus, limit, payment, telemetry, intake, worker, outbox, audit, api, config,
+			}},
+			{path: bench},
+			{path: cli, imports: []string{app, config, bench}},
+			{path: "cmd/orderflow", imports: []string{cli}},
+			{path: "internal/arch"},
+		},
+	}
+}
+
+// library is a module that is not ours, or a package of the standard library that not everybody should touch.
+type library struct {
+	path  string   // it, and all below it
+	users []string // the packages whose own files import it; all of them do, or the entry is gone
+}
+
+// libraries is the law for modules that are not ours: what is not in the table is not used. Test files may use what
+// their package may, and what is in testLibraries.
+func libraries() []library {
+	return []library{
+		{"modernc.org/sqlite", []string{"internal/store"}},
+		{"github.com/pressly/goose/v3", []string{"internal/store"}},
+		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
+		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/bench"}},
+		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli"}},
+		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
+		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}},
+		{"github.com/google/uuid", []string{"internal/lock", "internal/worker"}},
+		{"golang.org/x/term", []string{"internal/telemetry"}},
+		{"github.com/prometheus/client_golang", []string{
+			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/api", "internal/app",
+		}},
+	}
+}
+
+// testLibraries are for files of tests and for suites.
+func testLibraries() []string {
+	return []string{
+		"github.com/anishathalye/porcupine",
+		"github.com/getkin/kin-openapi",
+		"github.com/google/go-cmp",
+		"github.com/rogpeppe/go-internal",
+		"go.uber.org/goleak",
+		"pgregory.net/rapid",
+	}
+}
+
+// guarded are packages of the standard library that only these may import, tests aside.
+func guarded() []library {
+	return []library{
+		{"database/sql", []string{"internal/store"}},
+		{"log", nil},              // log/slog is what we log with
+		{"unsafe", nil},           // nothing here needs it
+		{"expvar", nil},           // registers a handler for everybody
+		{"net/http/pprof", nil},   // so does it
+		{"testing", nil},          // only suites and tests
+		{"flag", nil},             // settings come from one table
+		{"encoding/json/v2", nil}, // comes with an experiment that nobody else builds with
+	}
+}

@@ -1,0 +1,70 @@
+package audit_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"orderflow/internal/audit"
+	"orderflow/internal/order"
+)
+
+type books struct {
+	findings []order.Finding
+	err      error
+}
+
+func (b books) Audit(context.Context) ([]order.Finding, error) { return b.findings, b.err }
+
+func TestReport(t *testing.T) {
+	right := order.Finding{Number: 1, Name: "stock adds up", Figures: []order.Figure{{Name: "products", Value: 1234567}, {Name: "short", Value: -1000}}}
+	wrong := order.Finding{Number: 2, Name: "no stock below zero", Broken: []string{"product 5: stock -1"}, Count: 3}
+	for name, c := range map[string]struct {
+		findings []order.Finding
+		holds    bool
+		text     []string
+	}{
+		"right": {[]order.Finding{right}, true, []string{"holds   1  stock adds up", "products 1,234,567 · short -1,000", "all 1 invariants hold"}},
+		"wrong": {[]order.Finding{right, wrong}, false, []string{"BROKEN  2", "✗ product 5: stock -1", "✗ and 2 more", "1 of 2 invariants are broken"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, err := audit.Run(t.Context(), books{findings: c.findings})
+			if err != nil || report.Holds() != c.holds {
+				t.Fatalf("holds %v, %v", report.Holds(), err)
+			}
+			var text, machine strings.Builder
+			if err := errors.Join(report.WriteText(&text), report.WriteJSON(&machine)); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.text {
+				if !strings.Contains(text.String(), want) {
+					t.Errorf("%q is not in\n%s", want, text.String())
+				}
+			}
+			var read struct {
+				Holds      bool
+				Invariants []struct {
+					Holds  bool
+					Faults int64
+					Rows   []string
+				}
+			}
+			if err := json.Unmarshal([]byte(machine.String()), &read); err != nil || read.Holds != c.holds || len(read.Invariants) != len(c.findings) {
+				t.Errorf("JSON: %v %+v", err, read)
+			}
+			for i, f := range c.findings {
+				if got := read.Invariants[i]; got.Faults != f.Count || len(got.Rows) != len(f.Broken) || got.Rows == nil {
+					t.Errorf("JSON of invariant %d: %+v", f.Number, got)
+				}
+			}
+		})
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	if _, err := audit.Run(t.Context(), books{err: errors.New("gone")}); err == nil {
+		t.Error("no error")
+	}
+}

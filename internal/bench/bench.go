@@ -1,0 +1,156 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Names of what is compared.
+const (
+	nameOurs  = "Orderflow"
+	nameUsual = "usual design"
+	nameNoop  = "no-op handler"
+)
+
+// plenty is the stock of every product of a private server: no load buys it up.
+const plenty = 1_000_000_000
+
+// spread is how many products are bought where it is not one hot one.
+const spread = 100
+
+// users is how many users of the sample data buy.
+const users = 3
+
+// Options are what `orderflow bench` was asked for.
+type Options struct {
+	URL   string  // a server that runs already; "": private ones
+	Start Starter // starts private servers; needed without URL
+
+	// Audit and Verify prove the books of the server at URL, where its database was given; nil leaves them out.
+	Audit  func(ctx context.Context) (report string, ok bool, err error)
+	Verify func(ctx context.Context, ids []int64) error
+
+	Clients  int           // 0: 256
+	Duration time.Duration // of load on each server in all, warm-up apart; 0: 10 s
+	Rounds   int           // that Duration is split into where something is compared; 0: 3
+	Products int           // for sale and bought at random; 0: 100, or as many as the server at URL has
+	Hot      bool          // one product instead
+	Roles    string        // of private servers; "": "api", so that creating orders is what is measured
+	Compare  bool          // the same load on the usual design (BatchMax 1)
+	Ceiling  bool          // the same load on NoopHandler
+	Machine  Machine       // for the report
+	Show     Display
+}
+
+func (o Options) complete() (Options, error) {
+	if o.Clients == 0 {
+		o.Clients = 256
+	}
+	if o.Duration == 0 {
+		o.Duration = 10 * time.Second
+	}
+	if o.Products == 0 && o.URL == "" {
+		o.Products = spread
+	}
+	if o.Hot {
+		o.Products = 1
+	}
+	if o.Roles == "" {
+		o.Roles = "api"
+	}
+	if !o.Compare && !o.Ceiling {
+		o.Rounds = 1
+	} else if o.Rounds == 0 {
+		o.Rounds = 3
+	}
+	switch {
+	case o.URL != "" && (o.Compare || o.Ceiling):
+		return o, errors.New("a comparison needs private servers, which share this machine: leave the server's address out")
+	case o.URL == "" && o.Start == nil:
+		return o, errors.New("there is neither a server to load nor a way to start one")
+	case o.Rounds < 1 || o.Rounds > 100:
+		return o, fmt.Errorf("%d rounds: it must be 1 to 100", o.Rounds)
+	case o.Products < 0 || o.Products > MaxProducts:
+		return o, fmt.Errorf("%d products: it must be 1 to %d", o.Products, MaxProducts)
+	}
+	load := Load{Clients: o.Clients, Duration: o.Duration, Products: []int64{1}}
+	return o, load.check()
+}
+
+// Run measures what the options ask for. Its errors are those of Drive, of starting and stopping servers, and broken
+// promises: an id that came twice, an order that does not exist, an audit that fails. The report then holds what was
+// measured until there, and is nil when nothing was.
+func Run(ctx context.Context, options Options) (*Report, error) {
+	options, err := options.complete()
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := startSubjects(ctx, options)
+	if err == nil {
+		var report *Report
+		report, err = measure(ctx, options, subjects)
+		return report, stopAll(ctx, err, subjects...)
+	}
+	return nil, stopAll(ctx, err, subjects...)
+}
+
+// startSubjects returns the servers that the options need; after an error those that run already.
+func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
+	if o.URL != "" {
+		return []*subject{{name: nameOurs, running: Running{URL: o.URL, Audit: o.Audit, Verify: o.Verify}}}, nil
+	}
+	wanted := []struct {
+		name string
+		when bool
+		Server
+	}{
+		{nameOurs, true, Server{Roles: o.Roles, Products: o.Products, Stock: plenty}},
+		{nameUsual, o.Compare, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, BatchMax: 1}},
+		{nameNoop, o.Ceiling, Server{Noop: true, Products: o.Products}},
+	}
+	var subjects []*subject
+	for _, want := range wanted {
+		if !want.when {
+			continue
+		}
+		s, err := start(ctx, o.Start, want.name, want.Server)
+		if err != nil {
+			return subjects, err
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects, nil
+}
+
+func measure(ctx context.Context, o Options, subjects []*subject) (*Report, error) {
+	web := newWeb(subjects[0].running.URL)
+	defer web.close()
+	products, err := web.forSale(ctx, max(1, o.Products), cmp.Or(o.Products, spread))
+	if err != nil {
+		return nil, err
+	}
+	load := Load{Clients: o.Clients, Duration: o.Duration / time.Duration(o.Rounds), Products: products, Users: users}
+	what := fmt.Sprintf("%d products", len(products))
+	if len(products) == 1 {
+		what = fmt.Sprintf("product %d", products[0])
+	}
+	failure := alternate(ctx, o.Show, what, load, o.Rounds, subjects...)
+	report := newReport(o, products, subjects)
+	if failure != nil {
+		return report, failure
+	}
+	for i, s := range subjects {
+		if s.noop {
+			continue
+		}
+		books, err := s.prove(ctx)
+		report.Servers[i].Books = &books
+		if err != nil {
+			return report, err
+		}
+	}
+	return report, nil
+}

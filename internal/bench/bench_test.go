@@ -1,0 +1,223 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// asWanted is the shop for a private server.
+func asWanted(want Server) *shop {
+	if want.Noop {
+		want.Stock = plenty
+	}
+	return newShop(max(5, want.Products), max(100, want.Stock))
+}
+
+func TestRunComparesInTurn(t *testing.T) {
+	var f fleet
+	var log bytes.Buffer
+	report, err := Run(t.Context(), Options{
+		Start: f.starter(t, asWanted), Clients: 4, Duration: 400 * time.Millisecond, Rounds: 2, Hot: true, Compare: true, Ceiling: true,
+		Show: Display{Out: &log},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Server{
+		{Roles: "api", Products: 1, Stock: plenty}, {Roles: "api", Products: 1, Stock: plenty, BatchMax: 1}, {Noop: true, Products: 1},
+	}
+	if diff := cmp.Diff(want, f.wanted); diff != "" || f.stopped != 3 {
+		t.Errorf("%s; %d stopped", diff, f.stopped)
+	}
+	var order []string
+	for line := range strings.Lines(log.String()) {
+		order = append(order, strings.TrimSpace(line))
+	}
+	turns := []string{
+		"product 1, Orderflow: warm-up, 50ms", "product 1, usual design: warm-up, 50ms", "product 1, no-op handler: warm-up, 50ms",
+		"product 1, Orderflow: round 1 of 2, 200ms", "product 1, usual design: round 1 of 2, 200ms", "product 1, no-op handler: round 1 of 2, 200ms",
+		"product 1, Orderflow: round 2 of 2, 200ms", "product 1, usual design: round 2 of 2, 200ms", "product 1, no-op handler: round 2 of 2, 200ms",
+	}
+	if diff := cmp.Diff(turns, order); diff != "" {
+		t.Error(diff)
+	}
+	if report.Compare == nil || report.Ceiling == nil || report.Compare.OrdersPerSecond <= 0 || len(report.Servers) != 3 {
+		t.Fatalf("%+v", report)
+	}
+	ours := report.Servers[0]
+	if ours.Orders == 0 || len(ours.Rounds) != 2 || ours.Answers["201"] != ours.Orders || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
+		t.Errorf("%+v", ours)
+	}
+	if report.Servers[2].Books != nil {
+		t.Error("the no-op handler keeps no books")
+	}
+	if ours.ServerCPU == nil || math.Abs(*ours.ServerCPU-2e6/float64(ours.Orders)) > 1e-6 { // a second each round
+		t.Errorf("processor time %v µs an order of %d", orNaN(ours.ServerCPU), ours.Orders)
+	}
+}
+
+func TestRunOnAServerThatRuns(t *testing.T) {
+	shop := newShop(5, plenty)
+	report, err := Run(t.Context(), Options{URL: shop.serve(t), Clients: 2, Duration: 30 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Products) != 5 || report.Servers[0].Books.Audited {
+		t.Errorf("%+v", report)
+	}
+	var text, data bytes.Buffer
+	if err := errors.Join(report.WriteText(&text, false), report.WriteJSON(&data)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "No audit") || strings.Contains(text.String(), "\x1b") {
+		t.Error(text.String())
+	}
+	var again Report
+	if err := json.Unmarshal(data.Bytes(), &again); err != nil || again.Servers[0].Orders != report.Servers[0].Orders {
+		t.Errorf("%v: %s", err, data.String())
+	}
+}
+
+func TestRunFindsBrokenPromises(t *testing.T) {
+	missing := errors.New("order 7 is missing")
+	tests := []struct {
+		name   string
+		change func(*shop, *fleet, *Running)
+		want   string
+	}{
+		{"an id twice", func(s *shop, _ *fleet, _ *Running) { s.noIDTwice = 1 }, "carry order"},
+		{"books", func(_ *shop, f *fleet, _ *Running) { f.books = "books: stock is short" }, "stock is short"},
+		{"an order that is not there", func(_ *shop, _ *fleet, r *Running) {
+			r.Verify = func(context.Context, []int64) error { return missing }
+		}, missing.Error()},
+		{"an end that fails", func(_ *shop, _ *fleet, r *Running) {
+			r.Stop = func(context.Context) error { return errors.New("it hangs") }
+		}, "it hangs"},
+		{"a rate limit", func(s *shop, _ *fleet, _ *Running) { s.limit = 1 }, "--rate-limit off"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var f fleet
+			toy := newShop(3, plenty)
+			starter := f.starter(t, func(Server) *shop { return toy })
+			start := func(ctx context.Context, want Server) (Running, error) {
+				running, err := starter(ctx, want)
+				test.change(toy, &f, &running)
+				return running, err
+			}
+			report, err := Run(t.Context(), Options{Start: start, Clients: 2, Duration: 200 * time.Millisecond, Products: 3})
+			if err == nil || !strings.Contains(err.Error(), test.want) || report == nil {
+				t.Errorf("error %v, report %v", err, report)
+			}
+		})
+	}
+}
+
+func TestRunStopsWhatItStarted(t *testing.T) {
+	var f fleet
+	starter := f.starter(t, asWanted)
+	failed := errors.New("no room")
+	_, err := Run(t.Context(), Options{Compare: true, Start: func(ctx context.Context, want Server) (Running, error) {
+		if want.BatchMax == 1 {
+			return Running{}, failed
+		}
+		return starter(ctx, want)
+	}})
+	if !errors.Is(err, failed) || f.stopped != 1 {
+		t.Errorf("error %v; %d stopped", err, f.stopped)
+	}
+}
+
+func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
+	start := func(context.Context, Server) (Running, error) { return Running{}, errors.New("it was started") }
+	for name, o := range map[string]Options{
+		"nothing to load": {}, "compare by url": {URL: "http://127.0.0.1:1", Compare: true}, "ceiling by url": {URL: "http://127.0.0.1:1", Ceiling: true},
+		"rounds": {Start: start, Rounds: -1, Compare: true}, "clients": {Start: start, Clients: -1}, "products": {Start: start, Products: -1},
+	} {
+		if _, err := Run(t.Context(), o); err == nil || strings.Contains(err.Error(), "was started") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	shop := newShop(2, 10)
+	if _, err := Run(t.Context(), Options{URL: shop.serve(t), Products: 3}); err == nil || !strings.Contains(err.Error(), "seed --products 3") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestReportText(t *testing.T) {
+	cost, usual := 82.31, 1100.0
+	report := &Report{
+		Roles: "api", Clients: 256, Rounds: 3, Products: []int64{1},
+		Servers: []ServerReport{
+			{
+				Name: nameOurs, OrdersPerSecond: 12412.4, Orders: 124120, Seconds: 10, Latency: Latency{19.84, 28.1, 33.04, 61},
+				Answers: map[string]int64{"201": 124120, "503 overloaded": 3}, ServerCPU: &cost,
+				Books: &Books{Distinct: 125000, Verified: true, Audited: true, Report: "  every invariant holds"},
+			},
+			{
+				Name: nameUsual, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
+				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &usual,
+			},
+		},
+		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(usual / cost)},
+	}
+	var text bytes.Buffer
+	if err := report.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+  256 clients on one hot product (1), private server, roles api; 3 rounds in turn
+
+                     Orderflow  usual design
+  throughput            12,412           310          orders/s
+  orders               124,120         3,103            in all
+  load                    10.0          10.4                 s
+  latency p50             19.8           810                ms
+          p95             28.1         1,210                ms
+          p99             33.0         1,530                ms
+          max             61.0         2,044                ms
+  processor, server       82.3         1,100       µs an order
+  processor, driver          –             –       µs an order
+  201                  124,120         3,103  answers: created
+  409 lock_conflict          0            12           answers
+  503 overloaded             3             0           answers
+
+  40.0 × the orders/s of the usual design (--batch-max 1: a transaction an order), at 1/13.4 of its processor time an order
+
+  Orderflow: 125,000 answers of 201, each exists, once
+  every invariant holds
+
+`
+	if diff := cmp.Diff(want, text.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMedianAndRatio(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   float64
+	}{{[]float64{3}, 3}, {[]float64{9, 1, 4}, 4}, {[]float64{4, 1, 9, 2}, 3}} {
+		if got := median(test.values); got != test.want {
+			t.Errorf("median of %v: %g, want %g", test.values, got, test.want)
+		}
+	}
+	if got := ratio(12, 3); got != 4 {
+		t.Errorf("12 ÷ 3 = %g", got)
+	}
+	for name, got := range map[string]float64{
+		"median of none": median(nil), "by zero": ratio(1, 0), "of nothing": ratio(math.NaN(), 1), "by nothing": ratio(1, math.NaN()),
+	} {
+		if !math.IsNaN(got) {
+			t.Errorf("%s: %g", name, got)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ordersPath is where orders are placed.
+const ordersPath = "/api/v1/orders"
+
+// client sends one request at a time. It belongs to one goroutine.
+type client interface {
+	connect(ctx context.Context) error
+	// send returns the answer, valid until the next send. After an error the next send starts on a new connection.
+	send(ctx context.Context, r *request) (answer, error)
+	close()
+}
+
+// target is a server under load.
+type target struct {
+	base    *url.URL
+	raw     bool // plain http without a proxy between: worth a connection of our own
+	timeout time.Duration
+}
+
+// newTarget checks a server's address. https, and http through a proxy that the environment names, are left to
+// net/http; all else goes over connections of our own, which cost half the processor time.
+func newTarget(address string, timeout time.Duration) (target, error) {
+	base, err := url.Parse(address)
+	if err != nil {
+		return target{}, fmt.Errorf("the server's address: %w", err)
+	}
+	if (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
+		return target{}, fmt.Errorf("the server's address is %q; it must look like http://127.0.0.1:8000", address)
+	}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: base})
+	if err != nil {
+		return target{}, fmt.Errorf("the proxy that the environment names: %w", err)
+	}
+	return target{base: base, raw: base.Scheme == "http" && proxy == nil, timeout: timeout}, nil
+}
+
+// client returns a new client that gives up on everything at the deadline.
+func (t target) client(deadline time.Time) client {
+	if t.raw {
+		return &rawClient{host: t.hostPort(), deadline: deadline}
+	}
+	return &stdClient{
+		url: t.base.Scheme + "://" + t.base.Host + t.path(), deadline: deadline,
+		http: &http.Client{Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, TLSHandshakeTimeout: t.timeout,
+		}},
+	}
+}
+
+// path is where orders are placed; a server may stand below a path of its own.
+func (t target) path() string { return strings.TrimSuffix(t.base.EscapedPath(), "/") + ordersPath }
+
+func (t target) hostPort() string {
+	if t.base.Port() == "" {
+		return net.JoinHostPort(t.base.Hostname(), "80")
+	}
+	return t.base.Host
+}
+
+// request is one client's request to order one piece: written once, then patched in place. JSON allows spaces ahead of
+// a number, so every field keeps its width and Content-Length never changes.
+type request struct {
+	bytes            []byte
+	body             int // where the body begins
+	key, user, piece int // where the sequence within the key, the user id and the product id begin
+	sequence         uint32
+}
+
+// Widths of the patched fields: 8 hexadecimal digits, and the digits of 2^53.
+const (
+	sequenceWidth = 8
+	numberWidth   = 16
+)
+
+// newRun draws the prefix that sets the idempotency keys of one load apart from all others.
+func newRun() string { return strings.ToLower(rand.Text()[:12]) }
+
+func (t target) newRequest(run string, client int) *request {
+	blank := strings.Repeat(" ", numberWidth)
+	body := `{"user_id":` + blank + `,"idempotency_key":"bench-` + run + fmt.Sprintf("-%05x-", client) +
+		strings.Repeat("0", sequenceWidth) + `","items":[{"product_id":` + blank + `,"quantity":1}]}`
+	head := "POST " + t.path() + " HTTP/1.1\r\nHost: " + t.base.Host +
+		"\r\nUser-Agent: orderflow-bench\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n\r\n"
+	after := func(mark string) int { return len(head) + strings.Index(body, mark) + len(mark) }
+	r := &request{bytes: []byte(head + body), body: len(head), user: after(`"user_id":`), piece: after(`"product_id":`)}
+	r.key = after(fmt.Sprintf("-%05x-", client))
+	return r
+}
+
+// next makes it the client's next request, with a key of its own.
+func (r *request) next(user, product int64) {
+	r.sequence++
+	const digits = "0123456789abcdef"
+	for i, n := sequenceWidth-1, r.sequence; i >= 0; i, n = i-1, n>>4 {
+		r.bytes[r.key+i] = digits[n&15]
+	}
+	patch(r.bytes[r.user:r.user+numberWidth], user)
+	patch(r.bytes[r.piece:r.piece+numberWidth], product)
+}
+
+// patch writes n, which is positive, flush right into a field.
+func patch(field []byte, n int64) {
+	for i := len(field) - 1; i >= 0; i-- {
+		if n == 0 {
+			field[i] = ' '
+			continue
+		}
+		field[i] = byte('0' + n%10)
+		n /= 10
+	}
+}
+
+// rawClient speaks HTTP/1.1 over one keep-alive connection.
+type rawClient struct {
+	host     string
+	deadline time.Time
+
+	conn net.Conn
+	in   *bufio.Reader
+	room []byte
+	free func() bool // takes the connection out of its context's care
+}
+
+func (c *rawClient) connect(ctx context.Context) error {
+	dialer := net.Dialer{Deadline: c.deadline}
+	conn, err := dialer.DialContext(ctx, "tcp", c.host)
+	if err != nil {
+		return err
+	}
+	if err := conn.SetDeadline(c.deadline); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	c.conn = conn
+	// One call for the connection's life instead of one for each request: an ended context ends what waits on it.
+	c.free = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	if c.in == nil {
+		c.in = bufio.NewReaderSize(conn, bufferSize)
+	} else {
+		c.in.Reset(conn)
+	}
+	return nil
+}
+
+func (c *rawClient) send(ctx context.Context, r *request) (answer, error) {
+	if c.conn == nil {
+		if err := c.connect(ctx); err != nil {
+			return answer{}, err
+		}
+	}
+	if _, err := c.conn.Write(r.bytes); err != nil {
+		c.close()
+		return answer{}, err
+	}
+	a, err := readAnswer(c.in, c.room)
+	if err == nil && c.in.Buffered() > 0 {
+		err = fmt.Errorf("%w: more bytes than it announced", errMalformed)
+	}
+	if cap(a.body) > cap(c.room) {
+		c.room = a.body[:0]
+	}
+	if err != nil || a.last {
+		c.close()
+	}
+	return a, err
+}
+
+func (c *rawClient) close() {
+	if c.conn == nil {
+		return
+	}
+	c.free()
+	_ = c.conn.Close() // nothing is owed on it: what was asked is answered or given up
+	c.conn = nil
+}
+
+// stdClient goes through net/http: for https and proxies.
+type stdClient struct {
+	url      string
+	deadline time.Time
+	http     *http.Client
+}
+
+// connect does nothing: net/http connects with the first request.
+func (c *stdClient) connect(context.Context) error { return nil }
+
+func (c *stdClient) send(ctx context.Context, r *request) (answer, error) {
+	ctx, cancel := context.WithDeadline(ctx, c.deadline)
+	defer cancel()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(r.bytes[r.body:]))
+	if err != nil {
+		return answer{}, err
+	}
+	post.Header.Set("Content-Type", "application/json")
+	post.Header.Set("User-Agent", "orderflow-bench")
+	response, err := c.http.Do(post)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return answer{}, fmt.Errorf("read the body: %w", err)
+	case len(body) > maxBody:
+		return answer{}, fmt.Errorf("%w: a body over %d bytes", errMalformed, maxBody)
+	}
+	return answer{status: response.StatusCode, body: body, retryAfter: response.Header.Get("Retry-After")}, nil
+}
+
+func (c *stdClient) close() { c.http.CloseIdleConnections() }

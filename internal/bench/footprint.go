@@ -1,0 +1,82 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+)
+
+// starts is how many start-ups are timed; their median counts.
+const starts = 5
+
+// megabyte is the unit of sizes: 10^6 bytes.
+const megabyte = 1e6
+
+// footprint: start-up to the first answer, on a database that is there and on a new one; memory of a server that has
+// nothing to do; size of the binary.
+func (t *table) footprint(ctx context.Context) error {
+	var there, fresh, memory []float64
+	for range starts {
+		for _, kind := range []struct {
+			name   string
+			server Server
+			took   *[]float64
+		}{
+			{"start-up, database there", Server{Stock: plenty}, &there},
+			{"start-up, new database", Server{}, &fresh},
+		} {
+			t.Show.say("%s", kind.name)
+			err := t.on(ctx, func(servers []*subject) error {
+				took, err := firstAnswer(ctx, servers[0].running)
+				if err != nil {
+					return err
+				}
+				*kind.took = append(*kind.took, milliseconds(took))
+				memory = append(memory, resident(servers[0].running))
+				return nil
+			}, named{kind.name, kind.server})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	t.add(bar{"start-up to the first answer", "ms", 300, 100, true}, median(there), "the database being there; median of %d", starts)
+	t.add(bar{"start-up to the first answer, new database", "ms", 300, 100, true}, median(fresh),
+		"schema and sample data included; median of %d", starts)
+	t.add(bar{"resident memory, idle", "MB", 60, 30, true}, median(memory), "after the first answer; median of %d", len(memory))
+	size, err := t.binarySize()
+	if err != nil {
+		return fmt.Errorf("the binary's size: %w", err)
+	}
+	t.add(bar{"binary", "MB", 45, 40, true}, float64(size)/megabyte, "")
+	return nil
+}
+
+// firstAnswer is the time from a server's start until it answers that it is ready.
+func firstAnswer(ctx context.Context, running Running) (time.Duration, error) {
+	web := newWeb(running.URL)
+	defer web.close()
+	for {
+		status, _, _, err := web.do(ctx, http.MethodGet, "/readyz", "")
+		if err == nil && status == http.StatusOK {
+			return time.Since(running.Spawned), nil
+		}
+		if time.Since(running.Spawned) > answerTimeout || !pause(ctx, time.Millisecond) {
+			return 0, fmt.Errorf("the server did not become ready: status %d, %w", status, err)
+		}
+	}
+}
+
+// resident is the memory of a server in MB; NaN when it is not known.
+func resident(running Running) float64 {
+	if running.Memory == nil {
+		return math.NaN()
+	}
+	bytes, err := running.Memory()
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(bytes) / megabyte
+}

@@ -1,0 +1,204 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// drainTimeout is how long after a load the last order may take to be finished.
+const drainTimeout = 2 * time.Minute
+
+// whole is a server that also takes the payments, from a gateway that takes no time.
+func whole() Server {
+	return Server{Roles: "api,worker", InstantGateway: true, Products: spread, Stock: plenty}
+}
+
+// pipeline: orders a second that are created, claimed and settled, against those of a server that only creates them.
+// The time runs until the last order is finished, so that nothing is put off.
+func (t *table) pipeline(ctx context.Context) error {
+	return t.on(ctx, func(servers []*subject) error {
+		load, err := t.load(ctx, servers[0], spread)
+		if err != nil {
+			return err
+		}
+		web := newWeb(servers[0].running.URL)
+		defer web.close()
+		var finished []float64
+		for turn := range t.Rounds {
+			what := fmt.Sprintf("100 products: round %d of %d", turn+1, t.Rounds)
+			r, err := t.once(ctx, servers[0], what, load)
+			if err != nil {
+				return err
+			}
+			took, err := drain(ctx, web)
+			if err != nil {
+				return err
+			}
+			finished = append(finished, ratio(float64(r.Created), (r.Elapsed+took).Seconds()))
+			if _, err := t.once(ctx, servers[1], what, load); err != nil {
+				return err
+			}
+		}
+		t.sustained = median(finished)
+		t.add(bar{"create, claim and settle (gateway at 0 ms) against create alone", "×", 0.4, 0.6, false},
+			ratio(t.sustained, servers[1].medianRate()), "%s finished against %s created orders/s",
+			number(t.sustained), number(servers[1].medianRate()))
+		return nil
+	}, named{"whole pipeline", whole()}, named{"create alone", Server{Roles: "api", Products: spread, Stock: plenty}})
+}
+
+// once sends one load that counts.
+func (t *table) once(ctx context.Context, s *subject, what string, load Load) (round, error) {
+	progress, over := t.Show.load(what+", "+s.name, load.Duration)
+	defer over()
+	load.Progress = progress
+	r, err := s.load(ctx, load, false)
+	if err != nil {
+		return r, fmt.Errorf("%s, %s: %w", what, s.name, err)
+	}
+	return r, nil
+}
+
+// drain waits until every order is finished, and returns how long that took.
+func drain(ctx context.Context, web *web) (time.Duration, error) {
+	begin := time.Now()
+	for {
+		left, err := web.open(ctx)
+		if err != nil {
+			return 0, err
+		}
+		took := time.Since(begin)
+		switch {
+		case left == 0:
+			return took, nil
+		case took > drainTimeout:
+			return 0, fmt.Errorf("%d orders are not finished %s after the load", left, drainTimeout)
+		case !pause(ctx, 25*time.Millisecond):
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// idle: from the 201 to OrderPaid on a server that has nothing else to do, one order after the other.
+func (t *table) idle(ctx context.Context) error {
+	return t.on(ctx, func(servers []*subject) error {
+		load, err := t.load(ctx, servers[0], spread)
+		if err != nil {
+			return err
+		}
+		t.Show.say("create to PAID, idle: %d orders", t.probes)
+		waits, err := t.probe(ctx, servers[0], load.Products, 1, t.probes, time.Now().Add(time.Minute))
+		if err != nil {
+			return err
+		}
+		t.paid(bar{"create to PAID beyond the gateway's time, p95, idle", "ms", 20, 5, true}, waits)
+		return nil
+	}, named{nameOurs, whole()})
+}
+
+// halfLoad: the same while orders come at half the rate that the whole pipeline sustains.
+func (t *table) halfLoad(ctx context.Context) error {
+	const probers, most = 4, 100_000
+	return t.on(ctx, func(servers []*subject) error {
+		load, err := t.load(ctx, servers[0], spread)
+		if err != nil {
+			return err
+		}
+		load.Rate, load.Clients = max(1, t.sustained/2), 64
+		progress, over := t.Show.load(fmt.Sprintf("create to PAID at %s orders/s", number(load.Rate)), load.Duration)
+		defer over()
+		load.Progress = progress
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var background error
+		var under sync.WaitGroup
+		under.Go(func() {
+			if _, background = servers[0].load(ctx, load, true); background != nil {
+				cancel()
+			}
+		})
+		ids := &subject{name: servers[0].name, running: servers[0].running} // the load writes the other one's
+		waits, err := t.probe(ctx, ids, load.Products, probers, most, time.Now().Add(load.Duration))
+		under.Wait()
+		servers[0].ids = append(servers[0].ids, ids.ids...)
+		if background != nil {
+			return background
+		}
+		if err != nil {
+			return err
+		}
+		t.paid(bar{"create to PAID beyond the gateway's time, p95, half load", "ms", 100, 30, true}, waits)
+		return nil
+	}, named{nameOurs, whole()})
+}
+
+func (t *table) paid(b bar, waits *hdrhistogram.Histogram) {
+	all, p95 := latencyOf(waits), math.NaN()
+	if waits.TotalCount() > 0 {
+		p95 = all.P95
+	}
+	t.add(b, p95, "from the 201 to OrderPaid on the order's event stream; %s orders, p50 %s, p99 %s ms",
+		count(waits.TotalCount()), number(all.P50), number(all.P99))
+}
+
+// probe places orders one after the other, each by so many probers, and follows each until it is paid: until the time
+// is up or each prober has placed most orders. It returns the times from 201 to OrderPaid in µs.
+func (t *table) probe(
+	ctx context.Context, s *subject, products []int64, probers, most int, until time.Time,
+) (*hdrhistogram.Histogram, error) {
+	const rest = 10 * time.Millisecond // between two orders of a prober, so that probes are no load
+	web := newWeb(s.running.URL)
+	defer web.close()
+	var (
+		mu    sync.Mutex
+		waits = newLatency()
+		first error
+		done  sync.WaitGroup
+		run   = newRun()
+	)
+	for prober := range probers {
+		done.Go(func() {
+			for n := 0; n < most && time.Now().Before(until) && pause(ctx, rest); n++ {
+				id, wait, err := probeOnce(ctx, web, fmt.Sprintf("probe-%s-%d-%d", run, prober, n), products[n%len(products)])
+				mu.Lock()
+				if id != 0 {
+					s.ids = append(s.ids, id)
+				}
+				if err == nil {
+					err = waits.RecordValue(max(1, wait.Microseconds()))
+				}
+				if err != nil && first == nil {
+					first = err
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
+	return waits, first
+}
+
+// probeOnce places an order and follows it until it is paid.
+func probeOnce(ctx context.Context, web *web, key string, product int64) (id int64, wait time.Duration, err error) {
+	o, err := web.order(ctx, 1, key, [2]int64{product, 1})
+	if err != nil {
+		return 0, 0, err
+	}
+	if o.status != 201 {
+		return 0, 0, fmt.Errorf("an order got %d %s instead of 201", o.status, o.code)
+	}
+	var end streamEvent
+	err = web.follow(ctx, o.placed.ID, func(e streamEvent) error { end = e; return nil })
+	if err == nil && end.name != "OrderPaid" {
+		err = fmt.Errorf("order %d ended with %s: %.200s", o.placed.ID, end.name, end.data)
+	}
+	return o.placed.ID, end.at.Sub(o.at), err
+}

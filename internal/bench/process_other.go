@@ -1,0 +1,20 @@
+//go:build !linux
+
+package bench
+
+import (
+	"errors"
+	"time"
+)
+
+// errNotKnown says that a figure is read on Linux only.
+var errNotKnown = errors.New("processor time and memory of another process are read on Linux only")
+
+// ProcessCPU would return the processor time that a running process has used so far.
+func ProcessCPU(int) (time.Duration, error) { return 0, errNotKnown }
+
+// ProcessMemory would return the bytes of a running process that are resident.
+func ProcessMemory(int) (int64, error) { return 0, errNotKnown }
+
+// ownCPU is the processor time of this process so far; false where it is not known.
+func ownCPU() (time.Duration, bool) { return 0, false }

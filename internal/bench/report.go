@@ -1,0 +1,241 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Report is what `orderflow bench` measured. Its JSON form is for machines.
+type Report struct {
+	Machine  Machine        `json:"machine"`
+	URL      string         `json:"url,omitempty"`
+	Roles    string         `json:"roles,omitempty"`
+	Clients  int            `json:"clients"`
+	Rounds   int            `json:"rounds"`
+	Products []int64        `json:"products"` // the ids that were bought; one is a hot one
+	Servers  []ServerReport `json:"servers"`  // the first one is Orderflow; the others were loaded in turn with it
+	Compare  *Ratios        `json:"compare,omitempty"`
+	Ceiling  *Ratios        `json:"ceiling,omitempty"`
+}
+
+// ServerReport is what one server did.
+type ServerReport struct {
+	Name            string           `json:"name"`
+	OrdersPerSecond float64          `json:"orders_per_second"` // the median of the rounds
+	Rounds          []float64        `json:"rounds"`            // orders a second
+	Orders          int64            `json:"orders"`
+	Seconds         float64          `json:"seconds"`
+	Latency         Latency          `json:"latency_ms"`
+	Answers         map[string]int64 `json:"answers"`
+	ServerCPU       *float64         `json:"server_cpu_us_per_order"` // null: not known
+	DriverCPU       *float64         `json:"driver_cpu_us_per_order"`
+	Books           *Books           `json:"books,omitempty"`
+}
+
+// Latency is how long answers took, in ms: plain percentiles of a closed loop.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Ratios set Orderflow against another server.
+type Ratios struct {
+	OrdersPerSecond float64  `json:"orders_per_second"`          // Orderflow ÷ the other
+	ServerCPU       *float64 `json:"server_cpu_inverse_of_ours"` // the other ÷ Orderflow; null: not known
+}
+
+func latencyOf(h *hdrhistogram.Histogram) Latency {
+	ms := func(percentile float64) float64 { return float64(h.ValueAtPercentile(percentile)) / 1e3 }
+	return Latency{P50: ms(50), P95: ms(95), P99: ms(99), Max: float64(h.Max()) / 1e3}
+}
+
+func newReport(o Options, products []int64, subjects []*subject) *Report {
+	report := &Report{Machine: o.Machine, URL: o.URL, Clients: o.Clients, Rounds: o.Rounds, Products: products}
+	if o.URL == "" {
+		report.Roles = o.Roles
+	}
+	for _, s := range subjects {
+		all := s.together()
+		server := ServerReport{
+			Name: s.name, OrdersPerSecond: finite(s.medianRate()), Rounds: []float64{}, Orders: all.Created,
+			Seconds: all.Elapsed.Seconds(), Latency: latencyOf(all.Latency), Answers: all.Answers,
+			ServerCPU: known(all.perOrder(all.server)), DriverCPU: known(all.perOrder(all.driver)),
+		}
+		for _, r := range s.rounds {
+			server.Rounds = append(server.Rounds, r.OrdersPerSecond())
+		}
+		report.Servers = append(report.Servers, server)
+	}
+	ours := report.Servers[0]
+	for _, other := range report.Servers[1:] {
+		ratios := &Ratios{OrdersPerSecond: finite(ratio(ours.OrdersPerSecond, other.OrdersPerSecond))}
+		if ours.ServerCPU != nil && other.ServerCPU != nil {
+			ratios.ServerCPU = known(ratio(*other.ServerCPU, *ours.ServerCPU))
+		}
+		if other.Name == nameNoop {
+			report.Ceiling = ratios
+		} else {
+			report.Compare = ratios
+		}
+	}
+	return report
+}
+
+// known returns a figure, nil when there is none.
+func known(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+// finite is a figure that JSON can carry: 0 for none.
+func finite(x float64) float64 {
+	if p := known(x); p != nil {
+		return *p
+	}
+	return 0
+}
+
+func orNaN(x *float64) float64 {
+	if x == nil {
+		return math.NaN()
+	}
+	return *x
+}
+
+// WriteJSON writes the report for machines.
+func (r *Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer, terminal bool) error {
+	colours := paint(terminal)
+	if _, err := fmt.Fprintf(w, "\n  %s\n\n", colours.bold(r.title())); err != nil {
+		return err
+	}
+	if err := writeGrid(w, r.figures(colours)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s%s\n", r.ratios(colours), r.proofs(colours))
+	return err
+}
+
+func (r *Report) title() string {
+	what := count(int64(len(r.Products))) + " products"
+	if len(r.Products) == 1 {
+		what = fmt.Sprintf("one hot product (%d)", r.Products[0])
+	}
+	where := "private server, roles " + r.Roles
+	if r.URL != "" {
+		where = r.URL
+	}
+	title := fmt.Sprintf("%s clients on %s, %s", count(int64(r.Clients)), what, where)
+	if len(r.Servers) > 1 {
+		title += fmt.Sprintf("; %d rounds in turn", r.Rounds)
+	}
+	return title
+}
+
+// figures is the table: a figure a row, a server a column.
+func (r *Report) figures(colours paint) [][]cell {
+	var rows [][]cell
+	add := func(name, unit string, of func(ServerReport) string) {
+		row := []cell{{text: name}}
+		for _, server := range r.Servers {
+			row = append(row, cell{text: of(server)})
+		}
+		rows = append(rows, append(row, cell{unit, colours.dim}))
+	}
+	if len(r.Servers) > 1 {
+		add("", "", func(s ServerReport) string { return s.Name })
+	}
+	add("throughput", "orders/s", func(s ServerReport) string { return number(s.OrdersPerSecond) })
+	add("orders", "in all", func(s ServerReport) string { return count(s.Orders) })
+	add("load", "s", func(s ServerReport) string { return number(s.Seconds) })
+	for _, p := range []struct {
+		name string
+		of   func(Latency) float64
+	}{
+		{"latency p50", func(l Latency) float64 { return l.P50 }},
+		{"        p95", func(l Latency) float64 { return l.P95 }},
+		{"        p99", func(l Latency) float64 { return l.P99 }},
+		{"        max", func(l Latency) float64 { return l.Max }},
+	} {
+		add(p.name, "ms", func(s ServerReport) string { return number(p.of(s.Latency)) })
+	}
+	add("processor, server", "µs an order", func(s ServerReport) string { return number(orNaN(s.ServerCPU)) })
+	add("processor, driver", "µs an order", func(s ServerReport) string { return number(orNaN(s.DriverCPU)) })
+	for _, what := range r.kinds() {
+		unit := "answers"
+		if what == "201" {
+			unit = "answers: created"
+		}
+		add(what, unit, func(s ServerReport) string { return count(s.Answers[what]) })
+	}
+	return rows
+}
+
+// kinds are all kinds of answers, in order.
+func (r *Report) kinds() []string {
+	all := map[string]bool{"201": true}
+	for _, server := range r.Servers {
+		for what := range server.Answers {
+			all[what] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func (r *Report) ratios(colours paint) string {
+	var text string
+	if r.Compare != nil {
+		text = fmt.Sprintf("  %s × the orders/s of the usual design (--batch-max 1: a transaction an order)",
+			colours.bold(number(r.Compare.OrdersPerSecond)))
+		if r.Compare.ServerCPU != nil {
+			text += fmt.Sprintf(", at 1/%s of its processor time an order", number(*r.Compare.ServerCPU))
+		}
+		text += "\n"
+	}
+	if r.Ceiling != nil {
+		text += fmt.Sprintf("  %s × the answers/s of a no-op handler that reads and writes the same JSON\n",
+			colours.bold(number(r.Ceiling.OrdersPerSecond)))
+	}
+	if text != "" {
+		text += "\n"
+	}
+	return text
+}
+
+// proofs says what was proved, and what could not be.
+func (r *Report) proofs(colours paint) string {
+	var text strings.Builder
+	for _, server := range r.Servers {
+		if server.Books == nil {
+			continue
+		}
+		exists := ", each id once"
+		if server.Books.Verified {
+			exists = ", each exists, once"
+		}
+		fmt.Fprintf(&text, "  %s: %s answers of 201%s\n", server.Name, count(server.Books.Distinct), exists)
+		if server.Books.Audited {
+			text.WriteString(server.Books.Report + "\n")
+		} else {
+			text.WriteString("  " + colours.yellow("No audit: it reads the database, which was not given (--database).") + "\n")
+		}
+	}
+	return text.String()
+}

@@ -1,0 +1,143 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// shop is a toy that keeps the order API's contract in memory, and breaks it where a test asks for that.
+type shop struct {
+	noIDTwice int // ids count up to here and then start again; 0: never
+	declines  int // so many payments are declined first
+	limit     int // 429 after so many orders; 0: never
+	oversells bool
+	forgets   bool // keys are forgotten, so that a repetition is a new order
+
+	mu     sync.Mutex
+	stock  map[int64]int64
+	orders map[string]int64
+	seen   int
+	last   int64
+}
+
+func newShop(products int, stock int64) *shop {
+	s := &shop{stock: map[int64]int64{}, orders: map[string]int64{}}
+	for id := range int64(products) {
+		s.stock[id+1] = stock
+	}
+	return s
+}
+
+// sampleShop has two products with stock and one with a last piece, as the sample data have.
+func sampleShop() *shop {
+	s := newShop(2, 200)
+	s.stock[3] = 1
+	return s
+}
+
+func (s *shop) serve(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+ordersPath, s.create)
+	mux.HandleFunc("GET "+ordersPath, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"data":[],"meta":{"total":0}}`)
+	})
+	mux.HandleFunc("GET "+ordersPath+"/{id}/events", s.events)
+	mux.HandleFunc("GET "+productsPath, s.list)
+	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (s *shop) create(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var order noopOrder
+	if err := json.NewDecoder(r.Body).Decode(&order); err != nil || len(order.Items) == 0 || order.UserID < 1 {
+		http.Error(w, `{"error":"malformed_json"}`, http.StatusBadRequest)
+		return
+	}
+	s.seen++
+	key := fmt.Sprint(order.UserID, order.Key)
+	id, replay := s.orders[key]
+	first := order.Items[0]
+	switch {
+	case s.limit > 0 && s.seen > s.limit:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, `{"error":"too_many_requests"}`, http.StatusTooManyRequests)
+	case replay:
+		w.Header().Set("Idempotent-Replayed", "true")
+		_, _ = fmt.Fprintf(w, `{"data":{"id":%d}}`, id)
+	case s.stock[first.ProductID] < first.Quantity && !s.oversells:
+		http.Error(w, `{"error":"insufficient_stock"}`, http.StatusConflict)
+	default:
+		s.stock[first.ProductID] -= first.Quantity
+		if s.last++; s.noIDTwice > 0 && s.last > int64(s.noIDTwice) {
+			s.last = 1
+		}
+		if !s.forgets {
+			s.orders[key] = s.last
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = fmt.Fprintf(w, `{"data":{"id":%d,"total_amount":"29.99","currency":"USD"}}`, s.last)
+	}
+}
+
+func (s *shop) list(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list productList
+	for id := range int64(len(s.stock)) {
+		list.Data = append(list.Data, product{ID: id + 1, Name: "Thing " + strconv.Itoa(int(id+1)), Stock: s.stock[id+1], Active: true})
+	}
+	_ = json.NewEncoder(w).Encode(list)
+}
+
+func (s *shop) events(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	end := "OrderPaid"
+	if s.declines > 0 {
+		s.declines--
+		end = "OrderFailed"
+	}
+	s.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = fmt.Fprint(w, "retry: 1000\n\n:\n\n")
+	for i, name := range []string{"OrderCreated", "OrderProcessing", end} {
+		_, _ = fmt.Fprintf(w, "id: %s-%d\nevent: %s\ndata: {\"type\":%q}\n\n", r.PathValue("id"), i+1, name, name)
+	}
+}
+
+// fleet starts shops as private servers and remembers how they were wanted and stopped.
+type fleet struct {
+	wanted  []Server
+	stopped int
+	books   string // what their audit reports; "" for a good one
+}
+
+func (f *fleet) starter(t *testing.T, open func(Server) *shop) Starter {
+	return func(_ context.Context, want Server) (Running, error) {
+		f.wanted = append(f.wanted, want)
+		used := time.Duration(0)
+		return Running{
+			URL: open(want).serve(t), Spawned: time.Now(),
+			Stop: func(context.Context) error { f.stopped++; return nil },
+			Audit: func(context.Context) (string, bool, error) {
+				return cmp.Or(f.books, "books: right"), f.books == "", nil
+			},
+			Verify: func(context.Context, []int64) error { return nil },
+			CPU:    func() (time.Duration, error) { used += time.Second; return used, nil },
+			Memory: func() (int64, error) { return 25e6, nil },
+		}, nil
+	}
+}

@@ -1,0 +1,323 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// TableOptions are what a run of every figure needs.
+type TableOptions struct {
+	Start    Starter
+	Clients  int           // of the loads that do not say their own; 0: 256
+	Duration time.Duration // of one load; 0: 4 s
+	Rounds   int           // 0: 3
+	Orders   int64         // finished orders in the tables for the last figure; 0 leaves it out, since seeding is slow
+	Binary   string        // the file whose size counts; "": this process's own
+	Machine  Machine
+	Show     Display
+}
+
+// Figures is the whole table.
+type Figures struct {
+	Machine Machine `json:"machine"`
+	Rows    []Row   `json:"rows"`
+}
+
+// table is a run of every figure.
+type table struct {
+	TableOptions
+	probes    int // orders that are followed one by one on an idle server
+	rows      []Row
+	sustained float64 // orders/s of the whole pipeline; half of it is the half load
+}
+
+// Table measures every figure that has a floor, group by group, each group on new servers whose books are proved at the
+// end. It takes a few minutes. After an error it returns the rows until there; a figure below its floor is no error:
+// see Figures.Below.
+func Table(ctx context.Context, options TableOptions) (Figures, error) {
+	t := &table{TableOptions: options, probes: 200}
+	return t.measure(ctx)
+}
+
+func (t *table) measure(ctx context.Context) (Figures, error) {
+	if t.Clients == 0 {
+		t.Clients = 256
+	}
+	if t.Duration == 0 {
+		t.Duration = 4 * time.Second
+	}
+	if t.Rounds == 0 {
+		t.Rounds = 3
+	}
+	if t.Start == nil || t.Rounds < 1 || t.Rounds > 100 || t.Orders < 0 {
+		return Figures{}, errors.New("the table needs a way to start servers, 1 to 100 rounds, and no negative number of orders")
+	}
+	if err := (Load{Clients: t.Clients, Duration: t.Duration, Products: []int64{1}}).check(); err != nil {
+		return Figures{}, err
+	}
+	var err error
+	for _, group := range []func(context.Context) error{
+		t.footprint, t.throughput, t.crowd, t.pipeline, t.idle, t.halfLoad, t.history,
+	} {
+		if err = group(ctx); err != nil {
+			break
+		}
+	}
+	return Figures{Machine: t.Machine, Rows: t.rows}, err
+}
+
+func (t *table) add(b bar, measured float64, note string, args ...any) {
+	t.rows = append(t.rows, b.judge(measured, fmt.Sprintf(note, args...)))
+}
+
+// on starts servers, runs a measurement on them, proves their books and stops them.
+func (t *table) on(ctx context.Context, measure func(servers []*subject) error, wanted ...named) error {
+	var subjects []*subject
+	var err error
+	for _, want := range wanted {
+		var s *subject
+		if s, err = start(ctx, t.Start, want.name, want.Server); err != nil {
+			return stopAll(ctx, err, subjects...)
+		}
+		subjects = append(subjects, s)
+	}
+	err = measure(subjects)
+	for _, s := range subjects {
+		if err == nil && !s.noop {
+			t.Show.say("%s: proving the books", s.name)
+			_, err = s.prove(ctx)
+		}
+	}
+	return stopAll(ctx, err, subjects...)
+}
+
+// named is a server that is wanted, under the name that it has in reports.
+type named struct {
+	name string
+	Server
+}
+
+// load is a load of the table's size on so many products of a server's.
+func (t *table) load(ctx context.Context, s *subject, products int) (Load, error) {
+	web := newWeb(s.running.URL)
+	defer web.close()
+	ids, err := web.forSale(ctx, products, products)
+	return Load{Clients: t.Clients, Duration: t.Duration, Products: ids, Users: users}, err
+}
+
+// throughput: orders a second and processor time an order, on one hot product and spread, against the usual design and
+// against the no-op handler.
+func (t *table) throughput(ctx context.Context) error {
+	server := Server{Roles: "api", Products: spread, Stock: plenty}
+	usual := server
+	usual.BatchMax = 1
+	return t.on(ctx, func(servers []*subject) error {
+		ours, usual, noop := servers[0], servers[1], servers[2]
+		hot, err := t.load(ctx, ours, 1)
+		if err != nil {
+			return err
+		}
+		if err := alternate(ctx, t.Show, "hot product", hot, t.Rounds, ours, usual, noop); err != nil {
+			return err
+		}
+		t.rates("one hot product", ours, usual)
+		t.processor(ours, usual)
+		t.add(bar{"orders/s against a no-op handler of the same JSON", "×", 0.25, 0.5, false},
+			ratio(ours.medianRate(), noop.medianRate()), "%s against %s answers/s, hot product",
+			number(ours.medianRate()), number(noop.medianRate()))
+		ours.rounds, usual.rounds = nil, nil
+		all, err := t.load(ctx, ours, spread)
+		if err != nil {
+			return err
+		}
+		if err := alternate(ctx, t.Show, "100 products", all, t.Rounds, ours, usual); err != nil {
+			return err
+		}
+		t.rates("100 products", ours, usual)
+		return nil
+	}, named{nameOurs, server}, named{nameUsual, usual}, named{nameNoop, Server{Noop: true}})
+}
+
+func (t *table) rates(what string, ours, usual *subject) {
+	t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against the usual design", "×", 6, 12, false},
+		ratio(ours.medianRate(), usual.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(usual.medianRate()),
+		refusals(ours, usual))
+}
+
+// refusals says how many answers were no 201, if any: a rate is only worth what was answered.
+func refusals(subjects ...*subject) string {
+	var text strings.Builder
+	for _, s := range subjects {
+		all := s.together()
+		if n := refused(all); n > 0 {
+			fmt.Fprintf(&text, "; %s: %s%% refused", s.name, number(100*float64(n)/float64(n+all.Created)))
+		}
+	}
+	return text.String()
+}
+
+// refused is the number of requests that came to anything but a 201.
+func refused(r round) int64 {
+	var n int64
+	for what, times := range r.Answers {
+		if what != "201" {
+			n += times
+		}
+	}
+	return n
+}
+
+func (t *table) processor(ours, usual *subject) {
+	a, b := ours.together(), usual.together()
+	cost, usualCost := a.perOrder(a.server), b.perOrder(b.server)
+	t.add(bar{"processor time an order: the usual design's against ours", "×", 6, none(), false},
+		ratio(usualCost, cost), "%s against %s, server process", withUnit(usualCost, "µs"), withUnit(cost, "µs"))
+	t.add(bar{"processor time an order", "µs", none(), 90, true},
+		cost, "server process, hot product; the driver takes %s more", withUnit(a.perOrder(a.driver), "µs"))
+}
+
+// crowd: a thousand clients on one hot product.
+func (t *table) crowd(ctx context.Context) error {
+	const clients = 1000
+	return t.on(ctx, func(servers []*subject) error {
+		load, err := t.load(ctx, servers[0], 1)
+		if err != nil {
+			return err
+		}
+		load.Clients = clients
+		if err := alternate(ctx, t.Show, "1,000 clients, hot product", load, t.Rounds, servers[0]); err != nil {
+			return err
+		}
+		all := servers[0].together()
+		latency := latencyOf(all.Latency)
+		t.add(bar{"p99 at 1,000 clients on one hot product", "ms", 250, 100, true},
+			latency.P99, "p50 %s, max %s ms; %s orders/s", number(latency.P50), number(latency.Max), number(servers[0].medianRate()))
+		t.add(bar{"lock_conflict answers among them", "", 0, 0, true},
+			float64(all.Answers["409 lock_conflict"]), "%s orders; other refusals and failures: %s",
+			count(all.Created), count(refused(all)-all.Answers["409 lock_conflict"]))
+		return nil
+	}, named{nameOurs, Server{Roles: "api", Stock: plenty}})
+}
+
+// history: the same load with millions of orders in the tables as with none.
+func (t *table) history(ctx context.Context) error {
+	if t.Orders == 0 {
+		return nil
+	}
+	t.Show.say("seeding %s orders", count(t.Orders))
+	empty := Server{Roles: "api", Products: spread, Stock: plenty}
+	full := empty
+	full.Orders = t.Orders
+	return t.on(ctx, func(servers []*subject) error {
+		load, err := t.load(ctx, servers[0], spread)
+		if err != nil {
+			return err
+		}
+		if err := alternate(ctx, t.Show, "100 products", load, t.Rounds, servers...); err != nil {
+			return err
+		}
+		t.add(bar{"orders/s with " + count(t.Orders) + " orders in the tables, against empty ones", "×", 0.8, 0.95, false},
+			ratio(servers[1].medianRate(), servers[0].medianRate()),
+			"%s against %s orders/s", number(servers[1].medianRate()), number(servers[0].medianRate()))
+		return nil
+	}, named{"empty tables", empty}, named{"full tables", full})
+}
+
+// Below returns the rows that are below their floor.
+func (f Figures) Below() []Row {
+	var below []Row
+	for _, row := range f.Rows {
+		if row.Verdict == BelowFloor {
+			below = append(below, row)
+		}
+	}
+	return below
+}
+
+// WriteText writes the table for people.
+func (f Figures) WriteText(w io.Writer, terminal bool) error {
+	colours := paint(terminal)
+	rows := [][]cell{plain("figure", "floor", "goal", "measured", "verdict", "made of")}
+	for i := range rows[0] {
+		rows[0][i].colour = colours.bold
+	}
+	for _, row := range f.Rows {
+		colour := func(text string) string { return text }
+		switch row.Verdict {
+		case AtGoal:
+			colour = colours.green
+		case BelowFloor:
+			colour = colours.red
+		case NotKnown:
+			colour = colours.yellow
+		case AtFloor, Shown:
+		}
+		cells := plain(row.cells()...)
+		cells[3].colour, cells[4].colour, cells[5].colour = colour, colour, colours.dim
+		rows = append(rows, cells)
+	}
+	const verdict, note = 4, 5
+	return writeGrid(w, rows, verdict, note)
+}
+
+// WriteJSON writes the table for machines.
+func (f Figures) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(f)
+}
+
+// WriteMarkdown writes the table as a page's section: the rows, then what they were measured on.
+func (f Figures) WriteMarkdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| figure | floor | goal | measured | verdict | made of |\n|---|---:|---:|---:|---|---|\n")
+	for _, row := range f.Rows {
+		cells := row.cells()
+		if row.Verdict == BelowFloor {
+			cells[3], cells[4] = "**"+cells[3]+"**", "**"+cells[4]+"**"
+		}
+		for i := range cells {
+			cells[i] = strings.ReplaceAll(cells[i], "|", `\|`)
+		}
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+	}
+	m := f.Machine
+	fmt.Fprintf(&b, "\nMeasured on %s, %d cores, %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
+	if m.Commit != "" {
+		fmt.Fprintf(&b, ", commit `%s`", m.Commit)
+	}
+	if m.Command != "" {
+		fmt.Fprintf(&b, ", by `%s`", m.Command)
+	}
+	b.WriteString(". Server and load driver share the cores.\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// cells are the row's words: figure, floor, goal, measured, verdict, note.
+func (r Row) cells() []string {
+	mark := func(x *float64) string { return withUnit(orNaN(x), r.Unit) }
+	return []string{r.Figure, mark(r.Floor), mark(r.Goal), mark(r.Measured), string(r.Verdict), r.Note}
+}
+
+// binarySize is the size of the program's file in bytes.
+func (t *table) binarySize() (int64, error) {
+	path := t.Binary
+	if path == "" {
+		var err error
+		if path, err = os.Executable(); err != nil {
+			return 0, err
+		}
+	}
+	file, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return file.Size(), nil
+}

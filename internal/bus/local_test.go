@@ -1,0 +1,253 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/bus/bustest"
+)
+
+func TestLocal(t *testing.T) {
+	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
+		t.Helper()
+		local := bus.NewLocal(options)
+		t.Cleanup(func() {
+			if err := local.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return local, local
+	})
+}
+
+// numbered returns messages of topic "t" numbered from first to last.
+func numbered(first, last int) []bus.Message {
+	var all []bus.Message
+	for n := first; n <= last; n++ {
+		all = append(all, bus.Message{ID: strconv.Itoa(n), Topic: "t"})
+	}
+	return all
+}
+
+func publish(t testing.TB, b bus.Bus, messages []bus.Message) {
+	t.Helper()
+	if err := b.Publish(context.Background(), messages); err != nil {
+		t.Fatalf("Publish: %v", err)
+	}
+}
+
+func group(t testing.TB, b bus.Bus) bus.Group {
+	t.Helper()
+	consumer, err := b.Group(context.Background(), "t", "g")
+	if err != nil {
+		t.Fatalf("Group: %v", err)
+	}
+	return consumer
+}
+
+func fetch(t testing.TB, consumer bus.Group, limit int) (deliveries []bus.Delivery, said string) {
+	t.Helper()
+	deliveries, err := consumer.Fetch(context.Background(), limit)
+	if err != nil {
+		t.Fatalf("Fetch: %v", err)
+	}
+	for _, d := range deliveries {
+		said += fmt.Sprintf(" %s/%d", d.ID, d.Attempt)
+	}
+	return deliveries, said
+}
+
+func wantDepth(t testing.TB, b *bus.Local, want bus.Depth) {
+	t.Helper()
+	if got, err := b.Depth(context.Background(), "t", "g"); err != nil || got != want {
+		t.Errorf("the depth is %+v (%v), want %+v", got, err, want)
+	}
+}
+
+func TestLocalDropsWhatNobodyCanRead(t *testing.T) {
+	local := bus.NewLocal(bus.Options{Buffer: 1})
+	publish(t, local, numbered(1, 100))
+	consumer := group(t, local)
+	publish(t, local, numbered(101, 101))
+	if _, said := fetch(t, consumer, 10); said != " 101/1" {
+		t.Errorf("fetched%s, want 101 alone", said)
+	}
+	if depth, err := local.Depth(t.Context(), "t", "another"); err != nil || depth != (bus.Depth{}) {
+		t.Errorf("a group that does not exist has depth %+v (%v)", depth, err)
+	}
+}
+
+func TestLocalTakesBackAtItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := bus.NewLocal(bus.Options{AckWithin: 10 * time.Second})
+		slow, other := group(t, local), group(t, local)
+		publish(t, local, numbered(1, 5))
+		first, _ := fetch(t, slow, 2) // 1, 2 at 0 s
+		time.Sleep(4 * time.Second)
+		fetch(t, slow, 2) // 3, 4 at 4 s
+		if err := slow.Ack(t.Context(), first[:1]); err != nil {
+			t.Fatal(err)
+		}
+
+		time.Sleep(6*time.Second - time.Nanosecond)
+		synctest.Wait()
+		wantDepth(t, local, bus.Depth{Waiting: 1, Unacked: 3})
+		time.Sleep(time.Nanosecond) // 10 s
+		synctest.Wait()
+		wantDepth(t, local, bus.Depth{Waiting: 2, Unacked: 2})
+		if _, said := fetch(t, other, 10); said != " 2/2 5/1" {
+			t.Errorf("at 10 s came%s, want 2 before 5", said)
+		}
+
+		time.Sleep(4 * time.Second) // 14 s: nobody fetched or published since, the timer has to do it
+		synctest.Wait()
+		wantDepth(t, local, bus.Depth{Waiting: 2, Unacked: 2})
+		if _, said := fetch(t, other, 10); said != " 3/2 4/2" {
+			t.Errorf("at 14 s came%s, want 3 and 4", said)
+		}
+		if err := local.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait() // timers that outlive the bus find it closed
+	})
+}
+
+func TestLocalSetsAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var aside []string
+		local := bus.NewLocal(bus.Options{SetAside: func(group string, m bus.Message) {
+			aside = append(aside, group+" "+m.Topic+" "+m.ID)
+		}})
+		publish(t, local, numbered(1, 1)) // before the group: dropped
+		consumer := group(t, local)
+		publish(t, local, numbered(2, 2))
+		for attempt := 1; attempt <= bus.DefaultDeliveries; attempt++ {
+			if _, said := fetch(t, consumer, 1); said != fmt.Sprintf(" 2/%d", attempt) {
+				t.Errorf("delivery %d was%s", attempt, said)
+			}
+		}
+		time.Sleep(bus.DefaultAckWithin)
+		synctest.Wait()
+		wantDepth(t, local, bus.Depth{SetAside: 1})
+		if want := []string{"g t 2"}; !slices.Equal(aside, want) {
+			t.Errorf("told of %v, want %v", aside, want)
+		}
+	})
+}
+
+func TestLocalGivesBackInOrder(t *testing.T) {
+	local := bus.NewLocal(bus.Options{})
+	closing, other := group(t, local), group(t, local)
+	publish(t, local, numbered(1, 6))
+	fetch(t, closing, 1)
+	fetch(t, other, 1)
+	fetch(t, closing, 2)
+	if err := closing.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, said := fetch(t, other, 10); said != " 1/2 3/2 4/2 5/1 6/1" {
+		t.Errorf("after the close came%s", said)
+	}
+}
+
+func TestLocalFillsToItsBound(t *testing.T) {
+	local := bus.NewLocal(bus.Options{Buffer: 8})
+	group(t, local)
+	publish(t, local, numbered(1, 8))
+	if err := local.Publish(t.Context(), numbered(9, 9)); !errors.Is(err, bus.ErrFull) {
+		t.Errorf("the ninth message: %v, want ErrFull", err)
+	}
+	other := bus.Message{ID: "x", Topic: "another"}
+	if err := local.Publish(t.Context(), []bus.Message{other}); err != nil {
+		t.Errorf("a message for another topic: %v", err)
+	}
+	if err := local.Publish(t.Context(), []bus.Message{other, {Topic: "t"}}); !errors.Is(err, bus.ErrFull) {
+		t.Errorf("a slice of which a part has no room: %v, want ErrFull", err)
+	}
+	wantDepth(t, local, bus.Depth{Waiting: 8})
+}
+
+func TestLocalTailLosesTheOldest(t *testing.T) {
+	local := bus.NewLocal(bus.Options{Tail: 8})
+	tail, err := local.Tail(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		publish(t, local, numbered(1, 8))
+		publish(t, local, numbered(9, 20))
+		if messages, err := tail.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
+			t.Fatalf("round %d: got %d messages (%v), want ErrLagged", round, len(messages), err)
+		}
+		publish(t, local, numbered(21, 21)) // one more lost: told again
+		if _, err := tail.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
+			t.Fatalf("round %d: a further loss was not told: %v", round, err)
+		}
+		messages, err := tail.Next(t.Context())
+		if err != nil || len(messages) != 8 || messages[0].ID != "14" || messages[7].ID != "21" {
+			t.Fatalf("round %d: got %+v (%v), want 14 to 21", round, messages, err)
+		}
+	}
+	publish(t, local, numbered(1, 8)) // exactly full is no loss
+	if messages, err := tail.Next(t.Context()); err != nil || len(messages) != 8 {
+		t.Errorf("got %d messages (%v), want 8", len(messages), err)
+	}
+}
+
+// BenchmarkLocal is one publisher of slices, one group with some consumers who acknowledge, and one tail.
+func BenchmarkLocal(b *testing.B) {
+	for _, shape := range []struct{ size, consumers int }{{1, 1}, {64, 1}, {64, 4}, {512, 1}} {
+		b.Run(fmt.Sprintf("slices of %d, %d consumers", shape.size, shape.consumers), func(b *testing.B) {
+			local := bus.NewLocal(bus.Options{})
+			tail, err := local.Tail(b.Context(), "t")
+			if err != nil {
+				b.Fatal(err)
+			}
+			var readers sync.WaitGroup
+			for range shape.consumers {
+				consumer := group(b, local)
+				readers.Go(func() {
+					for {
+						deliveries, err := consumer.Fetch(context.Background(), 512)
+						if err == nil {
+							err = consumer.Ack(context.Background(), deliveries)
+						}
+						if err != nil {
+							return
+						}
+					}
+				})
+			}
+			readers.Go(func() {
+				for {
+					if _, err := tail.Next(context.Background()); errors.Is(err, bus.ErrClosed) {
+						return
+					}
+				}
+			})
+			messages := numbered(1, shape.size)
+			b.ReportAllocs()
+			refused := 0
+			for b.Loop() {
+				for local.Publish(b.Context(), messages) != nil {
+					refused++
+				}
+			}
+			b.ReportMetric(float64(b.N*shape.size)/b.Elapsed().Seconds(), "messages/s")
+			b.ReportMetric(float64(refused)/float64(b.N), "refused/op")
+			if err := local.Close(); err != nil {
+				b.Fatal(err)
+			}
+			readers.Wait()
+		})
+	}
+}

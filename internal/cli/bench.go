@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"orderflow/internal/api"
+	"orderflow/internal/audit"
+	"orderflow/internal/bench"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/telemetry"
+)
+
+type benchVerb struct {
+	config.Common
+	config.Store           // with --url, where it is said: the database of that server, whose books are proved at the end
+	URL      string        `help:"Load a server that runs already; say its --database too, and its books are proved at the end. Without it, private servers are started, and removed afterwards." placeholder:"URL"`
+	Clients  int           `help:"Connections, each with one request under way." default:"256"`
+	Duration time.Duration `help:"Time of load on each server." default:"10s"`
+	Products int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`
+	Hot      bool          `help:"Buy one product only."`
+	Pipeline bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
+	Compare  bool          `help:"Put the same load on the usual design (a lock, a transaction and a commit for each order) and print the ratio."`
+	Ceiling  bool          `help:"Put the same load on a handler that only decodes and encodes, and print the ratio."`
+	Table    bool          `help:"Measure every figure that has a floor, and print them as one table; takes minutes."`
+	Orders   int64         `help:"With --table: also measure with so many orders in the tables." placeholder:"N"`
+	Markdown bool          `help:"With --table: print it as Markdown."`
+	Commit   string        `help:"With --table: the commit that is measured, for the page." placeholder:"HASH"`
+	JSON     bool          `name:"json" help:"Print it for machines."`
+}
+
+// Validate is called by the parser.
+func (b benchVerb) Validate() error {
+	switch {
+	case b.Clients < 1 || b.Clients > bench.MaxClients:
+		return fmt.Errorf("--clients: %d is not from 1 to %d", b.Clients, bench.MaxClients)
+	case b.Duration < 100*time.Millisecond || b.Duration > bench.MaxDuration:
+		return fmt.Errorf("--duration: %s is not from 100ms to %s", b.Duration, bench.MaxDuration)
+	case b.Products < 0 || b.Products > bench.MaxProducts:
+		return fmt.Errorf("--products: %d is not from 1 to %d", b.Products, bench.MaxProducts)
+	case b.Orders < 0 || b.Orders > 100_000_000:
+		return fmt.Errorf("--orders: %d is not from 0 to 100000000", b.Orders)
+	case b.URL != "" && (b.Compare || b.Ceiling || b.Table || b.Pipeline):
+		return errors.New("--compare, --ceiling, --table and --pipeline start servers of their own and do not go with --url")
+	case (b.Markdown || b.Orders > 0 || b.Commit != "") && !b.Table:
+		return errors.New("--markdown, --orders and --commit go with --table")
+	case b.Hot && b.Products > 1:
+		return errors.New("--hot buys one product; --products says how many")
+	}
+	return nil
+}
+
+// display is where progress is shown: the error stream, so that the output stays clean.
+func display(streams Streams) bench.Display {
+	file, ok := streams.Err.(*os.File)
+	return bench.Display{Out: streams.Err, Terminal: ok && telemetry.Terminal(file)}
+}
+
+func terminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && telemetry.Terminal(file)
+}
+
+// Run measures.
+func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Context) error {
+	machine := bench.ThisMachine(b.Commit, "orderflow "+strings.Join(os.Args[1:], " "))
+	if b.Table {
+		return b.table(ctx, streams, machine)
+	}
+	options := bench.Options{
+		URL: b.URL, Start: startChild, Clients: b.Clients, Duration: b.Duration, Products: b.Products, Hot: b.Hot,
+		Compare: b.Compare, Ceiling: b.Ceiling, Machine: machine, Show: display(streams),
+	}
+	if b.Pipeline {
+		options.Roles = "api,worker"
+	}
+	if said := func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == "database" }; b.URL != "" && slices.ContainsFunc(command.Path, said) {
+		books := booksOf(b.Database)
+		options.Audit, options.Verify = books.audit, books.verify
+	}
+	report, err := bench.Run(ctx, options)
+	if report != nil {
+		if b.JSON {
+			err = errors.Join(err, report.WriteJSON(streams.Out))
+		} else {
+			err = errors.Join(err, report.WriteText(streams.Out, terminal(streams.Out)))
+		}
+	}
+	return err
+}
+
+func (b benchVerb) table(ctx context.Context, streams Streams, machine bench.Machine) error {
+	figures, err := bench.Table(ctx, bench.TableOptions{
+		Start: startChild, Clients: b.Clients, Orders: b.Orders, Machine: machine, Show: display(streams),
+	})
+	write := func() error { return figures.WriteText(streams.Out, terminal(streams.Out)) }
+	switch {
+	case b.JSON:
+		write = func() error { return figures.WriteJSON(streams.Out) }
+	case b.Markdown:
+		write = func() error { return figures.WriteMarkdown(streams.Out) }
+	}
+	return errors.Join(err, write())
+}
+
+// books is a database whose books are proved after a load.
+type books struct{ database string }
+
+func booksOf(database string) books { return books{database} }
+
+func (b books) open(ctx context.Context, work func(*store.Store) error) error {
+	return withStore(ctx, ofStore(config.Store{Database: b.database, Currency: config.Defaults().Currency}), work)
+}
+
+// audit proves the invariants.
+func (b books) audit(ctx context.Context) (text string, holds bool, err error) {
+	err = b.open(ctx, func(db *store.Store) error {
+		report, err := audit.Run(ctx, db)
+		if err != nil {
+			return err
+		}
+		var out strings.Builder
+		text, holds = "", report.Holds()
+		err = report.WriteText(&out)
+		text = out.String()
+		return err
+	})
+	return text, holds, err
+}
+
+// verify looks every one of these orders up.
+func (b books) verify(ctx context.Context, ids []int64) error {
+	return b.open(ctx, func(db *store.Store) error {
+		missing, err := db.Missing(ctx, ids)
+		if err != nil {
+			return err
+		}
+		if len(missing) > 0 {
+			return order.Errorf(order.CodeInternal, "%d orders that were answered with 201 do not exist, the first of them is %d", len(missing), missing[0])
+		}
+		return nil
+	})
+}
+
+type demo struct{}
+
+// Run takes the tour on a server of its own.
+func (demo) Run(ctx context.Context, streams Streams) (err error) {
+	running, err := startChild(ctx, bench.Server{})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
+	}()
+	return bench.Demo(ctx, streams.Out, terminal(streams.Out), running)
+}
+
+type noop struct {
+	Listen string `default:"127.0.0.1:0" help:"Where to listen."`
+}
+
+// Run serves the no-op handler until the process is told to stop.
+func (n noop) Run(ctx context.Context, streams Streams) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", n.Listen)
+	if err != nil {
+		return err
+	}
+	server := api.NewServer(bench.NoopHandler())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if _, err := fmt.Fprintf(streams.Out, readyLine+"\n", Version(), "http://"+listener.Addr().String()); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		return server.Close()
+	}
+}

@@ -1,0 +1,144 @@
+// Package cli is the command line: a type a verb, whose fields are its flags and whose Run does it. Verbs say what is to
+// be done in the words of packages app, audit, bench, store and worker, and print what came of it; nothing is decided
+// here.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/posener/complete"
+	"github.com/willabides/kongplete"
+
+	"orderflow/internal/config"
+)
+
+// version is set by the linker for releases.
+var version = ""
+
+// Version is what this binary calls itself: its release, else the commit that it was built from.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				return "dev-" + setting.Value[:min(12, len(setting.Value))]
+			}
+		}
+	}
+	return "dev"
+}
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1 // what was asked for could not be done, or the books are wrong
+	exitUsage   = 2 // a wrong flag, setting or argument
+)
+
+// Streams are what a verb reads and prints, and the environment that it is run in.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Environ  []string // NAME=value
+}
+
+// verbs are all verbs of the command line.
+type verbs struct {
+	Serve      serve                        `cmd:"" help:"Run the server: everything in one process on embedded defaults."`
+	Demo       demo                         `cmd:"" help:"Take a one-minute tour on a private temporary database."`
+	Migrate    migrate                      `cmd:"" help:"Bring the database's schema up to date, or take it back."`
+	Seed       seed                         `cmd:"" help:"Add sample data, migrating first."`
+	Jobs       jobs                         `cmd:"" help:"Deal with dead-lettered payments."`
+	Audit      auditVerb                    `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
+	Bench      benchVerb                    `cmd:"" help:"Put load on a server and print what it did."`
+	Health     health                       `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
+	Version    versionVerb                  `cmd:"" help:"Print the version."`
+	Completion kongplete.InstallCompletions `cmd:"" help:"Print how to switch on completion in your shell."`
+	Noop       noop                         `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
+}
+
+// Main runs the command line of this process and returns its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	return Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()})
+}
+
+// Run runs one command line and returns its exit code. Errors are one line on streams.Err.
+func Run(ctx context.Context, args []string, streams Streams) int {
+	exited := -1
+	parser, err := kong.New(&verbs{},
+		kong.Name("orderflow"),
+		kong.Description("Takes orders for limited stock: never oversold, never lost, never doubled."),
+		kong.UsageOnError(),
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		config.Option(streams.Environ),
+	)
+	if err != nil {
+		return fail(streams, err, exitFailure)
+	}
+	kongplete.Complete(parser, kongplete.WithPredictor("file", complete.PredictFiles("*")))
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 { // --help was answered
+		return exited
+	}
+	if err != nil {
+		return fail(streams, err, exitUsage)
+	}
+	command.BindTo(ctx, (*context.Context)(nil))
+	command.Bind(streams)
+	if err := command.Run(); err != nil {
+		var wrong usageError
+		if errors.As(err, &wrong) {
+			return fail(streams, err, exitUsage)
+		}
+		if errors.Is(err, errSaid) {
+			return exitFailure
+		}
+		return fail(streams, err, exitFailure)
+	}
+	return exitOK
+}
+
+// errSaid ends a verb whose output has said already what is wrong.
+var errSaid = errors.New("said already")
+
+// usageError is a wrong argument that is found after parsing.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// fail prints an error as one line.
+func fail(streams Streams, err error, code int) int {
+	line := strings.Join(strings.Fields(err.Error()), " ")
+	_, _ = fmt.Fprintln(streams.Err, "orderflow: "+line) // there is nowhere else to say it
+	return code
+}
+
+type versionVerb struct{}
+
+// Run prints the version.
+func (versionVerb) Run(streams Streams) error {
+	_, err := fmt.Fprintln(streams.Out, "orderflow "+Version())
+	return err
+}

@@ -1,0 +1,307 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"orderflow/internal/app"
+	"orderflow/internal/audit"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/worker"
+)
+
+// withStore runs work on the database of a verb.
+func withStore(ctx context.Context, settings config.Settings, work func(*store.Store) error) (err error) {
+	db, err := store.Open(ctx, settings.Database, store.Options{Rules: app.Rules(settings)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return work(db)
+}
+
+// ofStore is the settings of a verb that only needs the database, the others at their defaults.
+func ofStore(database config.Store) config.Settings {
+	settings := config.Defaults()
+	settings.Store = database
+	return settings
+}
+
+type migrate struct {
+	Up     migrateUp     `cmd:"" help:"Apply what is pending."`
+	Down   migrateDown   `cmd:"" help:"Take the last step back."`
+	Status migrateStatus `cmd:"" help:"Show every step and when it was applied."`
+	Fresh  migrateFresh  `cmd:"" help:"Drop everything and build the schema anew; asks first."`
+}
+
+type migrateUp struct {
+	config.Common
+	config.Store
+}
+
+// Run applies what is pending.
+func (m migrateUp) Run(ctx context.Context, streams Streams) error {
+	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
+		if err := guarded(db, func() error { return db.Migrate(ctx) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(streams.Out, "The schema is up to date.")
+		return err
+	})
+}
+
+// guarded runs work that no server may run beside.
+func guarded(db *store.Store, work func() error) error {
+	release, err := db.Guard()
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(), release())
+}
+
+type migrateDown struct {
+	config.Common
+	config.Store
+}
+
+// Run takes the last step back.
+func (m migrateDown) Run(ctx context.Context, streams Streams) error {
+	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
+		if err := guarded(db, func() error { return db.MigrateDown(ctx) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(streams.Out, "The last step was taken back.")
+		return err
+	})
+}
+
+type migrateStatus struct {
+	config.Common
+	config.Store
+}
+
+// Run shows every step of the schema.
+func (m migrateStatus) Run(ctx context.Context, streams Streams) error {
+	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
+		steps, err := db.Migrations(ctx)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(streams.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "STEP\tAPPLIED")
+		for _, step := range steps {
+			applied := "pending"
+			if !step.AppliedAt.IsZero() {
+				applied = step.AppliedAt.UTC().Format(time.DateTime)
+			}
+			fmt.Fprintf(table, "%s\t%s\n", strings.TrimSuffix(step.Name, ".sql"), applied)
+		}
+		return table.Flush()
+	})
+}
+
+type migrateFresh struct {
+	config.Common
+	config.Store
+	Yes bool `help:"Do not ask."`
+}
+
+// Run drops everything and builds the schema anew, after asking.
+func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
+	if !m.Yes {
+		fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ", strings.TrimPrefix(m.Database, "sqlite:"))
+		line, err := bufio.NewReader(io.LimitReader(streams.In, 100)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if strings.TrimSpace(line) != "yes" {
+			return errors.New("nothing was changed; say --yes to go on without being asked")
+		}
+	}
+	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
+		if err := guarded(db, func() error { return db.MigrateFresh(ctx) }); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(streams.Out, "The schema was built anew; it holds no data. Fill it with orderflow seed.")
+		return err
+	})
+}
+
+type seed struct {
+	config.Common
+	config.Store
+	Stock    *int64 `help:"Set the stock of every product to N." placeholder:"N"`
+	Products int64  `help:"Have at least N products." placeholder:"N"`
+	Users    int64  `help:"Have at least N users." placeholder:"N"`
+	Orders   int64  `help:"Have at least N orders, finished, with their whole history." placeholder:"N"`
+}
+
+// Validate is called by the parser.
+func (s seed) Validate() error {
+	for name, n := range map[string]int64{"products": s.Products, "users": s.Users, "orders": s.Orders} {
+		if n < 0 || n > 100_000_000 {
+			return fmt.Errorf("--%s: %d is not from 0 to 100000000", name, n)
+		}
+	}
+	if s.Stock != nil && (*s.Stock < 0 || *s.Stock > 1_000_000_000_000) {
+		return fmt.Errorf("--stock: %d is not from 0 to 1000000000000", *s.Stock)
+	}
+	return nil
+}
+
+// Run adds the sample data, with a bar for many orders.
+func (s seed) Run(ctx context.Context, streams Streams) error {
+	return withStore(ctx, ofStore(s.Store), func(db *store.Store) error {
+		if err := db.Migrate(ctx); err != nil {
+			return err
+		}
+		plan := store.SeedPlan{Products: s.Products, Users: s.Users, Orders: s.Orders}
+		if s.Stock != nil {
+			plan.SetStock, plan.Stock = true, *s.Stock
+		}
+		set, over := display(streams).Count("orders", s.Orders)
+		plan.Progress = func(done, _ int64) { set(done) }
+		err := db.Seed(ctx, plan)
+		over()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(streams.Out, "The sample data is there.")
+		return err
+	})
+}
+
+type auditVerb struct {
+	config.Common
+	config.Store
+	JSON bool `name:"json" help:"Print it for machines."`
+}
+
+// Run proves the books.
+func (a auditVerb) Run(ctx context.Context, streams Streams) error {
+	return withStore(ctx, ofStore(a.Store), func(db *store.Store) error {
+		report, err := audit.Run(ctx, db)
+		if err != nil {
+			return err
+		}
+		write := report.WriteText
+		if a.JSON {
+			write = report.WriteJSON
+		}
+		if err := write(streams.Out); err != nil {
+			return err
+		}
+		if !report.Holds() {
+			return errSaid
+		}
+		return nil
+	})
+}
+
+type jobs struct {
+	List    jobsList    `cmd:"" help:"List the payments that wait for an operator."`
+	Retry   jobsRetry   `cmd:"" help:"Give a payment all its tries again, due now."`
+	Abandon jobsAbandon `cmd:"" help:"Void a payment at the gateway and give its order up: FAILED, stock restored."`
+}
+
+// jobSettings are what dealing with dead letters needs: the database and, to void, the gateway.
+type jobSettings struct {
+	config.Common
+	config.Store
+	config.Worker
+	config.Payment
+}
+
+// desk runs work at a Desk on the database.
+func (j jobSettings) desk(ctx context.Context, work func(*worker.Desk) error) error {
+	settings := config.Defaults()
+	settings.Store, settings.Worker, settings.Payment = j.Store, j.Worker, j.Payment
+	return withStore(ctx, settings, func(db *store.Store) error {
+		installation, err := db.Installation(ctx)
+		if err != nil {
+			return err
+		}
+		gateway, err := app.NewGateway(settings, installation)
+		if err != nil {
+			return err
+		}
+		return work(worker.NewDesk(worker.DeskOptions{
+			Jobs: db, Gateway: gateway, Installation: installation, ChargeTimeout: settings.ChargeTimeout,
+		}))
+	})
+}
+
+type jobsList struct {
+	jobSettings
+}
+
+// Run lists the open dead letters.
+func (j jobsList) Run(ctx context.Context, streams Streams) error {
+	return j.desk(ctx, func(desk *worker.Desk) error {
+		open, err := desk.List(ctx)
+		if err != nil {
+			return err
+		}
+		if len(open) == 0 {
+			_, err := fmt.Fprintln(streams.Out, "No payment waits for an operator.")
+			return err
+		}
+		table := tabwriter.NewWriter(streams.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "ID\tORDER\tATTEMPTS\tFAILED AT\tERROR")
+		for _, job := range open {
+			fmt.Fprintf(table, "%d\t%d\t%d\t%s\t%s\n", job.ID, job.OrderID, job.Attempts, job.FailedAt.UTC().Format(time.DateTime), oneLine(job.Error))
+		}
+		return table.Flush()
+	})
+}
+
+// oneLine keeps a stored text from breaking a table.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > 120 {
+		text = text[:117] + "…"
+	}
+	return text
+}
+
+type jobsRetry struct {
+	jobSettings
+	ID int64 `arg:"" help:"The job, as jobs list shows it."`
+}
+
+// Run gives a dead letter all its tries again.
+func (j jobsRetry) Run(ctx context.Context, streams Streams) error {
+	return j.desk(ctx, func(desk *worker.Desk) error {
+		o, err := desk.Retry(ctx, j.ID)
+		return tellOrder(streams, o, err, "Order %d is due now and has %d tries.\n", func(o *order.Order) int { return o.TriesLeft })
+	})
+}
+
+type jobsAbandon struct {
+	jobSettings
+	ID int64 `arg:"" help:"The job, as jobs list shows it."`
+}
+
+// Run gives a dead letter's order up.
+func (j jobsAbandon) Run(ctx context.Context, streams Streams) error {
+	return j.desk(ctx, func(desk *worker.Desk) error {
+		o, err := desk.Abandon(ctx, j.ID, app.Node("operator"))
+		return tellOrder(streams, o, err, "Order %d is FAILED after %d attempts; its stock is restored.\n", func(o *order.Order) int { return o.Attempts })
+	})
+}
+
+func tellOrder(streams Streams, o *order.Order, err error, format string, number func(*order.Order) int) error {
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(streams.Out, format, o.ID, number(o))
+	return err
+}

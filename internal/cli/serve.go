@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+	"orderflow/internal/telemetry"
+)
+
+type serve struct {
+	config.Settings
+}
+
+// readyLine is what a server prints when it listens; bench and demo read it from their children.
+const readyLine = "Orderflow %s is ready on %s"
+
+// Run serves until the process is told to stop.
+func (s serve) Run(ctx context.Context, streams Streams) error {
+	defer telemetry.SurviveBrokenPipes()()
+	server, err := app.Start(ctx, s.Settings, app.Options{Version: Version(), Log: streams.Err, Text: s.text(streams)})
+	if err != nil {
+		return err
+	}
+	where := server.URL()
+	if where == "" {
+		where = "no address"
+	}
+	// Whoever started it may have closed the pipe: that is no reason not to serve.
+	_, _ = fmt.Fprintf(streams.Out, readyLine+"\n", Version(), where)
+	if s.Roles.API {
+		_, _ = fmt.Fprintf(streams.Out, "  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
+	}
+	return server.Run(ctx)
+}
+
+// text says whether log lines are for people.
+func (s serve) text(streams Streams) bool {
+	if s.LogFormat != config.LogAuto {
+		return s.LogFormat == config.LogText
+	}
+	file, ok := streams.Err.(*os.File)
+	return ok && telemetry.Terminal(file)
+}
+
+type health struct {
+	URL string `help:"The server." default:"http://127.0.0.1:8000" placeholder:"URL"`
+}
+
+// Run asks a server whether it is ready.
+func (h health) Run(ctx context.Context, streams Streams) error {
+	base, err := url.Parse(h.URL)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return usageError{fmt.Errorf("--url: %q is not the address of a server, such as http://127.0.0.1:8000", h.URL)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath("/readyz").String(), nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("the server does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server is not ready (status %d)", response.StatusCode)
+	}
+	_, err = fmt.Fprintln(streams.Out, "ready")
+	return err
+}

@@ -1,0 +1,29 @@
+package config
+
+// codec reads and prints one kind of value. What print gives, parse reads as the same value. An error of parse goes
+// after a name: "must be …".
+type codec[T any] struct {
+	parse func(text string) (T, error)
+	print func(value T) string
+}
+
+// binding ties a row of the table to its field in Settings.
+type binding struct {
+	parse func(text string) (any, error)       // into a value of the field's type
+	set   func(s *Settings, text string) error // parse into the field
+	print func(s *Settings) string             // the field, as parse reads it
+}
+
+func bind[T any](field func(*Settings) *T, c codec[T]) binding {
+	return binding{
+		parse: func(text string) (any, error) { return c.parse(text) },
+		set: func(s *Settings, text string) error {
+			value, err := c.parse(text)
+			if err == nil {
+				*field(s) = value
+			}
+			return err
+		},
+		print: func(s *Settings) string { return c.print(*field(s)) },
+	}
+}

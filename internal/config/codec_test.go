@@ -1,0 +1,169 @@
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func row(t testing.TB, flag string) Setting {
+	t.Helper()
+	for _, s := range Table() {
+		if s.Flag == flag {
+			return s
+		}
+	}
+	t.Fatalf("no setting --%s", flag)
+	return Setting{}
+}
+
+// What is accepted, and how it is printed again.
+func TestAccepted(t *testing.T) {
+	for flag, values := range map[string]map[string]string{
+		"addr": {
+			"127.0.0.1:0": "127.0.0.1:0", ":8000": ":8000", "[::1]:80": "[::1]:80", "localhost:65535": "localhost:65535", "off": "off",
+			"orderflow_api.internal:8000": "orderflow_api.internal:8000",
+		},
+		"rate-limit":         {"60/m": "60/m", "1000000/s": "1000000/s", "off": "off", "060/m": "60/m"},
+		"trusted-proxies":    {"": "", "10.0.0.0/8, fd00::/8": "10.0.0.0/8,fd00::/8", "192.0.2.7/32": "192.0.2.7/32"},
+		"allowed-origins":    {"": "", "https://Shop.example:443,http://localhost:3000": "https://shop.example,http://localhost:3000", "http://[::1]:80": "http://[::1]"},
+		"roles":              {"api": "api", "worker": "worker", "worker, api": "api,worker"},
+		"backoff":            {"1s,3s,5s": "1s,3s,5s", "0": "0", "1500ms": "1.5s"},
+		"lease":              {"3600s": "1h", "90s": "1m30s", "1h0m1s": "1h0m1s"},
+		"max-time":           {"0": "0", "0s": "0", "24h": "24h"},
+		"simulated-latency":  {"0": "0", "50ms-200ms": "50ms-200ms", "1s": "1s", "0-1s": "0-1s", "5ms-5ms": "5ms"},
+		"simulated-success":  {"0": "0", "1": "1", ".5": "0.5", "0.80": "0.8", "1.0": "1"},
+		"currency":           {"USD": "USD", "EUR": "EUR", "CHF": "CHF"},
+		"database":           {"sqlite:orderflow.db": "sqlite:orderflow.db", "sqlite:/var/lib/my orders/ö.db": "sqlite:/var/lib/my orders/ö.db"},
+		"gateway":            {"simulated": "simulated", "http://127.0.0.1:9000": "http://127.0.0.1:9000", "https://pay.example/v1?x=1": "https://pay.example/v1?x=1"},
+		"auth":               {"optional": "optional", "": ""},
+		"log-level":          {"debug": "debug", "info": "info", "warn": "warn", "error": "error"},
+		"worker-concurrency": {"1": "1", "10000": "10000"},
+	} {
+		for text, want := range values {
+			var s Settings
+			if err := row(t, flag).set(&s, text); err != nil {
+				t.Errorf("--%s %q: %v", flag, text, err)
+			} else if got := row(t, flag).print(&s); got != want {
+				t.Errorf("--%s %q prints as %q, want %q", flag, text, got, want)
+			}
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for flag, values := range map[string][]string{
+		"addr": {
+			"", "8000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http", "127.0.0.1:+80", "::1:80", "a b:80",
+			"http://x:80", "127.0.0.1:080", "off ",
+		},
+		"rate-limit":         {"", "60", "0/m", "-1/s", "60/h", "60/", "60 /m", "1000001/s", "Off", "1.5/s", "60/m/s"},
+		"trusted-proxies":    {"10.0.0.1", "10.0.0.1/8", "10.0.0.0/33", "example.com", "10.0.0.0/8,,fd00::/8", "10.0.0.0/8,", "::ffff:10.0.0.0/104"},
+		"allowed-origins":    {"*", "shop.example", "https://shop.example/", "https://shop.example/x", "ftp://x", "https://", "https://u@x", "https://x:", "https://x:0x1", "null"},
+		"roles":              {"", "realtime", "api,realtime", "api,api", "API", "api,", "all"},
+		"backoff":            {"", "1s,", "-1s", "1", "25h", strings.Repeat("1s,", 100) + "1s"},
+		"lease":              {"", "30", "0", "-30s", "25h", "+30s", "999ms", "1e3s"},
+		"simulated-latency":  {"", "200ms-50ms", "50-200", "50ms-", "-50ms", "50ms-200ms-1s", "2h"},
+		"simulated-success":  {"", "1.1", "-0.1", "80%", "NaN", "Inf", "1e-1", "0x1p-2", "0_1", "."},
+		"currency":           {"", "usd", "JPY", "KWD", "XXX", "USD EUR", "D E", "   ", "US"},
+		"database":           {"", "orderflow.db", "sqlite:", "sqlite::memory:", "sqlite://x.db", "sqlite:x.db?mode=ro", "mysql://u:p@h/d", "postgres://h/d", "sqlite:a\nb"},
+		"gateway":            {"", "Simulated", "pay.example", "ftp://x", "https://", "https://u:p@x", "https://x#y", "https://a b", "https://x:99999", "http://x\n"},
+		"auth":               {"required", "Optional", "off"},
+		"log-level":          {"", "INFO", "info+1", "trace"},
+		"log-format":         {"", "xml"},
+		"worker-concurrency": {"", "0", "-1", "10001", "1e3", "99999999999999999999", " 1", "1.0", "+1"},
+		"batch-max":          {"0", "10001"},
+		"gateway-secret":     {"a\nb", "\xff", strings.Repeat("x", 4097)},
+		"simulated-seed":     {strings.Repeat("x", 65), "a\tb"},
+	} {
+		for _, text := range values {
+			s := Defaults()
+			if err := row(t, flag).set(&s, text); err == nil {
+				t.Errorf("--%s %q was taken for %q", flag, text, row(t, flag).print(&s))
+			} else if strings.ContainsAny(err.Error(), "\n\x00") {
+				t.Errorf("--%s %q: the error is not one line: %v", flag, text, err)
+			}
+			if !reflect.DeepEqual(s, Defaults()) {
+				t.Errorf("--%s %q: refused, and changed the settings", flag, text)
+			}
+		}
+	}
+}
+
+func TestTypedValues(t *testing.T) {
+	s := mustParse(t, []string{
+		"--rate-limit=5/s", "--simulated-latency=1ms-2ms", "--trusted-proxies=10.0.0.0/8", "--roles=worker", "--backoff=1s,2s",
+	}, nil, "")
+	if s.RateLimit != (Rate{5, time.Second}) || s.SimulatedLatency != (Span{time.Millisecond, 2 * time.Millisecond}) ||
+		s.TrustedProxies[0] != netip.MustParsePrefix("10.0.0.0/8") || s.Roles != (Roles{Worker: true}) || s.Backoff[1] != 2*time.Second {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	for addr, want := range map[Addr]bool{
+		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true, "LocalHost:1": true, "off": true,
+		"[::ffff:127.0.0.1]:1": true,
+		":1":                   false, "0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false, "localhost.example:1": false, "db:1": false,
+	} {
+		if addr.Loopback() != want {
+			t.Errorf("%s: loopback %v", addr, !want)
+		}
+	}
+}
+
+// Whatever text a setting takes, it prints so that it reads the same again, and whatever it does not take ends in one
+// line of error.
+func FuzzSetting(f *testing.F) {
+	table := Table()
+	for i, s := range table {
+		f.Add(uint8(i), s.Default)
+		f.Add(uint8(i), other(s.Flag))
+	}
+	f.Fuzz(func(t *testing.T, i uint8, text string) {
+		row := table[int(i)%len(table)]
+		var first, second Settings
+		if err := row.set(&first, text); err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r\x00\x1b") {
+				t.Fatalf("--%s: error %q", row.Flag, err)
+			}
+			return
+		}
+		printed := row.print(&first)
+		if err := row.set(&second, printed); err != nil {
+			t.Fatalf("--%s: %q prints as %q: %v", row.Flag, text, printed, err)
+		}
+		if !reflect.DeepEqual(first, second) || row.print(&second) != printed {
+			t.Fatalf("--%s: %q prints as %q, which reads as %q", row.Flag, text, printed, row.print(&second))
+		}
+	})
+}
+
+// Whatever a file has in it, parsing ends, and what it takes it takes again when printed.
+func FuzzFile(f *testing.F) {
+	f.Add("# General\n\n#ORDERFLOW_TRIES=3\nORDERFLOW_BACKOFF=1s,3s\nDATABASE_URL=sqlite:x.db\n")
+	f.Add("ORDERFLOW_TRIES=3\r\nORDERFLOW_SIMULATED_SEED=\"a # b\"\n\n# x")
+	f.Add("ORDERFLOW_TRIES=\"\n=\n")
+	f.Fuzz(func(t *testing.T, data string) {
+		values, err := parseFile("f", []byte(data))
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r\x00\x1b") {
+				t.Fatalf("error %q", err)
+			}
+			return
+		}
+		var again strings.Builder
+		for name, value := range values {
+			if strings.HasPrefix(value, `"`) || strings.Contains(value, " #") || strings.TrimSpace(value) != value {
+				value = `"` + value + `"`
+			}
+			again.WriteString(name + "=" + value + "\n")
+		}
+		reread, err := parseFile("f", []byte(again.String()))
+		if err != nil || !reflect.DeepEqual(values, reread) {
+			t.Fatalf("%v reads again as %v: %v", values, reread, err)
+		}
+	})
+}

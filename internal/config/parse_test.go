@@ -1,0 +1,238 @@
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+)
+
+// compare lets cmp look at what has unexported fields.
+var compare = cmp.Options{
+	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+// commands is a command line with a verb that takes all settings, one that takes few, and one that takes none.
+type commands struct {
+	Serve struct {
+		Settings
+	} `cmd:""`
+	Audit struct {
+		Common
+		Store
+	} `cmd:""`
+	Jobs struct {
+		Common
+		Worker
+		Intake
+	} `cmd:""`
+	Version struct{} `cmd:""`
+}
+
+// parse runs the parser as the command line does, with file as the contents of a settings file when not "".
+func parse(t testing.TB, args, environ []string, file string) (commands, error) {
+	t.Helper()
+	var c commands
+	parser, err := kong.New(&c, kong.Name("orderflow"), Option(environ), kong.Exit(func(int) { t.Fatal("exit") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "settings.env")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	_, err = parser.Parse(args)
+	return c, err
+}
+
+func mustParse(t testing.TB, args, environ []string, file string) Settings {
+	t.Helper()
+	c, err := parse(t, append([]string{"serve"}, args...), environ, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Serve.Settings
+}
+
+func TestNothingSaid(t *testing.T) {
+	s := mustParse(t, nil, nil, "")
+	if diff := cmp.Diff(Defaults(), s, compare); diff != "" {
+		t.Error(diff)
+	}
+	if err := Defaults().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Each setting can be said in each way, and a flag wins over the environment, which wins over the file.
+func TestPrecedence(t *testing.T) {
+	for _, row := range Table() {
+		if row.Flag == "config" {
+			continue
+		}
+		t.Run(row.Flag, func(t *testing.T) {
+			value := other(row.Flag)
+			args := []string{}
+			if row.Flag == "max-time" {
+				args = append(args, "--roles", "worker")
+			}
+			flagged := append(args, "--"+row.Flag+"="+value)
+			entry := row.Env + "=" + value
+			before := row.Env + "=" + row.Default // loses against the other
+			for name, s := range map[string]Settings{
+				"flag":                      mustParse(t, flagged, nil, ""),
+				"environment":               mustParse(t, args, []string{entry}, ""),
+				"file":                      mustParse(t, args, nil, entry+"\n"),
+				"flag over environment":     mustParse(t, flagged, []string{before}, ""),
+				"flag over file":            mustParse(t, flagged, nil, before+"\n"),
+				"environment over file":     mustParse(t, args, []string{entry}, before+"\n"),
+				"environment says nothing":  mustParse(t, args, []string{row.Env + "="}, entry+"\n"),
+				"flag over a wrong setting": mustParse(t, flagged, []string{row.Env + "=\x00"}, ""),
+			} {
+				if got := row.print(&s); got != value {
+					t.Errorf("%s: got %q, want %q", name, got, value)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigFromTheEnvironment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "settings.env")
+	if err := os.WriteFile(path, []byte("ORDERFLOW_TRIES=7\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := mustParse(t, nil, []string{"ORDERFLOW_CONFIG=" + path}, "")
+	if s.Tries != 7 || s.Config != path {
+		t.Errorf("tries %d, config %q", s.Tries, s.Config)
+	}
+}
+
+// A file serves every verb, also those that take few of its settings.
+func TestFileForAVerbWithFewSettings(t *testing.T) {
+	c, err := parse(t, []string{"audit"}, nil, "DATABASE_URL=sqlite:x.db\nORDERFLOW_LEASE=40s\n")
+	if err != nil || c.Audit.Database != "sqlite:x.db" {
+		t.Errorf("%q, %v", c.Audit.Database, err)
+	}
+	if _, err := parse(t, []string{"audit"}, nil, "ORDERFLOW_LEASE=never\n"); err == nil {
+		t.Error("a wrong value went unnoticed, since the verb does not take the setting")
+	}
+}
+
+// What is wrong is one line that names its source and shows no secret.
+func TestWrongSettings(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		args, environ []string
+		file          string
+		want          string // "" for no error
+	}{
+		{name: "flag", args: []string{"serve", "--lease", "soon"}, want: `--lease: must be a duration from 1s to 24h, such as 1.5s or 2m, not "soon"`},
+		{name: "unknown flag", args: []string{"serve", "--leash", "30s"}, want: "unknown flag --leash"},
+		{name: "flag of a later release", args: []string{"serve", "--redis", "redis://x"}, want: "unknown flag --redis"},
+		{
+			name: "environment", args: []string{"serve"}, environ: []string{"ORDERFLOW_TRIES=0"},
+			want: `ORDERFLOW_TRIES in the environment must be a whole number from 1 to 100, not "0"`,
+		},
+		{
+			name: "unknown name in the environment", args: []string{"serve"}, environ: []string{"PATH=/bin", "ORDERFLOW_TRYS=3"},
+			want: `"ORDERFLOW_TRYS" in the environment is no setting`,
+		},
+		{name: "of a later release", args: []string{"serve"}, environ: []string{"ORDERFLOW_REALTIME_ADDR=:8080"}, want: "is no setting"},
+		{name: "unknown name, verb without settings", args: []string{"version"}, environ: []string{"ORDERFLOW_TRYS=3"}},
+		{name: "other programs' names", args: []string{"serve"}, environ: []string{"REDIS_URL=x", "OTEL_EXPORTER_OTLP_ENDPOINT=x", "DATABASE_READ_URL=x"}},
+		{name: "other programs' database", args: []string{"serve", "--database=sqlite:x.db"}, environ: []string{"DATABASE_URL=postgres://u:p@h/d"}},
+		{name: "names of Kubernetes and tests", args: []string{"serve"}, environ: []string{
+			"ORDERFLOW_SERVICE_HOST=10.0.0.1", "ORDERFLOW_PORT=tcp://10.0.0.1:80", "ORDERFLOW_PORT_80_TCP_ADDR=10.0.0.1",
+			"ORDERFLOW_API_SERVICE_PORT_HTTP=80", "ORDERFLOW_TEST_MYSQL=x", "ORDERFLOW_SOAK=1m",
+		}},
+		{name: "file, unknown", args: []string{"serve"}, file: "# a\n\nORDERFLOW_TRYS=3\n", want: `settings.env:3: "ORDERFLOW_TRYS" is no setting`},
+		{
+			name: "file, twice", args: []string{"serve"}, file: "ORDERFLOW_TRIES=3\nORDERFLOW_TRIES=3\n",
+			want: "settings.env:2: ORDERFLOW_TRIES is set twice, first in line 1",
+		},
+		{name: "file, malformed", args: []string{"serve"}, file: "tries: 3\n", want: "settings.env:1: is not NAME=value"},
+		{name: "file, shell", args: []string{"serve"}, file: "export ORDERFLOW_TRIES=3\n", want: "settings.env:1: is not NAME=value"},
+		{name: "file, space before the value", args: []string{"serve"}, file: "ORDERFLOW_TRIES= 3\n", want: "settings.env:1: is not NAME=value"},
+		{
+			name: "file, value", args: []string{"serve"}, file: "ORDERFLOW_TRIES=many\n",
+			want: `settings.env:1: ORDERFLOW_TRIES: must be a whole number from 1 to 100, not "many"`,
+		},
+		{name: "file, value, though the flag wins", args: []string{"serve", "--tries=3"}, file: "ORDERFLOW_TRIES=many\n", want: "settings.env:1"},
+		{name: "file, quote open", args: []string{"serve"}, file: "ORDERFLOW_TRIES=\"3\n", want: "settings.env:1: ORDERFLOW_TRIES: a value in double quotes"},
+		{name: "file, comment behind", args: []string{"serve"}, file: "ORDERFLOW_TRIES=3 # more\n", want: "put the comment on a line of its own"},
+		{name: "file, control characters", args: []string{"serve"}, file: "ORDERFLOW_SIMULATED_SEED=\x1b[31m\n", want: "cannot be printed"},
+		{name: "file names a file", args: []string{"serve"}, file: "ORDERFLOW_CONFIG=x\n", want: "settings.env:1: ORDERFLOW_CONFIG cannot stand in a settings file"},
+		{name: "no such file", args: []string{"serve", "--config", "/nonexistent/x.env"}, want: "the settings file: open /nonexistent/x.env"},
+		{name: "relations", args: []string{"serve", "--lease=12s"}, want: "--lease (12s) must be longer than --charge-timeout (10s) and 5s"},
+		{name: "relations of a group", args: []string{"jobs", "--lease=12s"}, want: "--lease (12s) must be longer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parse(t, c.args, c.environ, c.file)
+			if c.want == "" {
+				if err != nil {
+					t.Errorf("unexpected: %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v\nwant one line with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// Whatever is wrong with a secret or with the address of a database, the error does not show it.
+func TestErrorsKeepSecrets(t *testing.T) {
+	const hidden = "hunter2"
+	for _, c := range []struct {
+		args, environ []string
+		file          string
+	}{
+		{args: []string{"--gateway-secret", hidden + "\x00"}},
+		{environ: []string{"ORDERFLOW_GATEWAY_SECRET=" + hidden + "\n"}},
+		{file: "ORDERFLOW_GATEWAY_SECRET=\"" + hidden},
+		{file: "ORDERFLOW_GATEWAY_SECRET = " + hidden},
+		{file: "ORDERFLOW_GATEWAY_SECRET: " + hidden},
+		{file: "ORDERFLOW_GATEWAY_SECRET=" + hidden + " # mine"},
+		{args: []string{"--database", "mysql://u:" + hidden + "@h/d"}},
+		{args: []string{"--database", "postgres://u:" + hidden + "@h/d"}},
+		{environ: []string{"DATABASE_URL=sqlite://" + hidden}},
+		{args: []string{"--gateway", "https://u:" + hidden + "@pay.example"}},
+		{args: []string{"--gateway", "https://u:" + hidden + "%zz@pay.example"}},
+	} {
+		_, err := parse(t, append([]string{"serve"}, c.args...), c.environ, c.file)
+		if err == nil || strings.Contains(err.Error(), hidden) {
+			t.Errorf("%+v: error %v", c, err)
+		}
+	}
+}
+
+func TestHelpNamesEverySettingWithItsDefault(t *testing.T) {
+	var c commands
+	var out strings.Builder
+	parser, err := kong.New(&c, kong.Name("orderflow"), Option(nil), kong.Writers(&out, &out), kong.Exit(func(int) { panic(t) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }() // the parser exits after help
+		_, _ = parser.Parse([]string{"serve", "--help"})
+	}()
+	help := strings.Join(strings.Fields(out.String()), " ")
+	for _, s := range Table() {
+		for _, want := range []string{"--" + s.Flag + "=" + s.Value, s.Help, s.Env, "default: " + s.Default} {
+			if !strings.Contains(help, want) {
+				t.Errorf("--%s: %q is missing in the help:\n%s", s.Flag, want, out.String())
+			}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Setting is a row of the table.
+type Setting struct {
+	Flag    string // without the dashes
+	Env     string // the name in the environment and in a settings file
+	Group   string // the heading that it stands under in help and in .env.example
+	Value   string // what stands for its value in help
+	Default string // as a user would write it; "" for nothing
+	Help    string // sentences: what it does, what it may be
+	Secret  bool   // the value may not be printed
+
+	binding
+}
+
+// The groups, in the order in which they are shown.
+const (
+	groupCommon  = "General"
+	groupStore   = "Data"
+	groupProcess = "Process"
+	groupServer  = "HTTP"
+	groupIntake  = "Intake of orders"
+	groupWorker  = "Processing of payments"
+	groupPayment = "Payment gateway"
+)
+
+// day bounds settings that are meant for hours.
+const day = 24 * time.Hour
+
+// Table returns every setting, in the order in which they are shown.
+func Table() []Setting {
+	return slices.Concat(tableCommon(), tableStore(), tableProcess(), tableServer(), tableIntake(), tableWorker(), tablePayment())
+}
+
+func tableCommon() []Setting {
+	return []Setting{{
+		Flag: "config", Env: "ORDERFLOW_CONFIG", Group: groupCommon, Value: "FILE",
+		Help:    "A file of settings: NAME=value lines with the names of the environment. Flags and environment win over it.",
+		binding: bind(func(s *Settings) *string { return &s.Config }, text(4096)),
+	}, {
+		Flag: "log-level", Env: "ORDERFLOW_LOG_LEVEL", Group: groupCommon, Value: "LEVEL", Default: "info",
+		Help:    "Least important lines to log: debug, info, warn or error.",
+		binding: bind(func(s *Settings) *slog.Level { return &s.LogLevel }, logLevel()),
+	}, {
+		Flag: "log-format", Env: "ORDERFLOW_LOG_FORMAT", Group: groupCommon, Value: "FORMAT", Default: "auto",
+		Help:    "text, json, or auto: text on a terminal, JSON elsewhere.",
+		binding: bind(func(s *Settings) *LogFormat { return &s.LogFormat }, oneOf(LogAuto, LogText, LogJSON)),
+	}}
+}
+
+func tableStore() []Setting {
+	return []Setting{{
+		Flag: "database", Env: "DATABASE_URL", Group: groupStore, Value: "URL", Default: "sqlite:orderflow.db",
+		Help:    "The database: sqlite:PATH. One server at a time may run on the file.",
+		binding: bind(func(s *Settings) *string { return &s.Database }, database()),
+	}, {
+		Flag: "currency", Env: "ORDERFLOW_CURRENCY", Group: groupStore, Value: "CODE", Default: "USD",
+		Help:    "Currency of all prices: the ISO 4217 code of one with two decimals.",
+		binding: bind(func(s *Settings) *string { return &s.Currency }, currency()),
+	}}
+}
+
+func tableProcess() []Setting {
+	return []Setting{{
+		Flag: "roles", Env: "ORDERFLOW_ROLES", Group: groupProcess, Value: "LIST", Default: "api,worker",
+		Help:    "What this process does: api, worker, or both.",
+		binding: bind(func(s *Settings) *Roles { return &s.Roles }, roles()),
+	}, {
+		Flag: "max-time", Env: "ORDERFLOW_MAX_TIME", Group: groupProcess, Value: "DURATION", Default: "0",
+		Help:    "Finish the work at hand and exit with 0 after this long, for a supervisor to start afresh; 0 for never. Only with --roles worker.",
+		binding: bind(func(s *Settings) *time.Duration { return &s.MaxTime }, duration(0, 365*day)),
+	}, {
+		Flag: "drain-delay", Env: "ORDERFLOW_DRAIN_DELAY", Group: groupProcess, Value: "DURATION", Default: "0",
+		Help:    "How long to go on serving, already not ready, after SIGTERM: time for load balancers to notice.",
+		binding: bind(func(s *Settings) *time.Duration { return &s.DrainDelay }, duration(0, 20*time.Second)),
+	}}
+}
+
+func tableServer() []Setting {
+	return []Setting{{
+		Flag: "addr", Env: "ORDERFLOW_ADDR", Group: groupServer, Value: "HOST:PORT", Default: "127.0.0.1:8000",
+		Help:    "Where to listen: the API with role api, metrics and probes in every process. off, only without role api, listens nowhere.",
+		binding: bind(func(s *Settings) *Addr { return &s.Addr }, addr()),
+	}, {
+		Flag: "auth", Env: "ORDERFLOW_AUTH", Group: groupServer, Value: "optional",
+		Help: "optional: whoever reaches the API may order for any user. It goes without saying on a loopback address; " +
+			"on any other it must be said.",
+		binding: bind(func(s *Settings) *string { return &s.Auth }, auth()),
+	}, {
+		Flag: "rate-limit", Env: "ORDERFLOW_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "60/m",
+		Help:    "Requests that a client IP may make: N/s, N/m or off. A bucket of N, refilled evenly.",
+		binding: bind(func(s *Settings) *Rate { return &s.RateLimit }, codec[Rate]{parseRate, printRate}),
+	}, {
+		Flag: "trusted-proxies", Env: "ORDERFLOW_TRUSTED_PROXIES", Group: groupServer, Value: "CIDRS",
+		Help:    "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,fd00::/8.",
+		binding: bind(func(s *Settings) *[]netip.Prefix { return &s.TrustedProxies }, list(network(), 0, 100)),
+	}, {
+		Flag: "allowed-origins", Env: "ORDERFLOW_ALLOWED_ORIGINS", Group: groupServer, Value: "ORIGINS",
+		Help: "Web pages that may call the API from a browser, such as https://shop.example. " +
+			"None: those of the same host and of loopback addresses.",
+		binding: bind(func(s *Settings) *[]string { return &s.AllowedOrigins }, list(origin(), 0, 100)),
+	}}
+}
+
+func tableIntake() []Setting {
+	return []Setting{{
+		Flag: "batch-max", Env: "ORDERFLOW_BATCH_MAX", Group: groupIntake, Value: "N", Default: "1000",
+		Help:    "Orders that may share one commit. 1 turns batching off: a transaction for every order.",
+		binding: bind(func(s *Settings) *int { return &s.BatchMax }, count(10_000)),
+	}, {
+		Flag: "queue-max", Env: "ORDERFLOW_QUEUE_MAX", Group: groupIntake, Value: "N", Default: "10000",
+		Help:    "Orders that may wait for their commit; one more is answered 503 at once.",
+		binding: bind(func(s *Settings) *int { return &s.QueueMax }, count(1_000_000)),
+	}}
+}
+
+func tableWorker() []Setting {
+	return []Setting{{
+		Flag: "worker-concurrency", Env: "ORDERFLOW_WORKER_CONCURRENCY", Group: groupWorker, Value: "N", Default: "256",
+		Help:    "Charges that this process may have in flight.",
+		binding: bind(func(s *Settings) *int { return &s.WorkerConcurrency }, count(10_000)),
+	}, {
+		Flag: "tries", Env: "ORDERFLOW_TRIES", Group: groupWorker, Value: "N", Default: "3",
+		Help:    "Attempts to charge an order before it is left to an operator. Being declined is an answer and not tried again.",
+		binding: bind(func(s *Settings) *int { return &s.Tries }, count(100)),
+	}, {
+		Flag: "backoff", Env: "ORDERFLOW_BACKOFF", Group: groupWorker, Value: "DURATIONS", Default: "1s,3s,5s",
+		Help:    "Waits before attempt 2, 3, 4 and so on; the last one repeats.",
+		binding: bind(func(s *Settings) *[]time.Duration { return &s.Backoff }, list(duration(0, day), 1, 100)),
+	}, {
+		Flag: "lease", Env: "ORDERFLOW_LEASE", Group: groupWorker, Value: "DURATION", Default: "30s",
+		Help: "How long a worker's claim on an order holds before another may take the order over. More than --charge-timeout and " +
+			LeaseMargin.String() + ".",
+		binding: bind(func(s *Settings) *time.Duration { return &s.Lease }, duration(time.Second, day)),
+	}, {
+		Flag: "charge-timeout", Env: "ORDERFLOW_CHARGE_TIMEOUT", Group: groupWorker, Value: "DURATION", Default: "10s",
+		Help:    "How long to wait for the gateway's answer.",
+		binding: bind(func(s *Settings) *time.Duration { return &s.ChargeTimeout }, duration(time.Millisecond, time.Hour)),
+	}}
+}
+
+func tablePayment() []Setting {
+	return []Setting{{
+		Flag: "gateway", Env: "ORDERFLOW_GATEWAY", Group: groupPayment, Value: "URL", Default: GatewaySimulated,
+		Help:    "simulated, or the http:// or https:// address of a payment provider.",
+		binding: bind(func(s *Settings) *string { return &s.Gateway }, gateway()),
+	}, {
+		Flag: "gateway-secret", Env: "ORDERFLOW_GATEWAY_SECRET", Group: groupPayment, Value: "SECRET", Secret: true,
+		Help:    "What calls to the provider are signed with. Rather in the environment or the file: other users of a machine see flags.",
+		binding: bind(func(s *Settings) *Secret { return &s.GatewaySecret }, secret()),
+	}, {
+		Flag: "simulated-latency", Env: "ORDERFLOW_SIMULATED_LATENCY", Group: groupPayment, Value: "RANGE", Default: "50ms-200ms",
+		Help:    "How long a simulated charge takes: MIN-MAX, or one duration.",
+		binding: bind(func(s *Settings) *Span { return &s.SimulatedLatency }, codec[Span]{parseSpan, printSpan}),
+	}, {
+		Flag: "simulated-success", Env: "ORDERFLOW_SIMULATED_SUCCESS", Group: groupPayment, Value: "SHARE", Default: "0.8",
+		Help:    "Share of simulated charges that succeed, 0 to 1; the others are declined.",
+		binding: bind(func(s *Settings) *float64 { return &s.SimulatedSuccess }, share()),
+	}, {
+		Flag: "simulated-seed", Env: "ORDERFLOW_SIMULATED_SEED", Group: groupPayment, Value: "TEXT",
+		Help:    "Decides, with an order's key, how its simulated charge goes. None: drawn once for each database.",
+		binding: bind(func(s *Settings) *string { return &s.SimulatedSeed }, text(64)),
+	}}
+}

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// LeaseMargin is what a lease must have over the charge time-out: the time to write down what the gateway said, which
+// is the longest that a transaction may take.
+const LeaseMargin = 5 * time.Second
+
+// Validate says whether the settings fit together; the error names the settings and shows their values. What a single
+// value may be is known since it was parsed. The parser of the command line calls this, and the groups' own, by itself.
+func (s Settings) Validate() error {
+	if err := s.Intake.Validate(); err != nil {
+		return err
+	}
+	if err := s.Worker.Validate(); err != nil {
+		return err
+	}
+	switch workerOnly := s.Roles == (Roles{Worker: true}); {
+	case s.Addr == AddrOff && s.Roles.API:
+		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s", s.Roles)
+	case s.MaxTime > 0 && !workerOnly:
+		return fmt.Errorf("--max-time (%s) is only for --roles worker, and --roles is %s", printDuration(s.MaxTime), s.Roles)
+	case s.Roles.API && !s.Addr.Loopback() && s.Auth == "":
+		return fmt.Errorf("--addr (%s) can be reached from other machines, and whoever reaches it may order for any user: "+
+			"say --auth optional if that is meant, or listen on a loopback address such as 127.0.0.1:8000", s.Addr)
+	}
+	return nil
+}
+
+// Validate says whether the settings of the intake fit together.
+func (i Intake) Validate() error {
+	if i.QueueMax < i.BatchMax {
+		return fmt.Errorf("--queue-max (%d) must be at least --batch-max (%d): a batch is filled from the queue", i.QueueMax, i.BatchMax)
+	}
+	return nil
+}
+
+// Validate says whether the settings of the worker fit together.
+func (w Worker) Validate() error {
+	if w.ChargeTimeout+LeaseMargin >= w.Lease {
+		return fmt.Errorf("--lease (%s) must be longer than --charge-timeout (%s) and %s to write the answer down: "+
+			"else another worker takes the order over while its charge is on the way",
+			printDuration(w.Lease), printDuration(w.ChargeTimeout), printDuration(LeaseMargin))
+	}
+	return nil
+}

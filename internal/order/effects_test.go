@@ -1,0 +1,128 @@
+package order
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// ignoreIndexes compares Effects by what the store sees of them.
+var ignoreIndexes = cmpopts.IgnoreUnexported(Effects{})
+
+func TestChangeTwice(t *testing.T) {
+	var effects Effects
+	o := &Order{ID: 1, Status: Pending, TriesLeft: 3, Version: 1, DueAt: noon}
+	later := noon.Add(time.Minute)
+	effects.change(o, ChangeSet{To: Processing, Attempts: 1, Tries: -1, Lease: "L", DueAt: later, Events: 1}, noon)
+	effects.change(&Order{ID: 2, Status: Processing}, ChangeSet{To: Processing, DueAt: noon}, noon)
+	effects.change(o, ChangeSet{To: Processing, Tries: 1, DueAt: noon}, noon)
+	effects.change(o, ChangeSet{To: Failed, Events: 1}, later)
+
+	want := []Change{
+		{1, ChangeSet{From: Pending, To: Failed, Attempts: 1, Events: 2}},
+		{2, ChangeSet{From: Processing, To: Processing, DueAt: noon}},
+	}
+	if diff := cmp.Diff(want, effects.Changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	wantOrder := &Order{ID: 1, Status: Failed, Attempts: 1, TriesLeft: 3, Version: 3, UpdatedAt: later}
+	if diff := cmp.Diff(wantOrder, o); diff != "" {
+		t.Errorf("the order as the next decision sees it (-want +got):\n%s", diff)
+	}
+}
+
+func TestChangeKeepsCancelledAt(t *testing.T) {
+	var effects Effects
+	o := &Order{ID: 1, Status: Pending}
+	effects.change(o, ChangeSet{To: Cancelled, CancelledAt: noon}, noon)
+	effects.change(o, ChangeSet{To: Cancelled}, noon)
+	if !o.CancelledAt.Equal(noon) || !effects.Changes[0].CancelledAt.Equal(noon) {
+		t.Errorf("the second change took cancelled_at away: %+v, %+v", o, effects.Changes)
+	}
+}
+
+func TestChangedTogether(t *testing.T) {
+	var effects Effects
+	paid := ChangeSet{To: Paid, Events: 1}
+	failed := ChangeSet{To: Failed, Events: 1}
+	for _, id := range []int64{9, 3, 7, 1} {
+		effects.change(&Order{ID: id, Status: Processing}, map[bool]ChangeSet{true: paid, false: failed}[id != 3], noon)
+	}
+	effects.change(&Order{ID: 2, Status: Failed}, ChangeSet{To: Failed}, noon) // as the second, but from another status
+	effects.change(&Order{ID: 4, Status: Processing}, ChangeSet{To: Processing, DueAt: noon}, noon)
+	effects.change(&Order{ID: 5, Status: Processing}, ChangeSet{To: Processing, DueAt: noon.Add(1)}, noon)
+
+	from := func(s Status, c ChangeSet) ChangeSet { c.From = s; return c }
+	want := []ChangedGroup{
+		{from(Processing, paid), []int64{1, 7, 9}},
+		{from(Processing, failed), []int64{3}},
+		{from(Failed, ChangeSet{To: Failed}), []int64{2}},
+		{from(Processing, ChangeSet{To: Processing, DueAt: noon}), []int64{4}},
+		{from(Processing, ChangeSet{To: Processing, DueAt: noon.Add(1)}), []int64{5}},
+	}
+	if diff := cmp.Diff(want, effects.ChangedTogether()); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	var none Effects
+	if got := none.ChangedTogether(); len(got) != 0 {
+		t.Errorf("no changes make the groups %v", got)
+	}
+}
+
+func TestEffectsProducts(t *testing.T) {
+	var effects Effects
+	effects.putBack(&Order{Items: []Item{{9, 1, 1}, {2, 4, 1}}})
+	effects.putBack(&Order{Items: []Item{{9, 2, 1}}})
+	if want := map[int64]int64{9: 3, 2: 4}; !cmp.Equal(want, effects.Stock) {
+		t.Errorf("stock %v, want %v", effects.Stock, want)
+	}
+	if got := effects.Products(); !slices.Equal(got, []int64{2, 9}) {
+		t.Errorf("products %v, want them ascending", got)
+	}
+}
+
+func TestPutBackWithoutItems(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("an order read without its items was put back: its pieces are lost")
+		}
+	}()
+	new(Effects).putBack(&Order{ID: 1})
+}
+
+func TestEmpty(t *testing.T) {
+	if !(&Effects{}).Empty() {
+		t.Error("nothing is not empty")
+	}
+	for name, e := range map[string]Effects{
+		"New":        {New: []*Order{{}}},
+		"Changes":    {Changes: []Change{{}}},
+		"Stock":      {Stock: map[int64]int64{1: 1}},
+		"Events":     {Events: []Event{{}}},
+		"Payments":   {Payments: []Payment{{}}},
+		"DeadLetter": {DeadLetter: []FailedJob{{}}},
+		"Resolved":   {Resolved: []Resolution{{}}},
+	} {
+		if e.Empty() {
+			t.Errorf("%s alone counts as nothing to write", name)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	rules := DefaultRules()
+	for used, want := range map[int]time.Duration{
+		-2: time.Second, 0: time.Second, 1: time.Second, 2: 3 * time.Second, 3: 5 * time.Second, 4: 5 * time.Second, 1000: 5 * time.Second,
+	} {
+		if got := rules.backoffAfter(used); got != want {
+			t.Errorf("wait after %d tries is %v, want %v", used, got, want)
+		}
+	}
+	rules.Backoff = nil
+	if got := rules.backoffAfter(3); got != 0 {
+		t.Errorf("wait without a backoff is %v", got)
+	}
+}

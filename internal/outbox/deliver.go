@@ -1,0 +1,144 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+)
+
+const (
+	// bite is how many events go out in one Publish, save that a receipt is never split: small enough that a bus with
+	// a little room takes some of a long queue instead of refusing it all.
+	bite = 1024
+
+	// deliverLimit bounds the delivery of all that waited, so that a bus which does not answer holds up neither a
+	// shutdown nor the receipts behind it for long.
+	deliverLimit = 5 * time.Second
+)
+
+// Debts is where paid receipts are reported.
+type Debts interface {
+	// MarkPaid remembers that these receipts need no further publishing. It neither blocks nor fails: a mark that gets
+	// lost means that the relay publishes once more.
+	MarkPaid(receiptIDs []string)
+}
+
+// courier publishes receipts; the Publisher and the Relay have one each.
+type courier struct {
+	bus     bus.Bus
+	debts   Debts
+	metrics *metrics
+}
+
+// deliver publishes the receipts in bites and reports those paid. It returns how many went out whole, and why the
+// others did not: those stay owed. It does not end with ctx, so that a shutdown cuts nothing in half, and it goes on
+// after a bite that was refused: a full topic of work must not hold up the news.
+func (c *courier) deliver(ctx context.Context, receipts []order.Receipt) (delivered int, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliverLimit)
+	defer cancel()
+	for len(receipts) > 0 {
+		count, events := 0, 0
+		for count < len(receipts) && (count == 0 || events+len(receipts[count].Events) <= bite) {
+			events += len(receipts[count].Events)
+			count++
+		}
+		went, fault := c.deliverBite(ctx, receipts[:count], events)
+		delivered += went
+		if err == nil {
+			err = fault // one bus refuses all bites for one reason; the first tells it
+		}
+		receipts = receipts[count:]
+	}
+	return delivered, err
+}
+
+// deliverBite publishes a few receipts, in one Publish for each topic, and reports those of which every event went out.
+func (c *courier) deliverBite(ctx context.Context, receipts []order.Receipt, events int) (delivered int, err error) {
+	work, news := messages(receipts, events)
+	workErr := c.publish(ctx, bus.Work, work)
+	newsErr := c.publish(ctx, bus.News, news)
+
+	var paid []string
+	for _, receipt := range receipts {
+		if refused(receipt, workErr, newsErr) {
+			continue
+		}
+		delivered++
+		if receipt.ID != "" {
+			paid = append(paid, receipt.ID)
+		}
+	}
+	if len(paid) > 0 {
+		c.debts.MarkPaid(paid)
+	}
+	return delivered, errors.Join(workErr, newsErr)
+}
+
+// publish hands one topic's messages to the bus and counts what became of them.
+func (c *courier) publish(ctx context.Context, topic string, messages []bus.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	err := ctx.Err()
+	if err == nil {
+		err = c.bus.Publish(ctx, messages)
+	}
+	if err != nil {
+		c.metrics.refused.WithLabelValues(topic).Add(float64(len(messages)))
+		return err
+	}
+	c.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))
+	return nil
+}
+
+// refused reports whether an event of the receipt was in a Publish that failed.
+func refused(receipt order.Receipt, workErr, newsErr error) bool {
+	if workErr == nil && newsErr == nil {
+		return false
+	}
+	for _, event := range receipt.Events {
+		if (topicOf(event.Type) == bus.Work && workErr != nil) || (topicOf(event.Type) == bus.News && newsErr != nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// topicOf says who has to hear of an event: an order that is new is work, everything else is news.
+func topicOf(t order.EventType) string {
+	if t == order.OrderCreated {
+		return bus.Work
+	}
+	return bus.News
+}
+
+// eventSize is about what an event takes on the bus, in bytes: a guess that spares growing the buffer.
+const eventSize = 256
+
+// messages turns the events into messages, by topic, in their order. All bodies lie in one buffer, since they leave
+// the bus in about the order in which they came.
+func messages(receipts []order.Receipt, events int) (work, news []bus.Message) {
+	buffer := make([]byte, 0, events*eventSize)
+	for _, receipt := range receipts {
+		for _, event := range receipt.Events {
+			start := len(buffer)
+			buffer = event.Append(buffer)
+			id := event.ID()
+			key, _, _ := strings.Cut(id, "-")
+			message := bus.Message{
+				ID: id, Key: key, Topic: topicOf(event.Type),
+				Body: buffer[start:len(buffer):len(buffer)], Traceparent: event.Trace.Parent,
+			}
+			if message.Topic == bus.Work {
+				work = append(work, message)
+			} else {
+				news = append(news, message)
+			}
+		}
+	}
+	return work, news
+}

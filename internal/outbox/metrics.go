@@ -1,0 +1,59 @@
+package outbox
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are what a Publisher or a Relay counts; via tells the two apart.
+type metrics struct {
+	published *prometheus.CounterVec // by topic
+	refused   *prometheus.CounterVec // by topic
+	dropped   prometheus.Counter     // the publisher's
+	took      prometheus.Histogram   // the publisher's
+	relayed   prometheus.Counter     // the relay's
+	overdue   prometheus.Gauge       // the relay's
+}
+
+// newMetrics makes the metrics and, with a registerer, registers those that the road named by via uses.
+func newMetrics(to prometheus.Registerer, via string) *metrics {
+	labels := prometheus.Labels{"via": via}
+	m := &metrics{
+		published: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orderflow_outbox_published_total", Help: "Events that the bus took.", ConstLabels: labels,
+		}, []string{"topic"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "orderflow_outbox_refused_total", Help: "Events that the bus did not take; they stay owed.", ConstLabels: labels,
+		}, []string{"topic"}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_outbox_dropped_total", Help: "Events left to the relay because the publisher's queue was full.",
+		}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "orderflow_outbox_publish_seconds", Help: "Time to publish all that waited.",
+			Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9),
+		}),
+		relayed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_outbox_relayed_total", Help: "Receipts that the relay paid in place of a publisher.",
+		}),
+		overdue: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "orderflow_outbox_overdue", Help: "Receipts found unpaid in the relay's last round.",
+		}),
+	}
+	if to == nil {
+		return m
+	}
+	to.MustRegister(m.published, m.refused)
+	if via == "relay" {
+		to.MustRegister(m.relayed, m.overdue)
+	} else {
+		to.MustRegister(m.dropped, m.took)
+	}
+	return m
+}
+
+// waiting registers the length of the publisher's queue.
+func (m *metrics) waiting(to prometheus.Registerer, events func() int) {
+	if to == nil {
+		return
+	}
+	to.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "orderflow_outbox_waiting", Help: "Events that wait for the publisher.",
+	}, func() float64 { return float64(events()) }))
+}

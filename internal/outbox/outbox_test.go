@@ -1,0 +1,573 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// desk is what the tests work on: the SQLite store and the in-process bus, with a reader of each topic.
+type desk struct {
+	t     *testing.T
+	store *store.Store
+	bus   *gate
+	work  bus.Tail
+	news  bus.Tail
+	keys  int
+}
+
+// gate is a bus that refuses a topic when the test says so.
+type gate struct {
+	*bus.Local
+	mu      sync.Mutex
+	refuse  map[string]error
+	refused int
+	largest int // the largest slice published
+}
+
+func (g *gate) Publish(ctx context.Context, messages []bus.Message) error {
+	g.mu.Lock()
+	err := g.refuse[messages[0].Topic]
+	if err != nil {
+		g.refused++
+	}
+	g.largest = max(g.largest, len(messages))
+	g.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return g.Local.Publish(ctx, messages)
+}
+
+func (g *gate) set(topic string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refuse[topic] = err
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	ctx := context.Background()
+	s, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Seed(ctx, store.SeedPlan{SetStock: true, Stock: 100_000}); err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, store: s, bus: &gate{Local: bus.NewLocal(bus.Options{}), refuse: map[string]error{}}}
+	if d.work, err = d.bus.Tail(ctx, bus.Work); err != nil {
+		t.Fatal(err)
+	}
+	if d.news, err = d.bus.Tail(ctx, bus.News); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func (d *desk) close() {
+	d.t.Helper()
+	if err := errors.Join(d.work.Close(), d.news.Close(), d.bus.Close(), d.store.Close()); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// create places n orders in one transaction.
+func (d *desk) create(n int) order.Receipt {
+	d.t.Helper()
+	drafts := make([]order.Draft, n)
+	for i := range drafts {
+		d.keys++
+		draft, err := order.NewDraft(1, fmt.Sprintf("key-%d", d.keys), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		draft.Actor, draft.Trace = "user:1", order.Trace{ID: fmt.Sprintf("trace-%d", d.keys), Parent: "00-parent"}
+		drafts[i] = draft
+	}
+	_, receipt, err := d.store.CreateOrders(context.Background(), drafts)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if receipt.ID == "" || len(receipt.Events) != n {
+		d.t.Fatalf("receipt %q with %d events, want an id and %d", receipt.ID, len(receipt.Events), n)
+	}
+	return receipt
+}
+
+// cancel cancels the orders of a receipt and returns what that owes.
+func (d *desk) cancel(created order.Receipt) order.Receipt {
+	d.t.Helper()
+	var requests []order.CancelRequest
+	for _, e := range created.Events {
+		requests = append(requests, order.CancelRequest{OrderID: e.OrderID, Actor: "user:1"})
+	}
+	_, receipt, err := d.store.CancelOrders(context.Background(), requests)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return receipt
+}
+
+func (d *desk) publisher(o PublisherOptions) *Publisher {
+	o.Bus, o.Debts = d.bus, d.store
+	return NewPublisher(o)
+}
+
+func (d *desk) relay() *Relay {
+	return NewRelay(RelayOptions{Bus: d.bus, Ledger: d.store, Random: rand.NewPCG(1, 2)})
+}
+
+// came returns the ids of what a tail has got since; in a bubble, where the clock waits for the tail.
+func (d *desk) came(tail bus.Tail) []string {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
+	defer cancel()
+	messages, err := tail.Next(ctx)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		d.t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range messages {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// owed is how many receipts are still unpaid, once the marks are written.
+func (d *desk) owed() int {
+	d.t.Helper()
+	ctx := context.Background()
+	if err := d.store.FlushPaid(ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	// Leasing for no time at all only looks.
+	receipts, err := d.store.LeaseOutbox(ctx, -time.Hour, 0, 10_000)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return len(receipts)
+}
+
+func ids(receipts ...order.Receipt) []string {
+	var list []string
+	for _, r := range receipts {
+		for _, e := range r.Events {
+			list = append(list, e.ID())
+		}
+	}
+	return list
+}
+
+// start runs a service until stop is called.
+func start(t *testing.T, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPublisherBringsEachEventToItsTopicAndPays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p := d.publisher(PublisherOptions{})
+		stop := start(t, p.Run)
+		defer stop()
+		created := d.create(3)
+		p.Publish(created)
+		cancelled := d.cancel(created)
+		p.Publish(cancelled)
+		synctest.Wait()
+		if diff := cmp.Diff(ids(created), d.came(d.work)); diff != "" {
+			t.Errorf("work (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(ids(cancelled), d.came(d.news)); diff != "" {
+			t.Errorf("news (-want +got):\n%s", diff)
+		}
+		if n := d.owed(); n != 0 {
+			t.Errorf("%d receipts are still owed", n)
+		}
+	})
+}
+
+func TestMessagesCarryTheirEvents(t *testing.T) {
+	at := time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)
+	created := order.Event{
+		OrderID: 42, Seq: 1, Type: order.OrderCreated, UserID: 7, Total: 1999, Currency: "USD", Actor: "user:7",
+		Trace: order.Trace{ID: "abc", Parent: "00-0af7-b7ad-01"}, At: at,
+	}
+	failed := order.Event{OrderID: 41, Seq: 3, Type: order.OrderFailed, UserID: 7, Currency: "USD", Reason: "déclinée", Actor: "worker:a", At: at}
+	work, news := messages([]order.Receipt{{ID: "r", Events: []order.Event{created, failed}}}, 2)
+	if len(work) != 1 || len(news) != 1 {
+		t.Fatalf("%d messages of work and %d of news, want one of each", len(work), len(news))
+	}
+	for i, got := range []bus.Message{work[0], news[0]} {
+		want := []order.Event{created, failed}[i]
+		if got.ID != want.ID() || got.Key != fmt.Sprint(want.OrderID) || got.Topic != topicOf(want.Type) || got.Traceparent != want.Trace.Parent {
+			t.Errorf("message %+v does not fit event %s", got, want.ID())
+		}
+		event, err := order.ParseEvent(got.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, event); diff != "" {
+			t.Errorf("event %s (-want +got):\n%s", want.ID(), diff)
+		}
+	}
+	for _, kind := range []order.EventType{order.OrderProcessing, order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
+		if topicOf(kind) != bus.News {
+			t.Errorf("%s goes to %s, want news", kind, topicOf(kind))
+		}
+	}
+}
+
+// News without an id goes out, and nothing is paid for it.
+func TestNewsIsNotPaidFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		paid := &debts{}
+		p := NewPublisher(PublisherOptions{Bus: d.bus, Debts: paid})
+		stop := start(t, p.Run)
+		defer stop()
+		event := order.Event{OrderID: 1, Seq: 2, Type: order.OrderProcessing, Currency: "USD"}
+		p.Publish(order.Receipt{Events: []order.Event{event}})
+		p.Publish(order.Receipt{})
+		synctest.Wait()
+		if got := d.came(d.news); !slices.Equal(got, []string{"1-2"}) {
+			t.Errorf("news %v, want 1-2", got)
+		}
+		if len(paid.ids) != 0 {
+			t.Errorf("paid %q, want nothing", paid.ids)
+		}
+	})
+}
+
+// debts remembers what was paid.
+type debts struct{ ids []string }
+
+func (d *debts) MarkPaid(ids []string) { d.ids = append(d.ids, ids...) }
+
+// A refused topic leaves its debt, holds up no other topic, and the relay pays it once the bus takes it again.
+func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p, r := d.publisher(PublisherOptions{}), d.relay()
+		defer start(t, p.Run)()
+		d.bus.set(bus.Work, bus.ErrFull)
+		created := d.create(2)
+		other := d.create(1)
+		cancelled := d.cancel(other)
+		p.Publish(created)
+		p.Publish(other)
+		p.Publish(cancelled)
+		synctest.Wait()
+		if got := d.came(d.news); !slices.Equal(got, ids(cancelled)) {
+			t.Errorf("news %v, want %v", got, ids(cancelled))
+		}
+		if n := d.owed(); n != 2 {
+			t.Fatalf("%d receipts are owed, want the 2 that were refused", n)
+		}
+		time.Sleep(relayAge)
+		done, err := r.runOnce(t.Context())
+		if !errors.Is(err, bus.ErrFull) || done.found != 2 || done.delivered != 0 {
+			t.Fatalf("round %+v, error %v; want 2 found, refused", done, err)
+		}
+		d.bus.set(bus.Work, nil)
+		if done, err = r.runOnce(t.Context()); err != nil || done.found != 0 {
+			t.Fatalf("round %+v, error %v; want nothing while the lease lives", done, err)
+		}
+		time.Sleep(relayLease)
+		if done, err = r.runOnce(t.Context()); err != nil || done.delivered != 2 {
+			t.Fatalf("round %+v, error %v; want 2 delivered", done, err)
+		}
+		got := d.came(d.work)
+		slices.Sort(got) // the two rows are of the same moment
+		if !slices.Equal(got, ids(created, other)) {
+			t.Errorf("work %v, want %v", got, ids(created, other))
+		}
+		if n := d.owed(); n != 0 {
+			t.Errorf("%d receipts are still owed", n)
+		}
+	})
+}
+
+// A process that died after its commit, at any point, leaves a row that any other process's relay publishes.
+func TestARelayPaysForADeadProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		dead := d.create(3) // its receipt died with the process
+		younger := relayAge - time.Second
+		time.Sleep(younger)
+		r := d.relay()
+		if done, err := r.runOnce(t.Context()); err != nil || done.found != 0 {
+			t.Fatalf("round %+v, error %v; want the row left to its publisher for %s", done, err, relayAge)
+		}
+		defer start(t, r.Run)()
+		defer start(t, d.relay().Run)()
+		time.Sleep(relayAge)
+		synctest.Wait()
+		if got := d.came(d.work); !slices.Equal(got, ids(dead)) {
+			t.Errorf("work %v, want %v once: two relays share by lease", got, ids(dead))
+		}
+		if n := d.owed(); n != 0 {
+			t.Errorf("%d receipts are still owed", n)
+		}
+	})
+}
+
+func TestTheQueueIsBoundedAndTheRestStaysOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p := d.publisher(PublisherOptions{Queue: 5})
+		first, second, third := d.create(3), d.create(3), d.create(2)
+		p.Publish(first)
+		p.Publish(second) // no room
+		p.Publish(third)
+		if n := p.Waiting(); n != 5 {
+			t.Errorf("%d events wait, want 5", n)
+		}
+		stop := start(t, p.Run)
+		synctest.Wait()
+		stop()
+		if got, want := d.came(d.work), ids(first, third); !slices.Equal(got, want) {
+			t.Errorf("work %v, want %v", got, want)
+		}
+		if n := d.owed(); n != 1 {
+			t.Errorf("%d receipts are owed, want the one without room", n)
+		}
+	})
+}
+
+func TestAShutdownPublishesWhatWaitsAndNothingLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p := d.publisher(PublisherOptions{})
+		waiting := d.create(2)
+		p.Publish(waiting)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.came(d.work); !slices.Equal(got, ids(waiting)) {
+			t.Errorf("work %v, want %v", got, ids(waiting))
+		}
+		p.Publish(d.create(1))
+		if n := p.Waiting(); n != 0 {
+			t.Errorf("%d events wait for a publisher that has ended", n)
+		}
+		if n := d.owed(); n != 1 {
+			t.Errorf("%d receipts are owed, want the late one", n)
+		}
+	})
+}
+
+// A bus that does not answer holds up neither Publish nor, for long, a shutdown.
+func TestABusThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p := NewPublisher(PublisherOptions{Bus: hanging{}, Debts: d.store})
+		stop := start(t, p.Run)
+		for range 3 {
+			p.Publish(d.create(1))
+		}
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 2*deliverLimit {
+			t.Errorf("stopped after %s, want at most %s", took, 2*deliverLimit)
+		}
+		if n := d.owed(); n != 3 {
+			t.Errorf("%d receipts are owed, want 3", n)
+		}
+	})
+}
+
+// hanging is a bus whose Publish waits for its context.
+type hanging struct{ bus.Bus }
+
+func (hanging) Publish(ctx context.Context, _ []bus.Message) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Large queues go out in bites, in order, and a receipt is never split.
+func TestDeliveryGoesInBites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		p := d.publisher(PublisherOptions{})
+		var receipts []order.Receipt
+		for range 8 {
+			receipts = append(receipts, d.create(300))
+		}
+		for _, r := range receipts {
+			p.Publish(r)
+		}
+		stop := start(t, p.Run)
+		synctest.Wait()
+		stop()
+		if diff := cmp.Diff(ids(receipts...), d.came(d.work)); diff != "" {
+			t.Errorf("work (-want +got):\n%s", diff)
+		}
+		if d.bus.largest != 900 {
+			t.Errorf("the largest Publish had %d events, want 3 receipts of 300", d.bus.largest)
+		}
+		if n := d.owed(); n != 0 {
+			t.Errorf("%d receipts are still owed", n)
+		}
+	})
+}
+
+// More rows than a round takes are paid without a pause between the rounds, and what is paid is purged after a minute.
+func TestRelayCatchesUpAndPurges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		const rows = 3*relayBite + 1
+		for range rows {
+			d.create(1)
+		}
+		time.Sleep(relayAge)
+		ledger := &sweeper{Store: d.store}
+		defer start(t, NewRelay(RelayOptions{Bus: d.bus, Ledger: ledger}).Run)()
+		synctest.Wait() // the clock stands still: four rounds, no pause
+		if got := d.came(d.work); len(got) != rows {
+			t.Errorf("%d of %d events came without a pause", len(got), rows)
+		}
+		if n := d.owed(); n != 0 {
+			t.Errorf("%d receipts are still owed", n)
+		}
+		time.Sleep(purgeAge - 2*time.Second)
+		synctest.Wait()
+		if n := ledger.purged.Load(); n != 0 {
+			t.Errorf("%d rows were purged before the minute was over", n)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := ledger.purged.Load(); n != rows {
+			t.Errorf("%d rows were purged after the minute, want all %d", n, rows)
+		}
+	})
+}
+
+// sweeper is a ledger that counts what is purged.
+type sweeper struct {
+	*store.Store
+	purged atomic.Int64
+}
+
+func (s *sweeper) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
+	n, err := s.Store.PurgeOutbox(ctx, age, limit)
+	s.purged.Add(int64(n))
+	return n, err
+}
+
+// A receipt that cannot be read holds up neither those that can nor the purge.
+func TestAnUnreadableReceiptHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		good := d.create(2)
+		ledger := &faulty{Store: d.store, receipts: []order.Receipt{good}, err: errors.New("a row that cannot be read")}
+		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: ledger})
+		done, err := r.runOnce(t.Context())
+		if !errors.Is(err, ledger.err) || done.delivered != 1 || !ledger.purged {
+			t.Errorf("round %+v, error %v, purged %t; want the good one delivered, the error told, the purge done", done, err, ledger.purged)
+		}
+		if got := d.came(d.work); !slices.Equal(got, ids(good)) {
+			t.Errorf("work %v, want %v", got, ids(good))
+		}
+	})
+}
+
+// faulty is a ledger with a row that cannot be read.
+type faulty struct {
+	*store.Store
+	receipts []order.Receipt
+	err      error
+	purged   bool
+}
+
+func (f *faulty) LeaseOutbox(context.Context, time.Duration, time.Duration, int) ([]order.Receipt, error) {
+	return f.receipts, f.err
+}
+
+func (f *faulty) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
+	f.purged = true
+	return f.Store.PurgeOutbox(ctx, age, limit)
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		registry := prometheus.NewPedanticRegistry()
+		p := NewPublisher(PublisherOptions{Bus: d.bus, Debts: d.store, Queue: 4, Registerer: registry})
+		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: d.store, Registerer: registry})
+		d.bus.set(bus.Work, bus.ErrFull)
+		p.Publish(d.create(3))
+		p.Publish(d.create(2)) // no room
+		if n := testutil.CollectAndCount(registry, "orderflow_outbox_waiting"); n != 1 {
+			t.Errorf("%d series of the queue's length, want 1", n)
+		}
+		stop := start(t, p.Run)
+		synctest.Wait()
+		stop()
+		d.bus.set(bus.Work, nil)
+		time.Sleep(relayAge)
+		if _, err := r.runOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, c := range map[string]struct {
+			got  prometheus.Collector
+			want float64
+		}{
+			"refused by the publisher":    {p.metrics.refused.WithLabelValues(bus.Work), 3},
+			"dropped by the publisher":    {p.metrics.dropped, 2},
+			"published by the relay":      {r.metrics.published.WithLabelValues(bus.Work), 5},
+			"receipts paid by the relay":  {r.metrics.relayed, 2},
+			"found by the relay":          {r.metrics.overdue, 2},
+			"refused in the relay's turn": {r.metrics.refused.WithLabelValues(bus.Work), 0},
+		} {
+			if got := testutil.ToFloat64(c.got); got != c.want {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		}
+	})
+}

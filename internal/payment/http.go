@@ -1,0 +1,205 @@
+package payment
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// HTTPOptions say where the payment provider is.
+type HTTPOptions struct {
+	URL      string // http or https, without user, query and fragment
+	Secret   string // signs each request; "" sends no signature
+	MaxConns int    // connections at most, one call on each: the worker's concurrency; at least 1
+}
+
+// Limits of the HTTP gateway. The time for an answer is the caller's to limit.
+const (
+	connectTimeout   = 5 * time.Second // for TCP, and again for TLS
+	idleTimeout      = 90 * time.Second
+	maxAnswerBytes   = 64 << 10
+	maxAnswerHeaders = 16 << 10
+)
+
+// HTTP is the gateway to any payment provider that speaks the JSON protocol of docs/payment-provider.md:
+//
+//	POST {URL}/charges   {"key", "order_id", "attempt", "amount", "currency", "payment_method", "trace_id"}
+//	POST {URL}/voids     the same without payment_method
+//
+//	200, 201 {"status":"succeeded","reference":"…"}    Succeeded
+//	200, 402 {"status":"declined","reason":"…"}        Declined
+//	everything else, or nothing                        an error: no answer
+//
+// The protocol demands that a voided key can never be charged, so Features.VoidBlocksCharge is set. Redirects are not
+// followed: a charge goes where the operator said, or nowhere.
+type HTTP struct {
+	client  *http.Client
+	charges *url.URL
+	voids   *url.URL
+	secret  []byte
+}
+
+// NewHTTP returns the gateway to a provider; it connects when first used. The error, with CodeValidation, says which
+// option is wrong, without repeating the URL: a wrong one may hold a password.
+func NewHTTP(options HTTPOptions) (*HTTP, error) {
+	base, err := url.Parse(options.URL)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, order.Errorf(order.CodeValidation, "The payment gateway's URL must look like https://host/path.")
+	}
+	if base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "" {
+		return nil, order.Errorf(order.CodeValidation, "The payment gateway's URL must have no user, password, query or fragment.")
+	}
+	if options.MaxConns < 1 {
+		return nil, order.Errorf(order.CodeValidation, "The payment gateway's connections %d must be at least 1.", options.MaxConns)
+	}
+	return &HTTP{
+		client: &http.Client{
+			Transport:     newTransport(options.MaxConns),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		charges: base.JoinPath("charges"), voids: base.JoinPath("voids"), secret: []byte(options.Secret),
+	}, nil
+}
+
+// newTransport keeps to HTTP/1.1, one call a connection, so that a call that hangs and is given up takes its connection
+// along and holds up no other. As the requests carry an Idempotency-Key, it sends one again by itself when an idle
+// connection turns out to be closed.
+func newTransport(conns int) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		MaxConnsPerHost:        conns,
+		MaxIdleConns:           conns,
+		MaxIdleConnsPerHost:    conns,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeaders,
+		DisableCompression:     true, // so that the limit on the body is one on what is read too
+		Protocols:              &protocols,
+	}
+}
+
+// Charge asks the provider to charge. Every error means no answer; when ctx ended, it wraps the error of ctx.
+func (g *HTTP) Charge(ctx context.Context, request Request) (Result, error) {
+	return g.post(ctx, order.KindCharge, g.charges, request.Key, request)
+}
+
+// Void asks the provider to undo a charge. Every error means no answer; when ctx ended, it wraps the error of ctx.
+func (g *HTTP) Void(ctx context.Context, request Request) (Result, error) {
+	// Each attempt has a header key of its own: a provider that answers repeated header keys from a cache would
+	// otherwise confirm the second void with the answer to the first, without undoing what was charged in between.
+	key := request.Key + "-void-" + strconv.Itoa(request.Attempt)
+	request.Method = ""
+	return g.post(ctx, order.KindVoid, g.voids, key, request)
+}
+
+// Features are those that the protocol demands of a provider.
+func (g *HTTP) Features() Features { return Features{VoidBlocksCharge: true} }
+
+// Close closes the idle connections. The gateway can still be used.
+func (g *HTTP) Close() { g.client.CloseIdleConnections() }
+
+func (g *HTTP) post(ctx context.Context, kind order.PaymentKind, to *url.URL, headerKey string, request Request) (Result, error) {
+	answer, err := g.send(ctx, to, headerKey, request)
+	if err != nil {
+		return Result{}, fmt.Errorf("payment provider: %s: %w", kind, err)
+	}
+	result, err := answer.result(kind, request.Method)
+	if err != nil {
+		return Result{}, fmt.Errorf("payment provider: %s: %w", kind, err)
+	}
+	return result, nil
+}
+
+// send makes one request and reads what comes back.
+func (g *HTTP) send(ctx context.Context, to *url.URL, headerKey string, request Request) (answer, error) {
+	body, err := encode(request)
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, errors.New("the request could not be built")
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", "orderflow")
+	r.Header.Set("Idempotency-Key", headerKey)
+	if request.Trace.ID != "" {
+		r.Header.Set("X-Trace-Id", request.Trace.ID)
+	}
+	if request.Trace.Parent != "" {
+		r.Header.Set("Traceparent", request.Trace.Parent)
+	}
+	if len(g.secret) > 0 {
+		r.Header.Set(signatureHeader, sign(g.secret, time.Now(), r.Method, r.URL.EscapedPath(), body))
+	}
+	response, err := g.client.Do(r)
+	if err != nil {
+		return answer{}, broken(ctx, err)
+	}
+	defer func() { _ = response.Body.Close() }() // it was read or is not wanted: there is nothing left to fail
+	return read(ctx, response)
+}
+
+// read takes the body of an answer that may mean something. Other bodies are read only where their length is known, to
+// keep the connection: an endless one is not waited for.
+func read(ctx context.Context, response *http.Response) (answer, error) {
+	a := answer{status: response.StatusCode}
+	if !a.mayBeDefinite() {
+		if response.ContentLength >= 0 && response.ContentLength <= maxAnswerBytes {
+			_, _ = io.Copy(io.Discard, response.Body) // failing costs the connection, not the status
+		}
+		return a, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
+	if err != nil {
+		return answer{}, broken(ctx, err)
+	}
+	a.body = body
+	return a, nil
+}
+
+// broken says why a connection gave no answer. It passes on the words of the network and of TLS, which name addresses
+// and certificates; whatever else net/http says may quote what the provider sent, and with it a payment method.
+func broken(ctx context.Context, err error) error {
+	var (
+		network *net.OpError
+		name    *net.DNSError
+		cert    *tls.CertificateVerificationError
+		alert   tls.AlertError
+		noTLS   tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer within the time limit: %w", ctx.Err())
+	case ctx.Err() != nil:
+		return fmt.Errorf("the wait for the answer was given up: %w", ctx.Err())
+	case errors.As(err, &name):
+		return name
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &cert):
+		return cert
+	case errors.As(err, &alert):
+		return alert
+	case errors.As(err, &noTLS):
+		return noTLS
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed before the answer was complete")
+	default:
+		return errors.New("the connection broke, or what came back was no HTTP")
+	}
+}

@@ -1,0 +1,295 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// raw opens a connection of the test's own, past everything that guards the rows.
+func raw(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=ignore_check_constraints(1)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func must(t testing.TB, db *sql.DB, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// aliveAndDead makes six orders of one piece of product 1: 1 PENDING, 2 PROCESSING, 3 PAID, 4 FAILED, 5 CANCELLED,
+// 6 PROCESSING and dead-lettered.
+func aliveAndDead(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	for i := range int64(6) {
+		answers, _, err := s.CreateOrders(ctx, []order.Draft{storetest.Draft(t, 1, fmt.Sprint("k", i+1), 1, 1)})
+		if err != nil || answers[0].Order.ID != i+1 {
+			t.Fatal(answers, err)
+		}
+	}
+	if _, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: 5}}); err != nil {
+		t.Fatal(err)
+	}
+	settle := func(id int64, outcome order.Outcome) {
+		claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = s.SettleOrders(ctx, []order.Settlement{{
+			OrderID: id, Attempt: claims[0].Order.Attempts, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome, Reason: "reason",
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle(3, order.Succeeded)
+	settle(4, order.Declined)
+	if _, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // claimed, claimed again, spent
+		if _, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 6}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAuditFindsPlantedFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		plant []string
+		want  map[int][]string
+	}{
+		"nothing": {},
+		"a piece too many": {
+			[]string{"UPDATE products SET stock = stock + 1 WHERE id = 1"},
+			map[int][]string{1: {"product 1: stock 97 + held 4 <> moved 100"}},
+		},
+		"a movement without stock": {
+			[]string{"INSERT INTO stock_movements (product_id, quantity, reason, unique_key, actor, created_at) VALUES (2, -3, '', 'x', '', 0)"},
+			map[int][]string{1: {"product 2: stock 100 + held 0 <> moved 97"}},
+		},
+		"stock taken for a failed order": {
+			[]string{"UPDATE products SET stock = stock - 1 WHERE id = 1"},
+			map[int][]string{1: {"product 1: stock 95 + held 4 <> moved 100"}},
+		},
+		"stock below zero": {
+			[]string{
+				"UPDATE products SET stock = -2 WHERE id = 2",
+				"INSERT INTO stock_movements (product_id, quantity, reason, unique_key, actor, created_at) VALUES (2, -102, '', 'x', '', 0)",
+			},
+			map[int][]string{2: {"product 2: stock -2"}},
+		},
+		"two orders under one key": {
+			[]string{"DROP INDEX idx_orders_idempotency", "UPDATE orders SET idempotency_key = 'k1' WHERE id = 2"},
+			map[int][]string{3: {"user 1: order 1 is one of 2 under its key"}},
+		},
+		"a wrong total": {
+			[]string{"UPDATE orders SET total_amount = 1 WHERE id = 3"},
+			map[int][]string{4: {"order 3: total 1, lines come to 99999"}},
+		},
+		"an order without lines": {
+			[]string{"DELETE FROM order_items WHERE order_id = 5"},
+			map[int][]string{4: {"order 5: total 99999, lines come to 0"}},
+		},
+		"a wrong price of a line": {
+			[]string{"UPDATE order_items SET unit_price = unit_price - 1 WHERE order_id = 4"},
+			map[int][]string{4: {"order 4: total 99999, lines come to 99998"}},
+		},
+		"paid without a charge": {
+			[]string{"DELETE FROM payments WHERE order_id = 3"},
+			map[int][]string{5: {"order 3: PAID with 0 succeeded charges and 0 voids"}},
+		},
+		"charged twice": {
+			[]string{"INSERT INTO payments VALUES (3, 2, 'charge', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 3: PAID with 2 succeeded charges and 0 voids"}},
+		},
+		"paid and voided": {
+			[]string{"INSERT INTO payments VALUES (3, 2, 'void', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 3: PAID with 1 succeeded charges and 1 voids"}},
+		},
+		"charged and cancelled": {
+			[]string{"INSERT INTO payments VALUES (5, 1, 'charge', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 5: CANCELLED with 1 succeeded charges and 0 voids"}},
+		},
+		"charged, still open": {
+			[]string{"INSERT INTO payments VALUES (2, 9, 'charge', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 2: PROCESSING with 1 succeeded charges and 0 voids"}},
+		},
+		"charged and failed, no void owed": {
+			[]string{"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 0 voids"}},
+		},
+		"charged and failed, a void owed: no fault": {
+			[]string{"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)", "UPDATE orders SET due_at = 1 WHERE id = 4"},
+			nil,
+		},
+		"charged and voided: no fault": {
+			[]string{
+				"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)",
+				"INSERT INTO payments VALUES (4, 3, 'void', 'succeeded', '', '', '', 0)",
+			},
+			nil,
+		},
+		"a gap in a history": {
+			[]string{"DELETE FROM order_events WHERE order_id = 3 AND sequence = 2"},
+			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
+		},
+		"a history that begins late": {
+			[]string{"DELETE FROM order_events WHERE order_id = 3 AND sequence = 1"},
+			map[int][]string{6: {"order 3: history breaks at 2 (OrderProcessing)"}},
+		},
+		"no history": {
+			[]string{"DELETE FROM order_events WHERE order_id = 1"},
+			map[int][]string{6: {"order 1: history breaks at 1 (PENDING)"}},
+		},
+		"an impossible step": {
+			[]string{"UPDATE order_events SET type = 'OrderCancelled' WHERE order_id = 3 AND sequence = 2"},
+			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
+		},
+		"a history that ends elsewhere": {
+			[]string{"UPDATE order_events SET type = 'OrderFailed' WHERE order_id = 3 AND sequence = 3"},
+			map[int][]string{6: {"order 3: history breaks at 3 (PAID)"}},
+		},
+		"a history that ends early": {
+			[]string{"UPDATE orders SET version = 3 WHERE id = 2"},
+			map[int][]string{6: {"order 2: history breaks at 3 (PROCESSING)"}},
+		},
+		"a history beyond the status": {
+			[]string{"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', 0)"},
+			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
+		},
+		"forgotten": {
+			[]string{"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)"},
+			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},
+		},
+		"due and a dead letter": {
+			[]string{"UPDATE orders SET due_at = 1 WHERE id = 6"},
+			map[int][]string{7: {"order 6: PROCESSING, due, with a dead letter"}},
+		},
+		"a dead letter resolved by nobody": {
+			[]string{"UPDATE failed_jobs SET resolved_at = 1"},
+			map[int][]string{7: {"order 6: PROCESSING, not due, with no dead letter"}},
+		},
+		"a dead letter of a finished order": {
+			[]string{"INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (3, 1, '', 0, '')"},
+			map[int][]string{7: {"order 3: PAID, not due, with a dead letter"}},
+		},
+		"finished and due": {
+			[]string{"UPDATE orders SET due_at = 1 WHERE id IN (3, 5)"},
+			map[int][]string{7: {"order 3: PAID, due, with no dead letter", "order 5: CANCELLED, due, with no dead letter"}},
+		},
+		"failed and due without a charge to void": {
+			[]string{"UPDATE orders SET due_at = 1 WHERE id = 4"},
+			map[int][]string{7: {"order 4: FAILED, due, with no dead letter"}},
+		},
+		"owed for long, nobody serving: a figure": {
+			[]string{"UPDATE outbox SET created_at = 1"},
+			nil,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := newFile(t)
+			rules := storetest.Rules()
+			rules.Lease = 0 // order 6 is claimed until its tries are spent
+			s := open(t, path, rules)
+			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+				t.Fatal(err)
+			}
+			aliveAndDead(t, s)
+			must(t, raw(t, path), test.plant...)
+			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// broken is what an audit finds at fault, by number.
+func broken(t *testing.T, s *store.Store) map[int][]string {
+	t.Helper()
+	findings, err := s.Audit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[int][]string
+	for i, f := range findings {
+		if f.Number != i+1 || f.Name == "" || len(f.Figures) == 0 {
+			t.Errorf("finding %d: %+v", i+1, f)
+		}
+		if (f.Count > 0) != (len(f.Broken) > 0) {
+			t.Errorf("finding %d counts %d and names %q", i+1, f.Count, f.Broken)
+		}
+		if f.Count > 0 {
+			if got == nil {
+				got = map[int][]string{}
+			}
+			slices.Sort(f.Broken)
+			got[f.Number] = f.Broken
+		}
+	}
+	return got
+}
+
+func TestAuditNamesTwentyAndCountsAll(t *testing.T) {
+	s, path := sample(t, 1)
+	if err := s.Seed(t.Context(), store.SeedPlan{Products: 60}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, raw(t, path), "UPDATE products SET stock = stock + 1")
+	findings, err := s.Audit(t.Context())
+	if err != nil || findings[0].Count != 60 || len(findings[0].Broken) != 20 {
+		t.Errorf("%d at fault, %d named (%v)", findings[0].Count, len(findings[0].Broken), err)
+	}
+}
+
+func TestAuditOfDebts(t *testing.T) {
+	s, path := sample(t, 10)
+	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.Guard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := broken(t, s); got != nil {
+		t.Errorf("a fresh debt is a fault: %v", got)
+	}
+	must(t, raw(t, path), fmt.Sprintf("UPDATE outbox SET created_at = %d", time.Now().Add(-2*time.Minute).UnixMicro()))
+	tool := open(t, path, storetest.Rules()) // an audit beside the server
+	want := map[int][]string{8: {"outbox: 1 transactions are owed to the bus for more than a minute"}}
+	if diff := cmp.Diff(want, broken(t, tool)); diff != "" {
+		t.Errorf("while a server runs (-want +got):\n%s", diff)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if got := broken(t, tool); got != nil {
+		t.Errorf("while none runs: %v", got)
+	}
+	if got := storetest.Figure(t, tool, 8, "for more than a minute"); got != 1 {
+		t.Errorf("the figure is %d", got)
+	}
+	must(t, raw(t, path), "UPDATE orders SET due_at = 1")
+	if got := storetest.Figure(t, tool, 7, "longest overdue, ms"); got < time.Now().Add(-time.Minute).UnixMilli() {
+		t.Errorf("overdue since 1970 by %d ms", got)
+	}
+}

@@ -1,0 +1,284 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// errLost is how a connection sounds whose COMMIT was sent and never answered.
+var errLost = fmt.Errorf("no answer to COMMIT: %w", context.DeadlineExceeded)
+
+// TestUnknownOutcome loses the answer of a COMMIT, after it was done and before: every creator has one order in the end.
+func TestUnknownOutcome(t *testing.T) {
+	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
+		t.Run(name, func(t *testing.T) {
+			s, path := sample(t, 100)
+			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1), storetest.Draft(t, 3, "c", 5, 101)}
+			s.FailCommit(done, errLost)
+			answers, receipt, err := s.CreateOrders(t.Context(), drafts)
+			if done {
+				if err != nil || answers[0].Err != nil || answers[0].Replayed || receipt.ID == "" || len(receipt.Events) != 2 {
+					t.Fatalf("the transaction happened, but the answers are %+v, %+v, %v", answers, receipt, err)
+				}
+			} else if order.CodeOf(err) != order.CodeUnavailable {
+				t.Fatalf("the transaction did not happen, but the error is %v", err)
+			}
+			again, _, err := s.CreateOrders(t.Context(), drafts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, a := range again[:2] {
+				if a.Err != nil || a.Replayed != done {
+					t.Errorf("asked again: %+v, want replayed %t", a, done)
+				}
+				if done && a.Order.ID != answers[i].Order.ID {
+					t.Errorf("creator %d has orders %d and %d", i, answers[i].Order.ID, a.Order.ID)
+				}
+			}
+			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {
+				t.Errorf("%d orders for two creators", got)
+			}
+			storetest.CheckBooks(t, s)
+			storetest.CheckBooks(t, open(t, path, storetest.Rules()))
+		})
+	}
+}
+
+// TestUnknownOutcomeOfEveryWrite repeats what was asked after each lost answer, as the roles do, and looks at the books.
+func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
+	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := sample(t, 100)
+			ctx := t.Context()
+			created, _, err := s.CreateOrders(ctx, []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, b := created[0].Order.ID, created[1].Order.ID
+
+			s.FailCommit(done, errLost)
+			claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 777}, {OrderID: a}})
+			if done && (err != nil || claims[1].Task != order.TaskCharge) {
+				t.Fatalf("a claim that happened: %+v, %v", claims, err)
+			}
+			if !done {
+				if order.CodeOf(err) != order.CodeUnavailable {
+					t.Fatalf("a claim that did not happen: %+v, %v", claims, err)
+				}
+				if claims, _, err = s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 777}, {OrderID: a}}); err != nil || claims[1].Task != order.TaskCharge {
+					t.Fatalf("claimed again: %+v, %v", claims, err)
+				}
+			}
+
+			s.FailCommit(done, errLost)
+			reports := []order.Settlement{{
+				OrderID: a, Attempt: 1, Lease: claims[1].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
+			}}
+			if settled, receipt, err := s.SettleOrders(ctx, reports); done && (err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "") {
+				t.Errorf("a settlement that happened: %+v, %+v, %v", settled, receipt, err)
+			}
+			if settled, _, err := s.SettleOrders(ctx, reports); err != nil || settled[0].Order.Status != order.Failed {
+				t.Errorf("settled again: %+v, %v", settled, err)
+			}
+
+			s.FailCommit(done, errLost)
+			if cancelled, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}}); done && (err != nil || cancelled[0].Err != nil) {
+				t.Errorf("a cancellation that happened: %+v, %v", cancelled, err)
+			}
+			if cancelled, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}}); err != nil || cancelled[0].Err != nil {
+				t.Errorf("cancelled again: %+v, %v", cancelled, err)
+			}
+			storetest.CheckBooks(t, s)
+			products, err := s.Products(ctx)
+			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
+				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
+			}
+		})
+	}
+}
+
+// TestOutcomeThatStaysUnknown: when not even the look for the transaction succeeds, nobody is told that it failed.
+func TestOutcomeThatStaysUnknown(t *testing.T) {
+	s, path := sample(t, 100)
+	s.FailCommit(true, errLost)
+	s.CloseReader()
+	draft := []order.Draft{storetest.Draft(t, 1, "a", 1, 2)}
+	_, _, err := s.CreateOrders(t.Context(), draft)
+	var coded *order.Error
+	if !errors.As(err, &coded) || coded.Code != order.CodeUnavailable || !strings.Contains(coded.Message, "ask again with the same key") {
+		t.Errorf("%v", err)
+	}
+	answers, _, err := open(t, path, storetest.Rules()).CreateOrders(t.Context(), draft)
+	if err != nil || !answers[0].Replayed {
+		t.Errorf("asked again: %+v, %v", answers, err)
+	}
+}
+
+// TestPaidMarksSurviveALostCommit: marks are forgotten only once they are written.
+func TestPaidMarksSurviveALostCommit(t *testing.T) {
+	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := sample(t, 100)
+			_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.MarkPaid([]string{receipt.ID})
+			s.FailCommit(done, errLost)
+			_ = s.FlushPaid(t.Context())
+			if got := s.Remembered(); got != 1 { // marks prove nothing, so they are written again
+				t.Errorf("%d marks are remembered, want 1", got)
+			}
+			if err := s.FlushPaid(t.Context()); err != nil || s.Remembered() != 0 {
+				t.Errorf("%d marks left, %v", s.Remembered(), err)
+			}
+			if got := storetest.Figure(t, s, 8, "owed"); got != 0 {
+				t.Errorf("%d owed", got)
+			}
+		})
+	}
+}
+
+func TestMarksAreBounded(t *testing.T) {
+	s, _ := sample(t, 1)
+	s.MarkPaid(make([]string, store.PaidMax-1))
+	s.MarkPaid(make([]string, 5))
+	if got := s.Remembered(); got != store.PaidMax {
+		t.Errorf("%d marks are remembered", got)
+	}
+	if err := s.FlushPaid(t.Context()); err != nil || s.Remembered() != 0 {
+		t.Errorf("%d marks left, %v", s.Remembered(), err)
+	}
+}
+
+// TestRunWritesMarksByThemselves waits for the marks to be written without another write.
+func TestRunWritesMarksByThemselves(t *testing.T) {
+	s, _ := sample(t, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	s.MarkPaid([]string{"some receipt"})
+	for deadline := time.Now().Add(10 * store.PayAfter); s.Remembered() > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("the mark is still not written")
+		}
+		if err := s.Ping(ctx); err != nil { // something to do meanwhile
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPanicRollsBack(t *testing.T) {
+	s, _ := sample(t, 10)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_ = s.Write(t.Context(), func() error { panic("work fell over") })
+	}()
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+	if err != nil || answers[0].Err != nil {
+		t.Errorf("after a panic: %+v, %v", answers, err)
+	}
+	storetest.CheckBooks(t, s)
+}
+
+func TestErrorRollsBack(t *testing.T) {
+	s, _ := sample(t, 10)
+	fault := errors.New("the member's own fault")
+	if err := s.Write(t.Context(), func() error { return fault }); !errors.Is(err, fault) || order.CodeOf(err) != order.CodeInternal {
+		t.Errorf("%v", err)
+	}
+	coded := order.NotFound("It")
+	if err := s.Write(t.Context(), func() error { return coded }); order.CodeOf(err) != order.CodeNotFound {
+		t.Errorf("%v", err)
+	}
+	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
+		t.Errorf("after both: %v", err)
+	}
+}
+
+// TestAbandonedTransactionFreesTheFile: a writer that is dropped in mid-transaction takes its lock along.
+func TestAbandonedTransactionFreesTheFile(t *testing.T) {
+	s, path := sample(t, 10)
+	if err := s.LeaveTransactionOpen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
+		t.Errorf("on the same handle: %v", err)
+	}
+	if err := s.LeaveTransactionOpen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, path, storetest.Rules()).Write(t.Context(), func() error { return nil }); err != nil {
+		t.Errorf("on another handle: %v", err)
+	}
+}
+
+// TestStuckWriterHoldsNobodyForever: callers wait no longer than the limit for a writer that does not come back.
+func TestStuckWriterHoldsNobodyForever(t *testing.T) {
+	t.Parallel()
+	s, _ := sample(t, 10)
+	release := s.HoldWriter()
+	start := time.Now()
+	err := s.Write(t.Context(), func() error { t.Error("it was run"); return nil })
+	if took := time.Since(start); order.CodeOf(err) != order.CodeUnavailable || took > store.WriteLimit+5*time.Second {
+		t.Errorf("after %v: %v", took, err)
+	}
+	release()
+	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
+		t.Errorf("after the writer came back: %v", err)
+	}
+}
+
+func TestClose(t *testing.T) {
+	s, _ := sample(t, 10)
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	start := time.Now()
+	if err := s.Write(t.Context(), func() error { return nil }); order.CodeOf(err) != order.CodeUnavailable || time.Since(start) > store.WriteLimit {
+		t.Errorf("a write after %v: %v", time.Since(start), err)
+	}
+	if err := s.Ping(t.Context()); err == nil {
+		t.Error("a closed database answers")
+	}
+	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("migrate: %v", err)
+	}
+}
+
+func TestObserve(t *testing.T) {
+	var names []string
+	s, err := store.Open(t.Context(), "sqlite:"+newFile(t), store.Options{
+		Rules: storetest.Rules(),
+		Observe: func(name string, waited, took time.Duration) {
+			names = append(names, fmt.Sprint(name, waited >= 0 && took > 0))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_ = s.Write(t.Context(), func() error { return errors.New("fault") })
+	_, _, err = s.CancelOrders(t.Context(), []order.CancelRequest{{OrderID: 1}})
+	if got := strings.Join(names, " "); err != nil || got != "testtrue canceltrue" {
+		t.Errorf("observed %s, %v", got, err)
+	}
+}

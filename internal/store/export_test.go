@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io/fs"
+	"net/url"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// What tests outside the package need to see or to break.
+
+// WriteLimit is the longest time that a write takes.
+const WriteLimit = writeLimit
+
+// DecodeRefs is decodeRefs as pairs of order and sequence.
+func DecodeRefs(text string) (refs [][2]int64, err error) {
+	decoded, err := decodeRefs(text)
+	for _, r := range decoded {
+		refs = append(refs, [2]int64{r.order, int64(r.seq)})
+	}
+	return refs, err
+}
+
+// EncodeRefs is encodeRefs.
+var EncodeRefs = encodeRefs
+
+// PayAtOnce is how many marks one write takes along; PaidMax how many are remembered.
+const (
+	PayAtOnce = payAtOnce
+	PaidMax   = paidMax
+)
+
+// Remembered is the number of receipts that wait to be marked as paid.
+func (s *Store) Remembered() int {
+	s.paidLock.Lock()
+	defer s.paidLock.Unlock()
+	return len(s.paid)
+}
+
+// HoldWriter takes a writer out, as a stuck transaction would.
+func (s *Store) HoldWriter() (release func()) {
+	w := <-s.writers
+	return func() { s.writers <- w }
+}
+
+// LeaveTransactionOpen begins a write on the writer and drops it, as a ROLLBACK that fails does.
+func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
+	w := <-s.writers
+	defer func() { s.writers <- w }()
+	t := &tx{ctx: ctx, s: s, w: w}
+	err := t.begin()
+	w.drop()
+	return err
+}
+
+// Write runs work as a write that knows nothing but that it may fail.
+func (s *Store) Write(ctx context.Context, work func() error) error {
+	return s.write(ctx, "test", func(*tx) error { return work() })
+}
+
+// FailCommit makes the next COMMIT return fault, after it was done or in its place.
+func (s *Store) FailCommit(done bool, fault error) {
+	s.commit = func(ctx context.Context, conn *sql.Conn) error {
+		s.commit = commit
+		if done {
+			if err := commit(ctx, conn); err != nil {
+				return errors.Join(err, errors.New("the COMMIT that should have been done was not"))
+			}
+		}
+		return fault
+	}
+}
+
+// CloseReader makes all reads fail.
+func (s *Store) CloseReader() { _ = s.reader.Close() }
+
+// Statements are the texts that the writer has prepared.
+func (s *Store) Statements() (texts []string) {
+	w := <-s.writers
+	defer func() { s.writers <- w }()
+	for text := range w.statements {
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// Pragma reads a setting back from n connections of the readers at once, and from the writer.
+func (s *Store) Pragma(ctx context.Context, name string, n int) (values []string, err error) {
+	read := func(pool *sql.DB, n int) error {
+		var held []*sql.Conn
+		defer func() {
+			for _, conn := range held {
+				_ = conn.Close()
+			}
+		}()
+		for range n {
+			conn, err := pool.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			held = append(held, conn)
+			var value string
+			if err := conn.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value); err != nil {
+				return err
+			}
+			values = append(values, value)
+		}
+		return nil
+	}
+	if err := read(s.reader, n); err != nil {
+		return nil, err
+	}
+	w := <-s.writers
+	defer func() { s.writers <- w }()
+	w.drop()
+	return values, read(s.pool, 1)
+}
+
+// Readers is the number of connections for reads.
+const Readers = readers
+
+// MigrationFiles are the embedded migrations.
+func MigrationFiles() fs.FS { return migrations }
+
+// Spy records the text of every read from now on.
+func (s *Store) Spy() (texts func() []string) {
+	spy := &spy{dsn: "file:" + (&url.URL{Path: s.dialect.(sqliteDialect).file}).EscapedPath()}
+	_ = s.reader.Close()
+	s.reader = sql.OpenDB(spy)
+	return func() []string {
+		spy.lock.Lock()
+		defer spy.lock.Unlock()
+		found := spy.texts
+		spy.texts = nil
+		return found
+	}
+}
+
+// spy is a connector whose connections write down what they are asked.
+type spy struct {
+	dsn   string
+	lock  sync.Mutex
+	texts []string
+}
+
+func (s *spy) Connect(context.Context) (driver.Conn, error) {
+	conn, err := s.Driver().Open(s.dsn)
+	return spyConn{conn, s}, err
+}
+
+func (s *spy) Driver() driver.Driver { return &sqlite.Driver{} }
+
+type spyConn struct {
+	driver.Conn
+	spy *spy
+}
+
+func (c spyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.spy.lock.Lock()
+	c.spy.texts = append(c.spy.texts, query)
+	c.spy.lock.Unlock()
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+}
+
+func (c spyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+}
+
+// PayAfter is how long a mark may wait for another write.
+const PayAfter time.Duration = payAfter

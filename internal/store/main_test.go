@@ -1,0 +1,99 @@
+package store_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// empty is a migrated database without rows: made once, copied for each test.
+var empty []byte
+
+// childEnv names the part that this binary plays when a test starts it as a process of its own.
+const childEnv = "ORDERFLOW_STORE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if name := os.Getenv(childEnv); name != "" {
+		os.Exit(children[name](os.Args[len(os.Args)-1]))
+	}
+	if err := makeEmpty(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func makeEmpty() error {
+	dir, err := os.MkdirTemp("", "store-test")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "empty.db")
+	s, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		return err
+	}
+	if err := s.Migrate(context.Background()); err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	empty, err = os.ReadFile(path)
+	return err
+}
+
+// newFile is the path of a new, migrated database file.
+func newFile(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// open opens a file and closes it with the test.
+func open(t testing.TB, path string, rules order.Rules) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// sample is a new store with the sample data and this much of every product.
+func sample(t testing.TB, stock int64) (*store.Store, string) {
+	t.Helper()
+	path := newFile(t)
+	s := open(t, path, storetest.Rules())
+	if err := s.Seed(context.Background(), store.SeedPlan{SetStock: true, Stock: stock}); err != nil {
+		t.Fatal(err)
+	}
+	return s, path
+}
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func(order.Rules) *store.Store {
+		path := newFile(t)
+		return func(rules order.Rules) *store.Store { return open(t, path, rules) }
+	})
+}
+
+// children are the parts that this binary can play; each is handed a path and returns its exit code.
+var children = map[string]func(path string) int{}

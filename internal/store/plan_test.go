@@ -1,0 +1,255 @@
+package store_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// planOf is how SQLite would run a query, a step a line.
+func planOf(t *testing.T, path, query string) []string {
+	t.Helper()
+	found, err := raw(t, path).QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer found.Close()
+	var plan []string
+	for found.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := found.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, detail)
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// walks is a step that reads a growing table from end to end, or sorts what it read.
+var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products)\b|TEMP B-TREE`)
+
+// checkPlan fails for a query that walks through a table, and where it does not use the index named.
+func checkPlan(t *testing.T, path, query, index string, allowed ...string) {
+	t.Helper()
+	plan := planOf(t, path, query)
+	uses := false
+	for _, step := range plan {
+		uses = uses || strings.Contains(step, index)
+		if !walks.MatchString(step) {
+			continue
+		}
+		ok := false
+		for _, a := range allowed {
+			ok = ok || step == a || strings.HasPrefix(step, a+" ")
+		}
+		if !ok {
+			t.Errorf("%s\nwalks: %s", query, step)
+		}
+	}
+	if !uses {
+		t.Errorf("%s\ndoes not use %s:\n%s", query, index, strings.Join(plan, "\n"))
+	}
+}
+
+const byID = "INTEGER PRIMARY KEY"
+
+// TestReadPlans runs every read and has SQLite explain what the store really asked.
+func TestReadPlans(t *testing.T) {
+	s, path := sample(t, 100)
+	aliveAndDead(t, s)
+	texts := s.Spy()
+	ctx := t.Context()
+	list := func(q order.ListQuery) func() error {
+		return func() error {
+			q.PerPage = 15
+			_, err := s.Orders(ctx, q)
+			return err
+		}
+	}
+	const dueSorted = "USE TEMP B-TREE FOR ORDER BY" // of what is due, or of one page: few
+	for name, test := range map[string]struct {
+		ask     func() error
+		index   []string // of each query
+		allowed []string
+	}{
+		"find by key": {
+			func() error {
+				_, err := s.FindOrders(ctx, []order.Ref{{UserID: 1, Key: "k1"}, {UserID: 2}})
+				return err
+			},
+			[]string{"idx_orders_idempotency", "idx_order_items_order"},
+			nil,
+		},
+		"an order":        {func() error { _, err := s.Order(ctx, 1); return err }, []string{byID, "idx_order_items_order"}, nil},
+		"all, by cursor":  {list(order.ListQuery{}), []string{"SCAN o", "idx_order_items_order"}, []string{"SCAN o"}}, // from the end, as far as a page
+		"all, next":       {list(order.ListQuery{Before: 4}), []string{byID, "idx_order_items_order"}, nil},
+		"all, by page":    {list(order.ListQuery{Page: 1}), []string{"SCAN o", "idx_order_items_order", "COVERING INDEX"}, []string{"SCAN o", "SCAN orders USING COVERING INDEX"}}, // the total counts all
+		"user, by cursor": {list(order.ListQuery{UserID: 1}), []string{"idx_orders_user", "idx_order_items_order"}, nil},
+		"user, next":      {list(order.ListQuery{UserID: 1, Before: 4}), []string{"idx_orders_user", "idx_order_items_order"}, nil},
+		"user, by page":   {list(order.ListQuery{UserID: 1, Page: 2}), []string{"idx_orders_user", "COVERING INDEX"}, nil},
+		"user and status": {list(order.ListQuery{UserID: 1, Status: order.Paid}), []string{"idx_orders_user", "idx_order_items_order"}, nil},
+		"user and status, by page": {
+			list(order.ListQuery{UserID: 1, Status: order.Paid, Page: 1}), []string{"idx_orders_user", "idx_order_items_order", "idx_orders_"}, nil,
+		},
+		"status, by cursor": {
+			list(order.ListQuery{Status: order.Paid}), []string{"idx_orders_status", "idx_order_items_order"}, []string{dueSorted},
+		},
+		"status, next": {
+			list(order.ListQuery{Status: order.Paid, Before: 4}), []string{"idx_orders_status", "idx_order_items_order"}, []string{dueSorted},
+		},
+		"status, by page": {
+			list(order.ListQuery{Status: order.Paid, Page: 1}),
+			[]string{"idx_orders_status", "idx_order_items_order", "COVERING INDEX idx_orders_status"},
+			[]string{dueSorted},
+		},
+		"due":       {func() error { _, err := s.DueOrders(ctx, 5); return err }, []string{"idx_orders_status"}, []string{dueSorted, "SCAN o"}}, // o is the few found
+		"events":    {func() error { _, err := s.Events(ctx, 1, 0); return err }, []string{"PRIMARY KEY"}, nil},
+		"no events": {func() error { _, err := s.Events(ctx, 1, 9); return err }, []string{"PRIMARY KEY", byID}, nil},
+		"known":     {func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err }, []string{byID, byID}, nil},
+		"products":  {func() error { _, err := s.Products(ctx); return err }, []string{"SCAN products"}, []string{"SCAN products"}}, // all
+		"failed job": {
+			func() error {
+				if _, err := s.FailedJob(ctx, 1); order.CodeOf(err) != order.CodeNotFound {
+					return err
+				}
+				return nil
+			}, []string{byID}, nil,
+		},
+		"failed jobs":  {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
+		"owed":         {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
+		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			texts()
+			if err := test.ask(); err != nil {
+				t.Fatal(err)
+			}
+			asked := texts()
+			if len(asked) < len(test.index) {
+				t.Fatalf("%d queries, want %d: %q", len(asked), len(test.index), asked)
+			}
+			for i, query := range asked {
+				checkPlan(t, path, query, test.index[min(i, len(test.index)-1)], test.allowed...)
+			}
+		})
+	}
+}
+
+// TestWritePlans explains every statement that writes have prepared, after every kind of write.
+func TestWritePlans(t *testing.T) {
+	path := newFile(t)
+	rules := storetest.Rules()
+	rules.Lease = 0
+	s := open(t, path, rules)
+	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+		t.Fatal(err)
+	}
+	aliveAndDead(t, s)
+	everyWrite(t, s)
+	explained := 0
+	for _, query := range s.Statements() {
+		if strings.HasPrefix(query, "INSERT") {
+			continue
+		}
+		explained++
+		index := map[string]string{
+			"products": byID, "orders": byID, "orders o": byID, "order_items": "idx_order_items_order",
+			"failed_jobs": "sqlite_autoindex_failed_jobs", "outbox": "PRIMARY KEY",
+		}[regexp.MustCompile(`(?:FROM|UPDATE) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
+		checkPlan(t, path, query, index)
+	}
+	if explained < 8 {
+		t.Errorf("only %d statements were there to explain", explained)
+	}
+}
+
+// everyWrite writes batches of many sizes, so that every text of SQL comes up.
+func everyWrite(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	if err := s.Seed(ctx, store.SeedPlan{Users: 200, Products: 100, SetStock: true, Stock: 10_000}); err != nil {
+		t.Fatal(err)
+	}
+	key := 0
+	for _, size := range []int{1, 2, 7, 8, 9, 33, 63, 64, 65, 130, 257} {
+		var drafts []order.Draft
+		for i := range size {
+			key++
+			drafts = append(drafts, storetest.Draft(t, int64(i%200+1), "every"+strings.Repeat("x", key%200)+string(rune('a'+key/200)), int64(i%100+1), 1, int64((i+1)%100+1), 1))
+		}
+		answers, receipt, err := s.CreateOrders(ctx, drafts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.MarkPaid([]string{receipt.ID})
+		var claims []order.ClaimRequest
+		var cancels []order.CancelRequest
+		for i, a := range answers {
+			if i%5 == 4 {
+				cancels = append(cancels, order.CancelRequest{OrderID: a.Order.ID})
+			} else {
+				claims = append(claims, order.ClaimRequest{OrderID: a.Order.ID})
+			}
+		}
+		if _, _, err := s.CancelOrders(ctx, cancels); err != nil {
+			t.Fatal(err)
+		}
+		claimed, _, err := s.ClaimOrders(ctx, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcomes := []order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack}
+		var reports []order.Settlement
+		for i, c := range claimed {
+			reports = append(reports, order.Settlement{
+				OrderID: c.Order.ID, Attempt: c.Order.Attempts, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: outcomes[i%4],
+			})
+		}
+		if _, _, err := s.SettleOrders(ctx, reports); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.RetryOrders(ctx, []int64{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.LeaseOutbox(ctx, -1, 0, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FlushPaid(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PurgeOutbox(ctx, -1, 100); err != nil {
+		t.Fatal(err)
+	}
+	storetest.CheckBooks(t, s)
+}
+
+// TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.
+func TestPreparedStatementsAreFew(t *testing.T) {
+	s, _ := sample(t, 100)
+	everyWrite(t, s)
+	before := len(s.Statements())
+	if before > 80 {
+		t.Errorf("%d statements are kept prepared", before)
+	}
+	for size := 1; size < 150; size += 13 {
+		ids := make([]order.CancelRequest, size)
+		for i := range ids {
+			ids[i].OrderID = int64(i + 1)
+		}
+		if _, _, err := s.CancelOrders(t.Context(), ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := len(s.Statements()); after > before+2 {
+		t.Errorf("from %d, the prepared statements grew to %d", before, after)
+	}
+}

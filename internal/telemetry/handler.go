@@ -1,0 +1,167 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// handler is the slog.Handler of a Log: it copies what it is handed and leaves the rest to the writer.
+type handler struct {
+	log     *Log
+	format  slog.Handler // knows the attributes and groups so far
+	grouped bool         // a group is open
+}
+
+// Enabled implements slog.Handler.
+func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.log.options.Level.Level()
+}
+
+// Handle implements slog.Handler. It never blocks and returns nil.
+func (h *handler) Handle(_ context.Context, record slog.Record) error {
+	copied := slog.NewRecord(record.Time, record.Level, cut(record.Message), 0)
+	weight := lineWeight + len(copied.Message)
+	record.Attrs(func(attr slog.Attr) bool {
+		attr = h.settle(attr)
+		weight += attrWeight(attr)
+		copied.AddAttrs(attr)
+		return true
+	})
+	h.log.add(line{format: h.format, record: copied, weight: weight})
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	settled := make([]slog.Attr, len(attrs))
+	for i, attr := range attrs {
+		settled[i] = h.settle(attr)
+	}
+	return &handler{log: h.log, format: h.format.WithAttrs(settled), grouped: h.grouped}
+}
+
+// WithGroup implements slog.Handler.
+func (h *handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &handler{log: h.log, format: h.format.WithGroup(name), grouped: true}
+}
+
+// The keys of what every line has.
+const (
+	keyTime    = "timestamp"
+	keyLevel   = "level"
+	keyMessage = "message"
+)
+
+const (
+	// maxText bounds a message and each value, in bytes.
+	maxText = 16 << 10
+	// lineWeight and itemWeight are roughly what a record and an attribute take in memory besides their texts.
+	lineWeight, itemWeight = 384, 48
+)
+
+// settle reads an attribute's value for good, so that it is no longer anybody's: plain values stay, everything else
+// becomes text. A key that every line has already is given an underscore, since two of one name make a line that
+// readers disagree about.
+func (h *handler) settle(attr slog.Attr) slog.Attr {
+	if attr.Equal(slog.Attr{}) {
+		return attr // stands for nothing
+	}
+	if !h.grouped {
+		switch attr.Key {
+		case keyTime, keyLevel, keyMessage, slog.TimeKey, slog.MessageKey:
+			attr.Key += "_"
+		}
+	}
+	attr.Value = settled(attr.Value)
+	return attr
+}
+
+func settled(value slog.Value) slog.Value {
+	switch value = value.Resolve(); value.Kind() {
+	case slog.KindString:
+		return slog.StringValue(cut(value.String()))
+	case slog.KindGroup:
+		group := slices.Clone(value.Group())
+		for i := range group {
+			group[i].Value = settled(group[i].Value)
+		}
+		return slog.GroupValue(group...)
+	case slog.KindAny:
+		if raw, ok := value.Any().([]byte); ok {
+			return slog.StringValue(cut(string(raw)))
+		}
+		return slog.StringValue(cut(fmt.Sprintf("%+v", value.Any())))
+	default:
+		return value
+	}
+}
+
+// cut shortens a text that is too long, into memory of its own.
+func cut(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.Clone(text[:maxText]) + "…"
+}
+
+func attrWeight(attr slog.Attr) int {
+	weight := itemWeight + len(attr.Key)
+	switch attr.Value.Kind() {
+	case slog.KindString:
+		weight += len(attr.Value.String())
+	case slog.KindGroup:
+		for _, member := range attr.Value.Group() {
+			weight += attrWeight(member)
+		}
+	}
+	return weight
+}
+
+// newFormat returns the handler that turns records into lines. Those of the standard library quote whatever could be
+// taken for the end of a value or of the line.
+func newFormat(page *bytes.Buffer, text bool) slog.Handler {
+	options := &slog.HandlerOptions{
+		Level: slog.Level(-1 << 20), // what comes here was let in already
+		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
+			return spell(groups, attr, text)
+		},
+	}
+	if text {
+		return slog.NewTextHandler(page, options)
+	}
+	return slog.NewJSONHandler(page, options)
+}
+
+// spell gives what every line has its key, and times and durations their form: RFC 3339 UTC with microseconds; in JSON
+// seconds as a number.
+func spell(groups []string, attr slog.Attr, text bool) slog.Attr {
+	if len(groups) == 0 {
+		switch {
+		case attr.Key == slog.TimeKey:
+			attr.Key = keyTime
+		case attr.Key == slog.MessageKey:
+			attr.Key = keyMessage
+		case attr.Key == slog.LevelKey && attr.Value.Kind() == slog.KindAny:
+			attr.Value = slog.StringValue(strings.ToLower(attr.Value.String()))
+		}
+	}
+	switch attr.Value.Kind() {
+	case slog.KindTime:
+		attr.Value = slog.StringValue(attr.Value.Time().UTC().Format("2006-01-02T15:04:05.000000Z"))
+	case slog.KindDuration:
+		if text {
+			attr.Value = slog.StringValue(attr.Value.Duration().Round(time.Microsecond).String())
+		} else {
+			attr.Value = slog.Float64Value(attr.Value.Duration().Seconds())
+		}
+	}
+	return attr
+}

@@ -1,0 +1,185 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"orderflow/internal/order"
+	"orderflow/internal/payment"
+)
+
+var errReset = errors.New("connection reset")
+
+// park brings an order to where an operator has to deal with it, and returns it with its dead letter.
+func park(t *testing.T, h *house) (id int64, job order.FailedJob) {
+	t.Helper()
+	h.bank.fate = func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset }
+	stop := h.run(h.worker(h.options()))
+	id = h.create(1)[0]
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	stop()
+	o := h.expect(id, order.Processing)
+	if o.Attempts != 3 || o.TriesLeft != 0 || !o.DueAt.IsZero() {
+		t.Fatalf("the order has attempts %d, tries left %d, due %v; want 3, 0 and no due time", o.Attempts, o.TriesLeft, o.DueAt)
+	}
+	jobs, err := h.desk().List(t.Context())
+	if err != nil || len(jobs) != 1 || jobs[0].OrderID != id {
+		t.Fatalf("dead letters %+v, error %v; want one for order %d", jobs, err, id)
+	}
+	if jobs[0].Error != "connection reset" || jobs[0].Attempts != 3 {
+		t.Errorf("the dead letter says %q after %d attempts, want the gateway's error after 3", jobs[0].Error, jobs[0].Attempts)
+	}
+	h.audit()
+	return id, jobs[0]
+}
+
+func wantCode(t *testing.T, err error, code order.Code, words string) {
+	t.Helper()
+	if order.CodeOf(err) != code || !strings.Contains(err.Error(), words) {
+		t.Errorf("error %v (%s), want %s with %q", err, order.CodeOf(err), code, words)
+	}
+}
+
+func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		id, job := park(t, h)
+		h.bank.fate = nil
+		o, err := h.desk().Retry(t.Context(), job.ID)
+		if err != nil || o.TriesLeft != 3 {
+			t.Fatalf("retried: %+v, error %v", o, err)
+		}
+		_, err = h.desk().Retry(t.Context(), job.ID)
+		wantCode(t, err, order.CodeJobInProgress, "closed")
+		stop := h.run(h.worker(h.options()))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		stop()
+		h.expect(id, order.Paid)
+		h.audit()
+	})
+}
+
+func TestAnAbandonedOrderIsVoidedAndFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		id, job := park(t, h)
+		o, err := h.desk().Abandon(t.Context(), job.ID, "operator:ann")
+		if err != nil || o.Status != order.Failed {
+			t.Fatalf("abandoned: %+v, error %v", o, err)
+		}
+		calls := h.bank.of(id)
+		if last := calls[len(calls)-1]; last.kind != order.KindVoid || last.attempt != 4 {
+			t.Errorf("last call %+v, want a void of attempt 4", last)
+		}
+		events, err := h.store.Events(t.Context(), id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := events[len(events)-1]; last.Type != order.OrderFailed || last.Actor != "operator:ann" || last.Trace.ID == "" {
+			t.Errorf("last event %+v, want OrderFailed by operator:ann with a trace", last)
+		}
+		for product := range int64(4) {
+			if left := h.stock(1 + product); left != plenty {
+				t.Errorf("product %d has %d left, want %d", 1+product, left, plenty)
+			}
+		}
+		_, err = h.desk().Abandon(t.Context(), job.ID, "operator:ann")
+		wantCode(t, err, order.CodeJobInProgress, "closed")
+		h.audit()
+	})
+}
+
+func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		words string
+	}{
+		{"no answer", errReset, "did not confirm"},
+		{"breaker open", payment.ErrOpen, "was not called"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHouse(t)
+				defer h.close()
+				id, job := park(t, h)
+				h.bank.voidFate = func(context.Context, payment.Request) error { return c.err }
+				_, err := h.desk().Abandon(t.Context(), job.ID, "operator:ann")
+				wantCode(t, err, order.CodeUnavailable, c.words)
+				if o := h.expect(id, order.Processing); !o.DueAt.IsZero() {
+					t.Errorf("the order is due %v; want it to wait for an operator", o.DueAt)
+				}
+				h.audit()
+
+				h.bank.voidFate = nil
+				jobs, err := h.desk().List(t.Context())
+				if err != nil || len(jobs) != 1 {
+					t.Fatalf("dead letters %+v, error %v; want the one", jobs, err)
+				}
+				if _, err := h.desk().Abandon(t.Context(), jobs[0].ID, "operator:ann"); err != nil {
+					t.Fatal(err)
+				}
+				h.expect(id, order.Failed)
+				h.audit()
+			})
+		})
+	}
+}
+
+// While an operator's lease lives, nobody else abandons or retries the order.
+func TestAbandonIsRefusedWhileTheOrderIsWorkedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		id, job := park(t, h)
+		h.bank.voidFate = func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) }
+		go func() {
+			if _, err := h.desk().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
+				t.Errorf("the first: %v", err)
+			}
+		}()
+		time.Sleep(500 * time.Millisecond)
+		synctest.Wait()
+		_, err := h.desk().Abandon(t.Context(), job.ID, "operator:bob")
+		wantCode(t, err, order.CodeJobInProgress, "")
+		_, err = h.desk().Retry(t.Context(), job.ID)
+		wantCode(t, err, order.CodeJobInProgress, "")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		h.expect(id, order.Failed)
+		h.audit()
+	})
+}
+
+// An operator who goes away does not leave the order half abandoned.
+func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		id, job := park(t, h)
+		h.bank.voidFate = func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) }
+		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer leave()
+		if _, err := h.desk().Abandon(ctx, job.ID, "operator:ann"); err != nil {
+			t.Fatal(err)
+		}
+		h.expect(id, order.Failed)
+	})
+}
+
+func TestTheDeskKnowsNoSuchJob(t *testing.T) {
+	h := newHouse(t)
+	defer h.close()
+	_, err := h.desk().Retry(t.Context(), 99)
+	wantCode(t, err, order.CodeNotFound, "99")
+	_, err = h.desk().Abandon(t.Context(), 99, "operator:ann")
+	wantCode(t, err, order.CodeNotFound, "99")
+}

@@ -1,0 +1,383 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+	"orderflow/internal/outbox"
+	"orderflow/internal/payment"
+	"orderflow/internal/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is the embedded product without its doors: the SQLite store, the in-process bus, the publisher and a bank.
+type house struct {
+	t         testing.TB
+	store     *store.Store
+	bus       *bus.Local
+	publisher *outbox.Publisher
+	bank      *bank
+	rules     order.Rules
+	keys      int
+	ended     bool // the publisher has been run
+}
+
+const plenty = 1_000_000
+
+// newHouse opens a house on a file of its own; inside a synctest bubble it must be made, and closed, there.
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	rules := order.DefaultRules()
+	s, err := store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := s.Migrate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Seed(ctx, store.SeedPlan{SetStock: true, Stock: plenty}); err != nil {
+		t.Fatal(err)
+	}
+	h := &house{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, bank: newBank()}
+	h.publisher = h.newPublisher()
+	return h
+}
+
+func (h *house) newPublisher() *outbox.Publisher {
+	return outbox.NewPublisher(outbox.PublisherOptions{Bus: h.bus, Debts: h.store})
+}
+
+func (h *house) close() {
+	h.t.Helper()
+	if err := errors.Join(h.bus.Close(), h.store.Close()); err != nil {
+		h.t.Error(err)
+	}
+}
+
+// options are those of a worker of this house.
+func (h *house) options() Options {
+	return Options{
+		Orders: h.store, Gateway: h.bank, Bus: h.bus, Publisher: h.publisher, Installation: "inst", Node: "worker:test",
+		Rules: h.rules, Concurrency: 16,
+	}
+}
+
+func (h *house) worker(o Options) *Worker {
+	h.t.Helper()
+	w, err := New(o)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return w
+}
+
+func (h *house) desk() *Desk {
+	return NewDesk(DeskOptions{Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+}
+
+// run runs workers and a publisher until stop is called, which waits for them and checks that they ended well. The
+// publisher ends last. It may be called again afterwards, as another process would start.
+func (h *house) run(workers ...*Worker) (stop func()) {
+	h.t.Helper()
+	if h.ended {
+		h.publisher = h.newPublisher()
+	}
+	publisher := h.publisher
+	ctx, cancel := context.WithCancel(context.Background())
+	later, end := context.WithCancel(context.Background())
+	var first, last sync.WaitGroup
+	for _, w := range workers {
+		if err := w.Join(ctx); err != nil {
+			h.t.Fatal(err)
+		}
+		first.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				h.t.Errorf("worker: %v", err)
+			}
+		})
+	}
+	last.Go(func() {
+		if err := publisher.Run(later); err != nil {
+			h.t.Errorf("publisher: %v", err)
+		}
+	})
+	return func() {
+		cancel()
+		first.Wait()
+		end()
+		last.Wait()
+		h.ended = true
+	}
+}
+
+// create places n orders of one piece each and announces them.
+func (h *house) create(n int) []int64 {
+	h.t.Helper()
+	drafts := make([]order.Draft, n)
+	for i := range drafts {
+		h.keys++
+		product := int64(1 + h.keys%4)
+		d, err := order.NewDraft(1, fmt.Sprintf("key-%d", h.keys), []order.Line{{ProductID: product, Quantity: 1}}, "tok_secret")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		d.Actor, d.Trace = "user:1", order.Trace{ID: fmt.Sprintf("trace-%d", h.keys)}
+		drafts[i] = d
+	}
+	placed, receipt, err := h.store.CreateOrders(context.Background(), drafts)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ids := make([]int64, n)
+	for i, p := range placed {
+		if p.Err != nil {
+			h.t.Fatal(p.Err)
+		}
+		ids[i] = p.Order.ID
+	}
+	h.publisher.Publish(receipt)
+	return ids
+}
+
+func (h *house) order(id int64) *order.Order {
+	h.t.Helper()
+	o, err := h.store.Order(context.Background(), id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return o
+}
+
+// expect checks an order's status.
+func (h *house) expect(id int64, want order.Status) *order.Order {
+	h.t.Helper()
+	o := h.order(id)
+	if o.Status != want {
+		h.t.Fatalf("order %d is %s, want %s (attempts %d, tries left %d, due %v)", id, o.Status, want, o.Attempts, o.TriesLeft, o.DueAt)
+	}
+	return o
+}
+
+// claim claims one order behind the workers' back.
+func (h *house) claim(id int64) order.Claimed {
+	h.t.Helper()
+	claimed, _, err := h.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:other"}})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return claimed[0]
+}
+
+// report settles one charge behind the workers' back.
+func (h *house) report(c order.Claimed, outcome order.Outcome) {
+	h.t.Helper()
+	s := settlement(c, "worker:other")
+	s.Outcome = outcome
+	changed, receipt, err := h.store.SettleOrders(context.Background(), []order.Settlement{s})
+	if err == nil {
+		err = changed[0].Err
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.publisher.Publish(receipt)
+}
+
+// stock is what is left of a product.
+func (h *house) stock(product int64) int64 {
+	h.t.Helper()
+	products, err := h.store.Products(context.Background())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, p := range products {
+		if p.ID == product {
+			return p.Stock
+		}
+	}
+	h.t.Fatalf("no product %d", product)
+	return 0
+}
+
+// audit proves the books, and the bank against them.
+func (h *house) audit() {
+	h.t.Helper()
+	if fault := h.books(); fault != "" {
+		h.t.Fatal(fault)
+	}
+}
+
+// books says what is wrong with the books; "" when they are right.
+func (h *house) books() string {
+	findings, err := h.store.Audit(context.Background())
+	if err != nil {
+		return err.Error()
+	}
+	for _, f := range findings {
+		if f.Count > 0 || len(f.Broken) > 0 {
+			return fmt.Sprintf("invariant %d (%s) is broken by %d: %v", f.Number, f.Name, f.Count, f.Broken)
+		}
+	}
+	return ""
+}
+
+// bank is a gateway that remembers: it charges a key once, whoever asks, and counts what it was asked. Its answers are
+// scripted by the test.
+type bank struct {
+	blocks bool // a voided key can never be charged
+
+	mu       sync.Mutex
+	fate     func(ctx context.Context, r payment.Request) (order.Outcome, error) // nil: succeeded
+	voidFate func(ctx context.Context, r payment.Request) error                  // nil: succeeded
+	accounts map[string]*account
+	calls    []call
+	inFlight int
+	most     int // the most calls in flight
+}
+
+// account is what the bank knows of a key.
+type account struct {
+	charges int // money taken: never above 1
+	answer  order.Outcome
+	charged bool // now
+	voided  bool // ever
+	asked   int  // charges asked for
+}
+
+// call is one call, in order of arrival.
+type call struct {
+	kind    order.PaymentKind
+	orderID int64
+	attempt int
+	at      time.Time
+}
+
+func newBank() *bank { return &bank{accounts: map[string]*account{}} }
+
+func (b *bank) account(key string) *account {
+	if b.accounts[key] == nil {
+		b.accounts[key] = &account{}
+	}
+	return b.accounts[key]
+}
+
+func (b *bank) enter(kind order.PaymentKind, r payment.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, call{kind, r.OrderID, r.Attempt, time.Now()})
+	b.inFlight++
+	b.most = max(b.most, b.inFlight)
+	if kind == order.KindCharge {
+		b.account(r.Key).asked++
+	}
+}
+
+func (b *bank) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inFlight--
+}
+
+func (b *bank) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
+	b.enter(order.KindCharge, r)
+	defer b.leave()
+	outcome := order.Succeeded
+	if b.fate != nil {
+		var err error
+		if outcome, err = b.fate(ctx, r); err != nil {
+			return payment.Result{}, err
+		}
+	}
+	return b.charge(r.Key, outcome), nil
+}
+
+// charge moves the money, unless that was done or is blocked.
+func (b *bank) charge(key string, outcome order.Outcome) payment.Result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.account(key)
+	if a.voided && b.blocks {
+		return payment.Result{Outcome: order.Declined, Reason: "voided"}
+	}
+	if a.answer == "" {
+		a.answer = outcome
+	}
+	if a.answer == order.Declined {
+		return payment.Result{Outcome: order.Declined, Reason: "card declined"}
+	}
+	if !a.charged {
+		a.charged = true
+		a.charges++
+	}
+	return payment.Result{Outcome: order.Succeeded, Reference: "ref-" + key}
+}
+
+func (b *bank) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
+	b.enter(order.KindVoid, r)
+	defer b.leave()
+	if b.voidFate != nil {
+		if err := b.voidFate(ctx, r); err != nil {
+			return payment.Result{}, err
+		}
+	}
+	b.void(r.Key)
+	return payment.Result{Outcome: order.Succeeded, Reference: "void-" + r.Key}, nil
+}
+
+func (b *bank) void(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.account(key)
+	a.charged, a.voided = false, true
+}
+
+func (b *bank) Features() payment.Features { return payment.Features{VoidBlocksCharge: b.blocks} }
+
+// of returns the calls for one order.
+func (b *bank) of(id int64) []call {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []call
+	for _, c := range b.calls {
+		if c.orderID == id {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+func (b *bank) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.calls)
+}
+
+// key is a copy of what the bank knows of an order's key.
+func (b *bank) key(id int64) account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return *b.account(fmt.Sprintf("inst-%d", id))
+}
+
+// slow is a wait that keeps to its context.
+func slow(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

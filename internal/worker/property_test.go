@@ -1,0 +1,333 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"orderflow/internal/order"
+	"orderflow/internal/payment"
+)
+
+// Any sequence of orders, cancellations, claims, calls, answers that get lost or come late, crashes, operators and time
+// keeps the books right after every step; and once the faults stop, every order ends, with the customer's money where
+// the order says it is.
+func TestBooksAndBankAgreeWhateverHappens(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		bubble(t, func(t *testing.T) {
+			m := newMachine(t, rt)
+			defer m.house.close()
+			rt.Repeat(map[string]func(*rapid.T){
+				"":        m.check,
+				"create":  m.create,
+				"cancel":  m.cancel,
+				"claim":   m.claim,
+				"sweep":   m.sweep,
+				"call":    m.call,
+				"settle":  m.settle,
+				"crash":   m.crash,
+				"retry":   m.retry,
+				"abandon": m.abandon,
+				"time":    m.pass,
+			})
+			m.heal()
+		})
+	})
+}
+
+// bubble runs f in a bubble and hands its panic on, which is how rapid hears of failures.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	var caught any
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { caught = recover() }()
+		f(t)
+	})
+	if caught != nil {
+		panic(caught)
+	}
+}
+
+// machine is the product taken apart: each step of a worker is a step of the test.
+type machine struct {
+	rt     *rapid.T
+	house  *house
+	caller caller
+	ids    []int64
+	jobs   []*job         // claims that somebody believes to be working on
+	lost   map[int64]bool // orders whose charge after a void nobody has heard of
+}
+
+// job is a claim on its way.
+type job struct {
+	claimed order.Claimed
+	report  order.Settlement
+	called  bool
+	unsure  bool // the call charged a key that had been voided: who does not report it leaves money astray
+}
+
+func newMachine(t *testing.T, rt *rapid.T) *machine {
+	h := newHouse(t)
+	h.bank.blocks = rapid.Bool().Draw(rt, "void blocks charge")
+	m := &machine{rt: rt, house: h, lost: map[int64]bool{}}
+	m.caller = caller{gateway: h.bank, installation: "inst", timeout: time.Second, log: h.options().withDefaults().Logger}
+	return m
+}
+
+func (m *machine) check(rt *rapid.T) {
+	if fault := m.house.books(); fault != "" {
+		rt.Fatal(fault)
+	}
+}
+
+func (m *machine) create(rt *rapid.T) {
+	m.ids = append(m.ids, m.house.create(rapid.IntRange(1, 4).Draw(rt, "orders"))...)
+}
+
+// pick draws an order, if there is one.
+func (m *machine) pick(rt *rapid.T) (int64, bool) {
+	if len(m.ids) == 0 {
+		return 0, false
+	}
+	return rapid.SampledFrom(m.ids).Draw(rt, "order"), true
+}
+
+func (m *machine) cancel(rt *rapid.T) {
+	id, ok := m.pick(rt)
+	if !ok {
+		return
+	}
+	_, _, err := m.house.store.CancelOrders(context.Background(), []order.CancelRequest{{OrderID: id, Actor: "user:1"}})
+	m.must(err)
+}
+
+// claim is what a message from the bus leads to, timely or not; the same order may be asked for twice in a batch.
+func (m *machine) claim(rt *rapid.T) {
+	if len(m.ids) == 0 {
+		return
+	}
+	var requests []order.ClaimRequest
+	for _, id := range rapid.SliceOfN(rapid.SampledFrom(m.ids), 1, 4).Draw(rt, "claims") {
+		requests = append(requests, order.ClaimRequest{OrderID: id, Actor: "worker:a"})
+	}
+	m.take(requests)
+}
+
+func (m *machine) sweep(*rapid.T) {
+	due, err := m.house.store.DueOrders(context.Background(), 3)
+	m.must(err)
+	m.take(due)
+}
+
+func (m *machine) take(requests []order.ClaimRequest) {
+	if len(requests) == 0 {
+		return
+	}
+	claimed, _, err := m.house.store.ClaimOrders(context.Background(), requests)
+	m.must(err)
+	for _, c := range claimed {
+		if c.Err == nil && c.Task != order.TaskNone {
+			m.jobs = append(m.jobs, &job{claimed: c, report: settlement(c, "worker:a")})
+		}
+	}
+}
+
+// draw takes a job for which fits holds.
+func (m *machine) draw(rt *rapid.T, fits func(*job) bool) *job {
+	var fitting []*job
+	for _, j := range m.jobs {
+		if fits(j) {
+			fitting = append(fitting, j)
+		}
+	}
+	if len(fitting) == 0 {
+		return nil
+	}
+	return fitting[rapid.IntRange(0, len(fitting)-1).Draw(rt, "job")]
+}
+
+// call asks the gateway for one job, at any time after its claim, also when its lease is long gone.
+func (m *machine) call(rt *rapid.T) {
+	j := m.draw(rt, func(j *job) bool { return !j.called })
+	if j == nil {
+		return
+	}
+	m.ask(j, rapid.SampledFrom([]string{"succeeded", "succeeded", "declined", "unsent", "unanswered", "open"}).Draw(rt, "answer"))
+}
+
+func (m *machine) ask(j *job, answer string) {
+	b := m.house.bank
+	key := m.caller.key(j.report.OrderID)
+	wasVoided := m.house.bank.key(j.report.OrderID).voided
+	outcome := order.Succeeded
+	if answer == "declined" {
+		outcome = order.Declined
+	}
+	do := func() error {
+		switch answer {
+		case "unsent":
+			return errReset
+		case "open":
+			return payment.ErrOpen
+		case "unanswered":
+			if j.report.Kind == order.KindVoid {
+				b.void(key)
+			} else {
+				b.charge(key, outcome)
+			}
+			return errReset
+		}
+		return nil
+	}
+	b.fate = func(context.Context, payment.Request) (order.Outcome, error) { return outcome, do() }
+	b.voidFate = func(context.Context, payment.Request) error { return do() }
+	m.caller.call(context.Background(), j.claimed.Order, &j.report)
+	j.called = true
+	// Nobody can know of a charge that comes after the void, unless it is reported: that is the limit of a gateway
+	// whose void does not block the key.
+	j.unsure = j.report.Kind == order.KindCharge && wasVoided && m.house.bank.key(j.report.OrderID).charged && !b.blocks
+	if j.unsure && j.report.Outcome != order.Succeeded {
+		m.lost[j.report.OrderID] = true
+	}
+}
+
+// settle reports some answers in one batch, once or twice.
+func (m *machine) settle(rt *rapid.T) {
+	var batch []order.Settlement
+	for range rapid.IntRange(1, 3).Draw(rt, "reports") {
+		j := m.draw(rt, func(j *job) bool { return j.called })
+		if j == nil {
+			break
+		}
+		batch = append(batch, j.report)
+		m.drop(j)
+	}
+	times := rapid.IntRange(1, 2).Draw(rt, "times")
+	for range times {
+		m.record(batch)
+	}
+}
+
+func (m *machine) record(batch []order.Settlement) {
+	if len(batch) == 0 {
+		return
+	}
+	changed, _, err := m.house.store.SettleOrders(context.Background(), batch)
+	m.must(err)
+	for _, c := range changed {
+		m.must(c.Err)
+	}
+}
+
+func (m *machine) drop(j *job) {
+	m.jobs = slices.DeleteFunc(m.jobs, func(k *job) bool { return k == j })
+}
+
+// crash forgets a job, wherever it stands.
+func (m *machine) crash(rt *rapid.T) {
+	j := m.draw(rt, func(*job) bool { return true })
+	if j == nil {
+		return
+	}
+	m.lost[j.report.OrderID] = m.lost[j.report.OrderID] || j.unsure
+	m.drop(j)
+}
+
+// letter draws an open dead letter's order.
+func (m *machine) letter(rt *rapid.T) (int64, bool) {
+	open, err := m.house.store.FailedJobs(context.Background(), true, 100)
+	m.must(err)
+	if len(open) == 0 {
+		return 0, false
+	}
+	return rapid.SampledFrom(open).Draw(rt, "letter").OrderID, true
+}
+
+func (m *machine) retry(rt *rapid.T) {
+	if id, ok := m.letter(rt); ok {
+		_, err := m.house.store.RetryOrders(context.Background(), []int64{id})
+		m.must(err)
+	}
+}
+
+func (m *machine) abandon(rt *rapid.T) {
+	if id, ok := m.letter(rt); ok {
+		m.take([]order.ClaimRequest{{OrderID: id, Abandon: true, Actor: "operator:ann"}})
+	}
+}
+
+func (m *machine) pass(rt *rapid.T) {
+	time.Sleep(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
+}
+
+// heal lets everything work from now on and waits for the end.
+func (m *machine) heal() {
+	for _, j := range slices.Clone(m.jobs) { // what lives still, answers
+		if !j.called {
+			m.ask(j, "succeeded")
+		}
+		m.record([]order.Settlement{j.report})
+	}
+	m.jobs = nil
+	for round := 0; !m.ended(); round++ {
+		if round > 20 {
+			m.rt.Fatal("orders are still open though nothing goes wrong any more")
+		}
+		time.Sleep(m.house.rules.Lease)
+		open, err := m.house.store.FailedJobs(context.Background(), true, 1000)
+		m.must(err)
+		for i, letter := range open {
+			if i%2 == 0 {
+				_, err := m.house.store.RetryOrders(context.Background(), []int64{letter.OrderID})
+				m.must(err)
+			} else {
+				m.take([]order.ClaimRequest{{OrderID: letter.OrderID, Abandon: true, Actor: "operator:ann"}})
+			}
+		}
+		due, err := m.house.store.DueOrders(context.Background(), 1000)
+		m.must(err)
+		m.take(due)
+		for _, j := range slices.Clone(m.jobs) {
+			m.ask(j, "succeeded")
+			m.record([]order.Settlement{j.report})
+			m.drop(j)
+		}
+		m.check(m.rt)
+	}
+	m.compare()
+}
+
+func (m *machine) ended() bool {
+	for _, id := range m.ids {
+		if o := m.house.order(id); !o.Status.Terminal() || !o.DueAt.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// compare holds every order against the bank.
+func (m *machine) compare() {
+	for _, id := range m.ids {
+		o, account := m.house.order(id), m.house.bank.key(id)
+		if m.lost[id] {
+			continue
+		}
+		if paid := o.Status == order.Paid; paid != account.charged {
+			m.rt.Fatalf("order %d is %s, and the bank holds its money: %t", id, o.Status, account.charged)
+		}
+		if !account.voided && account.charges > 1 {
+			m.rt.Fatalf("order %d was charged %d times", id, account.charges)
+		}
+	}
+}
+
+func (m *machine) must(err error) {
+	if err != nil {
+		m.rt.Fatal(fmt.Errorf("%w (%s)", err, order.CodeOf(err)))
+	}
+}

@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"orderflow/internal/batch"
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+)
+
+// Pauses between tries of what the database or the bus refused: from the first, doubled up to the last, with jitter.
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// Worker claims, charges and settles orders. Make one with New and start it with Run.
+type Worker struct {
+	options Options
+	caller  caller
+	claims  *batch.Batcher[order.ClaimRequest, order.Claimed]
+	settles *batch.Batcher[order.Settlement, order.Changed]
+	slots   slots
+	alarm   *alarm
+	metrics *metrics
+	group   bus.Group      // nil until joined; only Join and the consumer touch it
+	running sync.WaitGroup // claims on their way through process
+
+	randomMu sync.Mutex
+	random   *rand.Rand
+}
+
+// New returns a Worker, or an error that says which option cannot be worked with.
+func New(options Options) (*Worker, error) {
+	options = options.withDefaults()
+	if err := options.check(); err != nil {
+		return nil, err
+	}
+	w := &Worker{
+		options: options,
+		caller:  caller{options.Gateway, options.Installation, options.ChargeTimeout, options.Logger},
+		slots:   newSlots(options.Concurrency),
+		alarm:   newAlarm(),
+		random:  rand.New(options.Random),
+	}
+	w.metrics = newMetrics(options.Registerer)
+	w.metrics.watch(options.Registerer, w.inFlight, options.Bus)
+	w.claims = newBatcher(w, "claim", w.commitClaims)
+	w.settles = newBatcher(w, "settle", w.commitSettlements)
+	return w, nil
+}
+
+// newBatcher returns a Batcher whose queue is never full: who hands something in holds a slot.
+func newBatcher[Req, Res any](w *Worker, kind string, commit batch.Commit[Req, Res]) *batch.Batcher[Req, Res] {
+	return batch.New(commit, batch.Options[Req]{
+		Queue: w.options.Concurrency, Max: w.options.BatchMax, Loops: w.options.BatchLoops,
+		// A fault inside may be one order's; an unreachable database is nobody's.
+		Halve:   func(err error) bool { return order.CodeOf(err) == order.CodeInternal },
+		Observe: w.metrics.observeBatch(kind),
+	})
+}
+
+// Join makes the bus keep messages for this worker from now on. Call it before Run, and before orders come in: what is
+// announced earlier may find no group to wait in, and its order then waits for the sweeper. Run joins by itself when
+// nobody did, or when this failed.
+func (w *Worker) Join(ctx context.Context) error {
+	group, err := w.options.Bus.Group(ctx, bus.Work, bus.Workers)
+	if err == nil {
+		w.group = group
+	}
+	return err
+}
+
+// Run works until ctx ends. Then it claims no more, hands back what was claimed and not charged yet, lets the charges
+// under way finish within the drain limit, settles them and returns nil. Call it once.
+func (w *Worker) Run(ctx context.Context) error {
+	life, die := context.WithCancel(context.WithoutCancel(ctx)) // of what was begun
+	defer die()
+	commits, stopCommits := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCommits()
+
+	var committers, loops sync.WaitGroup
+	committers.Go(func() { _ = w.claims.Run(commits) }) // returns nil, always
+	committers.Go(func() { _ = w.settles.Run(commits) })
+	loops.Go(func() { w.consume(ctx, life) })
+	loops.Go(func() { w.sweep(ctx, life) })
+
+	<-ctx.Done()
+	limit := time.AfterFunc(w.options.DrainLimit, die)
+	defer limit.Stop()
+	loops.Wait()
+	w.running.Wait()
+	stopCommits()
+	committers.Wait()
+	return nil
+}
+
+func (w *Worker) inFlight() int { return w.options.Concurrency - w.slots.free() }
+
+// commitClaims is one transaction of claims.
+func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest) ([]batch.Answer[order.Claimed], error) {
+	claimed, receipt, err := w.options.Orders.ClaimOrders(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	w.options.Publisher.Publish(receipt)
+	answers := make([]batch.Answer[order.Claimed], len(claimed))
+	for i, c := range claimed {
+		answers[i] = batch.Answer[order.Claimed]{Value: c, Err: c.Err}
+	}
+	return answers, nil
+}
+
+// commitSettlements is one transaction of settlements.
+func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Settlement) ([]batch.Answer[order.Changed], error) {
+	changed, receipt, err := w.options.Orders.SettleOrders(ctx, settlements)
+	if err != nil {
+		return nil, err
+	}
+	w.options.Publisher.Publish(receipt)
+	answers := make([]batch.Answer[order.Changed], len(changed))
+	for i, c := range changed {
+		answers[i] = batch.Answer[order.Changed]{Value: c, Err: c.Err}
+	}
+	return answers, nil
+}
+
+// sleep waits for about d, give or take a quarter, or until ctx ends.
+func (w *Worker) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(w.jitter(d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// jitter is d, give or take a quarter.
+func (w *Worker) jitter(d time.Duration) time.Duration {
+	w.randomMu.Lock()
+	defer w.randomMu.Unlock()
+	return time.Duration(float64(d) * (0.75 + 0.5*w.random.Float64()))
+}

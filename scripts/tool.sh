@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Prints the path of a development tool in the version pinned here, and builds it into bin/tools where the machine does
+# not have it. This is the one place that names the tools and their versions.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+golangci-lint) module=github.com/golangci/golangci-lint/v2 package=$module/cmd/golangci-lint version=v2.15.0 ;;
+deadcode) module=golang.org/x/tools package=$module/cmd/deadcode version=v0.52.0 ;;
+*)
+	echo "usage: scripts/tool.sh golangci-lint|deadcode" >&2
+	exit 2
+	;;
+esac
+
+# A linter reads the source as the Go that built it, so one built by an older Go is of no use.
+fits() {
+	go version -m "$1" 2>/dev/null | awk -v go="$(go env GOVERSION)" -v module="$module" -v version="$version" '
+		NR == 1 { right_go = $NF == go }
+		$1 == "mod" { right_version = $2 == module && $3 == version }
+		END { exit !(right_go && right_version) }'
+}
+
+gobin="$(go env GOBIN)"
+for candidate in "bin/tools/$1" "${gobin:-$(go env GOPATH)/bin}/$1" "$(command -v "$1" || true)"; do
+	if [ -n "$candidate" ] && [ -x "$candidate" ] && fits "$candidate"; then
+		echo "$candidate"
+		exit 0
+	fi
+done
+
+echo "building $1 $version, once" >&2
+GOBIN="$PWD/bin/tools" GOFLAGS='' CGO_ENABLED=0 go install "$package@$version" >&2
+echo "bin/tools/$1"
