@@ -7,4 +7,7 @@ import (
 	"orderflow/internal/cli"
 )
 
-func main() { os.Exit(cli.Main()) }
+// version is the release, set by the linker; "" for a build from a checkout.
+var version string
+
+func main() { os.Exit(cli.Main(version)) }

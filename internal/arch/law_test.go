@@ -50,7 +50,7 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, batch, store, lock, bus, limit, payment, telemetry, intake, worker, outbox, audit, api, config,
+				order, store, lock, bus, limit, payment, telemetry, intake, worker, outbox, audit, api, config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -75,6 +75,8 @@ func libraries() []library {
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
 		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/bench"}},
 		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli"}},
+		{"github.com/willabides/kongplete", []string{"internal/cli"}},
+		{"github.com/posener/complete", []string{"internal/cli"}},
 		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}},
 		{"github.com/google/uuid", []string{"internal/lock", "internal/worker"}},

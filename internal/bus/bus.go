@@ -70,6 +70,7 @@ type Group interface {
 // Delivery is a message handed to a consumer.
 type Delivery struct {
 	Message
+
 	Attempt int    // 1 the first time; higher when it was delivered before
 	Tag     uint64 // names the delivery to the adapter that made it; means nothing to others
 }

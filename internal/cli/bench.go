@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -13,31 +11,27 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"orderflow/internal/api"
-	"orderflow/internal/audit"
+	"orderflow/internal/app"
 	"orderflow/internal/bench"
 	"orderflow/internal/config"
-	"orderflow/internal/order"
-	"orderflow/internal/store"
-	"orderflow/internal/telemetry"
 )
 
 type benchVerb struct {
 	config.Common
-	config.Store           // with --url, where it is said: the database of that server, whose books are proved at the end
-	URL      string        `help:"Load a server that runs already; say its --database too, and its books are proved at the end. Without it, private servers are started, and removed afterwards." placeholder:"URL"`
-	Clients  int           `help:"Connections, each with one request under way." default:"256"`
-	Duration time.Duration `help:"Time of load on each server." default:"10s"`
-	Products int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`
-	Hot      bool          `help:"Buy one product only."`
-	Pipeline bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
-	Compare  bool          `help:"Put the same load on the usual design (a lock, a transaction and a commit for each order) and print the ratio."`
-	Ceiling  bool          `help:"Put the same load on a handler that only decodes and encodes, and print the ratio."`
-	Table    bool          `help:"Measure every figure that has a floor, and print them as one table; takes minutes."`
-	Orders   int64         `help:"With --table: also measure with so many orders in the tables." placeholder:"N"`
-	Markdown bool          `help:"With --table: print it as Markdown."`
-	Commit   string        `help:"With --table: the commit that is measured, for the page." placeholder:"HASH"`
-	JSON     bool          `name:"json" help:"Print it for machines."`
+	config.Store               // with --url, where it is said: the database of that server, whose books are proved at the end
+	URL          string        `help:"Load a server that runs already; say its --database too, and its books are proved at the end. Without it, private servers are started, and removed afterwards." placeholder:"URL"`
+	Clients      int           `help:"Connections, each with one request under way." default:"256"`
+	Duration     time.Duration `help:"Time of load on each server." default:"10s"`
+	Products     int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`
+	Hot          bool          `help:"Buy one product only."`
+	Pipeline     bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
+	Compare      bool          `help:"Put the same load on the usual design (a lock, a transaction and a commit for each order) and print the ratio."`
+	Ceiling      bool          `help:"Put the same load on a handler that only decodes and encodes, and print the ratio."`
+	Table        bool          `help:"Measure every figure that has a floor, and print them as one table; takes minutes."`
+	Orders       int64         `help:"With --table: also measure with so many orders in the tables." placeholder:"N"`
+	Markdown     bool          `help:"With --table: print it as Markdown."`
+	Commit       string        `help:"With --table: the commit that is measured, for the page." placeholder:"HASH"`
+	JSON         bool          `name:"json" help:"Print it for machines."`
 }
 
 // Validate is called by the parser.
@@ -63,13 +57,7 @@ func (b benchVerb) Validate() error {
 
 // display is where progress is shown: the error stream, so that the output stays clean.
 func display(streams Streams) bench.Display {
-	file, ok := streams.Err.(*os.File)
-	return bench.Display{Out: streams.Err, Terminal: ok && telemetry.Terminal(file)}
-}
-
-func terminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && telemetry.Terminal(file)
+	return bench.Display{Out: streams.Err, Terminal: app.Terminal(streams.Err)}
 }
 
 // Run measures.
@@ -94,7 +82,7 @@ func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Conte
 		if b.JSON {
 			err = errors.Join(err, report.WriteJSON(streams.Out))
 		} else {
-			err = errors.Join(err, report.WriteText(streams.Out, terminal(streams.Out)))
+			err = errors.Join(err, report.WriteText(streams.Out, app.Terminal(streams.Out)))
 		}
 	}
 	return err
@@ -104,7 +92,7 @@ func (b benchVerb) table(ctx context.Context, streams Streams, machine bench.Mac
 	figures, err := bench.Table(ctx, bench.TableOptions{
 		Start: startChild, Clients: b.Clients, Orders: b.Orders, Machine: machine, Show: display(streams),
 	})
-	write := func() error { return figures.WriteText(streams.Out, terminal(streams.Out)) }
+	write := func() error { return figures.WriteText(streams.Out, app.Terminal(streams.Out)) }
 	switch {
 	case b.JSON:
 		write = func() error { return figures.WriteJSON(streams.Out) }
@@ -119,21 +107,16 @@ type books struct{ database string }
 
 func booksOf(database string) books { return books{database} }
 
-func (b books) open(ctx context.Context, work func(*store.Store) error) error {
-	return withStore(ctx, ofStore(config.Store{Database: b.database, Currency: config.Defaults().Currency}), work)
+func (b books) open(ctx context.Context, work func(*app.Database) error) error {
+	settings := config.Defaults()
+	settings.Database = b.database
+	return withDatabase(ctx, settings, work)
 }
 
 // audit proves the invariants.
 func (b books) audit(ctx context.Context) (text string, holds bool, err error) {
-	err = b.open(ctx, func(db *store.Store) error {
-		report, err := audit.Run(ctx, db)
-		if err != nil {
-			return err
-		}
-		var out strings.Builder
-		text, holds = "", report.Holds()
-		err = report.WriteText(&out)
-		text = out.String()
+	err = b.open(ctx, func(db *app.Database) error {
+		text, holds, err = db.ProveText(ctx)
 		return err
 	})
 	return text, holds, err
@@ -141,16 +124,7 @@ func (b books) audit(ctx context.Context) (text string, holds bool, err error) {
 
 // verify looks every one of these orders up.
 func (b books) verify(ctx context.Context, ids []int64) error {
-	return b.open(ctx, func(db *store.Store) error {
-		missing, err := db.Missing(ctx, ids)
-		if err != nil {
-			return err
-		}
-		if len(missing) > 0 {
-			return order.Errorf(order.CodeInternal, "%d orders that were answered with 201 do not exist, the first of them is %d", len(missing), missing[0])
-		}
-		return nil
-	})
+	return b.open(ctx, func(db *app.Database) error { return db.MustHave(ctx, ids) })
 }
 
 type demo struct{}
@@ -164,7 +138,7 @@ func (demo) Run(ctx context.Context, streams Streams) (err error) {
 	defer func() {
 		err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
 	}()
-	return bench.Demo(ctx, streams.Out, terminal(streams.Out), running)
+	return bench.Demo(ctx, streams.Out, app.Terminal(streams.Out), running)
 }
 
 type noop struct {
@@ -173,20 +147,8 @@ type noop struct {
 
 // Run serves the no-op handler until the process is told to stop.
 func (n noop) Run(ctx context.Context, streams Streams) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", n.Listen)
-	if err != nil {
+	return app.ServeHandler(ctx, n.Listen, bench.NoopHandler(), func(url string) error {
+		_, err := fmt.Fprintf(streams.Out, readyLine+"\n", streams.Version, url)
 		return err
-	}
-	server := api.NewServer(bench.NoopHandler())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	if _, err := fmt.Fprintf(streams.Out, readyLine+"\n", Version(), "http://"+listener.Addr().String()); err != nil {
-		return errors.Join(err, server.Close())
-	}
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-		return server.Close()
-	}
+	})
 }

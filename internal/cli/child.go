@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"orderflow/internal/app"
 	"orderflow/internal/bench"
 	"orderflow/internal/config"
-	"orderflow/internal/store"
 )
 
 const (
@@ -73,11 +73,11 @@ func startChild(ctx context.Context, want bench.Server) (running bench.Running, 
 
 // prepare fills a private database before its server starts.
 func prepare(ctx context.Context, database string, want bench.Server) error {
-	return booksOf(database).open(ctx, func(db *store.Store) error {
+	return booksOf(database).open(ctx, func(db *app.Database) error {
 		if err := db.Migrate(ctx); err != nil {
 			return err
 		}
-		return db.Seed(ctx, store.SeedPlan{
+		return db.Seed(ctx, app.SeedPlan{
 			Products: int64(want.Products), Orders: want.Orders, SetStock: want.Stock > 0, Stock: want.Stock,
 		})
 	})

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -20,24 +19,6 @@ import (
 
 	"orderflow/internal/config"
 )
-
-// version is set by the linker for releases.
-var version = ""
-
-// Version is what this binary calls itself: its release, else the commit that it was built from.
-func Version() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				return "dev-" + setting.Value[:min(12, len(setting.Value))]
-			}
-		}
-	}
-	return "dev"
-}
 
 // Exit codes.
 const (
@@ -51,6 +32,7 @@ type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string // NAME=value
+	Version  string   // what this binary calls itself
 }
 
 // verbs are all verbs of the command line.
@@ -68,15 +50,18 @@ type verbs struct {
 	Noop       noop                         `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
 }
 
-// Main runs the command line of this process and returns its exit code.
-func Main() int {
+// Main runs the command line of this process and returns its exit code. version is the release, "" for none.
+func Main(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal ends the process at once
 	}()
-	return Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()})
+	if version == "" {
+		version = "dev"
+	}
+	return Run(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version})
 }
 
 // Run runs one command line and returns its exit code. Errors are one line on streams.Err.
@@ -139,6 +124,6 @@ type versionVerb struct{}
 
 // Run prints the version.
 func (versionVerb) Run(streams Streams) error {
-	_, err := fmt.Fprintln(streams.Out, "orderflow "+Version())
+	_, err := fmt.Fprintln(streams.Out, "orderflow "+streams.Version)
 	return err
 }

@@ -11,16 +11,12 @@ import (
 	"time"
 
 	"orderflow/internal/app"
-	"orderflow/internal/audit"
 	"orderflow/internal/config"
-	"orderflow/internal/order"
-	"orderflow/internal/store"
-	"orderflow/internal/worker"
 )
 
-// withStore runs work on the database of a verb.
-func withStore(ctx context.Context, settings config.Settings, work func(*store.Store) error) (err error) {
-	db, err := store.Open(ctx, settings.Database, store.Options{Rules: app.Rules(settings)})
+// withDatabase runs work on the database of a verb.
+func withDatabase(ctx context.Context, settings config.Settings, work func(*app.Database) error) (err error) {
+	db, err := app.OpenDatabase(ctx, settings)
 	if err != nil {
 		return err
 	}
@@ -49,22 +45,13 @@ type migrateUp struct {
 
 // Run applies what is pending.
 func (m migrateUp) Run(ctx context.Context, streams Streams) error {
-	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
-		if err := guarded(db, func() error { return db.Migrate(ctx) }); err != nil {
+	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
+		if err := db.Alone(func() error { return db.Migrate(ctx) }); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(streams.Out, "The schema is up to date.")
 		return err
 	})
-}
-
-// guarded runs work that no server may run beside.
-func guarded(db *store.Store, work func() error) error {
-	release, err := db.Guard()
-	if err != nil {
-		return err
-	}
-	return errors.Join(work(), release())
 }
 
 type migrateDown struct {
@@ -74,8 +61,8 @@ type migrateDown struct {
 
 // Run takes the last step back.
 func (m migrateDown) Run(ctx context.Context, streams Streams) error {
-	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
-		if err := guarded(db, func() error { return db.MigrateDown(ctx) }); err != nil {
+	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
+		if err := db.Alone(func() error { return db.MigrateDown(ctx) }); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(streams.Out, "The last step was taken back.")
@@ -90,7 +77,7 @@ type migrateStatus struct {
 
 // Run shows every step of the schema.
 func (m migrateStatus) Run(ctx context.Context, streams Streams) error {
-	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
+	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
 		steps, err := db.Migrations(ctx)
 		if err != nil {
 			return err
@@ -126,8 +113,8 @@ func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 			return errors.New("nothing was changed; say --yes to go on without being asked")
 		}
 	}
-	return withStore(ctx, ofStore(m.Store), func(db *store.Store) error {
-		if err := guarded(db, func() error { return db.MigrateFresh(ctx) }); err != nil {
+	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
+		if err := db.Alone(func() error { return db.MigrateFresh(ctx) }); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(streams.Out, "The schema was built anew; it holds no data. Fill it with orderflow seed.")
@@ -159,11 +146,11 @@ func (s seed) Validate() error {
 
 // Run adds the sample data, with a bar for many orders.
 func (s seed) Run(ctx context.Context, streams Streams) error {
-	return withStore(ctx, ofStore(s.Store), func(db *store.Store) error {
+	return withDatabase(ctx, ofStore(s.Store), func(db *app.Database) error {
 		if err := db.Migrate(ctx); err != nil {
 			return err
 		}
-		plan := store.SeedPlan{Products: s.Products, Users: s.Users, Orders: s.Orders}
+		plan := app.SeedPlan{Products: s.Products, Users: s.Users, Orders: s.Orders}
 		if s.Stock != nil {
 			plan.SetStock, plan.Stock = true, *s.Stock
 		}
@@ -187,8 +174,8 @@ type auditVerb struct {
 
 // Run proves the books.
 func (a auditVerb) Run(ctx context.Context, streams Streams) error {
-	return withStore(ctx, ofStore(a.Store), func(db *store.Store) error {
-		report, err := audit.Run(ctx, db)
+	return withDatabase(ctx, ofStore(a.Store), func(db *app.Database) error {
+		report, err := db.Prove(ctx)
 		if err != nil {
 			return err
 		}
@@ -220,22 +207,16 @@ type jobSettings struct {
 	config.Payment
 }
 
-// desk runs work at a Desk on the database.
-func (j jobSettings) desk(ctx context.Context, work func(*worker.Desk) error) error {
+// at runs work at the desk of the database.
+func (j jobSettings) at(ctx context.Context, work func(*app.Desk) error) error {
 	settings := config.Defaults()
 	settings.Store, settings.Worker, settings.Payment = j.Store, j.Worker, j.Payment
-	return withStore(ctx, settings, func(db *store.Store) error {
-		installation, err := db.Installation(ctx)
+	return withDatabase(ctx, settings, func(db *app.Database) error {
+		desk, err := db.Desk(ctx)
 		if err != nil {
 			return err
 		}
-		gateway, err := app.NewGateway(settings, installation)
-		if err != nil {
-			return err
-		}
-		return work(worker.NewDesk(worker.DeskOptions{
-			Jobs: db, Gateway: gateway, Installation: installation, ChargeTimeout: settings.ChargeTimeout,
-		}))
+		return work(desk)
 	})
 }
 
@@ -245,7 +226,7 @@ type jobsList struct {
 
 // Run lists the open dead letters.
 func (j jobsList) Run(ctx context.Context, streams Streams) error {
-	return j.desk(ctx, func(desk *worker.Desk) error {
+	return j.at(ctx, func(desk *app.Desk) error {
 		open, err := desk.List(ctx)
 		if err != nil {
 			return err
@@ -279,9 +260,12 @@ type jobsRetry struct {
 
 // Run gives a dead letter all its tries again.
 func (j jobsRetry) Run(ctx context.Context, streams Streams) error {
-	return j.desk(ctx, func(desk *worker.Desk) error {
+	return j.at(ctx, func(desk *app.Desk) error {
 		o, err := desk.Retry(ctx, j.ID)
-		return tellOrder(streams, o, err, "Order %d is due now and has %d tries.\n", func(o *order.Order) int { return o.TriesLeft })
+		if err == nil {
+			_, err = fmt.Fprintf(streams.Out, "Order %d is due now and has %d tries.\n", o.ID, o.TriesLeft)
+		}
+		return err
 	})
 }
 
@@ -292,16 +276,11 @@ type jobsAbandon struct {
 
 // Run gives a dead letter's order up.
 func (j jobsAbandon) Run(ctx context.Context, streams Streams) error {
-	return j.desk(ctx, func(desk *worker.Desk) error {
+	return j.at(ctx, func(desk *app.Desk) error {
 		o, err := desk.Abandon(ctx, j.ID, app.Node("operator"))
-		return tellOrder(streams, o, err, "Order %d is FAILED after %d attempts; its stock is restored.\n", func(o *order.Order) int { return o.Attempts })
-	})
-}
-
-func tellOrder(streams Streams, o *order.Order, err error, format string, number func(*order.Order) int) error {
-	if err != nil {
+		if err == nil {
+			_, err = fmt.Fprintf(streams.Out, "Order %d is FAILED after %d attempts; its stock is restored.\n", o.ID, o.Attempts)
+		}
 		return err
-	}
-	_, err = fmt.Fprintf(streams.Out, format, o.ID, number(o))
-	return err
+	})
 }

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
-	"orderflow/internal/telemetry"
 )
 
 type serve struct {
@@ -22,8 +20,8 @@ const readyLine = "Orderflow %s is ready on %s"
 
 // Run serves until the process is told to stop.
 func (s serve) Run(ctx context.Context, streams Streams) error {
-	defer telemetry.SurviveBrokenPipes()()
-	server, err := app.Start(ctx, s.Settings, app.Options{Version: Version(), Log: streams.Err, Text: s.text(streams)})
+	defer app.SurviveBrokenPipes()()
+	server, err := app.Start(ctx, s.Settings, app.Options{Version: streams.Version, Log: streams.Err, Text: s.text(streams)})
 	if err != nil {
 		return err
 	}
@@ -32,7 +30,7 @@ func (s serve) Run(ctx context.Context, streams Streams) error {
 		where = "no address"
 	}
 	// Whoever started it may have closed the pipe: that is no reason not to serve.
-	_, _ = fmt.Fprintf(streams.Out, readyLine+"\n", Version(), where)
+	_, _ = fmt.Fprintf(streams.Out, readyLine+"\n", streams.Version, where)
 	if s.Roles.API {
 		_, _ = fmt.Fprintf(streams.Out, "  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
 	}
@@ -44,8 +42,7 @@ func (s serve) text(streams Streams) bool {
 	if s.LogFormat != config.LogAuto {
 		return s.LogFormat == config.LogText
 	}
-	file, ok := streams.Err.(*os.File)
-	return ok && telemetry.Terminal(file)
+	return app.Terminal(streams.Err)
 }
 
 type health struct {

@@ -194,8 +194,8 @@ func TestBusyProduct(t *testing.T) {
 		token func() string
 		code  order.Code
 	}{
-		"a stranger's token is respected":             {func() string { return "00000000-0000-4000-8000-000000000000" }, order.CodeLockConflict},
-		"a changing token belongs to somebody alive":  {lock.NewToken, order.CodeLockConflict},
+		"a stranger's token is respected":            {func() string { return "00000000-0000-4000-8000-000000000000" }, order.CodeLockConflict},
+		"a changing token belongs to somebody alive": {lock.NewToken, order.CodeLockConflict},
 		"an unchanged one of ours belongs to nobody": {func() string { return dead }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

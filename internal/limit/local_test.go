@@ -91,6 +91,21 @@ func TestLocalRetryAfterAndResetAreEnough(t *testing.T) {
 	}
 }
 
+func TestLocalCountsAfterALongTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := limit.NewLocal(limit.DefaultKeys)
+		rate := limit.Rate{Tokens: limit.MaxTokens, Per: limit.MaxPer} // where the figures are largest
+		for _, wait := range []time.Duration{0, limit.MaxPer - 1, limit.MaxPer, 24 * time.Hour, 50 * 365 * 24 * time.Hour} {
+			allow(t, local, "k", rate)
+			time.Sleep(wait)
+			d := allow(t, local, "k", rate)
+			if want := limit.MaxTokens - 1; !d.Allowed || d.Remaining > want || d.Remaining < want-1 {
+				t.Errorf("after %v: %+v, want all but the one or two just taken", wait, d)
+			}
+		}
+	})
+}
+
 // A rate that does not divide must neither gain nor lose a token over time.
 func TestLocalIsExactOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

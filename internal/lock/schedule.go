@@ -28,7 +28,7 @@ func Schedule(source rand.Source) [Tries]time.Duration {
 		middle := firstDelay << n
 		// The high half of a 64-bit draw times the span is a number from 0 to middle/2.
 		jitter, _ := bits.Mul64(source.Uint64(), uint64(middle/2)+1)
-		delays[n+1] = middle*3/4 + time.Duration(jitter) //nolint:gosec // below 2^31
+		delays[n+1] = middle*3/4 + time.Duration(jitter)
 		total += delays[n+1]
 	}
 	delays[Tries-1] += max(0, shortest-total)
@@ -39,4 +39,4 @@ func Schedule(source rand.Source) [Tries]time.Duration {
 type Random struct{}
 
 // Uint64 returns 64 random bits.
-func (Random) Uint64() uint64 { return rand.Uint64() } //nolint:gosec // spreads load; guards nothing
+func (Random) Uint64() uint64 { return rand.Uint64() }

@@ -22,17 +22,11 @@ type Settlement struct {
 // abandoned is the reason of an order that an operator gave up.
 const abandoned = "abandoned by an operator"
 
-// MayRestock reports whether deciding s can put the items of its order back into stock, so that they have to be read;
-// Restocks says it more exactly where the order is known.
-func (s Settlement) MayRestock() bool {
-	return s.Outcome == Succeeded || (s.Kind == KindCharge && s.Outcome == Declined)
-}
-
 // Restocks reports whether deciding s for o, as its row is now, can put its items back into stock, so that they have to
 // be read. It stays right when other settlements of o come first in the batch.
 func (s Settlement) Restocks(o *Order) bool {
 	charged := s.Kind == KindCharge && s.Outcome == Succeeded
-	return o.Status == Processing && s.MayRestock() && (!charged || o.abandoning())
+	return o.Status == Processing && (s.Outcome == Succeeded || (s.Kind == KindCharge && s.Outcome == Declined)) && (!charged || o.abandoning())
 }
 
 // Settle decides what the gateway's answers mean.

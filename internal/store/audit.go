@@ -63,9 +63,9 @@ var checks = []check{
 		count: "SELECT (SELECT count(*) FROM orders WHERE status = 'PAID'), (SELECT count(*) FROM payments WHERE kind = 'charge' AND outcome = 'succeeded'), " +
 			"(SELECT count(*) FROM payments WHERE kind = 'void' AND outcome = 'succeeded')",
 		broken: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
-			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids " +
-			"FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
-			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voids > 0)) OR (o.status <> 'PAID' AND p.charges > 0 " +
+			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids, " +
+			"max(CASE WHEN kind = 'charge' THEN attempt END) charged, max(CASE WHEN kind = 'void' THEN attempt END) voided FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
+			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voided > p.charged)) OR (o.status <> 'PAID' AND p.charges > 0 " +
 			"AND NOT (o.status = 'FAILED' AND (p.voids > 0 OR o.due_at IS NOT NULL)))",
 		tell: "order %s: %s with %s succeeded charges and %s voids",
 	},

@@ -94,6 +94,3 @@ func TestContract(t *testing.T) {
 		return func(rules order.Rules) *store.Store { return open(t, path, rules) }
 	})
 }
-
-// children are the parts that this binary can play; each is handed a path and returns its exit code.
-var children = map[string]func(path string) int{}

@@ -53,6 +53,18 @@ func (s *Store) place(
 		}
 		var effects order.Effects
 		answers, effects = order.Place(s.rules, t.now, placeable, existing, products)
+		// A refusal counts only where the key is free: an order that took it, and the last piece with it, is the answer.
+		// With the product rows locked, what is not there now comes after this transaction.
+		if refused := refusedRefs(placeable, answers, existing); len(refused) > 0 {
+			taken, err := s.FindOrders(t.ctx, refused)
+			if err != nil {
+				return err
+			}
+			if len(taken) > 0 {
+				maps.Copy(taken, existing)
+				answers, effects = order.Place(s.rules, t.now, placeable, taken, products)
+			}
+		}
 		if err := t.insertOrders(effects.New); err != nil {
 			return err
 		}
@@ -108,8 +120,11 @@ func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest
 		ids[i] = r.OrderID
 	}
 	err = s.write(ctx, "cancel", func(t *tx) error {
-		orders, err := t.lockOrders(ids, ids)
+		orders, err := t.lockOrders(ids)
 		if err != nil {
+			return err
+		}
+		if err := t.readItems(orders, ids); err != nil {
 			return err
 		}
 		var effects order.Effects
@@ -128,7 +143,7 @@ func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) 
 		ids[i] = r.OrderID
 	}
 	err = s.write(ctx, "claim", func(t *tx) error {
-		orders, err := t.lockOrders(ids, nil)
+		orders, err := t.lockOrders(ids)
 		if err != nil {
 			return err
 		}
@@ -149,16 +164,21 @@ func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) 
 // order.Settle). Settling the same twice changes nothing the second time.
 func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement) (answers []order.Changed, receipt order.Receipt, err error) {
 	ids := make([]int64, len(settlements))
-	var restock []int64
 	for i, r := range settlements {
 		ids[i] = r.OrderID
-		if r.MayRestock() {
-			restock = append(restock, r.OrderID)
-		}
 	}
 	err = s.write(ctx, "settle", func(t *tx) error {
-		orders, err := t.lockOrders(ids, restock)
+		orders, err := t.lockOrders(ids)
 		if err != nil {
+			return err
+		}
+		var restock []int64
+		for _, r := range settlements {
+			if o := orders[r.OrderID]; o != nil && r.Restocks(o) {
+				restock = append(restock, o.ID)
+			}
+		}
+		if err := t.readItems(orders, restock); err != nil {
 			return err
 		}
 		var effects order.Effects
@@ -172,7 +192,7 @@ func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement
 // RetryOrders gives dead-lettered orders all their tries again, due at once, and answers each (see order.Retry).
 func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.Changed, err error) {
 	err = s.write(ctx, "retry", func(t *tx) error {
-		orders, err := t.lockOrders(ids, nil)
+		orders, err := t.lockOrders(ids)
 		if err != nil {
 			return err
 		}
@@ -182,6 +202,16 @@ func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.C
 		return err
 	})
 	return answers, err
+}
+
+// refusedRefs names the refused drafts whose keys were not known to be taken.
+func refusedRefs(drafts []order.Draft, answers []order.Placed, existing map[order.Ref]*order.Order) (refused []order.Ref) {
+	for i, a := range answers {
+		if ref := drafts[i].Ref(); a.Err != nil && existing[ref] == nil {
+			refused = append(refused, ref)
+		}
+	}
+	return refused
 }
 
 func refs(drafts []order.Draft) []order.Ref {
@@ -214,19 +244,20 @@ func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
 	return products, err
 }
 
-// lockOrders locks and reads order rows, ascending, and the items of those in withItems.
-func (t *tx) lockOrders(ids, withItems []int64) (map[int64]*order.Order, error) {
+// lockOrders locks and reads order rows, ascending, without their items.
+func (t *tx) lockOrders(ids []int64) (map[int64]*order.Order, error) {
 	ids = ascending(ids)
 	orders := make(map[int64]*order.Order, len(ids))
-	err := t.queryIn(func(scan func(...any) error) error {
+	return orders, t.queryIn(func(scan func(...any) error) error {
 		o, err := scanOrder(scan)
 		orders[o.ID] = o
 		return err
 	}, "SELECT "+orderColumns+" FROM orders o WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
-	if err != nil || len(withItems) == 0 {
-		return orders, err
-	}
-	return orders, t.queryIn(addItem(orders), selectItems, ascending(withItems), orderItems)
+}
+
+// readItems reads the items of those of orders that ids names. Items never change, so their rows need no lock.
+func (t *tx) readItems(orders map[int64]*order.Order, ids []int64) error {
+	return t.queryIn(addItem(orders), selectItems, ascending(ids), orderItems)
 }
 
 // ascending is ids sorted, each once.

@@ -17,7 +17,7 @@ var errReset = errors.New("connection reset")
 // park brings an order to where an operator has to deal with it, and returns it with its dead letter.
 func park(t *testing.T, h *house) (id int64, job order.FailedJob) {
 	t.Helper()
-	h.bank.fate = func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset }
+	h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 	stop := h.run(h.worker(h.options()))
 	id = h.create(1)[0]
 	time.Sleep(time.Minute)
@@ -50,7 +50,7 @@ func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		id, job := park(t, h)
-		h.bank.fate = nil
+		h.bank.says(nil)
 		o, err := h.desk().Retry(t.Context(), job.ID)
 		if err != nil || o.TriesLeft != 3 {
 			t.Fatalf("retried: %+v, error %v", o, err)
@@ -111,7 +111,7 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 				h := newHouse(t)
 				defer h.close()
 				id, job := park(t, h)
-				h.bank.voidFate = func(context.Context, payment.Request) error { return c.err }
+				h.bank.voids(func(context.Context, payment.Request) error { return c.err })
 				_, err := h.desk().Abandon(t.Context(), job.ID, "operator:ann")
 				wantCode(t, err, order.CodeUnavailable, c.words)
 				if o := h.expect(id, order.Processing); !o.DueAt.IsZero() {
@@ -119,7 +119,7 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 				}
 				h.audit()
 
-				h.bank.voidFate = nil
+				h.bank.voids(nil)
 				jobs, err := h.desk().List(t.Context())
 				if err != nil || len(jobs) != 1 {
 					t.Fatalf("dead letters %+v, error %v; want the one", jobs, err)
@@ -140,7 +140,7 @@ func TestAbandonIsRefusedWhileTheOrderIsWorkedOn(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		id, job := park(t, h)
-		h.bank.voidFate = func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) }
+		h.bank.voids(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		go func() {
 			if _, err := h.desk().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
 				t.Errorf("the first: %v", err)
@@ -165,7 +165,7 @@ func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		id, job := park(t, h)
-		h.bank.voidFate = func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) }
+		h.bank.voids(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer leave()
 		if _, err := h.desk().Abandon(ctx, job.ID, "operator:ann"); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		h.bank.fate = func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset }
+		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 		breaker := payment.NewBreaker(h.bank, payment.BreakerOptions{MinCalls: 10, Delay: 20 * time.Second, Probes: 3})
 		o := h.options()
 		o.Gateway, o.Breaker, o.Concurrency = breaker, breaker, 10
@@ -40,7 +41,7 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 				t.Errorf("order %d was claimed %d times while the breaker was open", id, o.Attempts)
 			}
 		}
-		h.bank.fate = nil
+		h.bank.says(nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for _, id := range append(tried, waiting...) {
@@ -61,14 +62,14 @@ func TestAClaimThatTheBreakerRefusesIsHandedBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		refusals := 2
-		h.bank.fate = func(context.Context, payment.Request) (order.Outcome, error) {
-			if refusals > 0 {
-				refusals--
+		var refusals atomic.Int64
+		refusals.Store(2)
+		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) {
+			if refusals.Add(-1) >= 0 {
 				return "", fmt.Errorf("charge: %w", payment.ErrOpen)
 			}
 			return order.Succeeded, nil
-		}
+		})
 		stop := h.run(h.worker(h.options()))
 		id := h.create(1)[0]
 		time.Sleep(5 * time.Second)
@@ -154,13 +155,13 @@ func TestAChargeAfterTheOrderFailedIsVoidedUntilThatIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		voids := 0
-		h.bank.voidFate = func(context.Context, payment.Request) error {
-			if voids++; voids < 4 {
+		var voids atomic.Int64
+		h.bank.voids(func(context.Context, payment.Request) error {
+			if voids.Add(1) < 4 {
 				return errReset
 			}
 			return nil
-		}
+		})
 		id := h.create(1)[0]
 		first := h.claim(id)
 		time.Sleep(h.rules.Lease + time.Second)
@@ -176,8 +177,8 @@ func TestAChargeAfterTheOrderFailedIsVoidedUntilThatIsConfirmed(t *testing.T) {
 		if o := h.expect(id, order.Failed); !o.DueAt.IsZero() {
 			t.Errorf("a void is still owed at %v", o.DueAt)
 		}
-		if got := h.bank.key(id); got.charged || voids != 4 {
-			t.Errorf("charged: %t after %d voids; want the money back after 4", got.charged, voids)
+		if got := h.bank.key(id); got.charged || voids.Load() != 4 {
+			t.Errorf("charged: %t after %d voids; want the money back after 4", got.charged, voids.Load())
 		}
 		h.audit()
 	})
@@ -245,12 +246,12 @@ func TestSlowChargesHoldNobodyUp(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		slowOnes := map[int64]bool{}
-		h.bank.fate = func(ctx context.Context, r payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 			if slowOnes[r.OrderID] {
 				return order.Succeeded, slow(ctx, 9*time.Second)
 			}
 			return order.Succeeded, slow(ctx, 10*time.Millisecond)
-		}
+		})
 		o := h.options()
 		o.Concurrency = 8
 		hanging := h.create(7)
@@ -288,9 +289,9 @@ func TestLostMessagesAreSwept(t *testing.T) {
 			t.Fatal("nothing was handed to the publisher")
 		}
 		h.publisher = h.newPublisher() // the process died with its queue
-		h.bank.fate = func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 20*time.Millisecond)
-		}
+		})
 		stop := h.run(h.worker(h.options()), h.worker(h.options()), h.worker(h.options()))
 		time.Sleep(h.rules.Grace + 3*time.Second)
 		synctest.Wait()
@@ -312,11 +313,12 @@ func TestAFaultOfOneOrderStaysItsOwn(t *testing.T) {
 		defer h.close()
 		ids := h.create(12)
 		bad := ids[5]
-		faulty := true
+		var faulty atomic.Bool
+		faulty.Store(true)
 		o := h.options()
 		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
 			for _, r := range requests {
-				if r.OrderID == bad && faulty {
+				if r.OrderID == bad && faulty.Load() {
 					return nil, order.Receipt{}, errors.New("a row that cannot be read")
 				}
 			}
@@ -331,7 +333,7 @@ func TestAFaultOfOneOrderStaysItsOwn(t *testing.T) {
 		}
 		h.expect(bad, order.Pending)
 		time.Sleep(h.rules.Grace + 5*time.Second)
-		faulty = false
+		faulty.Store(false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		stop()
@@ -347,7 +349,7 @@ func TestAThousandOrdersEnd(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		random := rand.New(rand.NewPCG(1, 2))
-		h.bank.fate = mixed(h.bank, random)
+		h.bank.says(mixed(h.bank, random))
 		o := h.options()
 		o.Concurrency = 64
 		stop := h.run(h.worker(o), h.worker(o), h.worker(o))

@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -18,7 +20,42 @@ import (
 	"orderflow/internal/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// template is a database file with the schema and the sample data: migrated once, copied for each test.
+var template []byte
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	err := prepare()
+	if raced && err == nil {
+		// The property test has one goroutine: the race detector finds nothing in it and makes it very slow.
+		err = flag.Set("rapid.checks", "10")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func prepare() error {
+	dir, err := os.MkdirTemp("", "worker")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "template.db")
+	ctx := context.Background()
+	s, err := store.Open(ctx, "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(s.Migrate(ctx), s.Seed(ctx, store.SeedPlan{SetStock: true, Stock: plenty}), s.Close())
+	if err != nil {
+		return err
+	}
+	template, err = os.ReadFile(path)
+	return err
+}
 
 // house is the embedded product without its doors: the SQLite store, the in-process bus, the publisher and a bank.
 type house struct {
@@ -38,15 +75,12 @@ const plenty = 1_000_000
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	rules := order.DefaultRules()
-	s, err := store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Rules: rules})
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, template, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Rules: rules})
 	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := context.Background()
-	if err := s.Migrate(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Seed(ctx, store.SeedPlan{SetStock: true, Stock: plenty}); err != nil {
 		t.Fatal(err)
 	}
 	h := &house{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, bank: newBank()}
@@ -265,6 +299,28 @@ type call struct {
 
 func newBank() *bank { return &bank{accounts: map[string]*account{}} }
 
+// says scripts the charges from now on; nil: they succeed.
+func (b *bank) says(fate func(ctx context.Context, r payment.Request) (order.Outcome, error)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fate = fate
+}
+
+// voids scripts the voids from now on; nil: they succeed.
+func (b *bank) voids(fate func(ctx context.Context, r payment.Request) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.voidFate = fate
+}
+
+func (b *bank) script() (
+	func(ctx context.Context, r payment.Request) (order.Outcome, error), func(ctx context.Context, r payment.Request) error,
+) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fate, b.voidFate
+}
+
 func (b *bank) account(key string) *account {
 	if b.accounts[key] == nil {
 		b.accounts[key] = &account{}
@@ -293,9 +349,9 @@ func (b *bank) Charge(ctx context.Context, r payment.Request) (payment.Result, e
 	b.enter(order.KindCharge, r)
 	defer b.leave()
 	outcome := order.Succeeded
-	if b.fate != nil {
+	if fate, _ := b.script(); fate != nil {
 		var err error
-		if outcome, err = b.fate(ctx, r); err != nil {
+		if outcome, err = fate(ctx, r); err != nil {
 			return payment.Result{}, err
 		}
 	}
@@ -326,8 +382,8 @@ func (b *bank) charge(key string, outcome order.Outcome) payment.Result {
 func (b *bank) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
 	b.enter(order.KindVoid, r)
 	defer b.leave()
-	if b.voidFate != nil {
-		if err := b.voidFate(ctx, r); err != nil {
+	if _, fate := b.script(); fate != nil {
+		if err := fate(ctx, r); err != nil {
 			return payment.Result{}, err
 		}
 	}

@@ -17,9 +17,9 @@ func TestAnOrderIsPaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		h.bank.fate = func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 70*time.Millisecond)
-		}
+		})
 		stop := h.run(h.worker(h.options()))
 		defer stop()
 		start := time.Now()
@@ -48,7 +48,7 @@ func TestADeclinedOrderFailsAndPutsItsPiecesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		h.bank.fate = func(context.Context, payment.Request) (order.Outcome, error) { return order.Declined, nil }
+		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return order.Declined, nil })
 		stop := h.run(h.worker(h.options()))
 		defer stop()
 		id := h.create(1)[0]
@@ -69,12 +69,12 @@ func TestNoAnswerIsTriedAgainAfterTheBackoff(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		start := time.Now()
-		h.bank.fate = func(_ context.Context, r payment.Request) (order.Outcome, error) {
+		h.bank.says(func(_ context.Context, r payment.Request) (order.Outcome, error) {
 			if r.Attempt < 3 {
 				return "", errors.New("connection reset")
 			}
 			return order.Succeeded, nil
-		}
+		})
 		stop := h.run(h.worker(h.options()))
 		defer stop()
 		id := h.create(1)[0]

@@ -183,8 +183,8 @@ func (m *machine) ask(j *job, answer string) {
 		}
 		return nil
 	}
-	b.fate = func(context.Context, payment.Request) (order.Outcome, error) { return outcome, do() }
-	b.voidFate = func(context.Context, payment.Request) error { return do() }
+	b.says(func(context.Context, payment.Request) (order.Outcome, error) { return outcome, do() })
+	b.voids(func(context.Context, payment.Request) error { return do() })
 	m.caller.call(context.Background(), j.claimed.Order, &j.report)
 	j.called = true
 	// Nobody can know of a charge that comes after the void, unless it is reported: that is the limit of a gateway

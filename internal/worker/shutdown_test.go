@@ -103,9 +103,9 @@ func TestAShutdownLetsChargesFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		h.bank.fate = func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 8*time.Second)
-		}
+		})
 		stop := h.run(h.worker(h.options()))
 		id := h.create(1)[0]
 		synctest.Wait()
@@ -123,9 +123,9 @@ func TestAShutdownCutsChargesOffAtTheDrainLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
-		h.bank.fate = func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, time.Hour)
-		}
+		})
 		o := h.options()
 		o.DrainLimit = 2 * time.Second
 		stop := h.run(h.worker(o))
@@ -171,9 +171,9 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 				return h.store.DueOrders(ctx, limit)
 			},
 		}
-		h.bank.fate = func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 100*time.Millisecond)
-		}
+		})
 		stop := h.run(h.worker(o))
 		first := h.create(8)
 		time.Sleep(50 * time.Millisecond)

@@ -65,6 +65,8 @@ func tests() []test {
 		{"every tail sees all that follows", bus.Options{}, tails},
 		{"a tail that lags is told and holds nobody up", bus.Options{Tail: 8}, lags},
 		{"a closed tail", bus.Options{}, closedTail},
+		{"wakes who waits", bus.Options{}, wakes},
+		{"wakes as many as there are messages", bus.Options{}, wakesAll},
 		{"many publishers, many consumers", bus.Options{}, many},
 		{"a cancelled fetch loses nothing", bus.Options{}, cancelled},
 		{"ended contexts", bus.Options{}, endedContexts},

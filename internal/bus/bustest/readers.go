@@ -95,7 +95,7 @@ func many(t *testing.T, r room) {
 					return
 				}
 				if err == nil {
-					err = consumer.Ack(r.ctx, some)
+					err = consumer.Ack(ctx, some)
 				}
 				if err != nil {
 					t.Errorf("consumer %d: %v", n, err)
@@ -123,6 +123,77 @@ func many(t *testing.T, r room) {
 	readers.Wait()
 	wantIDs(t, got, 0, total-1)
 	r.depth(t, r.a, "g", bus.Depth{})
+}
+
+// wakes plays ping-pong with readers who wait already when a message comes, most of the time.
+func wakes(t *testing.T, r room) {
+	const rounds = 50
+	consumer, tail := r.consumer(t, r.b, "g"), r.tail(t, r.b)
+	fetched, read := make(chan string), make(chan string)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		defer close(fetched)
+		for range rounds {
+			some, err := consumer.Fetch(r.ctx, 1)
+			if err != nil {
+				t.Errorf("Fetch: %v", err)
+				return
+			}
+			fetched <- some[0].ID
+		}
+	})
+	readers.Go(func() {
+		defer close(read)
+		for range rounds {
+			messages, err := tail.Next(r.ctx)
+			if err != nil {
+				t.Errorf("Next: %v", err)
+				return
+			}
+			read <- messages[0].ID
+		}
+	})
+	for n := range rounds {
+		r.publish(t, r.a, r.messages(n, n))
+		wantIDs(t, []string{<-fetched}, n, n)
+		wantIDs(t, []string{<-read}, n, n)
+	}
+	readers.Wait()
+}
+
+// wakesAll publishes one slice to as many consumers as it has messages. Each takes one and does not come back, so that
+// every one of them has to be woken.
+func wakesAll(t *testing.T, r room) {
+	const rounds, consumers = 10, 4
+	var all []bus.Group
+	for n := range consumers {
+		all = append(all, r.consumer(t, []Adapter{r.a, r.b}[n%2], "g"))
+	}
+	for range rounds {
+		got := make(chan string, consumers)
+		var readers sync.WaitGroup
+		for _, consumer := range all {
+			readers.Go(func() {
+				some, err := consumer.Fetch(r.ctx, 1)
+				if err == nil {
+					err = consumer.Ack(r.ctx, some)
+				}
+				if err != nil {
+					t.Errorf("a consumer was not woken: %v", err)
+					return
+				}
+				got <- some[0].ID
+			})
+		}
+		r.publish(t, r.a, r.messages(1, consumers))
+		readers.Wait()
+		close(got)
+		var seen []string
+		for id := range got {
+			seen = append(seen, id)
+		}
+		wantIDs(t, seen, 1, consumers)
+	}
 }
 
 // cancelled lets one consumer's calls be cancelled over and over while messages come one by one. Each message must

@@ -14,6 +14,7 @@ var createTests = map[string]func(*house){
 	"answers in order, as they can be read back":        createAnswers,
 	"an empty batch does nothing":                       createNothing,
 	"a key found again is a replay":                     createReplay,
+	"a replay comes before every refusal":               createReplayFirst,
 	"keys are compared byte for byte":                   createKeys,
 	"refusals disturb nobody":                           createRefusals,
 	"duplicates within a batch":                         createDuplicates,
@@ -108,6 +109,21 @@ func createReplay(h *house) {
 	h.claim(first.ID)
 	if again := h.create(h.draft(1, "k", 1, 1))[0]; again.Order.Status != order.Processing {
 		h.Errorf("the replay shows the order %s, not as it is now", again.Order.Status)
+	}
+	h.books()
+}
+
+func createReplayFirst(h *house) {
+	h.sample(3)
+	first := h.create(h.draft(1, "k", 5, 3))[0]
+	answers := h.create(
+		h.draft(1, "k", 5, 3), h.draft(1, "k", 5, 4), h.draft(1, "k", 777, 1), h.draft(1, "k", 1, 1_000_000), h.draft(2, "k", 5, 3), h.draft(2, "free", 1, 1),
+	)
+	if !answers[0].Replayed || answers[0].Order.ID != first.Order.ID {
+		h.Errorf("the order that took the last pieces, again: %+v", answers[0])
+	}
+	for i, want := range []order.Code{"", order.CodeKeyReused, order.CodeKeyReused, order.CodeKeyReused, order.CodeInsufficientStock, ""} {
+		h.wantCode(answers[i].Err, want)
 	}
 	h.books()
 }

@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"orderflow/internal/api"
+	"orderflow/internal/audit"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/telemetry"
+	"orderflow/internal/worker"
+)
+
+// Database is a database that tools work on, with or without a server beside them. Close it.
+type Database struct {
+	*store.Store
+	settings config.Settings
+}
+
+// SeedPlan says what sample data to have.
+type SeedPlan = store.SeedPlan
+
+// Desk is where dead letters are dealt with.
+type Desk = worker.Desk
+
+// OpenDatabase opens the database of the settings as it is: it does not migrate it.
+func OpenDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
+	db, err := store.Open(ctx, settings.Database, store.Options{Rules: Rules(settings)})
+	if err != nil {
+		return nil, err
+	}
+	return &Database{db, settings}, nil
+}
+
+// Alone runs work that no server may run beside, such as a change of the schema.
+func (d *Database) Alone(work func() error) error {
+	release, err := d.Guard()
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(), release())
+}
+
+// Prove audits the books.
+func (d *Database) Prove(ctx context.Context) (audit.Report, error) { return audit.Run(ctx, d.Store) }
+
+// ProveText is Prove as text.
+func (d *Database) ProveText(ctx context.Context) (text string, holds bool, err error) {
+	report, err := d.Prove(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	var b strings.Builder
+	err = report.WriteText(&b)
+	return b.String(), report.Holds(), err
+}
+
+// MustHave returns an error when one of these orders does not exist.
+func (d *Database) MustHave(ctx context.Context, ids []int64) error {
+	missing, err := d.Missing(ctx, ids)
+	if err == nil && len(missing) > 0 {
+		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.", len(missing), missing[0])
+	}
+	return err
+}
+
+// Desk returns the desk of the database. What it changes is published by the relay of a running server.
+func (d *Database) Desk(ctx context.Context) (*Desk, error) {
+	installation, err := d.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gateway, err := NewGateway(d.settings, installation)
+	if err != nil {
+		return nil, err
+	}
+	return worker.NewDesk(worker.DeskOptions{
+		Jobs: d.Store, Gateway: gateway, Installation: installation, ChargeTimeout: d.settings.ChargeTimeout,
+	}), nil
+}
+
+// ServeHandler serves a handler under the limits of every server of the product until ctx ends. ready is told the
+// address.
+func ServeHandler(ctx context.Context, addr string, handler http.Handler, ready func(url string) error) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	server := api.NewServer(handler)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	if err := ready("http://" + listener.Addr().String()); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		err := server.Close()
+		<-served
+		return err
+	}
+}
+
+// Terminal reports whether a person reads what is written to w.
+func Terminal(w any) bool {
+	file, ok := w.(*os.File)
+	return ok && telemetry.Terminal(file)
+}
+
+// SurviveBrokenPipes keeps a server alive when nobody reads what it prints any more; it returns a function that undoes
+// it.
+func SurviveBrokenPipes() (undo func()) { return telemetry.SurviveBrokenPipes() }

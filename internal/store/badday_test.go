@@ -1,0 +1,332 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// pageLimits bounds the files that tests name; every connection of the process takes it up when it opens.
+var pageLimits sync.Map
+
+var hookOnce sync.Once
+
+// limitPages returns a function that bounds a file to so many pages, for connections that open from now on.
+func limitPages(t *testing.T) func(path string, pages int) {
+	t.Helper()
+	hookOnce.Do(func() {
+		sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, dsn string) error {
+			file, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
+			pages, ok := pageLimits.Load(file)
+			if !ok {
+				return nil
+			}
+			_, err := conn.ExecContext(context.Background(), fmt.Sprintf("PRAGMA max_page_count = %d", pages), nil)
+			return err
+		})
+	})
+	return func(path string, pages int) { pageLimits.Store(path, pages) }
+}
+
+// oneLine is whether an error is one clear line for an operator, with its code.
+func oneLine(err error) bool {
+	return order.CodeOf(err) == order.CodeUnavailable && !strings.Contains(err.Error(), "\n") && strings.HasPrefix(err.Error(), "Cannot open the database ")
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	header := bytes.Clone(empty)
+	copy(header, "SQLite format 4\x00")
+	schema := bytes.Clone(empty)
+	for i := 100; i < 4096; i++ {
+		schema[i] = 0xa5
+	}
+	for name, test := range map[string]struct{ path, want string }{
+		"no folder":     {filepath.Join(dir, "none", "a.db"), "the folder " + filepath.Join(dir, "none") + " does not exist; create it, or check the path."},
+		"a folder":      {dir, "it cannot be opened or created; check the path and its permissions."},
+		"below a file":  {filepath.Join(write("file", nil), "a.db"), ""},
+		"a text":        {write("text", []byte(strings.Repeat("This is no database.\n", 100))), "the file is not an SQLite database; check the path."},
+		"another magic": {write("magic", header), "the file is not an SQLite database; check the path."},
+		"torn schema":   {write("schema", schema), "the file is damaged; restore it from a backup."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := store.Open(t.Context(), "sqlite:"+test.path, store.Options{})
+			if err == nil {
+				_ = s.Close()
+			}
+			if !oneLine(err) || !strings.HasPrefix(err.Error(), "Cannot open the database "+test.path+": ") || !strings.HasSuffix(err.Error(), test.want) {
+				t.Errorf("%v\nwant … %s", err, test.want)
+			}
+		})
+	}
+	for _, url := range []string{"", "sqlite:", "sqlite3:x.db", "mysql://root:secret@host/db", "/tmp/x.db"} {
+		_, err := store.Open(t.Context(), url, store.Options{})
+		if order.CodeOf(err) != order.CodeUnavailable || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "sqlite:PATH") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
+
+// TestDamagedPage damages the file behind the schema: what meets the damage is unavailable, and nothing crashes.
+func TestDamagedPage(t *testing.T) {
+	s, path := sample(t, 10)
+	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4096 * 4; i < len(file); i++ {
+		file[i] ^= 0x5a
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: storetest.Rules()})
+	if err != nil {
+		if !oneLine(err) {
+			t.Error(err)
+		}
+		return
+	}
+	defer damaged.Close()
+	if _, _, err = damaged.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "l", 1, 1)}); order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := damaged.Audit(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("audit: %v", err)
+	}
+}
+
+func TestNamesOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, name := range []string{
+		"with space.db", "what?mode=memory.db", "100%.db", "%41.db", "a#b.db", "a&b=c;d.db", "ünï.db", "'quote\".db", ":memory:", "file:x.db", "a\\b.db", "-x.db", "C:.db",
+	} {
+		for _, path := range []string{name, filepath.Join(dir, "absolute "+name)} {
+			s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: storetest.Rules()})
+			if err != nil {
+				t.Errorf("%q: %v", path, err)
+				continue
+			}
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Errorf("%q: %v", path, err)
+			}
+			if release, err := s.Guard(); err != nil {
+				t.Errorf("%q: %v", path, err)
+			} else if err := release(); err != nil {
+				t.Error(err)
+			}
+			if err := s.Ping(t.Context()); err != nil {
+				t.Errorf("%q: %v", path, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Errorf("%q: %v", path, err)
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() == 0 || info.Mode().Perm() != 0o600 {
+				t.Errorf("%q was not written where it was named, for its owner alone: %v, %v", path, info, err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2*2*13 { // each with its lock
+		t.Errorf("%d files in the folder (%v): %v", len(entries), err, entries)
+	}
+}
+
+func TestGuard(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "test.db")
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	first, second, linked := open(t, path, storetest.Rules()), open(t, path, storetest.Rules()), open(t, link, storetest.Rules())
+	release, err := first.Guard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*store.Store{"the same handle": first, "another": second, "a link to it": linked} {
+		if _, err := s.Guard(); order.CodeOf(err) != order.CodeUnavailable || !strings.HasPrefix(err.Error(), "Another orderflow server is using ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	if release, err = linked.Guard(); err != nil {
+		t.Fatalf("after the release: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGuardBesideAudits: audits look at the lock, and must not make a server believe that there is another.
+func TestGuardBesideAudits(t *testing.T) {
+	s, path := sample(t, 10)
+	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, raw(t, path), "UPDATE outbox SET created_at = 1") // so that audits look at all
+	ctx, stop := context.WithCancel(t.Context())
+	var audits sync.WaitGroup
+	audits.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = s.Audit(ctx)
+		}
+	})
+	for range 200 {
+		release, err := s.Guard()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	audits.Wait()
+}
+
+// TestLockedByAnother holds the file's write lock for longer than a write may take.
+func TestLockedByAnother(t *testing.T) {
+	t.Parallel()
+	s, path := sample(t, 10)
+	other, err := raw(t, path).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := other.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("BEGIN IMMEDIATE")
+	start := time.Now()
+	_, _, err = s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
+	if took := time.Since(start); order.CodeOf(err) != order.CodeUnavailable || took > store.WriteLimit+5*time.Second {
+		t.Errorf("after %v: %v", took, err)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("reads are held up too: %v", err)
+	}
+	exec("ROLLBACK")
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
+	if err != nil || answers[0].Err != nil {
+		t.Errorf("when the lock is gone: %+v, %v", answers, err)
+	}
+	storetest.CheckBooks(t, s)
+}
+
+// TestOpenWhileLocked opens a file that somebody has all for himself.
+func TestOpenWhileLocked(t *testing.T) {
+	t.Parallel()
+	path := newFile(t)
+	other, err := raw(t, path).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, statement := range []string{"PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"} {
+		if _, err := other.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{})
+	if err == nil {
+		_ = s.Close()
+	}
+	if !oneLine(err) || !strings.HasSuffix(err.Error(), "another process holds its lock; stop that one, or wait.") {
+		t.Error(err)
+	}
+}
+
+// TestSettingsHoldOnEveryConnection reads back, from all readers at once and from a writer that opened again.
+func TestSettingsHoldOnEveryConnection(t *testing.T) {
+	s, _ := sample(t, 1)
+	for name, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "trusted_schema": "0", "cell_size_check": "1",
+		"cache_size": "-16384", "wal_autocheckpoint": "4000", "journal_size_limit": "67108864",
+	} {
+		values, err := s.Pragma(t.Context(), name, store.Readers)
+		if err != nil || len(values) != store.Readers+1 {
+			t.Fatal(name, values, err)
+		}
+		for _, value := range values {
+			if value != want {
+				t.Errorf("%s is %s, want %s", name, values, want)
+				break
+			}
+		}
+	}
+}
+
+// TestInactiveProduct stops a sale by hand, since nothing in the store does so yet.
+func TestInactiveProduct(t *testing.T) {
+	s, path := sample(t, 10)
+	must(t, raw(t, path), "UPDATE products SET active = 0 WHERE id = 2")
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1, 2, 1), storetest.Draft(t, 1, "b", 1, 1)})
+	if err != nil || order.CodeOf(answers[0].Err) != order.CodeProductInactive || answers[1].Err != nil {
+		t.Errorf("%+v, %v", answers, err)
+	}
+	if products, err := s.Products(t.Context()); err != nil || products[1].Active || !products[0].Active {
+		t.Errorf("%+v, %v", products, err)
+	}
+	storetest.CheckBooks(t, s)
+}
+
+// TestRowsNotAsRead changes a row in the middle of a transaction, as only a fault of ours could: nothing of it stays.
+func TestRowsNotAsRead(t *testing.T) {
+	s, path := sample(t, 10)
+	created, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1), storetest.Draft(t, 1, "b", 1, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, raw(t, path), "CREATE TRIGGER meddle BEFORE INSERT ON order_events BEGIN UPDATE products SET stock = 0; END")
+	_, _, err = s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "c", 1, 1)})
+	if err == nil || !strings.Contains(err.Error(), "CHECK") || order.CodeOf(err) != order.CodeInternal {
+		t.Errorf("stock taken from under a transaction: %v", err)
+	}
+	must(t, raw(t, path), "DROP TRIGGER meddle", "CREATE TRIGGER meddle BEFORE UPDATE ON orders WHEN OLD.id = 2 BEGIN SELECT RAISE(IGNORE); END")
+	ids := []order.CancelRequest{{OrderID: created[0].Order.ID}, {OrderID: created[1].Order.ID}}
+	_, _, err = s.CancelOrders(t.Context(), ids)
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 orders to change from PENDING to CANCELLED") {
+		t.Errorf("an update that missed a row: %v", err)
+	}
+	must(t, raw(t, path), "DROP TRIGGER meddle")
+	storetest.CheckBooks(t, s)
+	if answers, _, err := s.CancelOrders(t.Context(), ids); err != nil || answers[0].Err != nil || answers[1].Err != nil {
+		t.Errorf("afterwards: %+v, %v", answers, err)
+	}
+	storetest.CheckBooks(t, s)
+}
