@@ -78,7 +78,7 @@ func TestRateLimit(t *testing.T) {
 func TestRateLimitRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t, func(o *api.Options) {
-			o.Limiter, o.Rate = limit.NewLocal(10), limit.Rate{Tokens: 2, Per: 10 * time.Second}
+			o.Limiter, o.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: 2, Per: 10 * time.Second}
 		})
 		ask := func(from string, want int) {
 			t.Helper()

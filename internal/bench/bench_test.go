@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // asWanted is the shop for a private server.
@@ -160,11 +163,12 @@ func TestReportText(t *testing.T) {
 			{
 				Name: nameOurs, OrdersPerSecond: 12412.4, Orders: 124120, Seconds: 10, Latency: Latency{19.84, 28.1, 33.04, 61},
 				Answers: map[string]int64{"201": 124120, "503 overloaded": 3}, ServerCPU: &cost,
-				Books: &Books{Distinct: 125000, Verified: true, Audited: true, Report: "  every invariant holds"},
+				Books: &Books{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nThe books are right."},
 			},
 			{
 				Name: nameUsual, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
 				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &usual,
+				Books: &Books{Distinct: 3103, Audited: true, Report: "holds  1\nThe books are right, too."},
 			},
 		},
 		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(usual / cost)},
@@ -193,7 +197,10 @@ func TestReportText(t *testing.T) {
   40.0 × the orders/s of the usual design (--batch-max 1: a transaction an order), at 1/13.4 of its processor time an order
 
   Orderflow: 125,000 answers of 201, each exists, once
-  every invariant holds
+  holds  1
+  The books are right.
+  usual design: 3,103 answers of 201, each id once
+  The books are right, too.
 
 `
 	if diff := cmp.Diff(want, text.String()); diff != "" {
@@ -218,6 +225,67 @@ func TestMedianAndRatio(t *testing.T) {
 	} {
 		if !math.IsNaN(got) {
 			t.Errorf("%s: %g", name, got)
+		}
+	}
+}
+
+// measured is a subject whose rounds made so many orders in a second each, for so much processor time an order.
+func measured(name string, cost time.Duration, rates ...int64) *subject {
+	s := &subject{name: name}
+	for _, rate := range rates {
+		s.rounds = append(s.rounds, round{
+			Result: Result{Created: rate, Elapsed: time.Second, Latency: newLatency(), Answers: map[string]int64{"201": rate}},
+			server: time.Duration(rate) * cost, driver: -1,
+		})
+	}
+	return s
+}
+
+func TestRatiosAreOfMedians(t *testing.T) {
+	ours, usual := measured(nameOurs, 80*time.Microsecond, 9000, 12000, 100), measured(nameUsual, time.Millisecond, 300, 5, 400)
+	noop := measured(nameNoop, 20*time.Microsecond, 36000)
+	report := newReport(Options{Clients: 1}, []int64{1}, []*subject{ours, usual, noop})
+	if got := report.Compare; got.OrdersPerSecond != 30 || math.Abs(*got.ServerCPU-12.5) > 1e-9 {
+		t.Errorf("against the usual design: %+v", got)
+	}
+	if got := report.Ceiling; got.OrdersPerSecond != 0.25 {
+		t.Errorf("against the no-op handler: %+v", got)
+	}
+	if report.Servers[0].DriverCPU != nil {
+		t.Error("processor time that is not known has a figure")
+	}
+	run := &table{}
+	run.rates("hot", ours, usual)
+	run.processor(ours, usual)
+	var got []float64
+	for _, row := range run.rows {
+		got = append(got, *row.Measured)
+	}
+	if diff := cmp.Diff([]float64{30, 12.5, 80}, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNoopHandlerTakesTheSameLoad(t *testing.T) {
+	server := httptest.NewServer(NoopHandler())
+	defer server.Close()
+	report, err := Run(t.Context(), Options{URL: server.URL, Clients: 2, Duration: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := report.Servers[0]; len(report.Products) != 100 || s.Orders == 0 || len(s.Answers) != 1 {
+		t.Errorf("%d products, %+v", len(report.Products), s)
+	}
+	const body = `{"user_id":7,"idempotency_key":"k","items":[{"product_id":3,"quantity":2}]}`
+	web := newWeb(server.URL)
+	defer web.close()
+	status, _, answer, err := web.do(t.Context(), http.MethodPost, ordersPath, body)
+	if err != nil || status != http.StatusCreated {
+		t.Fatal(status, err)
+	}
+	for _, part := range []string{`"user_id":7`, `"idempotency_key":"k"`, `"product_id":3,"quantity":2,"unit_price":"29.99"`, `"cancelled_at":null`} {
+		if !strings.Contains(string(answer), part) {
+			t.Errorf("%s is not in %s", part, answer)
 		}
 	}
 }

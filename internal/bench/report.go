@@ -222,7 +222,7 @@ func (r *Report) ratios(colours paint) string {
 // proofs says what was proved, and what could not be.
 func (r *Report) proofs(colours paint) string {
 	var text strings.Builder
-	for _, server := range r.Servers {
+	for i, server := range r.Servers {
 		if server.Books == nil {
 			continue
 		}
@@ -232,7 +232,11 @@ func (r *Report) proofs(colours paint) string {
 		}
 		fmt.Fprintf(&text, "  %s: %s answers of 201%s\n", server.Name, count(server.Books.Distinct), exists)
 		if server.Books.Audited {
-			text.WriteString(server.Books.Report + "\n")
+			report := server.Books.Report
+			if i > 0 { // only a comparison: its last line sums it up
+				report = report[strings.LastIndexByte(report, '\n')+1:]
+			}
+			text.WriteString("  " + strings.ReplaceAll(report, "\n", "\n  ") + "\n")
 		} else {
 			text.WriteString("  " + colours.yellow("No audit: it reads the database, which was not given (--database).") + "\n")
 		}

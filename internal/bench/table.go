@@ -42,10 +42,11 @@ type table struct {
 // see Figures.Below.
 func Table(ctx context.Context, options TableOptions) (Figures, error) {
 	t := &table{TableOptions: options, probes: 200}
-	return t.measure(ctx)
+	return t.all(ctx)
 }
 
-func (t *table) measure(ctx context.Context) (Figures, error) {
+// all completes and checks the options, then measures group by group.
+func (t *table) all(ctx context.Context) (Figures, error) {
 	if t.Clients == 0 {
 		t.Clients = 256
 	}

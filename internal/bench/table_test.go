@@ -107,12 +107,12 @@ func TestTableMeasuresEveryFigure(t *testing.T) {
 	run := &table{probes: 20, TableOptions: TableOptions{
 		Start: f.starter(t, asWanted), Clients: 4, Duration: 200 * time.Millisecond, Rounds: 1, Orders: 1000, Binary: "table_test.go",
 	}}
-	figures, err := run.measure(t.Context())
+	figures, err := run.all(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"start-up to the first answer", "start-up to the first answer, new database", "resident memory, idle", "binary",
+		"start-up to the first answer", "resident memory, idle", "binary",
 		"one hot product, 4 clients: orders/s against the usual design", "processor time an order: the usual design's against ours",
 		"processor time an order", "orders/s against a no-op handler of the same JSON",
 		"100 products, 4 clients: orders/s against the usual design", "p99 at 1,000 clients on one hot product",

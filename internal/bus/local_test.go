@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -273,6 +274,33 @@ func TestLocalTailLosesTheOldest(t *testing.T) {
 	if messages, err := tail.Next(t.Context()); err != nil || len(messages) != 8 {
 		t.Errorf("got %d messages (%v), want 8", len(messages), err)
 	}
+}
+
+func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := bus.NewLocal(bus.Options{Tail: 8})
+		tail, err := local.Tail(t.Context(), "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var calls sync.WaitGroup
+		var lagged, got atomic.Int32
+		for range 2 {
+			calls.Go(func() {
+				messages, err := tail.Next(t.Context())
+				if errors.Is(err, bus.ErrLagged) {
+					lagged.Add(1)
+				}
+				got.Add(int32(len(messages)))
+			})
+		}
+		synctest.Wait() // both wait
+		publish(t, local, numbered(1, 9))
+		calls.Wait()
+		if lagged.Load() != 1 || got.Load() != 8 {
+			t.Errorf("%d calls were told of the loss and %d messages came, want 1 and 8", lagged.Load(), got.Load())
+		}
+	})
 }
 
 // BenchmarkLocal is one publisher of slices, one group with some consumers who acknowledge, and one tail.

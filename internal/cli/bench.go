@@ -52,6 +52,10 @@ func (b benchVerb) Validate() error {
 	case b.Hot && b.Products > 1:
 		return errors.New("--hot buys one product; --products says how many")
 	}
+	if b.URL != "" {
+		_, err := serverURL(b.URL)
+		return err
+	}
 	return nil
 }
 

@@ -37,17 +37,17 @@ type Streams struct {
 
 // verbs are all verbs of the command line.
 type verbs struct {
-	Serve      serve                        `cmd:"" help:"Run the server: everything in one process on embedded defaults."`
-	Demo       demo                         `cmd:"" help:"Take a one-minute tour on a private temporary database."`
-	Migrate    migrate                      `cmd:"" help:"Bring the database's schema up to date, or take it back."`
-	Seed       seed                         `cmd:"" help:"Add sample data, migrating first."`
-	Jobs       jobs                         `cmd:"" help:"Deal with dead-lettered payments."`
-	Audit      auditVerb                    `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
-	Bench      benchVerb                    `cmd:"" help:"Put load on a server and print what it did."`
-	Health     health                       `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
-	Version    versionVerb                  `cmd:"" help:"Print the version."`
-	Completion kongplete.InstallCompletions `cmd:"" help:"Print how to switch on completion in your shell."`
-	Noop       noop                         `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
+	Serve      serve          `cmd:"" help:"Run the server: everything in one process on embedded defaults."`
+	Demo       demo           `cmd:"" help:"Take a one-minute tour on a private temporary database."`
+	Migrate    migrate        `cmd:"" help:"Bring the database's schema up to date, or take it back."`
+	Seed       seed           `cmd:"" help:"Add sample data, migrating first."`
+	Jobs       jobs           `cmd:"" help:"Deal with dead-lettered payments."`
+	Audit      auditVerb      `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
+	Bench      benchVerb      `cmd:"" help:"Put load on a server and print what it did."`
+	Health     health         `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
+	Version    versionVerb    `cmd:"" help:"Print the version."`
+	Completion completionVerb `cmd:"" help:"Print what switches on completion in bash, zsh or fish."`
+	Noop       noop           `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
 }
 
 // Main runs the command line of this process and returns its exit code. version is the release, "" for none.
@@ -70,7 +70,6 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	parser, err := kong.New(&verbs{},
 		kong.Name("orderflow"),
 		kong.Description("Takes orders for limited stock: never oversold, never lost, never doubled."),
-		kong.UsageOnError(),
 		kong.Writers(streams.Out, streams.Err),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
@@ -80,6 +79,9 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 		return fail(streams, err, exitFailure)
 	}
 	kongplete.Complete(parser, kongplete.WithPredictor("file", complete.PredictFiles("*")))
+	if exited >= 0 { // a shell asked for completions
+		return exited
+	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}

@@ -24,6 +24,17 @@ func withDatabase(ctx context.Context, settings config.Settings, work func(*app.
 	return work(db)
 }
 
+// withSchema is withDatabase for verbs that need what a migration has made.
+func withSchema(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
+	return withDatabase(ctx, settings, func(db *app.Database) error {
+		if err := db.Ping(ctx); err != nil {
+			path := strings.TrimPrefix(settings.Database, "sqlite:")
+			return fmt.Errorf("%s cannot be read; if it is new, run orderflow migrate up first: %w", path, err)
+		}
+		return work(db)
+	})
+}
+
 // ofStore is the settings of a verb that only needs the database, the others at their defaults.
 func ofStore(database config.Store) config.Settings {
 	settings := config.Defaults()
@@ -174,7 +185,7 @@ type auditVerb struct {
 
 // Run proves the books.
 func (a auditVerb) Run(ctx context.Context, streams Streams) error {
-	return withDatabase(ctx, ofStore(a.Store), func(db *app.Database) error {
+	return withSchema(ctx, ofStore(a.Store), func(db *app.Database) error {
 		report, err := db.Prove(ctx)
 		if err != nil {
 			return err
@@ -211,7 +222,7 @@ type jobSettings struct {
 func (j jobSettings) at(ctx context.Context, work func(*app.Desk) error) error {
 	settings := config.Defaults()
 	settings.Store, settings.Worker, settings.Payment = j.Store, j.Worker, j.Payment
-	return withDatabase(ctx, settings, func(db *app.Database) error {
+	return withSchema(ctx, settings, func(db *app.Database) error {
 		desk, err := db.Desk(ctx)
 		if err != nil {
 			return err

@@ -51,9 +51,9 @@ type health struct {
 
 // Run asks a server whether it is ready.
 func (h health) Run(ctx context.Context, streams Streams) error {
-	base, err := url.Parse(h.URL)
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return usageError{fmt.Errorf("--url: %q is not the address of a server, such as http://127.0.0.1:8000", h.URL)}
+	base, err := serverURL(h.URL)
+	if err != nil {
+		return usageError{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -72,4 +72,13 @@ func (h health) Run(ctx context.Context, streams Streams) error {
 	}
 	_, err = fmt.Fprintln(streams.Out, "ready")
 	return err
+}
+
+// serverURL reads the --url of a verb.
+func serverURL(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, fmt.Errorf("--url: %q is not the address of a server, such as http://127.0.0.1:8000", text)
+	}
+	return base, nil
 }

@@ -81,22 +81,25 @@ func (r *Relay) Run(ctx context.Context) error {
 	failing := false
 	for ctx.Err() == nil {
 		done, err := r.runOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			r.log.WarnContext(ctx, "The outbox cannot be relayed; the relay keeps trying.",
-				"event", "outbox.relay_failed", "error", err.Error(), "found", done.found, "delivered", done.delivered)
-		case err == nil && failing:
-			r.log.InfoContext(ctx, "The outbox is relayed again.", "event", "outbox.relay_recovered")
-		}
+		r.tell(ctx, done, err, failing)
 		failing = err != nil
-		if err == nil && done.full() {
-			continue
+		if failing || !done.full() {
+			r.pause(ctx)
 		}
-		r.pause(ctx)
 	}
 	return nil
+}
+
+// tell logs when the relay begins to fail and when it works again, not every round between.
+func (r *Relay) tell(ctx context.Context, done round, err error, before bool) {
+	switch {
+	case ctx.Err() != nil: // the round was cut off by the shutdown
+	case err != nil && !before:
+		r.log.WarnContext(ctx, "The outbox cannot be relayed; the relay keeps trying.",
+			"event", "outbox.relay_failed", "error", err.Error(), "found", done.found, "delivered", done.delivered)
+	case err == nil && before:
+		r.log.InfoContext(ctx, "The outbox is relayed again.", "event", "outbox.relay_recovered")
+	}
 }
 
 // runOnce publishes one bite of what is overdue and deletes one bite of what is settled. An error means that part of it

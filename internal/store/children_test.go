@@ -154,8 +154,7 @@ func strangerChild(dir string) int {
 		}
 		step("read", s.Ping(ctx))
 		step("migrate", s.Migrate(ctx))
-		_, _, err = s.CancelOrders(ctx, []order.CancelRequest{{OrderID: 1}})
-		step("write", err)
+		step("write", s.Seed(ctx, store.SeedPlan{}))
 		_ = s.Close()
 	}
 	return 0

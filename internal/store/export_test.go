@@ -133,6 +133,7 @@ func (s *Store) Spy() (texts func() []string) {
 	spy := &spy{dsn: "file:" + (&url.URL{Path: s.dialect.(sqliteDialect).file}).EscapedPath()}
 	_ = s.reader.Close()
 	s.reader = sql.OpenDB(spy)
+	s.prepared.Clear()
 	return func() []string {
 		spy.lock.Lock()
 		defer spy.lock.Unlock()
@@ -161,11 +162,31 @@ type spyConn struct {
 	spy *spy
 }
 
+func (s *spy) saw(query string) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.texts = append(s.texts, query)
+}
+
 func (c spyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	c.spy.lock.Lock()
-	c.spy.texts = append(c.spy.texts, query)
-	c.spy.lock.Unlock()
+	c.spy.saw(query)
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+}
+
+func (c spyConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	statement, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
+	return spyStatement{statement, query, c.spy}, err
+}
+
+type spyStatement struct {
+	driver.Stmt
+	query string
+	spy   *spy
+}
+
+func (s spyStatement) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	s.spy.saw(s.query)
+	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
 func (c spyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {

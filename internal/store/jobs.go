@@ -25,15 +25,11 @@ func (s *Store) FailedJobs(ctx context.Context, openOnly bool, limit int) (jobs 
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		jobs = nil
-		found, err := s.reader.QueryContext(ctx, "SELECT "+jobColumns+" FROM failed_jobs"+where+" ORDER BY id DESC LIMIT ?", limit)
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			j, err := scanJob(scan)
 			jobs = append(jobs, j)
 			return err
-		})
+		}, "SELECT "+jobColumns+" FROM failed_jobs"+where+" ORDER BY id DESC LIMIT ?", limit)
 	})
 	return jobs, err
 }

@@ -41,7 +41,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	})
 }
 
-// checkWritable begins a write and gives it up.
+// checkWritable writes a row as it is and gives that up: to begin a write alone succeeds on a read-only file.
 func (s *Store) checkWritable(ctx context.Context) error {
 	conn, err := s.pool.Conn(ctx)
 	if err != nil {
@@ -49,7 +49,9 @@ func (s *Store) checkWritable(ctx context.Context) error {
 	}
 	w := &writer{conn: conn}
 	defer w.drop() // whatever became of the transaction
-	_, err = conn.ExecContext(ctx, s.dialect.begin())
+	if _, err = conn.ExecContext(ctx, s.dialect.begin()); err == nil {
+		_, err = conn.ExecContext(ctx, "UPDATE goose_db_version SET is_applied = is_applied WHERE version_id = 0")
+	}
 	return err
 }
 

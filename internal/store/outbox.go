@@ -13,6 +13,7 @@ import (
 
 // Bounds of the outbox.
 const (
+	refsMax   = 1_000_000       // events of one transaction, many times what a batch has
 	paidMax   = 10_000          // receipts remembered as paid; more than that are published again, which is harmless
 	payAtOnce = 512             // marks written with one transaction
 	payAfter  = 1 * time.Second // marks are written by themselves when no transaction comes
@@ -66,7 +67,7 @@ func decodeRefs(text string) ([]eventRef, error) {
 		first, err1 := strconv.ParseInt(firstText, 10, 64)
 		last, err2 := strconv.ParseInt(lastText, 10, 64)
 		seq, err3 := strconv.Atoi(seqText)
-		if !ok || err1 != nil || err2 != nil || err3 != nil || last < first || last-first > 1_000_000 {
+		if !ok || err1 != nil || err2 != nil || err3 != nil || first < 1 || last < first || last > order.MaxID || last-first > 1_000_000 {
 			return nil, fmt.Errorf("outbox entry %q is not a list of events", part)
 		}
 		for id := first; id <= last; id++ {
@@ -210,17 +211,13 @@ func (s *Store) owedBefore(ctx context.Context, age time.Duration, limit int) (o
 	err = s.read(ctx, func(ctx context.Context) error {
 		owed = nil
 		now := d.now()
-		found, err := s.reader.QueryContext(ctx, "SELECT id, events FROM outbox WHERE paid_at IS NULL AND created_at <= ? AND leased_until <= ? "+
-			"ORDER BY created_at LIMIT ?", d.time(now.Add(-age)), d.time(now), limit)
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			var row outboxRow
 			err := scan(&row.id, &row.events)
 			owed = append(owed, row)
 			return err
-		})
+		}, "SELECT id, events FROM outbox WHERE paid_at IS NULL AND created_at <= ? AND leased_until <= ? "+
+			"ORDER BY created_at LIMIT ?", d.time(now.Add(-age)), d.time(now), limit)
 	})
 	return owed, err
 }
@@ -241,18 +238,14 @@ func (s *Store) eventsOf(ctx context.Context, text string) ([]order.Event, error
 	err = s.read(ctx, func(ctx context.Context) error {
 		events = nil
 		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
-			found, err := s.reader.QueryContext(ctx, "SELECT "+eventColumns+" FROM order_events WHERE order_id IN "+placeholders(len(padded))+
-				" ORDER BY order_id, sequence", anys(padded)...)
-			if err != nil {
-				return err
-			}
-			return each(found, func(scan func(...any) error) error {
+			return s.query(ctx, func(scan func(...any) error) error {
 				e, err := scanEvent(scan)
 				if wanted[eventRef{e.OrderID, e.Seq}] {
 					events = append(events, e)
 				}
 				return err
-			})
+			}, "SELECT "+eventColumns+" FROM order_events WHERE order_id IN "+placeholders(len(padded))+
+				" ORDER BY order_id, sequence", anys(padded)...)
 		})
 	})
 	return events, err
@@ -264,16 +257,12 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 	var ids []string
 	err := s.read(ctx, func(ctx context.Context) error {
 		ids = nil
-		found, err := s.reader.QueryContext(ctx, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(d.now().Add(-age)), limit)
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)
 			ids = append(ids, id)
 			return err
-		})
+		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(d.now().Add(-age)), limit)
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, err

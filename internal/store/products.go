@@ -18,15 +18,11 @@ func scanProduct(scan func(...any) error) (order.Product, error) {
 func (s *Store) Products(ctx context.Context) (products []order.Product, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		products = nil
-		found, err := s.reader.QueryContext(ctx, "SELECT "+productColumns+" FROM products ORDER BY id")
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			p, err := scanProduct(scan)
 			products = append(products, p)
 			return err
-		})
+		}, "SELECT "+productColumns+" FROM products ORDER BY id")
 	})
 	return products, err
 }
@@ -44,16 +40,12 @@ func (s *Store) known(ctx context.Context, query string, ids []int64) (map[int64
 	known := map[int64]bool{}
 	err := s.read(ctx, func(ctx context.Context) error {
 		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
-			found, err := s.reader.QueryContext(ctx, query+placeholders(len(padded)), anys(padded)...)
-			if err != nil {
-				return err
-			}
-			return each(found, func(scan func(...any) error) error {
+			return s.query(ctx, func(scan func(...any) error) error {
 				var id int64
 				err := scan(&id)
 				known[id] = true
 				return err
-			})
+			}, query+placeholders(len(padded)), anys(padded)...)
 		})
 	})
 	return known, err

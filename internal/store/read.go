@@ -30,18 +30,14 @@ func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (map[order.R
 			for _, r := range padded {
 				args = append(args, r.UserID, r.Key)
 			}
-			found, err := s.reader.QueryContext(ctx, s.dialect.findByRef(orderColumns, len(padded)), args...)
-			if err != nil {
-				return err
-			}
-			return each(found, func(scan func(...any) error) error {
+			return s.query(ctx, func(scan func(...any) error) error {
 				o, err := scanOrder(scan)
 				ref := order.Ref{UserID: o.UserID, Key: o.Key}
 				if byRef[ref] == nil {
 					byRef[ref], byID[o.ID] = o, o
 				}
 				return err
-			})
+			}, s.dialect.findByRef(orderColumns, len(padded)), args...)
 		})
 		if err != nil {
 			return err
@@ -58,11 +54,7 @@ func (s *Store) readItems(ctx context.Context, orders map[int64]*order.Order) er
 		ids = append(ids, id)
 	}
 	return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
-		found, err := s.reader.QueryContext(ctx, selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
-		if err != nil {
-			return err
-		}
-		return each(found, addItem(orders))
+		return s.query(ctx, addItem(orders), selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
 	})
 }
 
@@ -83,15 +75,11 @@ func (s *Store) readOrders(ctx context.Context, query string, args ...any) (orde
 	err = s.read(ctx, func(ctx context.Context) error {
 		orders = nil
 		byID := map[int64]*order.Order{}
-		found, err := s.reader.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		err = each(found, func(scan func(...any) error) error {
+		err := s.query(ctx, func(scan func(...any) error) error {
 			o, err := scanOrder(scan)
 			orders, byID[o.ID] = append(orders, o), o
 			return err
-		})
+		}, query, args...)
 		if err != nil {
 			return err
 		}
@@ -167,16 +155,12 @@ func listQuery(q order.ListQuery, limit, offset int) (query string, args []any) 
 func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []order.Event, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		events = nil
-		found, err := s.reader.QueryContext(ctx, "SELECT "+eventColumns+" FROM order_events WHERE order_id = ? AND sequence > ? ORDER BY sequence",
-			orderID, after)
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			e, err := scanEvent(scan)
 			events = append(events, e)
 			return err
-		})
+		}, "SELECT "+eventColumns+" FROM order_events WHERE order_id = ? AND sequence > ? ORDER BY sequence",
+			orderID, after)
 	})
 	if err != nil || len(events) > 0 {
 		return events, err
@@ -198,19 +182,15 @@ func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequ
 	err = s.read(ctx, func(ctx context.Context) error {
 		due = nil
 		half := "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) "
-		found, err := s.reader.QueryContext(ctx, "SELECT o.id, e.trace_id, e.traceparent FROM ("+
-			half+"a UNION ALL "+half+"b UNION ALL "+half+"c) o JOIN order_events e ON e.order_id = o.id AND e.sequence = 1 "+
-			"ORDER BY o.due_at LIMIT ?",
-			string(order.Pending), now, limit, string(order.Processing), now, limit, string(order.Failed), now, limit, limit)
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			var r order.ClaimRequest
 			err := scan(&r.OrderID, &r.Trace.ID, &r.Trace.Parent)
 			due = append(due, r)
 			return err
-		})
+		}, "SELECT o.id, e.trace_id, e.traceparent FROM ("+
+			half+"a UNION ALL "+half+"b UNION ALL "+half+"c) o JOIN order_events e ON e.order_id = o.id AND e.sequence = 1 "+
+			"ORDER BY o.due_at LIMIT ?",
+			string(order.Pending), now, limit, string(order.Processing), now, limit, string(order.Failed), now, limit, limit)
 	})
 	return due, err
 }

@@ -213,16 +213,12 @@ func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, 
 func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		ids = nil
-		found, err := s.reader.QueryContext(ctx, "SELECT id FROM "+table+" ORDER BY id LIMIT 10000")
-		if err != nil {
-			return err
-		}
-		return each(found, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan func(...any) error) error {
 			var id int64
 			err := scan(&id)
 			ids = append(ids, id)
 			return err
-		})
+		}, "SELECT id FROM "+table+" ORDER BY id LIMIT 10000")
 	})
 	return ids, err
 }

@@ -47,6 +47,8 @@ type Store struct {
 
 	paidLock sync.Mutex
 	paid     []string // receipts that the bus has, to be marked in the next write
+
+	prepared sync.Map // of the reader: query → *sql.Stmt; queries come from a small set of texts
 }
 
 // Open opens the database that url names: sqlite:PATH. It changes nothing there but what the database needs to work
@@ -116,4 +118,24 @@ func (s *Store) read(ctx context.Context, query func(ctx context.Context) error)
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	return s.coded(query(ctx))
+}
+
+// query reads all rows of a query, which is prepared once and kept.
+func (s *Store) query(ctx context.Context, read func(scan func(...any) error) error, query string, args ...any) error {
+	kept, ok := s.prepared.Load(query)
+	if !ok {
+		statement, err := s.reader.PrepareContext(ctx, query)
+		if err != nil {
+			return err
+		}
+		var raced bool
+		if kept, raced = s.prepared.LoadOrStore(query, statement); raced {
+			_ = statement.Close() // another one was faster, and serves both
+		}
+	}
+	found, err := kept.(*sql.Stmt).QueryContext(ctx, args...) //nolint:forcetypeassert,sqlclosecheck // nothing else is kept; each closes them
+	if err != nil {
+		return err
+	}
+	return each(found, read)
 }

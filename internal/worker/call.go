@@ -56,7 +56,8 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 	case result.Outcome == order.Succeeded || result.Outcome == order.Declined:
 		s.Outcome, s.Reference, s.Reason = result.Outcome, bounded(result.Reference, ""), bounded(result.Reason, request.Method)
 	default:
-		s.Outcome, s.Reason = order.NoAnswer, bounded(fmt.Sprintf("the gateway answered with the outcome %q, which means nothing", result.Outcome), "")
+		s.Outcome = order.NoAnswer
+		s.Reason = bounded(fmt.Sprintf("the gateway answered with the outcome %q, which means nothing", result.Outcome), "")
 	}
 }
 

@@ -140,7 +140,7 @@ func (d *Desk) settle(ctx context.Context, s order.Settlement) (*order.Order, er
 					"The order waits for an operator again once its lease has run out.", s.OrderID, s.Outcome),
 			}
 		}
-		time.Sleep(pause)
+		pauseFor(ctx, pause)
 		pause *= 2
 	}
 }
@@ -149,16 +149,21 @@ func (d *Desk) settle(ctx context.Context, s order.Settlement) (*order.Order, er
 func (d *Desk) verdict(ctx context.Context, s order.Settlement, o *order.Order) (*order.Order, error) {
 	switch {
 	case s.Outcome == order.Succeeded && o.Status == order.Failed:
-		d.caller.log.InfoContext(ctx, "An operator abandoned an order.", "event", "order.failed", "order_id", o.ID, "user_id", o.UserID, "operator", s.Actor)
+		d.caller.log.InfoContext(ctx, "An operator abandoned an order.",
+			"event", "order.failed", "order_id", o.ID, "user_id", o.UserID, "trace_id", s.Trace.ID, "operator", s.Actor)
 		return o, nil
 	case s.Outcome == order.Succeeded:
-		return nil, order.Errorf(order.CodeJobInProgress, "Order %d is %s: the operator's lease had run out before the void was recorded.", o.ID, o.Status)
+		return nil, order.Errorf(order.CodeJobInProgress,
+			"Order %d is %s: the operator's lease had run out before the void was recorded.", o.ID, o.Status)
 	case s.Outcome == order.HandedBack:
-		return nil, order.Errorf(order.CodeUnavailable, "The gateway cannot be reached at the moment and was not called; order %d stays as it was. Try again later.", o.ID)
+		return nil, order.Errorf(order.CodeUnavailable,
+			"The gateway cannot be reached at the moment and was not called; order %d stays as it was. Try again later.", o.ID)
 	case s.Outcome == order.Declined:
-		return nil, order.Errorf(order.CodeUnavailable, "The gateway refused to void the charge of order %d (%s); the order stays as it was. Ask the provider, or retry the charge.", o.ID, s.Reason)
+		return nil, order.Errorf(order.CodeUnavailable, "The gateway refused to void the charge of order %d (%s); the order stays as it was. "+
+			"Ask the provider, or retry the charge.", o.ID, s.Reason)
 	default:
-		return nil, order.Errorf(order.CodeUnavailable, "The gateway did not confirm the void of order %d (%s); the order stays as it was. Try again later.", o.ID, s.Reason)
+		return nil, order.Errorf(order.CodeUnavailable,
+			"The gateway did not confirm the void of order %d (%s); the order stays as it was. Try again later.", o.ID, s.Reason)
 	}
 }
 

@@ -42,7 +42,7 @@ func prepare() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // the system clears the folder of temporary files
 	path := filepath.Join(dir, "template.db")
 	ctx := context.Background()
 	s, err := store.Open(ctx, "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
@@ -182,6 +182,22 @@ func (h *house) create(n int) []int64 {
 	}
 	h.publisher.Publish(receipt)
 	return ids
+}
+
+// flush brings all that waits for the publisher to the bus.
+func (h *house) flush() {
+	h.t.Helper()
+	// Somebody has to be in the group for the bus to keep the messages.
+	group, err := h.bus.Group(context.Background(), bus.Work, bus.Workers)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ended, end := context.WithCancel(context.Background())
+	end()
+	h.ended = true
+	if err := errors.Join(h.publisher.Run(ended), group.Close()); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func (h *house) order(id int64) *order.Order {

@@ -84,15 +84,20 @@ func (m *metrics) watch(to prometheus.Registerer, inFlight func() int, b bus.Bus
 	}
 	to.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_worker_queue_depth", Help: "Messages that wait for a worker; -1 when the bus does not say.",
-	}, func() float64 {
-		ctx, cancel := context.WithTimeout(context.Background(), depthLimit)
-		defer cancel()
-		depth, err := queue.Depth(ctx, bus.Work, bus.Workers)
-		if err != nil {
-			return -1
-		}
-		return float64(depth.Waiting)
-	}))
+	}, depthOf{queue}.read))
+}
+
+// depthOf is the length of the workers' queue.
+type depthOf struct{ queue measured }
+
+func (d depthOf) read() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), depthLimit) // a scrape hands down none
+	defer cancel()
+	depth, err := d.queue.Depth(ctx, bus.Work, bus.Workers)
+	if err != nil {
+		return -1
+	}
+	return float64(depth.Waiting)
 }
 
 // claimed counts a claim. since is when its order was created, or zero when the sweeper found it.

@@ -101,7 +101,8 @@ func (o Options) check() error {
 	case o.Installation == "" || o.Node == "":
 		return errors.New("worker: installation and node are required")
 	case o.Concurrency < 1 || o.ChargeTimeout < 0 || o.BatchMax < 1 || o.BatchLoops < 0 || o.DrainLimit < 0:
-		return fmt.Errorf("worker: concurrency %d and batch max %d must be at least 1, charge time-out %s, batch loops %d and drain limit %s not negative",
+		return fmt.Errorf("worker: concurrency %d and batch max %d must be at least 1, "+
+			"charge time-out %s, batch loops %d and drain limit %s not negative",
 			o.Concurrency, o.BatchMax, o.ChargeTimeout, o.BatchLoops, o.DrainLimit)
 	default:
 		return CheckLease(o.ChargeTimeout, o.Rules.Lease)

@@ -39,7 +39,8 @@ func (w *Worker) settle(life context.Context, s order.Settlement) {
 			return
 		}
 		if life.Err() != nil || (try >= settleTries && !transient(err)) {
-			w.options.Logger.ErrorContext(commits, "A payment's outcome could not be recorded; its lease runs out, and the gateway is asked again with the same key.",
+			w.options.Logger.ErrorContext(commits,
+				"A payment's outcome could not be recorded; its lease runs out, and the gateway is asked again with the same key.",
 				"event", "payment.settle_failed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "attempt", s.Attempt,
 				"kind", string(s.Kind), "outcome", string(s.Outcome), "error", err.Error())
 			w.metrics.unsettled.Inc()

@@ -53,7 +53,8 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 			return h.store.ClaimOrders(ctx, requests)
 		}}
 		ids := h.create(5)
-		if err := h.flushed(t, o, ctx); err != nil {
+		h.flush()
+		if err := h.worker(o).Run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if n := h.bank.count(); n != 0 {
@@ -85,18 +86,6 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 		}
 		h.audit()
 	})
-}
-
-// flushed runs the publisher until all that waits is on the bus, then a worker until ctx ends.
-func (h *house) flushed(t *testing.T, o Options, ctx context.Context) error {
-	t.Helper()
-	done, end := context.WithCancel(context.Background())
-	end()
-	if err := h.publisher.Run(done); err != nil {
-		return err
-	}
-	h.ended = true
-	return h.worker(o).Run(ctx)
 }
 
 func TestAShutdownLetsChargesFinish(t *testing.T) {

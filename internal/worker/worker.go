@@ -129,8 +129,11 @@ func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Sett
 }
 
 // sleep waits for about d, give or take a quarter, or until ctx ends.
-func (w *Worker) sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(w.jitter(d))
+func (w *Worker) sleep(ctx context.Context, d time.Duration) { pauseFor(ctx, w.jitter(d)) }
+
+// pauseFor waits for d, or until ctx ends.
+func pauseFor(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -27,7 +27,7 @@ type Open func(t *testing.T, options bus.Options) (a, b Adapter)
 const patience = 20 * time.Second
 
 // soon is the time to acknowledge in of the tests that let it pass: long enough for a busy machine to acknowledge in.
-const soon = 500 * time.Millisecond
+const soon = 250 * time.Millisecond
 
 // room is what a test works with: two views of one bus, a topic of its own, and a context that ends with patience.
 type room struct {

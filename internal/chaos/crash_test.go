@@ -1,0 +1,192 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"orderflow/internal/order"
+	"orderflow/internal/payment/paymenttest"
+)
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// within waits for done to be closed.
+func within(t *testing.T, done <-chan struct{}, what string) {
+	t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		t.Fatalf("waited a minute for %s", what)
+	}
+}
+
+// random is a duration of less than limit.
+func random(limit time.Duration) time.Duration { return rand.N(limit) }
+
+// moody is a provider's script: most charges succeed, some are declined, and some answers get lost once or twice, after
+// the charge or before.
+func moody(c paymenttest.Call) paymenttest.Behaviour {
+	switch lost := c.Nth <= 2; {
+	case lost && c.OrderID%17 == 0:
+		return paymenttest.Cut
+	case lost && c.OrderID%19 == 0:
+		return paymenttest.Garbage
+	case lost && c.OrderID%23 == 0:
+		return paymenttest.Fail
+	case lost && c.OrderID%29 == 0:
+		return paymenttest.BookAndFail
+	case c.OrderID%5 == 0:
+		return paymenttest.Decline
+	default:
+		return paymenttest.Succeed
+	}
+}
+
+// ended waits until no order is open any more.
+func ended(t *testing.T, addr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var w wire
+	defer w.close()
+	for ctx.Err() == nil {
+		open := false
+		for _, status := range []order.Status{order.Pending, order.Processing} {
+			a, err := w.ask(addr, http.MethodGet, "/api/v1/orders?per_page=1&status="+string(status), "")
+			if err != nil || a.status != http.StatusOK {
+				t.Fatalf("list of orders: %v, %v", a, err)
+			}
+			open = open || !strings.Contains(string(a.body), `"total":0`)
+		}
+		if !open {
+			return
+		}
+		wait(ctx, 50*time.Millisecond)
+	}
+	t.Error("some orders do not come to an end")
+}
+
+// TestChaosKill kills the server, again and again, at random moments under load. What was acknowledged stays, what was
+// not never comes, every order comes to its end and no customer pays twice.
+func TestChaosKill(t *testing.T) {
+	t.Parallel()
+	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
+	database := newDatabase(t, t.TempDir(), 1_000_000)
+	run := launch{database: database, args: []string{
+		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+	}}
+	shop, books := newShop(), newLedger(t)
+	rest := crowd(t, 12, shop, books, false)
+	defer rest()
+
+	kills := 0
+	for end := time.Now().Add(span(t, 8*time.Second)); time.Now().Before(end) && !t.Failed(); kills++ {
+		s := start(t, run)
+		if kills%5 == 4 { // while it opens the database and finds what the last one left
+			wait(t.Context(), random(300*time.Millisecond))
+			s.kill()
+			continue
+		}
+		shop.move(s.ready())
+		wait(t.Context(), random(1200*time.Millisecond))
+		shop.move("")
+		s.kill()
+	}
+	last := start(t, run)
+	addr := last.ready()
+	shop.move(addr)
+	rest()
+	ended(t, addr)
+	last.stop()
+
+	db := openDatabase(t, database)
+	prove(t, db)
+	settled(t, books.compare(db), provider)
+	if kills < 3 || books.orders() < 50 {
+		t.Errorf("%d kills and %d orders are too few to mean anything", kills, books.orders())
+	}
+	t.Logf("%d kills", kills)
+}
+
+// TestChaosKillBetweenChargeAndSettle kills the server when the provider has booked a charge and before it answers. The
+// order is charged again after its lease, under the same key, and so is paid for once.
+func TestChaosKillBetweenChargeAndSettle(t *testing.T) {
+	t.Parallel()
+	provider := paymenttest.NewProvider(t, paymenttest.Options{})
+	upstream, err := url.Parse(provider.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var victim atomic.Pointer[server]
+	charged := make(chan struct{})
+	door := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: upstream.Scheme, Host: upstream.Host})
+		},
+		ModifyResponse: func(*http.Response) error { // the charge is booked, the answer on its way
+			if s := victim.Swap(nil); s != nil {
+				s.kill()
+				close(charged)
+			}
+			return nil
+		},
+	})
+	defer door.Close()
+
+	database := newDatabase(t, t.TempDir(), 10)
+	run := launch{database: database, args: []string{
+		"--gateway", door.URL + upstream.Path, "--lease", "5600ms", "--charge-timeout", "500ms", "--tries", "20",
+	}}
+	first := start(t, run)
+	victim.Store(first)
+	var w wire
+	defer w.close()
+	created, err := w.ask(first.ready(), http.MethodPost, "/api/v1/orders",
+		`{"user_id":1,"idempotency_key":"once","items":[{"product_id":1,"quantity":1}]}`)
+	if err != nil || created.status != http.StatusCreated {
+		t.Fatalf("%v, %v", created, err)
+	}
+	o, err := created.order()
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, charged, "a charge")
+	db := openDatabase(t, database)
+	if left, err := db.Order(t.Context(), o.ID); err != nil || left.Status != order.Processing {
+		t.Errorf("the server left the order behind as %+v, %v", left, err)
+	}
+	prove(t, db)
+
+	second := start(t, run)
+	addr := second.ready()
+	ended(t, addr)
+	a, err := w.ask(addr, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", o.ID), "")
+	if paid, shownErr := a.order(); err != nil || shownErr != nil || paid.Status != string(order.Paid) {
+		t.Errorf("%v, %v, %v", a, err, shownErr)
+	}
+	second.stop()
+	prove(t, db)
+	entries := provider.Books()
+	if len(entries) != 1 || entries[0].Charges < 2 || provider.Charged()[o.ID] != 1 || len(provider.Problems()) > 0 {
+		t.Errorf("the provider's books: %+v, %v", entries, provider.Problems())
+	}
+}

@@ -1,0 +1,209 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+	"orderflow/internal/payment"
+)
+
+func TestNewSaysWhatIsWrong(t *testing.T) {
+	h := newHouse(t)
+	defer h.close()
+	for _, c := range []struct {
+		name   string
+		change func(*Options)
+		words  string
+	}{
+		{"no store", func(o *Options) { o.Orders = nil }, "required"},
+		{"no gateway", func(o *Options) { o.Gateway = nil }, "required"},
+		{"no bus", func(o *Options) { o.Bus = nil }, "required"},
+		{"no publisher", func(o *Options) { o.Publisher = nil }, "required"},
+		{"no installation", func(o *Options) { o.Installation = "" }, "installation"},
+		{"no node", func(o *Options) { o.Node = "" }, "node"},
+		{"no slots", func(o *Options) { o.Concurrency = -1 }, "concurrency -1"},
+		{"no batch", func(o *Options) { o.BatchMax = -2 }, "batch max -2"},
+		{"negative drain limit", func(o *Options) { o.DrainLimit = -time.Second }, "drain limit -1s"},
+		{"lease too short", func(o *Options) { o.ChargeTimeout = 26 * time.Second }, "26s"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := h.options()
+			c.change(&o)
+			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("error %v, want one with %q", err, c.words)
+			}
+		})
+	}
+	if _, err := New(h.options()); err != nil {
+		t.Errorf("the usual options: %v", err)
+	}
+}
+
+func TestCheckLease(t *testing.T) {
+	if err := CheckLease(25*time.Second, 30*time.Second); err != nil {
+		t.Errorf("charge time-out and margin just fit: %v", err)
+	}
+	err := CheckLease(25*time.Second+1, 30*time.Second)
+	if err == nil || !strings.Contains(err.Error(), "30s") {
+		t.Errorf("error %v, want one that names both", err)
+	}
+}
+
+// The interface is what payment.Breaker has.
+var _ Breaker = (*payment.Breaker)(nil)
+
+func TestWithoutABreakerNothingIsHeldBack(t *testing.T) {
+	if n := (noBreaker{}).Slots(); n != math.MaxInt {
+		t.Errorf("%d slots, want no bound", n)
+	}
+}
+
+func TestBounded(t *testing.T) {
+	for _, c := range []struct{ text, method, want string }{
+		{"plain", "tok", "plain"},
+		{"two\nlines\x00", "", "two lines "},
+		{"bad \xff utf8", "", "bad ? utf8"},
+		{"token tok_1 twice tok_1", "tok_1", "token [payment method] twice [payment method]"},
+		{strings.Repeat("x", maxReason), "", strings.Repeat("x", maxReason)},
+		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-3) + "…"},
+	} {
+		if got := bounded(c.text, c.method); got != c.want {
+			t.Errorf("bounded(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
+		}
+	}
+}
+
+func TestAlarm(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		set  []time.Duration // from now
+		want time.Duration
+	}{
+		{"none", nil, 10 * time.Second},
+		{"one", []time.Duration{3 * time.Second}, 3 * time.Second},
+		{"the earliest", []time.Duration{5 * time.Second, 2 * time.Second, 4 * time.Second}, 2 * time.Second},
+		{"later than the round", []time.Duration{11 * time.Second}, 10 * time.Second},
+		{"past", []time.Duration{-time.Second}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, during := range []bool{false, true} { // before the wait, and while it lasts
+				synctest.Test(t, func(t *testing.T) {
+					a := newAlarm()
+					start := time.Now()
+					set := func() {
+						for _, d := range c.set {
+							a.set(start.Add(d))
+						}
+					}
+					if during {
+						go func() { set() }()
+					} else {
+						set()
+					}
+					a.wait(t.Context(), 10*time.Second)
+					if got := time.Since(start); got != c.want {
+						t.Errorf("set during the wait: %t: woke after %s, want %s", during, got, c.want)
+					}
+					if c.want == 10*time.Second {
+						return
+					}
+					again := time.Now()
+					a.wait(t.Context(), 10*time.Second)
+					if got := time.Since(again); got != 10*time.Second {
+						t.Errorf("an alarm that rang wakes again after %s", got)
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		h.bank.says(mixedByID)
+		registry := prometheus.NewPedanticRegistry()
+		o := h.options()
+		o.Registerer = registry
+		w := h.worker(o)
+		stop := h.run(w)
+		ids := h.create(9)
+		if err := h.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.Work, Body: []byte("?")}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := (depthOf{h.bus}).read(); n != 0 {
+			t.Errorf("queue depth %v, want 0", n)
+		}
+		stop()
+		parked := 0
+		for _, id := range ids {
+			if h.order(id).Status == order.Processing {
+				parked++
+			}
+		}
+		if parked != 3 {
+			t.Fatalf("%d orders are parked, want 3", parked)
+		}
+		for name, c := range map[string]struct {
+			got  prometheus.Collector
+			want float64
+		}{
+			"claims":       {w.metrics.claims.WithLabelValues("charge"), 6 + 3*3},
+			"paid":         {w.metrics.calls.WithLabelValues("charge", "succeeded"), 3},
+			"declined":     {w.metrics.calls.WithLabelValues("charge", "declined"), 3},
+			"no answer":    {w.metrics.calls.WithLabelValues("charge", "no_answer"), 3 * 3},
+			"swept":        {w.metrics.swept, 3 * 2},
+			"dead letters": {w.metrics.deadLetters, 3},
+			"poisoned":     {w.metrics.poisoned, 1},
+			"unsettled":    {w.metrics.unsettled, 0},
+		} {
+			if got := testutil.ToFloat64(c.got); got != c.want {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		}
+		if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+			t.Errorf("metrics: %v, error %v", problems, err)
+		}
+	})
+}
+
+// mixedByID succeeds for a third of the orders, declines a third, and never answers the rest.
+func mixedByID(_ context.Context, r payment.Request) (order.Outcome, error) {
+	switch r.OrderID % 3 {
+	case 0:
+		return order.Succeeded, nil
+	case 1:
+		return order.Declined, nil
+	default:
+		return "", errReset
+	}
+}
+
+func TestTransient(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errAway, true},
+		{fmt.Errorf("claim: %w", errAway), true},
+		{errReset, false},
+		{order.NotFound("Order 1"), false},
+	} {
+		if got := transient(c.err); got != c.want {
+			t.Errorf("transient(%v) = %t, want %t", c.err, got, c.want)
+		}
+	}
+}
