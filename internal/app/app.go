@@ -121,12 +121,26 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	if s.settings.Addr.Loopback() {
-		if empty, err := s.db.Empty(ctx); err != nil || !empty {
+		empty, err := s.db.Empty(ctx)
+		if err == nil && empty {
+			err = s.db.Seed(ctx, store.SeedPlan{})
+		}
+		if err != nil {
 			return err
 		}
-		return s.db.Seed(ctx, store.SeedPlan{})
 	}
-	return nil
+	return s.checkCurrency(ctx)
+}
+
+// checkCurrency refuses to sell at prices of another currency: their numbers would be taken for this one's.
+func (s *Server) checkCurrency(ctx context.Context) error {
+	products, err := s.db.Products(ctx)
+	for _, p := range products {
+		if p.Currency != s.settings.Currency {
+			return order.Errorf(order.CodeValidation, "Product %d is priced in %s, and --currency is %s: they must agree.", p.ID, p.Currency, s.settings.Currency)
+		}
+	}
+	return err
 }
 
 // build makes the parts and lines them up as stages, in the order in which they start.

@@ -21,7 +21,7 @@ type benchVerb struct {
 	config.Store               // with --url, where it is said: the database of that server, whose books are proved at the end
 	URL          string        `help:"Load a server that runs already; say its --database too, and its books are proved at the end. Without it, private servers are started, and removed afterwards." placeholder:"URL"`
 	Clients      int           `help:"Connections, each with one request under way." default:"256"`
-	Duration     time.Duration `help:"Time of load on each server." default:"10s"`
+	Duration     time.Duration `help:"Time of load on each server, in three rounds where servers are compared." default:"12s"`
 	Products     int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`
 	Hot          bool          `help:"Buy one product only."`
 	Pipeline     bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
@@ -94,7 +94,7 @@ func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Conte
 
 func (b benchVerb) table(ctx context.Context, streams Streams, machine bench.Machine) error {
 	figures, err := bench.Table(ctx, bench.TableOptions{
-		Start: startChild, Clients: b.Clients, Orders: b.Orders, Machine: machine, Show: display(streams),
+		Start: startChild, Clients: b.Clients, Duration: b.Duration / 3, Orders: b.Orders, Machine: machine, Show: display(streams),
 	})
 	write := func() error { return figures.WriteText(streams.Out, app.Terminal(streams.Out)) }
 	switch {

@@ -64,6 +64,12 @@ func (g *gate) set(topic string, err error) {
 	g.refuse[topic] = err
 }
 
+func (g *gate) refusals() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refused
+}
+
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	ctx := context.Background()
@@ -235,6 +241,9 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 		if got.ID != want.ID() || got.Key != fmt.Sprint(want.OrderID) || got.Topic != topicOf(want.Type) || got.Traceparent != want.Trace.Parent {
 			t.Errorf("message %+v does not fit event %s", got, want.ID())
 		}
+		if cap(got.Body) != len(got.Body) {
+			t.Errorf("the body of %s reaches into the next one", got.ID)
+		}
 		event, err := order.ParseEvent(got.Body)
 		if err != nil {
 			t.Fatal(err)
@@ -378,6 +387,7 @@ func TestAShutdownPublishesWhatWaitsAndNothingLater(t *testing.T) {
 		p := d.publisher(PublisherOptions{})
 		waiting := d.create(2)
 		p.Publish(waiting)
+		<-p.wake // so that nothing but the shutdown makes it look
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := p.Run(ctx); err != nil {
@@ -482,6 +492,30 @@ func TestRelayCatchesUpAndPurges(t *testing.T) {
 		synctest.Wait()
 		if n := ledger.purged.Load(); n != rows {
 			t.Errorf("%d rows were purged after the minute, want all %d", n, rows)
+		}
+	})
+}
+
+// While the bus refuses, a full round is no reason to go on at once.
+func TestRelayPausesWhenItIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		for range 3 * relayBite {
+			d.create(1)
+		}
+		d.bus.set(bus.Work, bus.ErrFull)
+		time.Sleep(relayAge)
+		defer start(t, d.relay().Run)()
+		synctest.Wait()
+		if n := d.bus.refusals(); n != 1 {
+			t.Errorf("%d rounds without a pause, want one", n)
+		}
+		time.Sleep(10 * relayPause)
+		synctest.Wait()
+		// Three rounds lease all rows; from then on there is nothing to publish until the leases run out.
+		if n := d.bus.refusals(); n != 3 {
+			t.Errorf("%d rounds were refused, want 3", n)
 		}
 	})
 }
