@@ -66,12 +66,12 @@ func Start(ctx context.Context, settings config.Settings, options Options) (serv
 	s := &Server{settings: settings, registry: telemetry.NewRegistry(options.Version)}
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "orderflow_log_dropped_total", Help: "Log lines that found no room."})
 	s.registry.MustRegister(dropped)
-	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{
+	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{ //nolint:contextcheck // its writer lives until close
 		Text: options.Text, Level: settings.LogLevel, Dropped: func(lines int) { dropped.Add(float64(lines)) },
 	})
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close())
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	if err := s.openStore(ctx); err != nil {
@@ -137,7 +137,8 @@ func (s *Server) checkCurrency(ctx context.Context) error {
 	products, err := s.db.Products(ctx)
 	for _, p := range products {
 		if p.Currency != s.settings.Currency {
-			return order.Errorf(order.CodeValidation, "Product %d is priced in %s, and --currency is %s: they must agree.", p.ID, p.Currency, s.settings.Currency)
+			return order.Errorf(order.CodeValidation, "Product %d is priced in %s, and --currency is %s: they must agree.",
+				p.ID, p.Currency, s.settings.Currency)
 		}
 	}
 	return err
@@ -274,7 +275,7 @@ func (s *Server) listen(ctx context.Context) error {
 }
 
 // close gives back what Start took.
-func (s *Server) close() error {
+func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	if s.listener != nil {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -287,7 +288,7 @@ func (s *Server) close() error {
 	if s.release != nil {
 		errs = append(errs, s.release())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return errors.Join(append(errs, s.log.Close(ctx))...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,35 +28,48 @@ const connectionsWithin = time.Second
 // Run serves until ctx ends or a part fails, then drains: not ready, after the drain delay no new connections, batches
 // committed, charges finished or handed back, the bus flushed. It returns nil when all went as it should, and gives
 // everything back in any case. Call it once.
-func (s *Server) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, s.close()) }()
+func (s *Server) Run(ctx context.Context) error {
+	life := context.WithoutCancel(ctx) // of what ends in order and not with the signal
 	if s.settings.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.settings.MaxTime)
 		defer cancel()
 	}
 	failed := make(chan error, len(s.stages)+1)
-	stop := make([]func() error, 0, len(s.stages))
-	for _, part := range s.stages {
-		stop = append(stop, start(part, failed))
+	stops := make([]func() error, len(s.stages))
+	for i, part := range s.stages {
+		stops[i] = start(life, part, failed)
 	}
 	served := s.serve(failed)
+	var cause error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case cause = <-failed:
 	}
-	end := time.AfterFunc(stopWithin, func() { panic("the server did not stop in time") })
-	defer end.Stop()
-	errs := []error{err, s.drain(served)}
-	for i := len(stop) - 1; i >= 0; i-- {
-		errs = append(errs, stop[i]())
+	down := make(chan error, 1)
+	go func() { down <- s.takeDown(life, stops, served) }()
+	limit := time.NewTimer(stopWithin)
+	defer limit.Stop()
+	select {
+	case err := <-down:
+		return errors.Join(cause, err)
+	case <-limit.C: // the process ends all the same; what was acknowledged is on the disk
+		return errors.Join(cause, fmt.Errorf("the server did not stop within %s", stopWithin))
 	}
-	return errors.Join(errs...)
+}
+
+// takeDown ends everything in the reverse of the order in which it started.
+func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}) error {
+	errs := []error{s.drain(ctx, served)}
+	for _, stop := range slices.Backward(stops) {
+		errs = append(errs, stop())
+	}
+	return errors.Join(append(errs, s.close(ctx))...)
 }
 
 // start runs a stage and returns what stops it and waits for its end. A stage that ends by itself has failed.
-func start(part stage, failed chan<- error) (stop func() error) {
-	ctx, cancel := context.WithCancel(context.Background())
+func start(ctx context.Context, part stage, failed chan<- error) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
 		err := part.run(ctx)
@@ -77,8 +91,8 @@ func start(part stage, failed chan<- error) (stop func() error) {
 }
 
 // serve accepts connections; the channel is closed when it does no more.
-func (s *Server) serve(failed chan<- error) (served chan struct{}) {
-	served = make(chan struct{})
+func (s *Server) serve(failed chan<- error) <-chan struct{} {
+	served := make(chan struct{})
 	if s.listener == nil {
 		close(served)
 		return served
@@ -94,16 +108,17 @@ func (s *Server) serve(failed chan<- error) (served chan struct{}) {
 
 // drain ends the HTTP server without cutting an answer: first load balancers see that it is not ready, then no new
 // connections are taken, then those in use close with their next answer, then the idle ones are closed.
-func (s *Server) drain(served <-chan struct{}) error {
+func (s *Server) drain(ctx context.Context, served <-chan struct{}) error {
 	s.api.Drain()
 	if s.listener == nil {
 		return nil
 	}
-	time.Sleep(s.settings.DrainDelay)
+	noticed := time.NewTimer(s.settings.DrainDelay)
+	<-noticed.C
 	err := s.listener.Close()
 	<-served
 	s.conns.wait(connectionsWithin)
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin/2)
+	ctx, cancel := context.WithTimeout(ctx, stopWithin/2)
 	defer cancel()
 	if shutdown := s.http.Shutdown(ctx); shutdown != nil {
 		return fmt.Errorf("requests were cut off: %w", errors.Join(shutdown, s.http.Close()))

@@ -65,7 +65,8 @@ func (d *Database) ProveText(ctx context.Context) (text string, holds bool, err 
 func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 	missing, err := d.Missing(ctx, ids)
 	if err == nil && len(missing) > 0 {
-		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.", len(missing), missing[0])
+		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.",
+			len(missing), missing[0])
 	}
 	return err
 }
@@ -103,7 +104,9 @@ func ServeHandler(ctx context.Context, addr string, handler http.Handler, ready 
 		return err
 	case <-ctx.Done():
 		err := server.Close()
-		<-served
+		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, ended)
+		}
 		return err
 	}
 }

@@ -19,7 +19,7 @@ import (
 type benchVerb struct {
 	config.Common
 	config.Store               // with --url, where it is said: the database of that server, whose books are proved at the end
-	URL          string        `help:"Load a server that runs already; say its --database too, and its books are proved at the end. Without it, private servers are started, and removed afterwards." placeholder:"URL"`
+	URL          string        `help:"Load a server that runs already; with its --database, its books are proved too." placeholder:"URL"`
 	Clients      int           `help:"Connections, each with one request under way." default:"256"`
 	Duration     time.Duration `help:"Time of load on each server, in three rounds where servers are compared." default:"12s"`
 	Products     int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`

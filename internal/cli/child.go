@@ -111,7 +111,7 @@ type child struct {
 
 func spawn(binary string, args []string) (*child, error) {
 	c := &child{log: &lastBytes{max: childLog}, ended: make(chan struct{})}
-	c.command = exec.Command(binary, args...) //nolint:gosec,noctx // this very binary; stop ends it, in its own time
+	c.command = exec.Command(binary, args...) //nolint:noctx // this very binary; stop ends it, in its own time
 	c.command.Env = slices.DeleteFunc(os.Environ(), isSetting)
 	c.command.Stderr = c.log
 	c.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the parent, which stops it in order

@@ -95,8 +95,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	command.BindTo(ctx, (*context.Context)(nil))
 	command.Bind(streams)
 	if err := command.Run(); err != nil {
-		var wrong usageError
-		if errors.As(err, &wrong) {
+		if _, wrong := errors.AsType[usageError](err); wrong {
 			return fail(streams, err, exitUsage)
 		}
 		if errors.Is(err, errSaid) {

@@ -93,16 +93,15 @@ func (m migrateStatus) Run(ctx context.Context, streams Streams) error {
 		if err != nil {
 			return err
 		}
-		table := tabwriter.NewWriter(streams.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "STEP\tAPPLIED")
+		rows := []string{"STEP\tAPPLIED"}
 		for _, step := range steps {
 			applied := "pending"
 			if !step.AppliedAt.IsZero() {
 				applied = step.AppliedAt.UTC().Format(time.DateTime)
 			}
-			fmt.Fprintf(table, "%s\t%s\n", strings.TrimSuffix(step.Name, ".sql"), applied)
+			rows = append(rows, strings.TrimSuffix(step.Name, ".sql")+"\t"+applied)
 		}
-		return table.Flush()
+		return writeTable(streams.Out, rows)
 	})
 }
 
@@ -115,7 +114,11 @@ type migrateFresh struct {
 // Run drops everything and builds the schema anew, after asking.
 func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 	if !m.Yes {
-		fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ", strings.TrimPrefix(m.Database, "sqlite:"))
+		_, err := fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ",
+			strings.TrimPrefix(m.Database, "sqlite:"))
+		if err != nil {
+			return err
+		}
 		line, err := bufio.NewReader(io.LimitReader(streams.In, 100)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
@@ -246,12 +249,12 @@ func (j jobsList) Run(ctx context.Context, streams Streams) error {
 			_, err := fmt.Fprintln(streams.Out, "No payment waits for an operator.")
 			return err
 		}
-		table := tabwriter.NewWriter(streams.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ID\tORDER\tATTEMPTS\tFAILED AT\tERROR")
+		rows := []string{"ID\tORDER\tATTEMPTS\tFAILED AT\tERROR"}
 		for _, job := range open {
-			fmt.Fprintf(table, "%d\t%d\t%d\t%s\t%s\n", job.ID, job.OrderID, job.Attempts, job.FailedAt.UTC().Format(time.DateTime), oneLine(job.Error))
+			rows = append(rows, fmt.Sprintf("%d\t%d\t%d\t%s\t%s",
+				job.ID, job.OrderID, job.Attempts, job.FailedAt.UTC().Format(time.DateTime), oneLine(job.Error)))
 		}
-		return table.Flush()
+		return writeTable(streams.Out, rows)
 	})
 }
 
@@ -294,4 +297,13 @@ func (j jobsAbandon) Run(ctx context.Context, streams Streams) error {
 		}
 		return err
 	})
+}
+
+// writeTable writes rows whose columns are separated by tabs, aligned.
+func writeTable(w io.Writer, rows []string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(table, strings.Join(rows, "\n")+"\n"); err != nil {
+		return err
+	}
+	return table.Flush()
 }

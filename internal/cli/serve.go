@@ -66,7 +66,7 @@ func (h health) Run(ctx context.Context, streams Streams) error {
 	if err != nil {
 		return fmt.Errorf("the server does not answer: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // only its status is of interest
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("the server is not ready (status %d)", response.StatusCode)
 	}

@@ -26,7 +26,7 @@ func BenchmarkCreate(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer db.Close()
+			defer func() { _ = db.Close() }()
 			if err := db.Migrate(b.Context()); err != nil {
 				b.Fatal(err)
 			}

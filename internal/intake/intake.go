@@ -124,8 +124,7 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
 	t := &ticket{draft: draft, arrival: s.arrivals.Add(1)}
 	placed, err := s.creates.Do(ctx, t)
-	var busy *busyError
-	if errors.As(err, &busy) {
+	if busy, ok := errors.AsType[*busyError](err); ok {
 		placed, err = s.tryAgain(ctx, t, busy)
 	}
 	if err == nil {
@@ -147,7 +146,8 @@ func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*ord
 func inWords(err error) error {
 	switch {
 	case errors.Is(err, batch.ErrOverloaded):
-		return &order.Error{Code: order.CodeOverloaded, Message: "Too many requests are waiting; try again in a second with the same key.", Cause: err}
+		const message = "Too many requests are waiting; try again in a second with the same key."
+		return &order.Error{Code: order.CodeOverloaded, Message: message, Cause: err}
 	case errors.Is(err, batch.ErrStopped):
 		return &order.Error{Code: order.CodeUnavailable, Message: "This server is shutting down; try again with the same key.", Cause: err}
 	default:

@@ -60,7 +60,8 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 		m.size[name], m.wait[name], m.commit[name] = size.WithLabelValues(name), wait.WithLabelValues(name), commit.WithLabelValues(name)
 	}
 	if to != nil {
-		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.deadHolder, queued("create", creates), queued("cancel", cancels))
+		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.deadHolder,
+			queued("create", creates), queued("cancel", cancels))
 	}
 	return m
 }
@@ -91,8 +92,7 @@ func (m *metrics) cancelled(err error) {
 }
 
 func (m *metrics) failed(by map[order.Code]prometheus.Counter, err error) {
-	var coded *order.Error
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[*order.Error](err); ok {
 		if counter := by[coded.Code]; counter != nil {
 			counter.Inc()
 		}

@@ -209,7 +209,7 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			t.Parallel()
 			path := newFile(t)
 			rules := storetest.Rules()
-			rules.Lease = 0 // order 6 is claimed until its tries are spent
+			rules.Lease = time.Microsecond // order 6 is claimed until its tries are spent
 			s := open(t, path, rules)
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)

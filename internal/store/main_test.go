@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(children[name](os.Args[len(os.Args)-1]))
 	}
 	if rapid := flag.Lookup("rapid.checks"); rapid.Value.String() == rapid.DefValue {
-		_ = rapid.Value.Set("30") // each run is some thirty writes to a disk, and as many audits
+		_ = rapid.Value.Set("15") // each run is some thirty writes to a disk, and as many audits
 	}
 	if err := makeEmpty(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow/internal/order"
 	"orderflow/internal/store"
@@ -147,7 +148,7 @@ func TestReadPlans(t *testing.T) {
 func TestWritePlans(t *testing.T) {
 	path := newFile(t)
 	rules := storetest.Rules()
-	rules.Lease = 0
+	rules.Lease = time.Microsecond
 	s := open(t, path, rules)
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 		t.Fatal(err)

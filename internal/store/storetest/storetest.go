@@ -52,8 +52,8 @@ func Rules() order.Rules {
 	}
 }
 
-// AtOnce are the rules under which everything is due at once.
-func AtOnce() order.Rules { return order.Rules{Currency: "USD", Tries: 2} }
+// AtOnce are the rules under which everything is due at once, but for a lease, which lasts beyond its own transaction.
+func AtOnce() order.Rules { return order.Rules{Currency: "USD", Tries: 2, Lease: time.Microsecond} }
 
 // Trace is the trace that Draft gives an order.
 func Trace(key string) order.Trace {

@@ -1,0 +1,46 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"orderflow/internal/payment/paymenttest"
+)
+
+// TestChaosTerminate asks the server to end, again and again, under load. It ends with 0 and in time, cuts no answer
+// off, and the next one finds all that was acknowledged.
+func TestChaosTerminate(t *testing.T) {
+	t.Parallel()
+	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
+	database := newDatabase(t, t.TempDir(), 1_000_000)
+	run := launch{database: database, args: []string{
+		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+	}}
+	shop, books := newShop(), newLedger(t)
+	rest := crowd(t, 12, shop, books, true)
+	defer rest()
+
+	rounds := 0
+	for end := time.Now().Add(span(t, 5*time.Second)); (rounds < 3 || time.Now().Before(end)) && !t.Failed(); rounds++ {
+		s := start(t, run)
+		shop.move(s.ready())
+		wait(t.Context(), 200*time.Millisecond+random(time.Second))
+		s.terminate() // while the shoppers go on: they see it drain
+		s.gone(0)
+		shop.move("")
+	}
+	last := start(t, run)
+	addr := last.ready()
+	shop.move(addr)
+	rest()
+	ended(t, addr)
+	last.stop()
+
+	db := openDatabase(t, database)
+	prove(t, db)
+	settled(t, books.compare(db), provider)
+	if books.orders() < 20 {
+		t.Errorf("%d orders are too few to mean anything", books.orders())
+	}
+	t.Logf("%d times", rounds)
+}

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs the command line as its users do: the real binary, its output, its exit codes. The scripts stand in
+// testdata/script, one for each verb or matter; besides the usual words of testscript they know those of words.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", Cmds: words(), RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", filepath.Dir(binary())+string(os.PathListSeparator)+env.Getenv("PATH"))
+			env.Setenv("VERSION", builtVersion)
+			env.Setenv("BINARY", binary())
+			env.Setenv("CHECKOUT", checkout)
+			env.Values["servers"] = map[string]*background{}
+			return nil
+		},
+	})
+}
+
+// words are what scripts can say:
+//
+//	refused CODE PATTERN ARG...  orderflow ARG... exits with CODE; it prints nothing but one line of error, which matches
+//	serve NAME ARG...            starts orderflow serve on a free port, waits until it is ready, puts its address into $NAME
+//	stop NAME                    ends that server by SIGTERM; it exits with 0. NAME.out and NAME.err have what it printed
+//	post STATUS URL BODY         posts JSON, and prints the answer, which has this status
+//	await PATTERN URL            gets URL until the answer matches
+//	until PATTERN ARG...         runs orderflow ARG... until what it prints matches
+//	sql FILE STATEMENT           changes an SQLite database behind the product's back
+//	holds FILE KEY...            FILE is one JSON object that has these keys
+func words() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+	all := map[string]func(ts *testscript.TestScript, args []string){
+		"refused": refused, "serve": serveWord, "stop": stopWord, "post": post, "await": await, "until": until,
+		"sql": change, "holds": holds,
+	}
+	least := map[string]int{"refused": 2, "serve": 1, "stop": 1, "post": 3, "await": 2, "until": 2, "sql": 2, "holds": 2}
+	words := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
+	for name, word := range all {
+		words[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg || len(args) < least[name] {
+				ts.Fatalf("%s takes no ! and at least %d arguments", name, least[name])
+			}
+			word(ts, args)
+		}
+	}
+	return words
+}
+
+func refused(ts *testscript.TestScript, args []string) {
+	code, pattern := args[0], args[1]
+	err := ts.Exec("orderflow", args[2:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		ts.Fatalf("ended with %v, not with exit code %s", err, code)
+	}
+	if got := strconv.Itoa(exit.ExitCode()); got != code {
+		ts.Fatalf("exit code %s, want %s", got, code)
+	}
+	out, said := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	if out != "" {
+		ts.Fatalf("printed on the output besides its error")
+	}
+	if strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "orderflow: ") || !strings.HasSuffix(said, "\n") || stackTrace(said) {
+		ts.Fatalf("the error is not one line")
+	}
+	if !regexp.MustCompile("(?m)" + pattern).MatchString(said) {
+		ts.Fatalf("the error does not match %s", pattern)
+	}
+}
+
+func servers(ts *testscript.TestScript) map[string]*background {
+	return ts.Value("servers").(map[string]*background)
+}
+
+func serveWord(ts *testscript.TestScript, args []string) {
+	name := args[0]
+	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0"}, args[1:]...)...)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(server.kill()) })
+	servers(ts)[name] = server
+	ts.Setenv(name, server.url)
+	ts.Setenv(name+"_addr", strings.TrimPrefix(server.url, "http://"))
+}
+
+// scriptEnv is of a script's environment what a server needs.
+func scriptEnv(ts *testscript.TestScript) []string {
+	return []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "DATABASE_URL=" + ts.Getenv("DATABASE_URL")}
+}
+
+func stopWord(ts *testscript.TestScript, args []string) {
+	server := servers(ts)[args[0]]
+	if server == nil {
+		ts.Fatalf("no server is called %s", args[0])
+	}
+	result := server.stop(syscall.SIGTERM)
+	out, said := server.out.String(), server.err.String()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), []byte(out), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(said), 0o600))
+	if result != nil || stackTrace(out+said) {
+		ts.Fatalf("the server ended with %v: %s", result, said)
+	}
+}
+
+// exchange sends one request and returns the answer.
+func exchange(method, url, body string) (status int, answer string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(data), err
+}
+
+func post(ts *testscript.TestScript, args []string) {
+	status, answer, err := exchange(http.MethodPost, args[1], args[2])
+	ts.Check(err)
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("status %d, want %s: %s", status, args[0], answer)
+	}
+	_, err = io.WriteString(ts.Stdout(), answer)
+	ts.Check(err)
+}
+
+// eventually tries until it works, and gives the last error when it does not.
+func eventually(try func() error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-end.C:
+			return fmt.Errorf("in vain for %s: %w", patience, err)
+		}
+	}
+}
+
+func await(ts *testscript.TestScript, args []string) {
+	pattern := regexp.MustCompile(args[0])
+	ts.Check(eventually(func() error {
+		_, answer, err := exchange(http.MethodGet, args[1], "")
+		if err == nil && !pattern.MatchString(answer) {
+			err = fmt.Errorf("%s does not match %s", answer, pattern)
+		}
+		return err
+	}))
+}
+
+func until(ts *testscript.TestScript, args []string) {
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	ts.Check(eventually(func() error { // not by ts.Exec, which logs each try
+		command := exec.Command(binary(), args[1:]...)
+		command.Dir, command.Env = ts.MkAbs("."), scriptEnv(ts)
+		out, err := command.CombinedOutput()
+		if err == nil && !pattern.Match(out) {
+			err = fmt.Errorf("%s does not match %s", out, pattern)
+		}
+		return err
+	}))
+	ts.Check(ts.Exec("orderflow", args[1:]...)) // for the words that look at stdout
+}
+
+// change uses the driver that the binary has, too.
+func change(ts *testscript.TestScript, args []string) {
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?mode=rw&_pragma=busy_timeout(5000)")
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
+
+func holds(ts *testscript.TestScript, args []string) {
+	decoder := json.NewDecoder(bytes.NewReader([]byte(ts.ReadFile(args[0]))))
+	var object map[string]any
+	ts.Check(decoder.Decode(&object))
+	if decoder.More() {
+		ts.Fatalf("%s has more than one JSON object", args[0])
+	}
+	for _, key := range args[1:] {
+		if _, found := object[key]; !found {
+			ts.Fatalf("%s has no %s", args[0], key)
+		}
+	}
+}
