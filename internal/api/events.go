@@ -63,23 +63,21 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 		return nil
 	}
 	s := &sender{x: x, control: http.NewResponseController(x.w)}
-	if err := s.begin(); err != nil || x.r.Method == http.MethodHead {
-		return err
+	s.begin()
+	if x.r.Method != http.MethodHead {
+		a.follow(x, s, place, events[after:], after)
 	}
-	return a.follow(x, s, place, events[after:], after)
+	return nil
 }
 
 // follow sends events, the given ones first, until the order is finished, the client gone or the server ending.
-func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) error {
+func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) {
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
 	for comment := false; ; {
 		finished := s.send(events, comment)
-		if s.err != nil {
-			return nil // the client left, or reads too slowly: it can come back and go on where it was
-		}
-		if finished {
-			return nil
+		if finished || s.err != nil {
+			return // a client that left or reads too slowly can come back and go on where it was
 		}
 		if len(events) > 0 {
 			after = events[len(events)-1].Seq
@@ -90,9 +88,9 @@ func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event
 		case <-pulse.C:
 			comment = true
 		case <-a.waker.ended:
-			return nil
+			return
 		case <-x.r.Context().Done():
-			return nil
+			return
 		}
 		var err error
 		if events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after); err != nil {
@@ -108,20 +106,15 @@ type sender struct {
 	err     error // the first one; nothing is sent after it
 }
 
-// begin sends the headers. A stream is read and written for as long as it lasts, so the server's limits on a request
-// are lifted; each write gets its own.
-func (s *sender) begin() error {
+// begin sends the headers.
+func (s *sender) begin() {
 	h := s.x.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx: hand on what comes at once
-	h.Set("Connection", "close")     // the deadlines set here must not outlive the stream
-	if err := s.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
+	h.Set("Connection", "close")     // the deadlines of its writes must not outlive the stream
 	s.x.took = time.Since(s.x.began)
 	s.x.WriteHeader(http.StatusOK)
 	s.write([]byte(retryAdvised + "\n"))
-	return nil
 }
 
 // send writes events, or a comment when there are none and one is due. It reports whether the last one ends the order.
@@ -145,7 +138,8 @@ func (s *sender) send(events []order.Event, comment bool) (finished bool) {
 	return finished
 }
 
-// write sends bytes on their way, within the time that a client has to take them.
+// write sends bytes on their way, within the time that a client has to take them: that is instead of the server's limit
+// on a whole answer.
 func (s *sender) write(p []byte) {
 	if s.err != nil || len(p) == 0 {
 		return

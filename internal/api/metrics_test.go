@@ -41,6 +41,7 @@ func TestMetricsByRoute(t *testing.T) {
 		n.do(t, "GET", path, "")
 	}
 	n.do(t, "BREW", "/api/v1/orders/1", "")
+	n.do(t, "OPTIONS", "/api/v1/orders", "", "Origin: http://localhost", "Access-Control-Request-Method: POST")
 	n.do(t, "GET", "/api/v1/invented", "")
 	n.do(t, "GET", "/api/../invented", "")
 	for _, c := range []struct {
@@ -52,6 +53,7 @@ func TestMetricsByRoute(t *testing.T) {
 		{"GET", "/api/v1/orders/{id}", "404", 1},
 		{"other", "/api/v1/orders/{id}", "405", 1},
 		{"other", "unmatched", "404", 2},
+		{"other", "unmatched", "204", 1}, // the preflight
 	} {
 		if got := count(t, n, c.method, c.route, c.code); got != c.want {
 			t.Errorf("%s %s %s was counted %d times, want %d", c.method, c.route, c.code, got, c.want)

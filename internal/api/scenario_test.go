@@ -3,16 +3,13 @@ package api_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
-	"orderflow/internal/api"
 	"orderflow/internal/order"
 )
 
@@ -80,6 +77,10 @@ func createScenarios() []scenario {
 			name: "lines of one product are added up", method: "POST", target: "/api/v1/orders", once: true, status: 201,
 			body: `{"user_id":1,"idempotency_key":"a","items":[{"product_id":2,"quantity":1},{"product_id":2,"quantity":3}]}`,
 			want: []string{`"items":[{"product_id":2,"quantity":4,"unit_price":"29.99"}]`, `"total_amount":"119.96"`},
+		},
+		{
+			name: "names may be spelled with escapes", method: "POST", target: "/api/v1/orders", once: true, status: 201,
+			body: strings.Replace(fine, "user_id", `\u0075ser_\u0069d`, 1), want: []string{`"user_id":1`},
 		},
 		{
 			name: "replay", prepare: placed, method: "POST", target: "/api/v1/orders", status: 200,
@@ -322,6 +323,8 @@ func showScenarios() []scenario {
 			wantHeaders: []string{"Content-Type: application/json"},
 		},
 		{name: "history, if anything", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0.1, application/json, */*"}, status: 200, want: []string{`{"data":[`}},
+		{name: "history, said first", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: application/json", "Accept: text/event-stream"}, status: 200, want: []string{`{"data":[`}},
+		{name: "history for who takes no stream", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0, text/event-stream;q=x, ;"}, status: 200, want: []string{`{"data":[`}},
 		{name: "history of none", method: "GET", target: "/api/v1/orders/1/events", status: 404, want: []string{`"error":"not_found"`}},
 		{name: "stream of none", method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream"}, status: 404, want: []string{`"error":"not_found"`}, wantHeaders: []string{"Content-Type: application/json"}},
 	}
@@ -426,121 +429,4 @@ func BenchmarkScenarios(b *testing.B) {
 			}
 		})
 	}
-}
-
-// A caller who leaves while an order waits gets no answer, and is no error of ours.
-func TestCallerLeaves(t *testing.T) {
-	var counted context.CancelFunc
-	n := open(t, func(o *api.Options) {
-		o.Intake = leaver{o.Intake, func() { counted() }}
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	counted = cancel
-	recorder := httptest.NewRecorder()
-	n.ServeHTTP(recorder, newRequest(ctx, "POST", "/api/v1/orders", fine))
-	if recorder.Body.Len() > 0 {
-		t.Errorf("somebody who is gone was answered %s", recorder.Body)
-	}
-	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
-		t.Errorf("a caller who left was logged as an error: %s", logs)
-	}
-	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 1 {
-		t.Errorf("%d requests counted as 499, want 1", got)
-	}
-}
-
-// leaver cancels the caller's context instead of placing the order.
-type leaver struct {
-	api.Intake
-	leave func()
-}
-
-func (l leaver) Create(ctx context.Context, _ order.Draft) (order.Placed, error) {
-	l.leave()
-	return order.Placed{}, fmt.Errorf("wait for the batch: %w", ctx.Err())
-}
-
-// Errors of ours are in the log under the trace id, with what the caller was not shown.
-func TestInnerDetailIsLogged(t *testing.T) {
-	n := open(t)
-	n.desk.fail(errors.New("secret table is missing"))
-	n.do(t, "POST", "/api/v1/orders", fine, "X-Trace-Id: my-trace").expect(t, 500, []string{`"trace_id":"my-trace"`})
-	logs := n.logs.String()
-	for _, want := range []string{`"level":"ERROR"`, `"trace_id":"my-trace"`, "secret table is missing"} {
-		if !strings.Contains(logs, want) {
-			t.Errorf("the log lacks %s: %s", want, logs)
-		}
-	}
-}
-
-func TestPanics(t *testing.T) {
-	var r *reader
-	n := open(t, withReader(&r))
-	r.panics.Store(true)
-	a := n.do(t, "GET", "/api/v1/orders/1", "", "X-Trace-Id: my-trace")
-	a.expect(t, 500, []string{`"error":"internal_error"`, `"trace_id":"my-trace"`}, "secret", "goroutine")
-	if logs := n.logs.String(); !strings.Contains(logs, "secret of the reader") || !strings.Contains(logs, "node_test.go") {
-		t.Errorf("the log lacks the panic or its stack: %s", logs)
-	}
-	if got := count(t, n, "GET", "/api/v1/orders/{id}", "500"); got != 1 {
-		t.Errorf("%d requests counted as 500, want 1", got)
-	}
-	r.panics.Store(false)
-	n.do(t, "GET", "/api/v1/orders/1", "").expect(t, http.StatusNotFound, nil)
-}
-
-func TestOrdersAreLogged(t *testing.T) {
-	n := open(t)
-	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), "X-Trace-Id: t1")
-	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), "X-Trace-Id: t2")
-	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "b", 5, 7), "X-Trace-Id: t3")
-	n.do(t, "POST", "/api/v1/orders/1/cancel", "", "X-Trace-Id: t4")
-	logs := n.logs.String()
-	for _, want := range []string{
-		`"event":"order.created","order_id":1,"user_id":1,"trace_id":"t1"`,
-		`"event":"order.replayed","order_id":1,"user_id":1,"trace_id":"t2"`,
-		`"event":"order.refused","error":"insufficient_stock","user_id":1,"trace_id":"t3"`,
-		`"event":"order.cancelled","order_id":1,"user_id":1,"trace_id":"t4"`,
-	} {
-		if !strings.Contains(logs, want) {
-			t.Errorf("the log lacks %s:\n%s", want, logs)
-		}
-	}
-}
-
-// Every order that is listed is listed once, by page and by cursor.
-func TestListsAreComplete(t *testing.T) {
-	n := open(t)
-	for i := range 7 {
-		n.place(t, fmt.Sprint(i), 2, 1)
-	}
-	want := "7 6 5 4 3 2 1"
-	var byPage, byCursor []string
-	for page := 1; page <= 4; page++ {
-		byPage = append(byPage, ids(n.do(t, "GET", fmt.Sprintf("/api/v1/orders?per_page=2&page=%d", page), ""))...)
-	}
-	for cursor := ""; ; {
-		a := n.do(t, "GET", "/api/v1/orders?per_page=3&cursor="+cursor, "")
-		byCursor = append(byCursor, ids(a)...)
-		_, rest, more := strings.Cut(a.body, `"next_cursor":"`)
-		if !more {
-			break
-		}
-		cursor, _, _ = strings.Cut(rest, `"`)
-	}
-	if got := strings.Join(byPage, " "); got != want {
-		t.Errorf("by page: %s, want %s", got, want)
-	}
-	if got := strings.Join(byCursor, " "); got != want {
-		t.Errorf("by cursor: %s, want %s", got, want)
-	}
-}
-
-func ids(a answer) []string {
-	var found []string
-	for _, part := range strings.Split(a.body, `{"id":`)[1:] {
-		id, _, _ := strings.Cut(part, ",")
-		found = append(found, id)
-	}
-	return found
 }

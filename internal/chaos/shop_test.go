@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +123,13 @@ func (l *ledger) orders() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.placed)
+}
+
+// ids are the orders that were acknowledged so far.
+func (l *ledger) ids() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.placed))
 }
 
 // compare compares the clients' books with the server's, whose clients have come to rest.
@@ -335,3 +344,6 @@ func (c *shopper) insist(ctx context.Context, method, path, body string) (answer
 		c.shop.breathe(ctx)
 	}
 }
+
+// refOf is the ref of an order that create makes.
+func refOf(key string) order.Ref { return order.Ref{UserID: 1, Key: key} }

@@ -14,11 +14,12 @@ type completionVerb struct {
 	Shell string `arg:"" optional:"" help:"bash, zsh or fish; without it, the one that SHELL names."`
 }
 
-// completionScripts are the lines for each shell; %[1]s is the binary's path.
+// completionScripts are the lines for each shell; %[1]s is the binary's path, %[2]s the same for a shell that reads it
+// twice: what follows -C is a command in itself.
 func completionScripts() map[string]string {
 	return map[string]string{
-		"bash": "complete -C %[1]s orderflow\n",
-		"zsh":  "autoload -U +X bashcompinit && bashcompinit\ncomplete -C %[1]s orderflow\n",
+		"bash": "complete -C %[2]s orderflow\n",
+		"zsh":  "autoload -U +X bashcompinit && bashcompinit\ncomplete -C %[2]s orderflow\n",
 		// The blank stands for the word that has not been begun, should fish leave it out; a second one changes nothing.
 		"fish": "function __orderflow_complete\n" +
 			"    set -lx COMP_LINE (commandline -cp | string collect)\n" +
@@ -41,7 +42,8 @@ func (c completionVerb) Run(streams Streams) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(streams.Out, script, quoted(binary))
+	once := quoted(binary)
+	_, err = fmt.Fprintf(streams.Out, script, once, quoted(once))
 	return err
 }
 

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -36,26 +39,55 @@ func newCheckout() (folder string, err error) {
 	if folder, err = os.MkdirTemp("", "orderflow-checkout-"); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"cmd", "internal", "scripts"} {
-		if err := os.CopyFS(filepath.Join(folder, name), os.DirFS(filepath.Join(repository, name))); err != nil {
-			return folder, err
-		}
-	}
-	for _, name := range []string{"Makefile", "go.mod", "go.sum", ".env.example"} {
-		data, err := os.ReadFile(filepath.Join(repository, name))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(folder, name), data, 0o600)
-		}
-		if err != nil {
+	for _, name := range []string{"cmd", "internal", "scripts", "Makefile", "go.mod", "go.sum", ".env.example"} {
+		if err := copySources(folder, name); err != nil {
 			return folder, err
 		}
 	}
 	build := exec.Command("make", "build", "VERSION="+builtVersion)
-	build.Dir = folder
+	build.Dir, build.Env = folder, withoutSettings(os.Environ())
 	if out, err := build.CombinedOutput(); err != nil {
 		return folder, fmt.Errorf("make build: %w: %s", err, out)
 	}
 	return folder, nil
+}
+
+// copySources copies a file or a folder of the repository, without what only tests need: other tests may be writing
+// there right now.
+func copySources(folder, name string) error {
+	return filepath.WalkDir(filepath.Join(repository, name), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(repository, file)
+		target := filepath.Join(folder, below)
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == "testdata":
+			return fs.SkipDir
+		case entry.IsDir():
+			return os.Mkdir(target, 0o700)
+		case strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, info.Mode().Perm())
+	})
+}
+
+// withoutSettings is an environment in which the product has its defaults, and make is not part of another make.
+func withoutSettings(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		return isSetting(entry) || strings.HasPrefix(entry, "ORDERFLOW_") || strings.HasPrefix(entry, "MAKE") || strings.HasPrefix(entry, "MFLAGS")
+	})
 }
 
 // binary is the product, as make build leaves it.

@@ -135,7 +135,7 @@ func exchange(method, url, body string) (status int, answer string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it is read to its end, or the test fails
 	data, err := io.ReadAll(response.Body)
 	return response.StatusCode, string(data), err
 }
@@ -198,9 +198,8 @@ func until(ts *testscript.TestScript, args []string) {
 func change(ts *testscript.TestScript, args []string) {
 	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?mode=rw&_pragma=busy_timeout(5000)")
 	ts.Check(err)
-	defer db.Close()
 	_, err = db.Exec(args[1])
-	ts.Check(err)
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 func holds(ts *testscript.TestScript, args []string) {

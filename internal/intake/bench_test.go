@@ -18,10 +18,10 @@ type discard struct{}
 
 func (discard) Publish(order.Receipt) {}
 
-// BenchmarkCreate is the way of an order without HTTP: 256 callers on one hot product.
+// BenchmarkCreate is the way of an order without HTTP, on one hot product.
 func BenchmarkCreate(b *testing.B) {
-	for _, size := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("batch-max=%d", size), func(b *testing.B) {
+	for _, c := range []struct{ size, buyers int }{{1, 256}, {1000, 256}, {1000, 100}} {
+		b.Run(fmt.Sprintf("batch-max=%d/buyers=%d", c.size, c.buyers), func(b *testing.B) {
 			db, err := store.Open(b.Context(), "sqlite:"+filepath.Join(b.TempDir(), "b.db"), store.Options{Rules: order.DefaultRules()})
 			if err != nil {
 				b.Fatal(err)
@@ -33,13 +33,13 @@ func BenchmarkCreate(b *testing.B) {
 			if err := db.Seed(b.Context(), store.SeedPlan{SetStock: true, Stock: 1e12}); err != nil {
 				b.Fatal(err)
 			}
-			s := intake.New(intake.Options{Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: discard{}, BatchMax: size, QueueMax: 10000, Lines: 20000})
+			s := intake.New(intake.Options{Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: discard{}, BatchMax: c.size, QueueMax: 10000, Lines: 20000})
 			ctx, stop := context.WithCancel(b.Context())
 			var running, callers sync.WaitGroup
 			running.Go(func() { _ = s.Run(ctx) })
 			var next atomic.Int64
 			b.ResetTimer()
-			for range 256 {
+			for range c.buyers {
 				callers.Go(func() {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
 						draft, err := order.NewDraft(1, fmt.Sprint("key-", i), []order.Line{{ProductID: 1, Quantity: 1}}, "")

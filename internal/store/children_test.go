@@ -305,6 +305,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestFullFile does the same by SQLite's own bound on a file, where no disk can be had: the bound is a real SQLITE_FULL.
 func TestFullFile(t *testing.T) {
+	t.Parallel()
 	limit := limitPages(t)
 	s, path := sample(t, 1_000_000)
 	limit(path, 120)

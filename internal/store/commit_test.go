@@ -54,6 +54,7 @@ func TestUnknownOutcome(t *testing.T) {
 
 // TestUnknownOutcomeOfEveryWrite repeats what was asked after each lost answer, as the roles do, and looks at the books.
 func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
+	t.Parallel()
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := sample(t, 100)
@@ -161,6 +162,7 @@ func TestMarksAreBounded(t *testing.T) {
 
 // TestRunWritesMarksByThemselves waits for the marks to be written without another write.
 func TestRunWritesMarksByThemselves(t *testing.T) {
+	t.Parallel()
 	s, _ := sample(t, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -275,7 +277,7 @@ func TestObserve(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	_ = s.Write(t.Context(), func() error { return errors.New("fault") })
 	_, _, err = s.CancelOrders(t.Context(), []order.CancelRequest{{OrderID: 1}})
 	if got := strings.Join(names, " "); err != nil || got != "testtrue canceltrue" {

@@ -38,7 +38,7 @@ func (s *Store) Guard() (release func() error, err error) {
 		if !errors.Is(err, syscall.EWOULDBLOCK) || look == guardLooks {
 			break
 		}
-		time.Sleep(lockPause)
+		<-time.NewTimer(lockPause).C
 	}
 	if err == nil {
 		return file.Close, nil
@@ -68,7 +68,7 @@ func (s *Store) served() bool {
 	if err != nil {
 		return false
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only looked at
 	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
@@ -82,6 +82,8 @@ func (d sqliteDialect) lockMigrations(ctx context.Context) (release func(), err 
 	if err != nil {
 		return nil, d.openError(err)
 	}
+	tick := time.NewTicker(lockPause)
+	defer tick.Stop()
 	for {
 		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -95,7 +97,7 @@ func (d sqliteDialect) lockMigrations(ctx context.Context) (release func(), err 
 		case <-ctx.Done():
 			_ = folder.Close() // the wait is over
 			return nil, order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one.", d.path)
-		case <-time.After(lockPause):
+		case <-tick.C:
 		}
 	}
 }

@@ -39,7 +39,7 @@ func makeEmpty() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "empty.db")
 	s, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
 	if err != nil {

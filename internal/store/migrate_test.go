@@ -1,15 +1,19 @@
 package store_test
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -164,6 +168,7 @@ func schemaOf(t *testing.T, path string) map[string]string {
 }
 
 func TestMigrateUpDownUp(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new.db")
 	s := open(t, path, storetest.Rules())
 	count := len(steps(t, "sqlite"))
@@ -233,32 +238,67 @@ func applied(t *testing.T, s *store.Store, count int) (n int) {
 	return n
 }
 
-// TestMigrateAtOnce lets several processes' worth of handles migrate one new file.
+// TestMigrateAtOnce lets several handles, as processes would, migrate one new file.
 func TestMigrateAtOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "new.db")
-	var wait sync.WaitGroup
-	var handles []*store.Store
-	for range 4 {
-		handles = append(handles, open(t, path, storetest.Rules()))
-	}
-	for _, s := range handles {
-		wait.Go(func() {
-			if err := s.Migrate(t.Context()); err != nil {
-				t.Errorf("migrate: %v", err)
-			}
-		})
-	}
-	wait.Wait()
-	db := raw(t, path)
-	for query, want := range map[string]int{
-		"SELECT count(*) FROM installation":                       1,
-		"SELECT count(*) FROM goose_db_version":                   len(steps(t, "sqlite")) + 1,
-		"SELECT count(DISTINCT version_id) FROM goose_db_version": len(steps(t, "sqlite")) + 1,
-	} {
-		var got int
-		if err := db.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
-			t.Errorf("%s: %d (%v), want %d", query, got, err, want)
+	t.Parallel()
+	for range 3 {
+		path := filepath.Join(t.TempDir(), "new.db")
+		var handles []*store.Store
+		for range 6 {
+			handles = append(handles, open(t, path, storetest.Rules()))
 		}
+		start := make(chan struct{})
+		var wait sync.WaitGroup
+		for _, s := range handles {
+			wait.Go(func() {
+				<-start
+				if err := s.Migrate(t.Context()); err != nil {
+					t.Errorf("migrate: %v", err)
+				}
+			})
+		}
+		close(start)
+		wait.Wait()
+		db := raw(t, path)
+		for query, want := range map[string]int{
+			"SELECT count(*) FROM installation":                       1,
+			"SELECT count(*) FROM goose_db_version":                   len(steps(t, "sqlite")) + 1,
+			"SELECT count(DISTINCT version_id) FROM goose_db_version": len(steps(t, "sqlite")) + 1,
+		} {
+			var got int
+			if err := db.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: %d (%v), want %d", query, got, err, want)
+			}
+		}
+	}
+}
+
+// TestMigrateWaitsForAnother holds the lock under which another process would migrate.
+func TestMigrateWaitsForAnother(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "new.db")
+	s := open(t, path, storetest.Rules())
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = s.Migrate(ctx)
+	if want := "Another process has been migrating " + path + " for too long"; order.CodeOf(err) != order.CodeUnavailable || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if got := schemaOf(t, path); len(got) != 0 {
+		t.Errorf("it migrated all the same: %v", got)
+	}
+	if err := folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -25,13 +25,12 @@ type model struct {
 	s     *store.Store
 	clock *sql.DB // lets hours pass, by hand
 
-	stock    map[int64]int64
-	orders   map[int64]*modelOrder
-	byRef    map[order.Ref]int64
-	claims   []*modelClaim
-	jobs     map[int64]bool // order → its dead letter is open
-	owed     map[string]int // receipt → events
-	lastPaid string
+	stock  map[int64]int64
+	orders map[int64]*modelOrder
+	byRef  map[order.Ref]int64
+	claims []*modelClaim
+	jobs   map[int64]bool // order → its dead letter is open
+	owed   map[string]int // receipt → events
 }
 
 type modelOrder struct {
@@ -44,7 +43,6 @@ type modelOrder struct {
 	void     bool // the holder, or the last one before it was parked, was to void
 	waits    bool // has a due time
 	due      bool // which has come
-	charged  bool // while FAILED: a late charge is owed a void
 	events   []order.EventType
 }
 
@@ -61,6 +59,7 @@ const modelTries = 2
 
 // TestModel lets chance write to the store and to the model, and compares both after each step.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rules := storetest.Rules()
 	rules.Tries = modelTries
 	dir := t.TempDir()
@@ -75,7 +74,7 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer s.Close()
+		defer func() { _ = s.Close() }()
 		if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 12}); err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +82,7 @@ func TestModel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer clock.Close()
+		defer func() { _ = clock.Close() }()
 		m := &model{
 			t: t, s: s, clock: clock, stock: map[int64]int64{1: 12, 2: 12, 3: 12, 4: 12, 5: 12},
 			orders: map[int64]*modelOrder{}, byRef: map[order.Ref]int64{}, jobs: map[int64]bool{}, owed: map[string]int{},

@@ -276,11 +276,11 @@ const (
 
 func scanOrder(scan func(...any) error) (*order.Order, error) {
 	o := &order.Order{}
-	var print []byte
-	err := scan(&o.ID, &o.UserID, &o.Status, scanMoney{&o.Total}, &o.Currency, &o.Key, &print, &o.PaymentMethod,
+	var mark []byte
+	err := scan(&o.ID, &o.UserID, &o.Status, scanMoney{&o.Total}, &o.Currency, &o.Key, &mark, &o.PaymentMethod,
 		&o.Attempts, &o.TriesLeft, &o.Lease, scanTime{&o.DueAt}, &o.Version, scanTime{&o.CancelledAt},
 		scanTime{&o.CreatedAt}, scanTime{&o.UpdatedAt})
-	copy(o.Fingerprint[:], print)
+	copy(o.Fingerprint[:], mark)
 	return o, err
 }
 

@@ -58,7 +58,7 @@ type eventRef struct {
 // decodeRefs reads what encodeRefs wrote.
 func decodeRefs(text string) ([]eventRef, error) {
 	var refs []eventRef
-	for _, part := range strings.Fields(text) {
+	for part := range strings.FieldsSeq(text) {
 		span, seqText, ok := strings.Cut(part, ":")
 		firstText, lastText, isRun := strings.Cut(span, "-")
 		if !isRun {

@@ -64,6 +64,7 @@ const byID = "INTEGER PRIMARY KEY"
 
 // TestReadPlans runs every read and has SQLite explain what the store really asked.
 func TestReadPlans(t *testing.T) {
+	t.Parallel()
 	s, path := sample(t, 100)
 	aliveAndDead(t, s)
 	texts := s.Spy()
@@ -146,6 +147,7 @@ func TestReadPlans(t *testing.T) {
 
 // TestWritePlans explains every statement that writes have prepared, after every kind of write.
 func TestWritePlans(t *testing.T) {
+	t.Parallel()
 	path := newFile(t)
 	rules := storetest.Rules()
 	rules.Lease = time.Microsecond
@@ -235,6 +237,7 @@ func everyWrite(t *testing.T, s *store.Store) {
 
 // TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.
 func TestPreparedStatementsAreFew(t *testing.T) {
+	t.Parallel()
 	s, _ := sample(t, 100)
 	everyWrite(t, s)
 	before := len(s.Statements())

@@ -31,16 +31,11 @@ const (
 )
 
 // pragmas are set on every connection, busy_timeout first: setting the journal mode may have to wait for another process.
-var pragmas = []string{
-	fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-	"trusted_schema(0)", "cell_size_check(1)", "cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
-}
-
-// essential is what the promises rest on, as SQLite reads it back.
-var essential = []struct{ pragma, value, lost string }{
-	{"journal_mode", "wal", "it refuses write-ahead logging; move the file to a local disk"},
-	{"synchronous", "2", "it does not write commits to the disk before it confirms them"},
-	{"foreign_keys", "1", "it does not keep foreign keys"},
+func pragmas() []string {
+	return []string{
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"trusted_schema(0)", "cell_size_check(1)", "cache_size(-16384)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+	}
 }
 
 func newSQLite(path string) (sqliteDialect, error) {
@@ -77,7 +72,7 @@ func (d sqliteDialect) create() error {
 
 // connect opens one pool and checks that its connections are what they have to be.
 func (d sqliteDialect) connect(ctx context.Context, lock string, connections int) (*sql.DB, error) {
-	options := url.Values{"mode": {"rw"}, "_txlock": {lock}, "_pragma": pragmas}
+	options := url.Values{"mode": {"rw"}, "_txlock": {lock}, "_pragma": pragmas()}
 	escaped := (&url.URL{Path: d.file}).EscapedPath()
 	db, err := sql.Open("sqlite", "file:"+escaped+"?"+options.Encode())
 	if err != nil {
@@ -93,19 +88,24 @@ func (d sqliteDialect) connect(ctx context.Context, lock string, connections int
 	return db, nil
 }
 
-// check reads the schema, so that a file that is no database is found out now, and the essential settings back.
+// check reads the schema, so that a file that is no database is found out now, and the settings on which the promises
+// rest.
 func (d sqliteDialect) check(ctx context.Context, db *sql.DB) error {
 	var tables int
 	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
 		return err
 	}
-	for _, e := range essential {
+	for _, essential := range []struct{ pragma, value, lost string }{
+		{"journal_mode", "wal", "it refuses write-ahead logging; move the file to a local disk"},
+		{"synchronous", "2", "it does not write commits to the disk before it confirms them"},
+		{"foreign_keys", "1", "it does not keep foreign keys"},
+	} {
 		var value string
-		if err := db.QueryRowContext(ctx, "PRAGMA "+e.pragma).Scan(&value); err != nil {
+		if err := db.QueryRowContext(ctx, "PRAGMA "+essential.pragma).Scan(&value); err != nil {
 			return err
 		}
-		if value != e.value {
-			return fmt.Errorf("%s (%s is %s)", e.lost, e.pragma, value)
+		if value != essential.value {
+			return fmt.Errorf("%s (%s is %s)", essential.lost, essential.pragma, value)
 		}
 	}
 	return nil
@@ -118,7 +118,7 @@ func (d sqliteDialect) openError(err error) error {
 func (sqliteDialect) writers() int     { return 1 }
 func (sqliteDialect) begin() string    { return "BEGIN IMMEDIATE" }
 func (sqliteDialect) lockRows() string { return "" }
-func (sqliteDialect) sizes() []int     { return []int{64, 8, 1} }
+func (sqliteDialect) sizes() []int     { return []int{64, 32, 16, 8, 4, 2, 1} }
 
 // now is the process's clock: one file is served by one machine.
 func (sqliteDialect) now() time.Time { return time.Now() }

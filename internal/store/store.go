@@ -130,10 +130,10 @@ func (s *Store) query(ctx context.Context, read func(scan func(...any) error) er
 		}
 		var raced bool
 		if kept, raced = s.prepared.LoadOrStore(query, statement); raced {
-			_ = statement.Close() // another one was faster, and serves both
+			_ = statement.Close() //nolint:sqlclosecheck // another one was faster, and serves both
 		}
 	}
-	found, err := kept.(*sql.Stmt).QueryContext(ctx, args...) //nolint:forcetypeassert,sqlclosecheck // nothing else is kept; each closes them
+	found, err := kept.(*sql.Stmt).QueryContext(ctx, args...) //nolint:forcetypeassert // nothing else is kept
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 		}
 		class := s.dialect.classify(err)
 		if class == classUnavailable {
-			w.drop() // what a connection found when it opened (a read-only file, say) it keeps for life
+			w.drop() // a connection that has met a fault of the disk is not believed again
 		}
 		if class != classTransient || try == writeTries {
 			return s.coded(err)
@@ -95,7 +95,7 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 		return err
 	}
 	done := false
-	defer func() {
+	defer func() { //nolint:contextcheck // a rollback has a time of its own
 		if !done { // an error or a panic: nothing of it may stay
 			t.rollback()
 		}
@@ -109,7 +109,7 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 	}
 	if err = s.commit(ctx, w.conn); err != nil {
 		done = true
-		if err = s.afterFailedCommit(t, err); err != nil {
+		if err := s.afterFailedCommit(t, err); err != nil { //nolint:contextcheck // it has a time of its own
 			return err
 		}
 	}
@@ -142,7 +142,9 @@ func (s *Store) afterFailedCommit(t *tx, cause error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		return cause
 	default:
-		return &order.Error{Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause}
+		return &order.Error{
+			Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause,
+		}
 	}
 }
 
@@ -180,7 +182,7 @@ func (t *tx) prepare(query string) (*sql.Stmt, error) {
 }
 
 func (t *tx) exec(query string, args ...any) (sql.Result, error) {
-	statement, err := t.prepare(query)
+	statement, err := t.prepare(query) //nolint:sqlclosecheck // kept with the connection
 	if err != nil {
 		return nil, err
 	}
@@ -189,11 +191,11 @@ func (t *tx) exec(query string, args ...any) (sql.Result, error) {
 
 // query reads all rows of a query.
 func (t *tx) query(read func(scan func(...any) error) error, query string, args ...any) error {
-	statement, err := t.prepare(query)
+	statement, err := t.prepare(query) //nolint:sqlclosecheck // kept with the connection
 	if err != nil {
 		return err
 	}
-	found, err := statement.QueryContext(t.ctx, args...) //nolint:sqlclosecheck // each closes them
+	found, err := statement.QueryContext(t.ctx, args...)
 	if err != nil {
 		return err
 	}
@@ -210,7 +212,9 @@ func (t *tx) queryIn(read func(scan func(...any) error) error, before string, id
 
 // insert writes n rows in pieces; fill appends the arguments of row i. after ends the statement. did, if not nil, is
 // told of each piece.
-func (t *tx) insert(into string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error) error {
+func (t *tx) insert(
+	into string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error,
+) error {
 	for from := 0; from < n; {
 		piece := 1
 		for _, size := range t.s.dialect.sizes() {
@@ -242,8 +246,7 @@ func (s *Store) coded(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	var known *order.Error
-	if errors.As(err, &known) {
+	if _, known := errors.AsType[*order.Error](err); known {
 		return err
 	}
 	switch s.dialect.classify(err) {

@@ -18,19 +18,47 @@ type wanted struct {
 }
 
 // admit waits until the gateway may be called and slots are free, and takes up to want of them; 0 when ctx ends first.
+// Each has to be released, with leave or by process.
 func (w *Worker) admit(ctx context.Context, want int) int {
 	for {
 		if !w.breakerReady(ctx) {
 			return 0
 		}
 		got := w.slots.take(ctx, want)
-		// The breaker is asked last, since the wait for a slot may have been long.
-		may := min(got, w.options.Breaker.Slots())
+		if got == 0 {
+			return 0
+		}
+		may := w.enter(got)
 		w.slots.give(got - may)
-		if may > 0 || got == 0 {
+		if may > 0 {
 			return may
 		}
+		// All calls that the breaker lets through are spoken for, which only happens while it is half-open.
+		w.sleep(ctx, probePause)
 	}
+}
+
+// probePause is how long to wait for a half-open breaker to hear from its probes before looking again.
+const probePause = 20 * time.Millisecond
+
+// enter lets as many of got claims begin as there are calls to be had. The breaker counts a call when it starts; those
+// that have been claimed for and not started yet are counted here, lest a half-open breaker be run over by claims of
+// which most would be handed back.
+func (w *Worker) enter(got int) int {
+	w.entrance.Lock()
+	defer w.entrance.Unlock()
+	may := max(0, min(got, w.callable()))
+	w.entering.Add(int64(may))
+	return may
+}
+
+// callable is how many calls may be started that nobody is about to start already.
+func (w *Worker) callable() int { return w.options.Breaker.Slots() - int(w.entering.Load()) }
+
+// leave releases n that were admitted and came to nothing.
+func (w *Worker) leave(n int) {
+	w.entering.Add(int64(-n))
+	w.slots.give(n)
 }
 
 // breakerReady waits until the breaker lets calls through; false when ctx ends first.
@@ -55,8 +83,8 @@ func (w *Worker) capacity(ctx context.Context) int {
 	if got == 0 {
 		return 0
 	}
-	w.slots.give(got)
-	return max(1, min(w.slots.free(), w.options.Breaker.Slots()))
+	w.leave(got)
+	return max(1, min(w.slots.free(), w.callable()))
 }
 
 // work claims orders as fast as there are slots for them, and starts what they need. It comes back to those that the
@@ -119,7 +147,7 @@ func (w *Worker) claim(ctx, life context.Context, orders []wanted, acknowledge f
 			w.process(ctx, life, answer.Value)
 		})
 	}
-	w.slots.give(idle)
+	w.leave(idle)
 	if acknowledge != nil && len(decided) > 0 {
 		acknowledge(decided)
 	}

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
@@ -24,7 +28,8 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 		breaker := payment.NewBreaker(h.bank, payment.BreakerOptions{MinCalls: 10, Delay: 20 * time.Second, Probes: 3})
 		o := h.options()
 		o.Gateway, o.Breaker, o.Concurrency = breaker, breaker, 10
-		stop := h.run(h.worker(o))
+		w := h.worker(o)
+		stop := h.run(w)
 		tried := h.create(10)
 		synctest.Wait() // ten failures: the breaker opens
 		if breaker.State() != payment.StateOpen {
@@ -41,11 +46,18 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 				t.Errorf("order %d was claimed %d times while the breaker was open", id, o.Attempts)
 			}
 		}
-		h.bank.says(nil)
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+			return order.Succeeded, slow(ctx, 50*time.Millisecond)
+		})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for _, id := range append(tried, waiting...) {
 			h.expect(id, order.Paid)
+		}
+		// Consumer and sweeper want the probes at the same moment, and share them. (One claim may slip in between a call's
+		// start here and its start in the breaker.)
+		if n := testutil.ToFloat64(w.metrics.calls.WithLabelValues("charge", "handed_back")); n > 1 {
+			t.Errorf("%v claims were handed back, want none to speak of", n)
 		}
 		for _, id := range waiting {
 			if left := h.order(id).TriesLeft; left != h.rules.Tries-1 {
@@ -118,6 +130,9 @@ func TestMessagesThatComeAgainOrOutOfOrderAreHarmless(t *testing.T) {
 		h.expect(paid, order.Paid)
 		h.expect(cancelled, order.Cancelled)
 		h.expect(held, order.Processing)
+		if left := h.unread(); left != (bus.Depth{}) {
+			t.Errorf("the bus still has %+v, want all acknowledged", left)
+		}
 		stop()
 		h.audit()
 	})
@@ -303,6 +318,68 @@ func TestLostMessagesAreSwept(t *testing.T) {
 			}
 		}
 		h.audit()
+	})
+}
+
+// Many orders that are due are worked on one roundful after the other, without a pause between.
+func TestTheSweeperGoesOnWhileItFindsEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		ids := h.create(100)
+		h.publisher = h.newPublisher() // the process died with its queue
+		time.Sleep(h.rules.Grace)
+		stop := h.run(h.worker(h.options()))
+		synctest.Wait() // the clock stands still
+		for _, id := range ids {
+			h.expect(id, order.Paid)
+		}
+		events, err := h.store.Events(t.Context(), ids[0], 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Actor != "worker:test" || e.Trace.ID != "trace-1" {
+				t.Errorf("%s by %q of %q, want by worker:test of the order's own trace", e.Type, e.Actor, e.Trace.ID)
+			}
+		}
+		stop()
+		h.audit()
+	})
+}
+
+// What waits on the bus is claimed in one transaction, as far as there are slots.
+func TestWaitingOrdersAreClaimedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		ids := h.create(20)
+		h.flush()
+		var mu sync.Mutex
+		var sizes []int
+		o := h.options()
+		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+			mu.Lock()
+			sizes = append(sizes, len(requests))
+			mu.Unlock()
+			return h.store.ClaimOrders(ctx, requests)
+		}}
+		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+			return order.Succeeded, slow(ctx, time.Second)
+		})
+		stop := h.run(h.worker(o))
+		synctest.Wait()
+		mu.Lock()
+		if !slices.Equal(sizes, []int{16}) {
+			t.Errorf("claims of %v orders, want one of the 16 that there are slots for", sizes)
+		}
+		mu.Unlock()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		for _, id := range ids {
+			h.expect(id, order.Paid)
+		}
+		stop()
 	})
 }
 

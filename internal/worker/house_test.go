@@ -152,7 +152,22 @@ func (h *house) run(workers ...*Worker) (stop func()) {
 		end()
 		last.Wait()
 		h.ended = true
+		for _, w := range workers {
+			if taken, entering := w.inFlight(), w.entering.Load(); taken != 0 || entering != 0 {
+				h.t.Errorf("%d slots are still taken after the end, %d claims still entering", taken, entering)
+			}
+		}
 	}
+}
+
+// unread is what the bus still has for the workers.
+func (h *house) unread() bus.Depth {
+	h.t.Helper()
+	depth, err := h.bus.Depth(context.Background(), bus.Work, bus.Workers)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return depth
 }
 
 // create places n orders of one piece each and announces them.

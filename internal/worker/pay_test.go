@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 )
@@ -33,6 +34,9 @@ func TestAnOrderIsPaidAtOnce(t *testing.T) {
 		events, err := h.store.Events(t.Context(), id, 0)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if left := h.unread(); left != (bus.Depth{}) {
+			t.Errorf("the bus still has %+v, want all acknowledged", left)
 		}
 		for i, want := range []order.EventType{order.OrderCreated, order.OrderProcessing, order.OrderPaid} {
 			if events[i].Type != want || events[i].Trace.ID != "trace-1" {

@@ -14,6 +14,7 @@ const settleTries = 5
 // process carries a claim to its end: ask the gateway, settle. A claim that a shutdown overtook is handed back.
 func (w *Worker) process(ctx, life context.Context, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
+	w.entering.Add(-1)
 	if ctx.Err() != nil {
 		s.Outcome = order.HandedBack
 	} else {

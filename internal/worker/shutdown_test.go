@@ -168,13 +168,14 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		away.Store(true)
 		second := h.create(8)
-		time.Sleep(8 * time.Second) // shorter than the grace: the bus, not the sweeper, has to bring them
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		for _, id := range first {
 			h.expect(id, order.Processing)
 		}
 		away.Store(false)
-		time.Sleep(lastPause*5/4 + time.Second)
+		// All in all shorter than the grace, so that it is not the sweeper who finds what got lost.
+		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
 		for _, id := range append(first, second...) {
 			h.expect(id, order.Paid)

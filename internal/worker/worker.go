@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"orderflow/internal/batch"
@@ -28,6 +29,9 @@ type Worker struct {
 	metrics *metrics
 	group   bus.Group      // nil until joined; only Join and the consumer touch it
 	running sync.WaitGroup // claims on their way through process
+
+	entrance sync.Mutex   // makes looking and entering one step
+	entering atomic.Int64 // admitted, and not yet in process
 
 	randomMu sync.Mutex
 	random   *rand.Rand

@@ -151,7 +151,6 @@ func raceCancel(h *house) {
 type client struct {
 	*store.Store
 	rng    *rand.Rand
-	name   string
 	drafts []order.Draft
 	ids    *sync.Map // of all orders, of all clients
 }

@@ -137,25 +137,23 @@ func readDue(h *house) {
 	h.sample(100)
 	rules := AtOnce()
 	var want []order.ClaimRequest
-	make := func(key string, hoursAgo int) order.Claimed {
-		rules.Grace, rules.Lease = -time.Duration(hoursAgo)*time.Hour, -time.Duration(hoursAgo)*time.Hour
-		at := h.under(rules)
-		o := at.place(key)
-		return order.Claimed{Order: o}
+	due := func(key string, hoursAgo int) *order.Order {
+		rules.Grace = -time.Duration(hoursAgo) * time.Hour
+		return h.under(rules).place(key)
 	}
 	h.place("not due")
-	waiting := make("waiting", 5)
-	crashed := make("crashed", 7)
-	rules.Grace, rules.Lease = -7*time.Hour, -7*time.Hour
-	h.under(rules).claim(crashed.Order.ID)
-	late := make("late", 1) // a late charge: due at the time of its report
-	claim := h.claim(late.Order.ID)
+	waiting := due("waiting", 5)
+	crashed := due("crashed", 7)
+	rules.Lease = -7 * time.Hour
+	h.under(rules).claim(crashed.ID)
+	late := due("late", 1) // a late charge: due at the time of its report
+	claim := h.claim(late.ID)
 	h.settle(report(claim, order.KindCharge, order.Declined))
 	void := report(claim, order.KindCharge, order.Succeeded)
 	void.Attempt = 9
 	h.settle(void)
-	fresh := make("fresh", 3)
-	for _, o := range []*order.Order{crashed.Order, waiting.Order, fresh.Order, late.Order} {
+	fresh := due("fresh", 3)
+	for _, o := range []*order.Order{crashed, waiting, fresh, late} {
 		want = append(want, order.ClaimRequest{OrderID: o.ID, Trace: Trace(o.Key)})
 	}
 	for limit := 1; limit <= 5; limit++ {

@@ -263,8 +263,7 @@ func (h *house) wantCode(err error, want order.Code) {
 
 // coded is the error's *order.Error, or an empty one.
 func coded(err error) *order.Error {
-	var e *order.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*order.Error](err); ok {
 		return e
 	}
 	return &order.Error{}

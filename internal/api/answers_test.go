@@ -1,0 +1,228 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"orderflow/internal/api"
+	"orderflow/internal/order"
+)
+
+// A caller who leaves while an order waits gets no answer, and is no error of ours.
+func TestCallerLeaves(t *testing.T) {
+	var counted context.CancelFunc
+	n := open(t, func(o *api.Options) {
+		o.Intake = leaver{o.Intake, func() { counted() }}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	counted = cancel
+	recorder := httptest.NewRecorder()
+	n.ServeHTTP(recorder, newRequest(ctx, "POST", "/api/v1/orders", fine))
+	if recorder.Body.Len() > 0 {
+		t.Errorf("somebody who is gone was answered %s", recorder.Body)
+	}
+	// Another leaves while its body comes in.
+	r := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
+	r.Body, r.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
+	recorder = httptest.NewRecorder()
+	n.ServeHTTP(recorder, r)
+	if recorder.Body.Len() > 0 {
+		t.Errorf("somebody who is gone was answered %s", recorder.Body)
+	}
+	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
+		t.Errorf("a caller who left was logged as an error: %s", logs)
+	}
+	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 2 {
+		t.Errorf("%d requests counted as 499, want 2", got)
+	}
+}
+
+// leaver cancels the caller's context instead of placing the order.
+type leaver struct {
+	api.Intake
+	leave func()
+}
+
+func (l leaver) Create(ctx context.Context, _ order.Draft) (order.Placed, error) {
+	l.leave()
+	return order.Placed{}, fmt.Errorf("wait for the batch: %w", ctx.Err())
+}
+
+// Somebody else's end is no reason to leave a caller without an answer.
+func TestCancelledBelow(t *testing.T) {
+	n := open(t)
+	n.desk.fail(fmt.Errorf("secret: %w", context.Canceled))
+	n.do(t, "POST", "/api/v1/orders", fine).expect(t, 500, []string{`"error":"internal_error"`}, "secret")
+}
+
+// What is announced as too large is refused unread.
+func TestAnnouncedTooLarge(t *testing.T) {
+	n := open(t)
+	r := newRequest(t.Context(), "POST", "/api/v1/orders", "", "Content-Type: application/json")
+	body := &counting{Reader: strings.NewReader(fine)}
+	r.Body, r.ContentLength = io.NopCloser(body), 64<<10+1
+	recorder := httptest.NewRecorder()
+	n.ServeHTTP(recorder, r)
+	if recorder.Code != http.StatusRequestEntityTooLarge || body.reads > 0 {
+		t.Errorf("answered %d after %d reads, want 413 after none", recorder.Code, body.reads)
+	}
+}
+
+type counting struct {
+	io.Reader
+	reads int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	c.reads++
+	return c.Reader.Read(p)
+}
+
+// What says nothing of its length is measured as it comes.
+func TestBodyOfUnknownLength(t *testing.T) {
+	n := open(t)
+	send := func(body io.Reader) (int, string) {
+		r := newRequest(t.Context(), "POST", "/api/v1/orders", "", "Content-Type: application/json")
+		r.Body, r.ContentLength = io.NopCloser(body), -1
+		recorder := httptest.NewRecorder()
+		n.ServeHTTP(recorder, r)
+		return recorder.Code, recorder.Body.String()
+	}
+	padded := func(size int) string { return fine + strings.Repeat(" ", size-len(fine)) }
+	broken := io.MultiReader(strings.NewReader(fine), iotest.ErrReader(io.ErrUnexpectedEOF))
+	for _, c := range []struct {
+		name   string
+		body   io.Reader
+		status int
+		want   string
+	}{
+		{"in small pieces", iotest.OneByteReader(strings.NewReader(fine)), 201, `"id":1,`},
+		{"just small enough", strings.NewReader(padded(64 << 10)), 200, `"id":1,`},
+		{"just too large", strings.NewReader(padded(64<<10 + 1)), 413, `"error":"payload_too_large"`},
+		{"far too large", strings.NewReader(padded(10 << 20)), 413, `"error":"payload_too_large"`},
+		{"broken off", broken, 400, `"error":"malformed_json"`},
+		{"nothing", strings.NewReader(""), 400, `"error":"malformed_json"`},
+	} {
+		if status, body := send(c.body); status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s: answered %d %s, want %d with %s", c.name, status, body, c.status, c.want)
+		}
+	}
+}
+
+// Errors of ours are in the log under the trace id, with what the caller was not shown.
+func TestInnerDetailIsLogged(t *testing.T) {
+	n := open(t)
+	n.desk.fail(errors.New("secret table is missing"))
+	n.do(t, "POST", "/api/v1/orders", fine, "X-Trace-Id: my-trace").expect(t, 500, []string{`"trace_id":"my-trace"`})
+	logs := n.logs.String()
+	for _, want := range []string{`"level":"ERROR"`, `"trace_id":"my-trace"`, "secret table is missing"} {
+		if !strings.Contains(logs, want) {
+			t.Errorf("the log lacks %s: %s", want, logs)
+		}
+	}
+}
+
+func TestPanics(t *testing.T) {
+	var r *reader
+	n := open(t, withReader(&r))
+	r.panics.Store(true)
+	a := n.do(t, "GET", "/api/v1/orders/1", "", "X-Trace-Id: my-trace")
+	a.expect(t, 500, []string{`"error":"internal_error"`, `"trace_id":"my-trace"`}, "secret", "goroutine")
+	if logs := n.logs.String(); !strings.Contains(logs, "secret of the reader") || !strings.Contains(logs, "node_test.go") {
+		t.Errorf("the log lacks the panic or its stack: %s", logs)
+	}
+	if got := count(t, n, "GET", "/api/v1/orders/{id}", "500"); got != 1 {
+		t.Errorf("%d requests counted as 500, want 1", got)
+	}
+	r.panics.Store(false)
+	n.do(t, "GET", "/api/v1/orders/1", "").expect(t, http.StatusNotFound, nil)
+}
+
+// When half an answer is out, only breaking the connection tells the caller that it is no whole one.
+func TestPanicInTheMiddle(t *testing.T) {
+	n := open(t, func(o *api.Options) {
+		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte("half"))
+			panic("secret")
+		})
+	})
+	recorder := httptest.NewRecorder()
+	defer func() {
+		if value := recover(); value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
+			t.Errorf("recovered %v, want http.ErrAbortHandler", value)
+		}
+		if body := recorder.Body.String(); body != "half" {
+			t.Errorf("the body is %q", body)
+		}
+		if got := count(t, n, "GET", "/metrics", "200"); got != 1 {
+			t.Errorf("counted %d times", got)
+		}
+		if !strings.Contains(n.logs.String(), "secret") {
+			t.Errorf("the log lacks the panic: %s", n.logs)
+		}
+	}()
+	n.ServeHTTP(recorder, newRequest(t.Context(), "GET", "/metrics", ""))
+}
+
+func TestOrdersAreLogged(t *testing.T) {
+	n := open(t)
+	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), "X-Trace-Id: t1")
+	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), "X-Trace-Id: t2")
+	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "b", 5, 7), "X-Trace-Id: t3")
+	n.do(t, "POST", "/api/v1/orders/1/cancel", "", "X-Trace-Id: t4")
+	logs := n.logs.String()
+	for _, want := range []string{
+		`"event":"order.created","order_id":1,"user_id":1,"trace_id":"t1"`,
+		`"event":"order.replayed","order_id":1,"user_id":1,"trace_id":"t2"`,
+		`"event":"order.refused","error":"insufficient_stock","user_id":1,"trace_id":"t3"`,
+		`"event":"order.cancelled","order_id":1,"user_id":1,"trace_id":"t4"`,
+	} {
+		if !strings.Contains(logs, want) {
+			t.Errorf("the log lacks %s:\n%s", want, logs)
+		}
+	}
+}
+
+// Every order that is listed is listed once, by page and by cursor.
+func TestListsAreComplete(t *testing.T) {
+	n := open(t)
+	for i := range 7 {
+		n.place(t, fmt.Sprint(i), 2, 1)
+	}
+	want := "7 6 5 4 3 2 1"
+	var byPage, byCursor []string
+	for page := 1; page <= 4; page++ {
+		byPage = append(byPage, ids(n.do(t, "GET", fmt.Sprintf("/api/v1/orders?per_page=2&page=%d", page), ""))...)
+	}
+	for cursor := ""; ; {
+		a := n.do(t, "GET", "/api/v1/orders?per_page=3&cursor="+cursor, "")
+		byCursor = append(byCursor, ids(a)...)
+		_, rest, more := strings.Cut(a.body, `"next_cursor":"`)
+		if !more {
+			break
+		}
+		cursor, _, _ = strings.Cut(rest, `"`)
+	}
+	if got := strings.Join(byPage, " "); got != want {
+		t.Errorf("by page: %s, want %s", got, want)
+	}
+	if got := strings.Join(byCursor, " "); got != want {
+		t.Errorf("by cursor: %s, want %s", got, want)
+	}
+}
+
+func ids(a answer) []string {
+	var found []string
+	for _, part := range strings.Split(a.body, `{"id":`)[1:] {
+		id, _, _ := strings.Cut(part, ",")
+		found = append(found, id)
+	}
+	return found
+}

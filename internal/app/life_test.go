@@ -1,0 +1,150 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+)
+
+// TestStartThatFails leaves nothing behind: what it took is free again.
+func TestStartThatFails(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	path := filepath.Join(t.TempDir(), "orderflow.db")
+	set := settings(path)
+	set.Addr = config.Addr(taken.Addr().String())
+	for range 2 {
+		if _, err := app.Start(t.Context(), set, app.Options{Log: &memory{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), taken.Addr().String()) {
+			t.Errorf("on an address that is taken: %v", err)
+		}
+	}
+	set = settings(path)
+	set.Gateway = "http://user:secret@shop.example"
+	if _, err := app.Start(t.Context(), set, app.Options{Log: &memory{}}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("with a gateway that cannot be: %v", err)
+	}
+	s := serveOn(t, path, nil)
+	if _, err := app.Start(t.Context(), settings(path), app.Options{Log: &memory{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server") {
+		t.Errorf("a second server: %v", err)
+	}
+	if r := s.get("/readyz"); r.status != http.StatusOK {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestServersOneAfterTheOther: what one has taken in, the next one works on; here first one without the role worker,
+// then one with no other.
+func TestServersOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "orderflow.db")
+	first := serveOn(t, path, apiOnly)
+	id := first.buy(1, "first", 1, 1).order().ID
+	first.stop()
+
+	set := settings(path)
+	set.Addr, set.Roles = config.AddrOff, config.Roles{Worker: true}
+	server, err := app.Start(t.Context(), set, app.Options{Log: &memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server.URL() != "" {
+		t.Errorf("it listens on %s", server.URL())
+	}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	db := first.open()
+	defer db.Close()
+	ticker := time.NewTicker(50 * time.Millisecond) // nothing else tells of a change in another process
+	defer ticker.Stop()
+	for last := time.Now().Add(patience); ; <-ticker.C {
+		o, err := db.Order(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Status == order.Paid {
+			break
+		}
+		if time.Now().After(last) {
+			t.Fatalf("the order is not paid: %+v", o)
+		}
+	}
+	end()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	third := serveOn(t, path, nil)
+	if r := third.buy(1, "first", 1, 1); r.status != http.StatusOK || r.order().ID != id || r.order().Status != "PAID" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestMaxTime: a worker ends by itself, in order.
+func TestMaxTime(t *testing.T) {
+	t.Parallel()
+	set := settings(filepath.Join(t.TempDir(), "orderflow.db"))
+	set.Roles, set.MaxTime = config.Roles{Worker: true}, time.Millisecond
+	server, err := app.Start(t.Context(), set, app.Options{Log: &memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrain: a server that is told to end says so to load balancers, serves on for the delay, ends streams, and finishes
+// the charges that it has begun.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) {
+		set.DrainDelay = 2 * time.Second
+		set.SimulatedLatency = config.Span{Min: 3 * time.Second, Max: 3 * time.Second}
+	})
+	id := s.buy(1, "slow", 1, 1).order().ID
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/orders/1/events", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	stream, err := s.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	lines := bufio.NewScanner(stream.Body)
+	for lines.Scan() && !strings.Contains(lines.Text(), "OrderProcessing") { // so that the charge has begun
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop()
+	}()
+	for lines.Scan() { // until the server ends it, which is the first sign of the drain
+	}
+	if r := s.get("/readyz"); r.status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz while it drains: %+v", r)
+	}
+	if r := s.buy(2, "late", 1, 1); r.status != http.StatusCreated {
+		t.Errorf("an order while it drains: %+v", r)
+	}
+	<-stopped
+	db := s.open()
+	defer db.Close()
+	if o, err := db.Order(t.Context(), id); err != nil || o.Status != order.Paid {
+		t.Errorf("its charge was not finished: %+v, %v", o, err)
+	}
+}

@@ -1,0 +1,264 @@
+package app_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+)
+
+// To be linearizable is to answer as if every request had been carried out at one moment between its arrival and its
+// answer, one after the other. The model below says what each answer must be then; porcupine looks for an order of the
+// requests in which all of them are. Products are independent of each other, so each has a history of its own; each
+// client works on all of them, so that batches mix them.
+
+const (
+	linearKeys  = 8 // idempotency keys in use for each product
+	linearStock = 6 // pieces of each product
+)
+
+// ask is a request: op is one of those below.
+type ask struct {
+	op       string // create, cancel, show, stock
+	product  int64
+	key      int   // of a create
+	quantity int64 // of a create
+	id       int64 // of what is cancelled or shown
+}
+
+// heard is its answer, as far as the model has a say in it.
+type heard struct {
+	status int
+	code   string
+	id     int64
+	state  string // of the order
+	stock  int64  // left, or available to an order that was refused
+}
+
+// books is what the model knows of one product. It is a value, compared with ==.
+type books struct {
+	stock  int64
+	orders [linearKeys]entry
+}
+
+// entry is the order under a key; id 0 for none.
+type entry struct {
+	id, quantity int64
+	cancelled    bool
+}
+
+func (e entry) state() string {
+	if e.cancelled {
+		return "CANCELLED"
+	}
+	return "PENDING"
+}
+
+// then says whether the answer is right, and what the books are afterwards.
+func (b books) then(in ask, out heard) (bool, books) {
+	if in.op == "stock" {
+		return out.status == http.StatusOK && out.stock == b.stock, b
+	}
+	if in.op == "create" {
+		e := &b.orders[in.key] // b is this call's own
+		switch {
+		case e.id == 0 && b.stock < in.quantity:
+			return out.status == http.StatusConflict && out.code == "insufficient_stock" && out.stock == b.stock, b
+		case e.id == 0:
+			*e = entry{id: out.id, quantity: in.quantity}
+			b.stock -= in.quantity
+			return out.status == http.StatusCreated && out.id != 0 && out.state == "PENDING", b
+		case e.quantity != in.quantity:
+			return out.status == http.StatusUnprocessableEntity && out.code == "idempotency_key_reused", b
+		default:
+			return out.status == http.StatusOK && out.id == e.id && out.state == e.state(), b
+		}
+	}
+	for i := range b.orders {
+		e := &b.orders[i]
+		if e.id != in.id {
+			continue
+		}
+		if in.op == "cancel" && !e.cancelled {
+			e.cancelled = true
+			b.stock += e.quantity
+		}
+		return out.status == http.StatusOK && out.id == in.id && out.state == e.state(), b
+	}
+	return false, b
+}
+
+func model() porcupine.Model {
+	return porcupine.Model{
+		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+			parts := map[int64][]porcupine.Operation{}
+			for _, o := range history {
+				product := o.Input.(ask).product
+				parts[product] = append(parts[product], o)
+			}
+			return slices.Collect(maps.Values(parts))
+		},
+		Init:              func() any { return books{stock: linearStock} },
+		Step:              func(state, in, out any) (bool, any) { return state.(books).then(in.(ask), out.(heard)) },
+		DescribeOperation: func(in, out any) string { return fmt.Sprintf("%+v → %+v", in, out) },
+	}
+}
+
+// TestSoakLinearizable lets clients create, repeat, cancel and look at random.
+func TestSoakLinearizable(t *testing.T) {
+	t.Parallel()
+	rounds := 1
+	var end time.Time
+	if text := os.Getenv("ORDERFLOW_SOAK"); text != "" {
+		long, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end = time.Now().Add(long)
+	}
+	for round := 0; round < rounds || time.Now().Before(end); round++ {
+		for name, limit := range map[string]int{"batches": config.Defaults().BatchMax, "batches of 3": 3, "an order a transaction": 1} {
+			t.Run(name, func(t *testing.T) { linear(t, limit) })
+		}
+	}
+}
+
+func linear(t *testing.T, batchMax int) {
+	path := filepath.Join(t.TempDir(), "orderflow.db")
+	db, err := app.OpenDatabase(t.Context(), settings(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = db.Migrate(t.Context()); err == nil {
+		err = db.Seed(t.Context(), app.SeedPlan{SetStock: true, Stock: linearStock})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := serveOn(t, path, func(set *config.Settings) {
+		apiOnly(set)
+		set.BatchMax = batchMax
+	})
+	const clients, requests = 8, 50
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	known := map[int64][]int64{} // the orders of each product that some client has heard of
+	began := time.Now()
+	rush(clients, func(client int) {
+		random := rand.New(rand.NewPCG(rand.Uint64(), uint64(client)))
+		for range requests {
+			in := ask{op: "create", product: random.Int64N(5) + 1, key: random.IntN(linearKeys), quantity: random.Int64N(2) + 1}
+			mu.Lock()
+			orders := known[in.product]
+			mu.Unlock()
+			switch dice := random.IntN(10); {
+			case dice < 2:
+				in = ask{op: "stock", product: in.product}
+			case dice < 6 && len(orders) > 0:
+				in = ask{op: "cancel", product: in.product, id: orders[random.IntN(len(orders))]}
+				if dice == 5 {
+					in.op = "show"
+				}
+			}
+			call := time.Since(began)
+			out := s.carryOut(in)
+			answered := time.Since(began)
+			mu.Lock()
+			history = append(history, porcupine.Operation{ClientId: client, Input: in, Call: int64(call), Output: out, Return: int64(answered)})
+			if out.status == http.StatusCreated {
+				known[in.product] = append(known[in.product], out.id)
+			}
+			mu.Unlock()
+		}
+	})
+	s.stop()
+	result, info := porcupine.CheckOperationsVerbose(model(), history, patience)
+	if result == porcupine.Illegal {
+		picture := filepath.Join(t.ArtifactDir(), "history.html")
+		t.Errorf("no order of the requests explains the answers; see %s (run with -artifacts to keep it): %v", picture, porcupine.VisualizePath(model(), info, picture))
+	}
+	t.Logf("%d requests: %s", len(history), result)
+}
+
+// carryOut sends a request of the model and reads what it needs of the answer.
+func (s *site) carryOut(in ask) heard {
+	s.t.Helper()
+	switch in.op {
+	case "stock":
+		return heard{status: http.StatusOK, stock: s.stock(in.product)}
+	case "create":
+		return hear(s.buy(1, fmt.Sprintf("%d-%d", in.product, in.key), in.product, in.quantity))
+	case "cancel":
+		return hear(s.cancel(in.id))
+	default:
+		return hear(s.get(fmt.Sprintf("/api/v1/orders/%d", in.id)))
+	}
+}
+
+func hear(r reply) heard {
+	o, f := r.order(), r.fault()
+	return heard{status: r.status, code: f.Error, id: o.ID, state: o.Status, stock: f.Available}
+}
+
+// TestModel: histories that must not pass do not.
+func TestModel(t *testing.T) {
+	created := func(id int64) heard { return heard{status: 201, id: id, state: "PENDING"} }
+	buy := func(key int, quantity int64) ask { return ask{op: "create", product: 1, key: key, quantity: quantity} }
+	type step struct {
+		in  ask
+		out heard
+	}
+	for name, c := range map[string]struct {
+		steps []step // one after the other
+		want  porcupine.CheckResult
+	}{
+		"fine": {[]step{
+			{buy(0, 5), created(1)},
+			{buy(1, 2), heard{status: 409, code: "insufficient_stock", stock: 1}},
+			{buy(0, 5), heard{status: 200, id: 1, state: "PENDING"}},
+			{ask{op: "cancel", product: 1, id: 1}, heard{status: 200, id: 1, state: "CANCELLED"}},
+			{buy(1, 2), created(2)},
+			{ask{op: "stock", product: 1}, heard{status: 200, stock: 4}},
+		}, porcupine.Ok},
+		"oversold":           {[]step{{buy(0, 5), created(1)}, {buy(1, 2), created(2)}}, porcupine.Illegal},
+		"refused for no why": {[]step{{buy(0, 6), heard{status: 409, code: "insufficient_stock", stock: 6}}}, porcupine.Illegal},
+		"a key twice":        {[]step{{buy(0, 1), created(1)}, {buy(0, 1), created(2)}}, porcupine.Illegal},
+		"two bodies":         {[]step{{buy(0, 1), created(1)}, {buy(0, 2), heard{status: 200, id: 1, state: "PENDING"}}}, porcupine.Illegal},
+		"an old stock":       {[]step{{buy(0, 1), created(1)}, {ask{op: "stock", product: 1}, heard{status: 200, stock: 6}}}, porcupine.Illegal},
+		"given back twice": {[]step{
+			{buy(0, 6), created(1)},
+			{ask{op: "cancel", product: 1, id: 1}, heard{status: 200, id: 1, state: "CANCELLED"}},
+			{ask{op: "cancel", product: 1, id: 1}, heard{status: 200, id: 1, state: "CANCELLED"}},
+			{ask{op: "stock", product: 1}, heard{status: 200, stock: 12}},
+		}, porcupine.Illegal},
+		"a cancellation lost": {[]step{
+			{buy(0, 1), created(1)},
+			{ask{op: "cancel", product: 1, id: 1}, heard{status: 200, id: 1, state: "CANCELLED"}},
+			{ask{op: "show", product: 1, id: 1}, heard{status: 200, id: 1, state: "PENDING"}},
+		}, porcupine.Illegal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var history []porcupine.Operation
+			for i, s := range c.steps {
+				history = append(history, porcupine.Operation{Input: s.in, Output: s.out, Call: int64(2 * i), Return: int64(2*i + 1)})
+			}
+			if got := porcupine.CheckOperationsTimeout(model(), history, patience); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}

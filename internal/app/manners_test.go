@@ -1,0 +1,143 @@
+package app_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// dial opens a bare connection to the server.
+func (s *site) dial() net.Conn {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(patience))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return conn
+}
+
+// rawCreate is a whole request to order, as it goes over the wire.
+func rawCreate(key string) string {
+	body := fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":2,"quantity":1}]}`, key)
+	return fmt.Sprintf("POST /api/v1/orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// TestCallersWhoHangUp in the middle of a request, after it, or in the middle of the answer do no harm: others are
+// served, and who asks again with the same key gets the one order.
+func TestCallersWhoHangUp(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	const callers = 40
+	rush(callers, func(i int) {
+		request := rawCreate(fmt.Sprint(i))
+		conn := s.dial()
+		sent := request
+		switch i % 4 {
+		case 0:
+			sent = request[:len(request)/3] // in the headers
+		case 1:
+			sent = request[:len(request)-10] // in the body
+		}
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Error(err)
+		}
+		if i%4 == 3 {
+			if _, err := conn.Read(make([]byte, 5)); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := conn.(*net.TCPConn).SetLinger(i % 2); err != nil { // 0: with a reset
+			t.Error(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		if r := s.buy(2, fmt.Sprint(i), 1, 1); r.status != http.StatusCreated { // others are served
+			t.Errorf("%+v", r)
+		}
+	})
+	ids := map[int64]bool{}
+	for i := range callers {
+		r := s.buy(1, fmt.Sprint(i), 2, 1)
+		if want := i%4 == 3; r.status != http.StatusCreated && r.status != http.StatusOK || want && r.status != http.StatusOK || i%4 < 2 && r.status != http.StatusCreated {
+			t.Errorf("caller %d: %+v", i, r)
+		}
+		ids[r.order().ID] = true
+	}
+	if len(ids) != callers || s.stock(2) != 200-callers {
+		t.Errorf("%d orders for %d callers, stock %d", len(ids), callers, s.stock(2))
+	}
+}
+
+// TestSlowCallers drip their requests. The server's limits end them, whatever they drip, and all the while others are
+// served.
+func TestSlowCallers(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	request := rawCreate("slow")
+	headers, _, _ := strings.Cut(request, "\r\n\r\n")
+	var all sync.WaitGroup
+	for name, c := range map[string]struct{ at, drip string }{
+		"in the headers": {headers + "\r\nX-Slow: ", "x"},
+		"between lines":  {headers, "\r\nX-Slow: x"},
+		"in the body":    {headers + "\r\n\r\n", " "},
+		"at the start":   {"", "P"},
+	} {
+		for range 10 {
+			all.Go(func() {
+				conn := s.dial()
+				defer conn.Close()
+				if _, err := io.WriteString(conn, c.at); err != nil {
+					t.Error(err)
+				}
+				ended := make(chan struct{})
+				go func() { // reads until the server has had enough
+					defer close(ended)
+					answer, err := io.ReadAll(conn)
+					if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+						t.Errorf("%s: the server waits for ever", name)
+					}
+					if strings.HasPrefix(string(answer), "HTTP/1.1 2") {
+						t.Errorf("%s: %s", name, answer)
+					}
+				}()
+				ticker := time.NewTicker(250 * time.Millisecond)
+				defer ticker.Stop()
+				for {
+					select {
+					case <-ended:
+						return
+					case <-ticker.C:
+						_, _ = io.WriteString(conn, c.drip) // fails when the server has had enough
+					}
+				}
+			})
+		}
+	}
+	for i := range 20 {
+		if r := s.buy(1, fmt.Sprint(i), 1, 1); r.status != http.StatusCreated {
+			t.Errorf("%+v", r)
+		}
+	}
+	all.Wait()
+	if r := s.buy(1, "slow", 2, 1); r.status != http.StatusCreated {
+		t.Errorf("the key of a request that never came: %+v", r)
+	}
+}
+
+// TestTooLargeHeaders are refused.
+func TestTooLargeHeaders(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	if r := s.do(http.MethodGet, "/api/v1/products", "", "X-Large: "+strings.Repeat("x", 100_000)); r.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("%+v", r)
+	}
+}

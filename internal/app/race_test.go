@@ -1,0 +1,205 @@
+package app_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+
+	"orderflow/internal/config"
+)
+
+// rush calls work n times at once, as nearly as can be.
+func rush(n int, work func(i int)) {
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			<-start
+			work(i)
+		})
+	}
+	close(start)
+	all.Wait()
+}
+
+// batching runs a race with batches, and without: every order a transaction.
+func batching(t *testing.T, race func(t *testing.T, set func(*config.Settings))) {
+	t.Helper()
+	for name, limit := range map[string]int{"batches": config.Defaults().BatchMax, "batches of 3": 3, "an order a transaction": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			race(t, func(set *config.Settings) { set.BatchMax = limit })
+		})
+	}
+}
+
+// TestLastItem: 50 buyers race for the last piece, and one gets it.
+func TestLastItem(t *testing.T) {
+	t.Parallel()
+	batching(t, func(t *testing.T, set func(*config.Settings)) {
+		s := serve(t, set)
+		replies := make([]reply, 50)
+		rush(len(replies), func(i int) { replies[i] = s.buy(int64(i%3+1), fmt.Sprintf("buyer-%d", i), 5, 1) })
+		created, refused := 0, 0
+		for _, r := range replies {
+			switch {
+			case r.status == http.StatusCreated:
+				created++
+				s.await(r.order().ID, "PAID")
+			case r.status == http.StatusConflict && r.fault().Error == "insufficient_stock":
+				refused++
+			default:
+				t.Errorf("%+v", r)
+			}
+		}
+		if created != 1 || refused != 49 || s.stock(5) != 0 {
+			t.Errorf("%d orders, %d refused, stock %d", created, refused, s.stock(5))
+		}
+	})
+}
+
+// TestOneKey: 50 times the same request at once is one order.
+func TestOneKey(t *testing.T) {
+	t.Parallel()
+	batching(t, func(t *testing.T, set func(*config.Settings)) {
+		s := serve(t, set)
+		replies := make([]reply, 50)
+		rush(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, 2) })
+		created, replayed := 0, 0
+		for _, r := range replies {
+			switch {
+			case r.order().ID == 0 || r.order().ID != replies[0].order().ID:
+				t.Errorf("%+v, and the first: %+v", r, replies[0])
+			case r.status == http.StatusCreated && r.header.Get("Idempotent-Replayed") == "":
+				created++
+			case r.status == http.StatusOK && r.header.Get("Idempotent-Replayed") == "true":
+				replayed++
+			default:
+				t.Errorf("%+v", r)
+			}
+		}
+		if created != 1 || replayed != 49 || s.stock(1) != 48 {
+			t.Errorf("%d created, %d replayed, stock %d", created, replayed, s.stock(1))
+		}
+		s.await(replies[0].order().ID, "PAID")
+	})
+}
+
+// TestOneKeyTwoBodies: of two bodies under one key, one is the order's, and all of the other kind are refused.
+func TestOneKeyTwoBodies(t *testing.T) {
+	t.Parallel()
+	batching(t, func(t *testing.T, set func(*config.Settings)) {
+		s := serve(t, set)
+		replies := make([]reply, 40)
+		rush(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, int64(i%2+1)) })
+		var orders, reused [2]int
+		for i, r := range replies {
+			switch {
+			case r.status == http.StatusCreated || r.status == http.StatusOK:
+				orders[i%2]++
+			case r.status == 422 && r.fault().Error == "idempotency_key_reused":
+				reused[i%2]++
+			default:
+				t.Errorf("%+v", r)
+			}
+		}
+		if !(orders == [2]int{20, 0} && reused == [2]int{0, 20}) && !(orders == [2]int{0, 20} && reused == [2]int{20, 0}) {
+			t.Errorf("%v answered with an order, %v refused", orders, reused)
+		}
+	})
+}
+
+// TestCancelAgainstWorkers cancels orders, each several times at once, while workers charge them: each is either
+// cancelled or paid (or failed), its callers all hear the same, and its stock comes back once.
+func TestCancelAgainstWorkers(t *testing.T) {
+	t.Parallel()
+	batching(t, func(t *testing.T, set func(*config.Settings)) {
+		s := serve(t, func(c *config.Settings) {
+			set(c)
+			c.SimulatedSuccess = 0.7
+		})
+		const orders, callers = 60, 3
+		var mu sync.Mutex
+		accepted, refused, sold := 0, 0, int64(0)
+		rush(20, func(i int) {
+			random := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
+			for k := range orders / 20 {
+				o := s.buy(1, fmt.Sprintf("%d-%d", i, k), 2, 1).order()
+				if random.IntN(2) == 0 { // else cancel at once, before a worker has it
+					s.await(o.ID, "PROCESSING", "PAID", "FAILED")
+				}
+				replies := make([]reply, callers)
+				rush(callers, func(c int) { replies[c] = s.cancel(o.ID) })
+				final := s.await(o.ID, "CANCELLED", "PAID", "FAILED")
+				yes := 0
+				for _, r := range replies {
+					switch {
+					case r.status == http.StatusOK && r.order().Status == "CANCELLED":
+						yes++
+					case r.status == 422 && r.fault().Error == "order_not_cancellable":
+					default:
+						t.Errorf("%+v", r)
+					}
+				}
+				if yes != 0 && yes != callers || (yes > 0) != (final == "CANCELLED") {
+					t.Errorf("order %d is %s; %d of %d cancellations were accepted", o.ID, final, yes, callers)
+				}
+				mu.Lock()
+				if yes > 0 {
+					accepted++
+				} else {
+					refused++
+				}
+				if final == "PAID" {
+					sold++
+				}
+				mu.Unlock()
+			}
+		})
+		if s.stock(2) != 200-sold || accepted+refused != orders || refused == 0 {
+			t.Errorf("%d cancelled, %d not, %d paid, stock %d", accepted, refused, sold, s.stock(2))
+		}
+		t.Logf("%d cancelled, %d not, %d paid", accepted, refused, sold)
+	})
+}
+
+// TestBaskets orders several products at once, in any order, some of them scarce: nobody waits for ever, and no piece
+// is sold twice.
+func TestBaskets(t *testing.T) {
+	t.Parallel()
+	batching(t, func(t *testing.T, set func(*config.Settings)) {
+		s := serve(t, func(c *config.Settings) {
+			set(c)
+			c.Roles = config.Roles{API: true}
+		})
+		var mu sync.Mutex
+		var taken [6]int64
+		rush(30, func(i int) {
+			random := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
+			for k := range 6 {
+				products := random.Perm(5)[:3]
+				r := s.post("/api/v1/orders", fmt.Sprintf(
+					`{"user_id":1,"idempotency_key":"%d-%d","items":[{"product_id":%d,"quantity":1},{"product_id":%d,"quantity":2},{"product_id":%d,"quantity":1}]}`,
+					i, k, products[0]+1, products[1]+1, products[2]+1))
+				switch {
+				case r.status == http.StatusCreated:
+					mu.Lock()
+					for n, p := range products {
+						taken[p+1] += []int64{1, 2, 1}[n]
+					}
+					mu.Unlock()
+				case r.status == http.StatusConflict && r.fault().Error == "insufficient_stock":
+				default:
+					t.Errorf("%+v", r)
+				}
+			}
+		})
+		for product, had := range map[int64]int64{1: 50, 2: 200, 3: 100, 4: 75, 5: 1} {
+			if left := s.stock(product); left != had-taken[product] {
+				t.Errorf("product %d: %d left of %d, %d taken", product, left, had, taken[product])
+			}
+		}
+	})
+}

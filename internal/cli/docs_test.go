@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pages are the documents of the repository, by their paths below its root.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(repository, func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && file != repository && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "bin" || entry.Name() == "testdata"):
+			return fs.SkipDir
+		case entry.IsDir() || path.Ext(file) != ".md":
+			return nil
+		}
+		name, err := filepath.Rel(repository, file)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(file)
+		found[filepath.ToSlash(name)] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/payment-provider.md"} {
+		if found[name] == "" {
+			t.Fatalf("there is no %s", name)
+		}
+	}
+	return found
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	block   = regexp.MustCompile("(?ms)^```.*?^```$")
+)
+
+// anchors are the names under which a page's headings can be linked to.
+func anchors(page string) (names []string) {
+	for _, match := range heading.FindAllStringSubmatch(block.ReplaceAllString(page, ""), -1) {
+		name := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(match[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}
+
+// Links between the documents lead somewhere.
+func TestLinks(t *testing.T) {
+	all := pages(t)
+	for name, page := range all {
+		for _, match := range link.FindAllStringSubmatch(block.ReplaceAllString(page, ""), -1) {
+			target, anchor, _ := strings.Cut(match[1], "#")
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			file := name
+			if target != "" {
+				file = path.Join(path.Dir(name), target)
+			}
+			if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, match[1])
+			} else if anchor != "" && !slices.Contains(anchors(all[file]), anchor) {
+				t.Errorf("%s links to %s, and there is no such heading", name, match[1])
+			}
+		}
+	}
+}
+
+// output is what a command of the product prints, in an environment without settings but for those given.
+func output(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), binary(), args...)
+	command.Env = append(withoutSettings(os.Environ()), env...)
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("orderflow %s: %v", strings.Join(args, " "), err)
+	}
+	return string(out)
+}
+
+// verbsBelow returns the verbs that a page of help lists.
+func verbsBelow(t *testing.T, args ...string) (verbs []string) {
+	t.Helper()
+	_, list, _ := strings.Cut(output(t, nil, append(args, "--help")...), "\nCommands:\n")
+	listed := regexp.MustCompile(`(?m)^  ([a-z].*?)   *\S`)
+	for _, match := range listed.FindAllStringSubmatch(list, -1) {
+		words := strings.Fields(match[1])
+		verbs = append(verbs, words[len(args)])
+	}
+	return verbs
+}
+
+// The README's table of commands has every verb and no other.
+func TestEveryVerbIsInTheREADME(t *testing.T) {
+	page := pages(t)["README.md"]
+	verbs := verbsBelow(t)
+	if len(verbs) < 10 {
+		t.Fatalf("help lists the verbs %v: this test does not read it right", verbs)
+	}
+	for _, verb := range verbs {
+		row := regexp.MustCompile("(?m)^\\|[^|]*`orderflow " + verb + "\\b.*$").FindString(page)
+		if row == "" {
+			t.Errorf("README.md has no row for orderflow %s", verb)
+		}
+		for _, below := range verbsBelow(t, verb) {
+			if !regexp.MustCompile("[` ]" + below + "[` ]").MatchString(row) {
+				t.Errorf("README.md does not name orderflow %s %s", verb, below)
+			}
+		}
+	}
+	for _, match := range regexp.MustCompile("`(?:bin/)?orderflow ([a-z]+)").FindAllStringSubmatch(page, -1) {
+		if !slices.Contains(verbs, match[1]) {
+			t.Errorf("README.md speaks of orderflow %s, which does not exist", match[1])
+		}
+	}
+}
+
+// Flags that the documents name exist.
+func TestFlagsInDocumentsExist(t *testing.T) {
+	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	known := map[string]bool{}
+	for _, verb := range verbsBelow(t) {
+		commands := [][]string{{verb}}
+		for _, below := range verbsBelow(t, verb) {
+			commands = append(commands, []string{verb, below})
+		}
+		for _, command := range commands {
+			for _, name := range flag.FindAllString(output(t, nil, append(command, "--help")...), -1) {
+				known[name] = true
+			}
+		}
+	}
+	for name, page := range pages(t) {
+		for _, used := range flag.FindAllString(page, -1) {
+			if !known[used] && (name == "README.md" || strings.HasPrefix(name, "docs/")) {
+				t.Errorf("%s names %s, which is no flag", name, used)
+			}
+		}
+	}
+}
+
+// The invariants in docs/architecture.md are those that the audit counts, in its numbers and words.
+func TestInvariantsInDocuments(t *testing.T) {
+	page := pages(t)["docs/architecture.md"]
+	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "shop.db")}
+	output(t, env, "migrate", "up")
+	lines := regexp.MustCompile(`(?m)^holds   (\d+)  (.*)$`).FindAllStringSubmatch(output(t, env, "audit"), -1)
+	for _, line := range lines {
+		if row := "| " + line[1] + " | " + line[2] + " |"; !strings.Contains(page, row) {
+			t.Errorf("docs/architecture.md has no row %q", row)
+		}
+	}
+	if rows := regexp.MustCompile(`(?m)^\| \d+ \|`).FindAllString(page, -1); len(lines) == 0 || len(rows) != len(lines) {
+		t.Errorf("docs/architecture.md counts %d invariants, the audit %d", len(rows), len(lines))
+	}
+}
+
+// The map of docs/architecture.md has every room, and the documents name none that is gone.
+func TestRoomsInDocuments(t *testing.T) {
+	all := pages(t)
+	entries, err := os.ReadDir(filepath.Join(repository, "internal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if !regexp.MustCompile("(?m)^\\|.*`internal/" + entry.Name() + "`").MatchString(all["docs/architecture.md"]) {
+			t.Errorf("docs/architecture.md has no row for internal/%s", entry.Name())
+		}
+	}
+	for name, page := range all {
+		for _, named := range regexp.MustCompile(`\binternal/[a-z/_]+(\.(go|md|json))?`).FindAllString(page, -1) {
+			if _, err := os.Stat(filepath.Join(repository, named)); err != nil {
+				t.Errorf("%s names %s, which is not there", name, named)
+			}
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"orderflow/internal/config"
+)
+
+// notRun are the commands of the documents that TestDocuments does not run: each with the reason, and with what does.
+var notRun = []struct{ command, reason, by string }{
+	{"make test", "it is what runs this test", "make test"},
+	{"make lint", "its first run builds the linters, which takes minutes", ".ci/run"},
+}
+
+// volatile are the keys whose values differ from run to run.
+var volatile = regexp.MustCompile(`_at$|^trace_id$|^actor$`)
+
+// TestDocuments runs every command in the fenced blocks of README and CONTRIBUTING (sh: commands; console: commands
+// behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would
+// disturb others is put elsewhere: ports are free ones, the default database is a temporary file, loads are short, and
+// the simulated bank declines nothing, so that the answers are those on the page.
+func TestDocuments(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Fatal("the documents use curl, so this test needs it: ", err)
+	}
+	left := map[string]bool{}
+	for _, exception := range notRun {
+		left[exception.command] = true
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md"} {
+		t.Run(name, func(t *testing.T) {
+			reader := newReader(t)
+			for _, c := range fenced(t, name) {
+				if slices.ContainsFunc(notRun, func(n struct{ command, reason, by string }) bool { return n.command == c.text }) {
+					delete(left, c.text)
+					continue
+				}
+				reader.follow(t, c)
+			}
+			reader.leave(t)
+		})
+	}
+	for command := range left {
+		t.Errorf("%q stands in no document any more: strike it from the list of what is not run", command)
+	}
+}
+
+// command is one command of a document, with what the document says it answers; nil when it says nothing.
+type command struct {
+	line    int
+	text    string
+	answers []string
+}
+
+// fenced reads the commands of a document.
+func fenced(t *testing.T, name string) (commands []command) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, open := "", false // open: the last command goes on in the next line
+	for i, line := range strings.Split(string(data), "\n") {
+		fence, found := strings.CutPrefix(line, "```")
+		switch {
+		case found && kind == "":
+			kind = fence
+			if !slices.Contains([]string{"sh", "console", "text", "json"}, kind) {
+				t.Fatalf("%s:%d: a block is sh, console, text or json, not %q", name, i+1, kind)
+			}
+		case found:
+			kind = ""
+		case kind != "sh" && kind != "console":
+		case open:
+			last := &commands[len(commands)-1]
+			last.text += "\n" + line
+			open = goesOn(last.text)
+		case kind == "console" && !strings.HasPrefix(line, "$ "):
+			last := &commands[len(commands)-1]
+			last.answers = append(last.answers, line)
+		case strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
+			text := strings.TrimPrefix(line, "$ ")
+			if at := strings.Index(text, "   #"); at >= 0 { // a remark
+				text = strings.TrimRight(text[:at], " ")
+			}
+			commands = append(commands, command{line: i + 1, text: text})
+			open = goesOn(text)
+		}
+	}
+	if kind != "" || open {
+		t.Fatalf("%s ends within a block", name)
+	}
+	return commands
+}
+
+// goesOn reports whether a command is not at its end: a quote is open, or a backslash is the last of it.
+func goesOn(text string) bool {
+	quote := rune(0)
+	for _, r := range text {
+		if quote == 0 && (r == '\'' || r == '"') {
+			quote = r
+		} else if r == quote {
+			quote = 0
+		}
+	}
+	return quote != 0 || strings.HasSuffix(text, `\`)
+}
+
+// reader does what a document says.
+type reader struct {
+	env     []string
+	servers []*background
+	places  map[string]string // from the address that a document gives a server to the one that it has here
+}
+
+func newReader(t *testing.T) *reader {
+	t.Helper()
+	r := &reader{env: withoutSettings(os.Environ()), places: map[string]string{}}
+	r.env = append(r.env, "ORDERFLOW_ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"),
+		"ORDERFLOW_SIMULATED_SUCCESS=1", "VERSION="+builtVersion, "TMPDIR="+t.TempDir())
+	t.Cleanup(func() {
+		for _, server := range r.servers {
+			if err := server.kill(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return r
+}
+
+var (
+	isServer = regexp.MustCompile(`^(make run|bin/orderflow serve)\b`)
+	isBench  = regexp.MustCompile(`^bin/orderflow bench\b`)
+	local    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+)
+
+// follow runs one command and compares its answer with the document's.
+func (r *reader) follow(t *testing.T, c command) {
+	t.Helper()
+	if isServer.MatchString(c.text) {
+		r.serve(t, c)
+		return
+	}
+	text := local.ReplaceAllStringFunc(c.text, func(place string) string {
+		if r.places[place] == "" {
+			t.Fatalf("line %d: %s: the document has started no server on %s", c.line, c.text, place)
+		}
+		return r.places[place]
+	})
+	if isBench.MatchString(text) && !strings.Contains(text, "--duration") {
+		text += " --duration 300ms"
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", text)
+	shell.Dir, shell.Env = checkout, r.env
+	var out, said strings.Builder
+	shell.Stdout, shell.Stderr = &out, &said
+	if err := shell.Run(); err != nil {
+		t.Fatalf("line %d: %s: %v: %s%s", c.line, text, err, out.String(), said.String())
+	}
+	if stackTrace(out.String() + said.String()) {
+		t.Errorf("line %d: %s: printed a stack trace: %s%s", c.line, text, out.String(), said.String())
+	}
+	if c.answers == nil {
+		return
+	}
+	if fault := sameAnswer(c.answers, strings.Split(strings.TrimRight(out.String(), "\r\n"), "\n")); fault != "" {
+		t.Errorf("line %d: %s: %s", c.line, c.text, fault)
+	}
+}
+
+// serve starts a server that the document starts, on a free port.
+func (r *reader) serve(t *testing.T, c command) {
+	t.Helper()
+	place := local.FindString(c.text)
+	if place == "" {
+		place = string(config.Defaults().Addr)
+	}
+	server, err := startServer(checkout, r.env, "bash", "-c", local.ReplaceAllString(c.text, "127.0.0.1:0"))
+	if err != nil {
+		t.Fatalf("line %d: %s: %v", c.line, c.text, err)
+	}
+	r.servers = append(r.servers, server)
+	r.places[place] = strings.TrimPrefix(server.url, "http://")
+}
+
+// leave ends the servers as Ctrl-C does. (The exit code is make's, which was interrupted too.)
+func (r *reader) leave(t *testing.T) {
+	t.Helper()
+	for _, server := range r.servers {
+		_ = server.stop(syscall.SIGINT)
+		if text := server.out.String() + server.err.String(); stackTrace(text) {
+			t.Errorf("a server printed a stack trace: %s", text)
+		}
+	}
+}
+
+// sameAnswer says how an answer differs from the one in the document: lines of JSON, of a stream too, may differ in
+// volatile values, other lines in nothing.
+func sameAnswer(want, got []string) string {
+	for len(want) > 0 && want[len(want)-1] == "" {
+		want = want[:len(want)-1]
+	}
+	if len(want) != len(got) {
+		return fmt.Sprintf("%d lines, and %d in the document: %s", len(got), len(want), strings.Join(got, "\n"))
+	}
+	for i := range want {
+		got := strings.TrimRight(got[i], "\r")
+		var wantJSON, gotJSON any
+		if json.Unmarshal([]byte(strings.TrimPrefix(want[i], "data: ")), &wantJSON) != nil {
+			if want[i] != got {
+				return fmt.Sprintf("%q, and %q in the document", got, want[i])
+			}
+			continue
+		}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "data: ")), &gotJSON); err != nil {
+			return fmt.Sprintf("%q is no JSON: %v", got, err)
+		}
+		if fault := sameJSON("", "", wantJSON, gotJSON); fault != "" {
+			return fmt.Sprintf("%s in %s", fault, got)
+		}
+	}
+	return ""
+}
+
+// sameJSON says where two values differ other than in volatile values, which need only be of the same type.
+func sameJSON(path, key string, want, got any) string {
+	switch want := want.(type) {
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		if !ok || len(object) != len(want) {
+			return fmt.Sprintf("%s has other keys than in the document", path)
+		}
+		for name, value := range want {
+			inner, found := object[name]
+			if !found {
+				return fmt.Sprintf("%s has no %s", path, name)
+			}
+			if fault := sameJSON(path+"/"+name, name, value, inner); fault != "" {
+				return fault
+			}
+		}
+		return ""
+	case []any:
+		list, ok := got.([]any)
+		if !ok || len(list) != len(want) {
+			return fmt.Sprintf("%s is not the list of %d that it is in the document", path, len(want))
+		}
+		for i := range want {
+			if fault := sameJSON(fmt.Sprintf("%s/%d", path, i), "", want[i], list[i]); fault != "" {
+				return fault
+			}
+		}
+		return ""
+	}
+	same := reflect.DeepEqual(want, got)
+	if volatile.MatchString(key) {
+		same = reflect.TypeOf(want) == reflect.TypeOf(got)
+	}
+	if !same {
+		return fmt.Sprintf("%s is %v, and %v in the document", path, got, want)
+	}
+	return ""
+}
+
+func TestSameAnswer(t *testing.T) {
+	const order = `{"data":{"id":1,"total":"1.00","created_at":"2026-01-01","items":[{"product_id":2}]}}`
+	for name, c := range map[string]struct {
+		got  string
+		same bool
+	}{
+		"the same":         {order, true},
+		"another time":     {strings.Replace(order, "2026-01-01", "2027-02-02", 1), true},
+		"no time":          {strings.Replace(order, `"2026-01-01"`, "null", 1), false},
+		"another total":    {strings.Replace(order, "1.00", "2.00", 1), false},
+		"a key more":       {strings.Replace(order, `"id":1`, `"id":1,"x":2`, 1), false},
+		"another key":      {strings.Replace(order, "total", "sum", 1), false},
+		"more items":       {strings.Replace(order, `{"product_id":2}`, `{"product_id":2},{"product_id":3}`, 1), false},
+		"no JSON":          {"oops", false},
+		"more lines":       {order + "\nmore", false},
+		"nothing at all":   {"", false},
+		"a line of stream": {"data: " + order, true},
+	} {
+		if fault := sameAnswer([]string{order, ""}, strings.Split(c.got, "\n")); (fault == "") != c.same {
+			t.Errorf("%s: %q", name, fault)
+		}
+	}
+	if fault := sameAnswer([]string{"HTTP/1.1 200 OK"}, []string{"HTTP/1.1 201 Created\r"}); fault == "" {
+		t.Error("201 passes for 200")
+	}
+}
