@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// statusGone is counted for a caller who left before the answer. Nothing is sent.
+// statusGone is counted for a caller who left before the answer. It is all that is sent.
 const statusGone = 499
 
 // statusOf is the one table from codes to HTTP statuses. It returns 0 for a code that it does not know.
@@ -50,6 +50,10 @@ func statusOf(code order.Code) int {
 // fail answers with err. What the caller may not know goes to the log.
 func (x *exchange) fail(err error) {
 	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		if x.status == 0 { // who has only stopped sending may still read: net/http must not say 200 to them by itself
+			x.Header()["Connection"] = x.api.fixed.closes
+			x.WriteHeader(statusGone)
+		}
 		x.status = statusGone
 		return
 	}

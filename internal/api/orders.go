@@ -3,10 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -154,6 +156,9 @@ func (x *exchange) readBody() ([]byte, error) {
 	switch {
 	case n > maxBody:
 		return nil, tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded): // which ends the request's context, too, though the caller is there
+		x.Header()["Connection"] = x.api.fixed.closes
+		return nil, malformed(n, "the rest of the body took too long")
 	case err != nil && x.r.Context().Err() != nil:
 		return nil, context.Canceled
 	case err != nil:

@@ -85,11 +85,11 @@ func TestSlowCallers(t *testing.T) {
 	request := rawCreate("slow")
 	headers, _, _ := strings.Cut(request, "\r\n\r\n")
 	var all sync.WaitGroup
-	for name, c := range map[string]struct{ at, drip string }{
-		"in the headers": {headers + "\r\nX-Slow: ", "x"},
-		"between lines":  {headers, "\r\nX-Slow: x"},
-		"in the body":    {headers + "\r\n\r\n", " "},
-		"at the start":   {"", "P"},
+	for name, c := range map[string]struct{ at, drip, want string }{
+		"in the headers": {headers + "\r\nX-Slow: ", "x", ""},
+		"between lines":  {headers, "\r\nX-Slow: x", ""},
+		"in the body":    {headers + "\r\n\r\n", " ", "HTTP/1.1 400 "},
+		"at the start":   {"", "P", ""},
 	} {
 		for range 10 {
 			all.Go(func() {
@@ -105,8 +105,8 @@ func TestSlowCallers(t *testing.T) {
 					if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
 						t.Errorf("%s: the server waits for ever", name)
 					}
-					if strings.HasPrefix(string(answer), "HTTP/1.1 2") {
-						t.Errorf("%s: %s", name, answer)
+					if strings.HasPrefix(string(answer), "HTTP/1.1 2") || !strings.HasPrefix(string(answer), c.want) {
+						t.Errorf("%s: answered %q, %v", name, answer, err)
 					}
 				}()
 				ticker := time.NewTicker(250 * time.Millisecond)
@@ -130,6 +130,27 @@ func TestSlowCallers(t *testing.T) {
 	all.Wait()
 	if r := s.buy(1, "slow", 2, 1); r.status != http.StatusCreated {
 		t.Errorf("the key of a request that never came: %+v", r)
+	}
+}
+
+// TestHalfClosed sends all it will, closes its side and listens on: it must not hear that its order was placed.
+func TestHalfClosed(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	request := rawCreate("half")
+	conn := s.dial()
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request[:len(request)-5]); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
+		t.Errorf("answered %q, %v", answer, err)
+	}
+	if r := s.buy(1, "half", 2, 1); r.status != http.StatusCreated {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"orderflow/internal/config"
 )
@@ -119,6 +120,8 @@ func TestCancelAgainstWorkers(t *testing.T) {
 		s := serve(t, func(c *config.Settings) {
 			set(c)
 			c.SimulatedSuccess = 0.7
+			// Few charges at once, so that many orders are PENDING still when they are cancelled.
+			c.WorkerConcurrency, c.SimulatedLatency = 2, config.Span{Max: 20 * time.Millisecond}
 		})
 		const orders, callers = 60, 3
 		var mu sync.Mutex

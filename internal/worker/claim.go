@@ -43,7 +43,7 @@ const probePause = 20 * time.Millisecond
 
 // enter lets as many of got claims begin as there are calls to be had. The breaker counts a call when it starts; those
 // that have been claimed for and not started yet are counted here, lest a half-open breaker be run over by claims of
-// which most would be handed back.
+// which most would be handed back. One may still slip in between the two, and is.
 func (w *Worker) enter(got int) int {
 	w.entrance.Lock()
 	defer w.entrance.Unlock()
