@@ -29,9 +29,18 @@ type SeedPlan = store.SeedPlan
 // Desk is where dead letters are dealt with.
 type Desk = worker.Desk
 
-// OpenDatabase opens the database of the settings as it is: it does not migrate it.
+// OpenDatabase opens the database of the settings, which must be there, as it is: it does not migrate it.
 func OpenDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
-	db, err := store.Open(ctx, settings.Database, store.Options{Rules: Rules(settings)})
+	return openDatabase(ctx, settings, true)
+}
+
+// CreateDatabase is OpenDatabase that makes an empty database where there is none.
+func CreateDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
+	return openDatabase(ctx, settings, false)
+}
+
+func openDatabase(ctx context.Context, settings config.Settings, existing bool) (*Database, error) {
+	db, err := store.Open(ctx, settings.Database, store.Options{Rules: Rules(settings), Existing: existing})
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,7 @@ func rooms() [][]room {
 			{path: cli, imports: []string{app, config, bench}},
 			{path: "cmd/orderflow", imports: []string{cli}},
 			{path: "internal/arch"},
+			{path: "internal/chaos"},
 		},
 	}
 }

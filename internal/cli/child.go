@@ -73,7 +73,9 @@ func startChild(ctx context.Context, want bench.Server) (running bench.Running, 
 
 // prepare fills a private database before its server starts.
 func prepare(ctx context.Context, database string, want bench.Server) error {
-	return booksOf(database).open(ctx, func(db *app.Database) error {
+	settings := config.Defaults()
+	settings.Database = database
+	return withNewDatabase(ctx, settings, func(db *app.Database) error {
 		if err := db.Migrate(ctx); err != nil {
 			return err
 		}

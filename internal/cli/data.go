@@ -15,8 +15,20 @@ import (
 )
 
 // withDatabase runs work on the database of a verb.
-func withDatabase(ctx context.Context, settings config.Settings, work func(*app.Database) error) (err error) {
-	db, err := app.OpenDatabase(ctx, settings)
+func withDatabase(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
+	return using(ctx, app.OpenDatabase, settings, work)
+}
+
+// withNewDatabase is withDatabase for verbs that may make it.
+func withNewDatabase(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
+	return using(ctx, app.CreateDatabase, settings, work)
+}
+
+func using(
+	ctx context.Context, open func(context.Context, config.Settings) (*app.Database, error),
+	settings config.Settings, work func(*app.Database) error,
+) (err error) {
+	db, err := open(ctx, settings)
 	if err != nil {
 		return err
 	}
@@ -56,7 +68,7 @@ type migrateUp struct {
 
 // Run applies what is pending.
 func (m migrateUp) Run(ctx context.Context, streams Streams) error {
-	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
+	return withNewDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
 		if err := db.Alone(func() error { return db.Migrate(ctx) }); err != nil {
 			return err
 		}
@@ -127,7 +139,7 @@ func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 			return errors.New("nothing was changed; say --yes to go on without being asked")
 		}
 	}
-	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
+	return withNewDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
 		if err := db.Alone(func() error { return db.MigrateFresh(ctx) }); err != nil {
 			return err
 		}
@@ -160,7 +172,7 @@ func (s seed) Validate() error {
 
 // Run adds the sample data, with a bar for many orders.
 func (s seed) Run(ctx context.Context, streams Streams) error {
-	return withDatabase(ctx, ofStore(s.Store), func(db *app.Database) error {
+	return withNewDatabase(ctx, ofStore(s.Store), func(db *app.Database) error {
 		if err := db.Migrate(ctx); err != nil {
 			return err
 		}

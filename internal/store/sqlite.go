@@ -43,6 +43,12 @@ func newSQLite(path string) (sqliteDialect, error) {
 	return sqliteDialect{path, file}, err
 }
 
+// exists reports whether the file is there.
+func (d sqliteDialect) exists() bool {
+	_, err := os.Stat(d.file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err error) {
 	if err := d.create(); err != nil {
 		return nil, nil, d.openError(err)

@@ -27,7 +27,8 @@ const (
 
 // Options are the settings of a Store.
 type Options struct {
-	Rules order.Rules
+	Rules    order.Rules
+	Existing bool // a database that is not there is an error, and not created
 	// Observe, if set, is told of each write transaction: its name, how long it waited for a connection, and how long
 	// it took from there. It is called from the caller's goroutine.
 	Observe func(name string, waited, took time.Duration)
@@ -62,6 +63,9 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	d, err := newSQLite(path)
 	if err != nil {
 		return nil, d.openError(err)
+	}
+	if options.Existing && !d.exists() {
+		return nil, order.Errorf(order.CodeNotFound, "There is no database %s; check the path, or make one with orderflow migrate up.", path)
 	}
 	pool, reader, err := d.open(ctx)
 	if err != nil {
