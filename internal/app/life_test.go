@@ -22,7 +22,7 @@ func TestStartThatFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	path := filepath.Join(t.TempDir(), "orderflow.db")
 	set := settings(path)
 	set.Addr = config.Addr(taken.Addr().String())
@@ -67,7 +67,7 @@ func TestServersOneAfterTheOther(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
 	db := first.open()
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	ticker := time.NewTicker(50 * time.Millisecond) // nothing else tells of a change in another process
 	defer ticker.Stop()
 	for last := time.Now().Add(patience); ; <-ticker.C {
@@ -124,7 +124,7 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Body.Close()
+	defer func() { _ = stream.Body.Close() }()
 	lines := bufio.NewScanner(stream.Body)
 	for lines.Scan() && !strings.Contains(lines.Text(), "OrderProcessing") { // so that the charge has begun
 	}
@@ -143,7 +143,7 @@ func TestDrain(t *testing.T) {
 	}
 	<-stopped
 	db := s.open()
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	if o, err := db.Order(t.Context(), id); err != nil || o.Status != order.Paid {
 		t.Errorf("its charge was not finished: %+v, %v", o, err)
 	}

@@ -136,7 +136,7 @@ func TestSoakLinearizable(t *testing.T) {
 
 func linear(t *testing.T, batchMax int) {
 	path := filepath.Join(t.TempDir(), "orderflow.db")
-	db, err := app.OpenDatabase(t.Context(), settings(path))
+	db, err := app.CreateDatabase(t.Context(), settings(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func linear(t *testing.T, batchMax int) {
 	result, info := porcupine.CheckOperationsVerbose(model(), history, patience)
 	if result == porcupine.Illegal {
 		picture := filepath.Join(t.ArtifactDir(), "history.html")
-		t.Errorf("no order of the requests explains the answers; see %s (run with -artifacts to keep it): %v", picture, porcupine.VisualizePath(model(), info, picture))
+		t.Errorf("no order of the requests explains the answers; see %s: %v", picture, porcupine.VisualizePath(model(), info, picture))
 	}
 	t.Logf("%d requests: %s", len(history), result)
 }

@@ -101,7 +101,7 @@ func (s *site) open() *app.Database {
 func (s *site) prove() {
 	s.t.Helper()
 	db := s.open()
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	text, holds, err := db.ProveText(context.Background())
 	if err != nil || !holds {
 		s.t.Errorf("the books are wrong: %v\n%s", err, text)
@@ -134,7 +134,7 @@ func (s *site) do(method, path, body string, headers ...string) reply {
 		s.t.Errorf("%s %s: %v", method, path, err)
 		return reply{header: http.Header{}}
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		s.t.Errorf("%s %s: %v", method, path, err)

@@ -1,10 +1,12 @@
 package app_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +96,7 @@ func TestSlowCallers(t *testing.T) {
 		for range 10 {
 			all.Go(func() {
 				conn := s.dial()
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				if _, err := io.WriteString(conn, c.at); err != nil {
 					t.Error(err)
 				}
@@ -102,7 +104,7 @@ func TestSlowCallers(t *testing.T) {
 				go func() { // reads until the server has had enough
 					defer close(ended)
 					answer, err := io.ReadAll(conn)
-					if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+					if errors.Is(err, os.ErrDeadlineExceeded) {
 						t.Errorf("%s: the server waits for ever", name)
 					}
 					if strings.HasPrefix(string(answer), "HTTP/1.1 2") || !strings.HasPrefix(string(answer), c.want) {
@@ -139,7 +141,7 @@ func TestHalfClosed(t *testing.T) {
 	s := serve(t, apiOnly)
 	request := rawCreate("half")
 	conn := s.dial()
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := io.WriteString(conn, request[:len(request)-5]); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer reader.Close()
+	defer func() { _ = reader.Close() }()
 	database := newDatabase(t, t.TempDir(), 1_000_000)
 	s := start(t, launch{database: database, stderr: writer, args: []string{
 		"--log-level", "debug", "--simulated-latency", "0", "--simulated-success", "1",

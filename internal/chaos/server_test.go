@@ -40,7 +40,7 @@ type launch struct {
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(binary(t), args...)
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder, "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
 	return c
 }
 
@@ -58,7 +58,7 @@ func start(t *testing.T, l launch) *server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		l.stderr, s.log = file, file.Name()
 	}
 	s.command.Stderr = l.stderr
@@ -175,9 +175,11 @@ func (s *server) said() string {
 func newDatabase(t *testing.T, dir string, stock int64) string {
 	t.Helper()
 	path := filepath.Join(dir, "orderflow.db")
-	db := openDatabase(t, path)
-	err := db.Migrate(t.Context())
-	if err == nil {
+	db, err := app.CreateDatabase(t.Context(), at(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = db.Migrate(t.Context()); err == nil {
 		err = db.Seed(t.Context(), app.SeedPlan{SetStock: true, Stock: stock})
 	}
 	if err == nil {
@@ -189,12 +191,17 @@ func newDatabase(t *testing.T, dir string, stock int64) string {
 	return path
 }
 
+// at are the settings of a database file.
+func at(path string) config.Settings {
+	settings := config.Defaults()
+	settings.Database = "sqlite:" + path
+	return settings
+}
+
 // openDatabase opens a database file beside, or instead of, its server.
 func openDatabase(t *testing.T, path string) *app.Database {
 	t.Helper()
-	settings := config.Defaults()
-	settings.Database = "sqlite:" + path
-	db, err := app.OpenDatabase(t.Context(), settings)
+	db, err := app.OpenDatabase(t.Context(), at(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (w *wire) exchange(addr, method, path, body string) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errCut, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errCut, err)

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -56,15 +57,16 @@ func (c *courier) deliver(ctx context.Context, receipts []order.Receipt) (delive
 	return delivered, err
 }
 
-// deliverBite publishes a few receipts, in one Publish for each topic, and reports those of which every event went out.
+// deliverBite publishes a few receipts, each topic by itself, and reports those of which every event went out.
 func (c *courier) deliverBite(ctx context.Context, receipts []order.Receipt, events int) (delivered int, err error) {
-	work, news := messages(receipts, events)
-	workErr := c.publish(ctx, bus.Work, work)
-	newsErr := c.publish(ctx, bus.News, news)
+	work, news := loads(receipts, events)
+	owed := make([]bool, len(receipts))
+	workErr := c.publish(ctx, bus.Work, work, 0, len(receipts), owed)
+	newsErr := c.publish(ctx, bus.News, news, 0, len(receipts), owed)
 
-	var paid []string
-	for _, receipt := range receipts {
-		if refused(receipt, workErr, newsErr) {
+	paid := make([]string, 0, len(receipts))
+	for i, receipt := range receipts {
+		if owed[i] {
 			continue
 		}
 		delivered++
@@ -78,8 +80,11 @@ func (c *courier) deliverBite(ctx context.Context, receipts []order.Receipt, eve
 	return delivered, errors.Join(workErr, newsErr)
 }
 
-// publish hands one topic's messages to the bus and counts what became of them.
-func (c *courier) publish(ctx context.Context, topic string, messages []bus.Message) error {
+// publish hands one topic's messages of the receipts from first up to last to the bus, and marks as owed those that it
+// did not take. When there is no room for all of them it halves: there may be room for some, and a slice that is longer
+// than the bus's bound would never find any.
+func (c *courier) publish(ctx context.Context, topic string, l load, first, last int, owed []bool) error {
+	messages := l.of(first, last)
 	if len(messages) == 0 {
 		return nil
 	}
@@ -87,25 +92,36 @@ func (c *courier) publish(ctx context.Context, topic string, messages []bus.Mess
 	if err == nil {
 		err = c.bus.Publish(ctx, messages)
 	}
-	if err != nil {
-		c.metrics.refused.WithLabelValues(topic).Add(float64(len(messages)))
-		return err
+	if err == nil {
+		c.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))
+		return nil
 	}
-	c.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))
-	return nil
+	if errors.Is(err, bus.ErrFull) && last-first > 1 {
+		middle := first + (last-first)/2
+		left := c.publish(ctx, topic, l, first, middle, owed)
+		right := c.publish(ctx, topic, l, middle, last, owed)
+		return cmp.Or(left, right) // one reason is enough
+	}
+	c.metrics.refused.WithLabelValues(topic).Add(float64(len(messages)))
+	for i := first; i < last; i++ {
+		owed[i] = owed[i] || len(l.of(i, i+1)) > 0
+	}
+	return err
 }
 
-// refused reports whether an event of the receipt was in a Publish that failed.
-func refused(receipt order.Receipt, workErr, newsErr error) bool {
-	if workErr == nil && newsErr == nil {
-		return false
+// load is one topic's messages of some receipts.
+type load struct {
+	messages []bus.Message
+	ends     []int // where the messages of each receipt end
+}
+
+// of returns the messages of the receipts from first up to last.
+func (l load) of(first, last int) []bus.Message {
+	start := 0
+	if first > 0 {
+		start = l.ends[first-1]
 	}
-	for _, event := range receipt.Events {
-		if (topicOf(event.Type) == bus.Work && workErr != nil) || (topicOf(event.Type) == bus.News && newsErr != nil) {
-			return true
-		}
-	}
-	return false
+	return l.messages[start:l.ends[last-1]]
 }
 
 // topicOf says who has to hear of an event: an order that is new is work, everything else is news.
@@ -119,11 +135,12 @@ func topicOf(t order.EventType) string {
 // eventSize is about what an event takes on the bus, in bytes: a guess that spares growing the buffer.
 const eventSize = 256
 
-// messages turns the events into messages, by topic, in their order. All bodies lie in one buffer, since they leave
-// the bus in about the order in which they came.
-func messages(receipts []order.Receipt, events int) (work, news []bus.Message) {
+// loads turns the events into messages, by topic, in their order. All bodies lie in one buffer, since they leave the bus
+// in about the order in which they came.
+func loads(receipts []order.Receipt, events int) (work, news load) {
 	buffer := make([]byte, 0, events*eventSize)
-	for _, receipt := range receipts {
+	work.ends, news.ends = make([]int, len(receipts)), make([]int, len(receipts))
+	for i, receipt := range receipts {
 		for _, event := range receipt.Events {
 			start := len(buffer)
 			buffer = event.Append(buffer)
@@ -134,11 +151,12 @@ func messages(receipts []order.Receipt, events int) (work, news []bus.Message) {
 				Body: buffer[start:len(buffer):len(buffer)], Traceparent: event.Trace.Parent,
 			}
 			if message.Topic == bus.Work {
-				work = append(work, message)
+				work.messages = append(work.messages, message)
 			} else {
-				news = append(news, message)
+				news.messages = append(news.messages, message)
 			}
 		}
+		work.ends[i], news.ends[i] = len(work.messages), len(news.messages)
 	}
 	return work, news
 }

@@ -232,11 +232,11 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 		Trace: order.Trace{ID: "abc", Parent: "00-0af7-b7ad-01"}, At: at,
 	}
 	failed := order.Event{OrderID: 41, Seq: 3, Type: order.OrderFailed, UserID: 7, Currency: "USD", Reason: "déclinée", Actor: "worker:a", At: at}
-	work, news := messages([]order.Receipt{{ID: "r", Events: []order.Event{created, failed}}}, 2)
-	if len(work) != 1 || len(news) != 1 {
-		t.Fatalf("%d messages of work and %d of news, want one of each", len(work), len(news))
+	work, news := loads([]order.Receipt{{ID: "r", Events: []order.Event{created, failed}}}, 2)
+	if len(work.messages) != 1 || len(news.messages) != 1 {
+		t.Fatalf("%d messages of work and %d of news, want one of each", len(work.messages), len(news.messages))
 	}
-	for i, got := range []bus.Message{work[0], news[0]} {
+	for i, got := range []bus.Message{work.messages[0], news.messages[0]} {
 		want := []order.Event{created, failed}[i]
 		if got.ID != want.ID() || got.Key != fmt.Sprint(want.OrderID) || got.Topic != topicOf(want.Type) || got.Traceparent != want.Trace.Parent {
 			t.Errorf("message %+v does not fit event %s", got, want.ID())
@@ -464,6 +464,48 @@ func TestDeliveryGoesInBites(t *testing.T) {
 	})
 }
 
+// A bus with room for some of a bite takes some, whole receipts, and nothing twice.
+func TestABiteIsHalvedUntilItFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		defer d.close()
+		small := bus.NewLocal(bus.Options{Buffer: 100})
+		group, err := small.Group(t.Context(), bus.Work, bus.Workers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := NewPublisher(PublisherOptions{Bus: small, Debts: d.store})
+		var receipts []order.Receipt
+		for _, size := range []int{30, 40, 50, 20, 101} { // 30 + 40 + 20 fit
+			receipts = append(receipts, d.create(size))
+		}
+		receipts = append(receipts, d.cancel(receipts[2])) // news for which nobody listens
+		for _, r := range receipts {
+			p.Publish(r)
+		}
+		stop := start(t, p.Run)
+		synctest.Wait()
+		stop()
+		deliveries, err := group.Fetch(t.Context(), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]string, len(deliveries))
+		for i, delivery := range deliveries {
+			got[i] = delivery.ID
+		}
+		if diff := cmp.Diff(ids(receipts[0], receipts[1], receipts[3]), got); diff != "" {
+			t.Errorf("work (-want +got):\n%s", diff)
+		}
+		if n := d.owed(); n != 2 {
+			t.Errorf("%d receipts are owed, want the 2 without room", n)
+		}
+		if err := errors.Join(group.Close(), small.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // More rows than a round takes are paid without a pause between the rounds, and what is paid is purged after a minute.
 func TestRelayCatchesUpAndPurges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -508,14 +550,15 @@ func TestRelayPausesWhenItIsRefused(t *testing.T) {
 		time.Sleep(relayAge)
 		defer start(t, d.relay().Run)()
 		synctest.Wait()
-		if n := d.bus.refusals(); n != 1 {
-			t.Errorf("%d rounds without a pause, want one", n)
+		const refusals = 2*relayBite - 1 // of one round, halved down to single receipts
+		if n := d.bus.refusals(); n != refusals {
+			t.Errorf("%d refusals without a pause, want the %d of one round", n, refusals)
 		}
 		time.Sleep(10 * relayPause)
 		synctest.Wait()
 		// Three rounds lease all rows; from then on there is nothing to publish until the leases run out.
-		if n := d.bus.refusals(); n != 3 {
-			t.Errorf("%d rounds were refused, want 3", n)
+		if n := d.bus.refusals(); n != 3*refusals {
+			t.Errorf("%d refusals, want the %d of three rounds", n, 3*refusals)
 		}
 	})
 }
