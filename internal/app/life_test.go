@@ -3,6 +3,7 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -111,11 +112,11 @@ func TestMaxTime(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) {
-		set.DrainDelay = 2 * time.Second
-		set.SimulatedLatency = config.Span{Min: 3 * time.Second, Max: 3 * time.Second}
+		set.DrainDelay = 4 * time.Second
+		set.SimulatedLatency = config.Span{Min: 6 * time.Second, Max: 6 * time.Second}
 	})
 	id := s.buy(1, "slow", 1, 1).order().ID
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/orders/1/events", http.NoBody)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+fmt.Sprintf("/api/v1/orders/%d/events", id), http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

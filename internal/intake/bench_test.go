@@ -2,6 +2,7 @@ package intake_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -42,7 +43,7 @@ func BenchmarkCreate(b *testing.B) {
 			for range c.buyers {
 				callers.Go(func() {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-						draft, err := order.NewDraft(1, fmt.Sprint("key-", i), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+						draft, err := order.NewDraft(1, rand.Text(), []order.Line{{ProductID: 1, Quantity: 1}}, "")
 						draft.Trace.ID = "550e8400-e29b-41d4-a716-446655440000"
 						if err == nil {
 							_, err = s.Create(b.Context(), draft)

@@ -45,7 +45,7 @@ func (t *tx) changeOrders(groups []order.ChangedGroup) error {
 			args := append([]any{
 				string(g.To), g.Attempts, g.Tries, g.Lease, d.time(g.DueAt), g.Events, d.time(g.CancelledAt), d.time(t.now), string(g.From),
 			}, anys(padded)...)
-			result, err := t.exec("UPDATE orders SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
+			result, err := t.exec(d.update()+"orders SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
 				"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
 				"WHERE +status = ? AND id IN "+placeholders(len(padded)), args...)
 			return expect(result, err, n, "orders to change from "+string(g.From)+" to "+string(g.To))
@@ -129,7 +129,7 @@ func (t *tx) moveStock(effects *order.Effects) error {
 			args = append(args, id, effects.Stock[id])
 		}
 		args = append(append(args, t.s.dialect.time(t.now)), anys(padded)...)
-		result, err := t.exec("UPDATE products SET stock = stock + CASE id"+strings.Repeat(" WHEN ? THEN ?", len(padded))+
+		result, err := t.exec(t.s.dialect.update()+"products SET stock = stock + CASE id"+strings.Repeat(" WHEN ? THEN ?", len(padded))+
 			" END, updated_at = ? WHERE id IN "+placeholders(len(padded)), args...)
 		return expect(result, err, n, "products to move stock of")
 	})

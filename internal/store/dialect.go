@@ -29,6 +29,9 @@ type dialect interface {
 	writers() int
 	// begin is the statement that starts a write transaction.
 	begin() string
+	// insert and update begin the statements that write many rows.
+	insert() string
+	update() string
 	// lockRows ends a SELECT that locks what it reads; "" where the transaction has locked everything already.
 	lockRows() string
 	// now is the time that due_at is compared with.

@@ -41,6 +41,7 @@ func (s *Store) Guard() (release func() error, err error) {
 		<-time.NewTimer(lockPause).C
 	}
 	if err == nil {
+		s.guard = file // kept, since a file that nothing refers to is closed by the collector
 		return file.Close, nil
 	}
 	_ = file.Close() // the error that counts is the one above

@@ -166,7 +166,7 @@ func TestWritePlans(t *testing.T) {
 		index := map[string]string{
 			"products": byID, "orders": byID, "orders o": byID, "order_items": "idx_order_items_order",
 			"failed_jobs": "sqlite_autoindex_failed_jobs", "outbox": "PRIMARY KEY",
-		}[regexp.MustCompile(`(?:FROM|UPDATE) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
+		}[regexp.MustCompile(`(?:FROM|UPDATE|UPDATE OR ROLLBACK) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
 		checkPlan(t, path, query, index)
 	}
 	if explained < 8 {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ type Store struct {
 	writers chan *writer                                    // the free ones
 	pool    *sql.DB                                         // behind the writers
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
+	guard   *os.File                                        // the lock of this process, once it is the file's server
 	closing sync.Once
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
 

@@ -227,7 +227,7 @@ func (t *tx) insert(
 		for i := from; i < from+piece; i++ {
 			args = fill(args, i)
 		}
-		result, err := t.exec("INSERT INTO "+into+" VALUES "+rows(piece, columns)+after, args...)
+		result, err := t.exec(t.s.dialect.insert()+into+" VALUES "+rows(piece, columns)+after, args...)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,7 @@
 -- +goose Up
 CREATE TABLE stock_movements (
   id         INTEGER PRIMARY KEY,
-  product_id INTEGER NOT NULL REFERENCES products (id),
+  product_id INTEGER NOT NULL REFERENCES products (id) DEFERRABLE INITIALLY DEFERRED,
   quantity   INTEGER NOT NULL,
   reason     TEXT    NOT NULL,
   unique_key TEXT    NOT NULL UNIQUE,

@@ -5,7 +5,7 @@
 -- +goose Up
 CREATE TABLE orders (
   id              INTEGER PRIMARY KEY,
-  user_id         INTEGER NOT NULL REFERENCES users (id),
+  user_id         INTEGER NOT NULL REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED,
   status          TEXT    NOT NULL CHECK (status IN ('PENDING', 'PROCESSING', 'PAID', 'FAILED', 'CANCELLED')),
   total_amount    INTEGER NOT NULL CHECK (total_amount BETWEEN 0 AND 9999999999),
   currency        TEXT    NOT NULL,

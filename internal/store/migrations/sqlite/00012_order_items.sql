@@ -4,8 +4,8 @@
 -- +goose Up
 CREATE TABLE order_items (
   id         INTEGER PRIMARY KEY,
-  order_id   INTEGER NOT NULL REFERENCES orders (id),
-  product_id INTEGER NOT NULL REFERENCES products (id),
+  order_id   INTEGER NOT NULL REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED,
+  product_id INTEGER NOT NULL REFERENCES products (id) DEFERRABLE INITIALLY DEFERRED,
   quantity   INTEGER NOT NULL CHECK (quantity > 0),
   unit_price INTEGER NOT NULL CHECK (unit_price >= 0)
 ) STRICT;

@@ -2,7 +2,7 @@
 
 -- +goose Up
 CREATE TABLE order_events (
-  order_id    INTEGER NOT NULL REFERENCES orders (id),
+  order_id    INTEGER NOT NULL REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED,
   sequence    INTEGER NOT NULL,
   type        TEXT    NOT NULL,
   payload     TEXT    NOT NULL,

@@ -2,7 +2,7 @@
 
 -- +goose Up
 CREATE TABLE payments (
-  order_id   INTEGER NOT NULL REFERENCES orders (id),
+  order_id   INTEGER NOT NULL REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED,
   attempt    INTEGER NOT NULL,
   kind       TEXT    NOT NULL CHECK (kind IN ('charge', 'void', 'refund')),
   outcome    TEXT    NOT NULL CHECK (outcome IN ('succeeded', 'declined', 'no_answer')),

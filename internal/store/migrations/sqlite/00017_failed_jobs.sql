@@ -4,7 +4,7 @@
 -- +goose Up
 CREATE TABLE failed_jobs (
   id          INTEGER PRIMARY KEY,
-  order_id    INTEGER NOT NULL UNIQUE REFERENCES orders (id),
+  order_id    INTEGER NOT NULL UNIQUE REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED,
   attempts    INTEGER NOT NULL,
   error       TEXT    NOT NULL,
   failed_at   INTEGER NOT NULL,

@@ -3,7 +3,7 @@
 -- +goose Up
 CREATE TABLE api_tokens (
   id         INTEGER PRIMARY KEY,
-  user_id    INTEGER REFERENCES users (id),
+  user_id    INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED,
   token_hash BLOB    NOT NULL UNIQUE,
   name       TEXT    NOT NULL,
   admin      INTEGER NOT NULL DEFAULT 0 CHECK (admin IN (0, 1)),
