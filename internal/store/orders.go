@@ -56,7 +56,7 @@ func (s *Store) place(
 		// A refusal counts only where the key is free: an order that took it, and the last piece with it, is the answer.
 		// With the product rows locked, what is not there now comes after this transaction.
 		if refused := refusedRefs(placeable, answers, existing); len(refused) > 0 {
-			taken, err := s.FindOrders(t.ctx, refused)
+			taken, err := t.findOrders(refused)
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"orderflow/internal/order"
 )
@@ -20,31 +22,35 @@ func scanEvent(scan func(...any) error) (order.Event, error) {
 }
 
 // FindOrders returns the orders, with items, that exist under these keys.
-func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error) {
-	byRef := map[order.Ref]*order.Order{}
-	err := s.read(ctx, func(ctx context.Context) error {
-		clear(byRef)
-		byID := map[int64]*order.Order{}
-		err := chunks(s.dialect.sizes(), wanted, func(padded []order.Ref, _ int) error {
-			args := make([]any, 0, 2*len(padded))
-			for _, r := range padded {
-				args = append(args, r.UserID, r.Key)
-			}
-			return s.query(ctx, func(scan func(...any) error) error {
-				o, err := scanOrder(scan)
-				ref := order.Ref{UserID: o.UserID, Key: o.Key}
-				if byRef[ref] == nil {
-					byRef[ref], byID[o.ID] = o, o
-				}
-				return err
-			}, s.dialect.findByRef(orderColumns, len(padded)), args...)
-		})
-		if err != nil {
-			return err
-		}
-		return s.readItems(ctx, byID)
+func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (found map[order.Ref]*order.Order, err error) {
+	err = s.look(ctx, func(t *tx) error {
+		found, err = t.findOrders(wanted)
+		return err
 	})
-	return byRef, err
+	return found, err
+}
+
+func (t *tx) findOrders(wanted []order.Ref) (map[order.Ref]*order.Order, error) {
+	byRef, byID := map[order.Ref]*order.Order{}, map[int64]*order.Order{}
+	d := t.s.dialect
+	err := chunks(d.sizes(), wanted, func(padded []order.Ref, _ int) error {
+		args := make([]any, 0, 2*len(padded))
+		for _, r := range padded {
+			args = append(args, r.UserID, r.Key)
+		}
+		return t.query(func(scan func(...any) error) error {
+			o, err := scanOrder(scan)
+			ref := order.Ref{UserID: o.UserID, Key: o.Key}
+			if byRef[ref] == nil {
+				byRef[ref], byID[o.ID] = o, o
+			}
+			return err
+		}, d.findByRef(orderColumns, len(padded)), args...)
+	})
+	if err != nil || len(byID) == 0 {
+		return byRef, err
+	}
+	return byRef, t.readItems(byID, slices.Collect(maps.Keys(byID)))
 }
 
 // readItems fills in the items of orders.

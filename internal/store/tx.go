@@ -54,13 +54,9 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
 	start := time.Now()
-	var w *writer
-	select {
-	case w = <-s.writers:
-	case <-s.closed:
-		return order.Errorf(order.CodeUnavailable, "The database is closed.")
-	case <-ctx.Done():
-		return order.Errorf(order.CodeUnavailable, "The database is busy; try again shortly.")
+	w, err := s.takeWriter(ctx)
+	if err != nil {
+		return err
 	}
 	defer func() { s.writers <- w }()
 	got := time.Now()
@@ -85,6 +81,38 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 			return s.coded(err)
 		}
 	}
+}
+
+// takeWriter waits for a writer to be free. Give it back.
+func (s *Store) takeWriter(ctx context.Context) (*writer, error) {
+	select {
+	case w := <-s.writers:
+		return w, nil
+	case <-s.closed:
+		return nil, order.Errorf(order.CodeUnavailable, "The database is closed.")
+	case <-ctx.Done():
+		return nil, order.Errorf(order.CodeUnavailable, "The database is busy; try again shortly.")
+	}
+}
+
+// look runs queries on a writer, without a transaction: what has just been written is in its memory, while a reader of
+// SQLite drops all that it remembers at every commit and reads it from the disk again.
+func (s *Store) look(ctx context.Context, work func(*tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	w, err := s.takeWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.writers <- w }()
+	t := &tx{ctx: ctx, s: s, w: w}
+	if err = t.connect(); err == nil {
+		err = work(t)
+	}
+	if s.dialect.classify(err) == classUnavailable {
+		w.drop()
+	}
+	return s.coded(err)
 }
 
 // writeOnce runs work in one transaction.
@@ -148,13 +176,21 @@ func (s *Store) afterFailedCommit(t *tx, cause error) error {
 	}
 }
 
-func (t *tx) begin() error {
-	if t.w.conn == nil {
-		conn, err := t.s.pool.Conn(t.ctx)
-		if err != nil {
-			return err
-		}
+// connect opens the writer's connection if it has none.
+func (t *tx) connect() error {
+	if t.w.conn != nil {
+		return nil
+	}
+	conn, err := t.s.pool.Conn(t.ctx)
+	if err == nil {
 		t.w.conn, t.w.statements = conn, map[string]*sql.Stmt{}
+	}
+	return err
+}
+
+func (t *tx) begin() error {
+	if err := t.connect(); err != nil {
+		return err
 	}
 	_, err := t.w.conn.ExecContext(t.ctx, t.s.dialect.begin())
 	return err
