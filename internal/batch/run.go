@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -38,6 +39,12 @@ func (b *Batcher[Req, Res]) loop(ctx context.Context) {
 			if next = b.first(); next == nil {
 				return
 			}
+		}
+		if b.options.Max > 1 {
+			// The scheduler runs whom it has just woken ahead of all that is ready to run, so this would often be a batch of
+			// one while many requests are on their way. Yielding lets them come in first. A lone caller waits for nobody:
+			// where nothing is ready to run, yielding returns at once.
+			runtime.Gosched()
 		}
 		batch, next = b.take(batch[:0], next)
 		b.settle(ctx, batch)
