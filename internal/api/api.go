@@ -88,6 +88,8 @@ type API struct {
 	fixed    fixedHeaders
 	pool     sync.Pool // of *exchange
 	draining atomic.Bool
+
+	unavailable seldom // lines about the database
 }
 
 // New returns an API. Its streams are woken only while Run does its work.
@@ -134,11 +136,13 @@ func (a *API) Drain() {
 // NewServer returns a server with the limits that every server of the product has.
 func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaders,
+		Handler: handler,
+
+		DisableGeneralOptionsHandler: true, // so that OPTIONS * is answered like everything else
+		ReadHeaderTimeout:            headerTimeout,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeaders,
 	}
 }

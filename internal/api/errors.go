@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"orderflow/internal/order"
 )
@@ -75,7 +76,9 @@ func (x *exchange) shown(err error) *order.Error {
 	var coded *order.Error
 	if errors.As(err, &coded) && statusOf(coded.Code) != 0 && coded.Code != order.CodeInternal {
 		if coded.Code == order.CodeUnavailable {
-			x.log(slog.LevelWarn, "a request found the database unavailable", "request.unavailable", err)
+			if more, due := x.api.unavailable.due(time.Now()); due {
+				x.log(slog.LevelWarn, "requests find the database unavailable", "request.unavailable", err, slog.Int64("unlogged", more))
+			}
 		}
 		return coded
 	}

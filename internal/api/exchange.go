@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -85,7 +86,7 @@ func (x *exchange) send(status int, body []byte) {
 }
 
 // log writes a line about this request, with what went wrong if anything did.
-func (x *exchange) log(level slog.Level, message, event string, err error) {
+func (x *exchange) log(level slog.Level, message, event string, err error, more ...slog.Attr) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if !logger.Enabled(ctx, level) {
 		return
@@ -97,7 +98,20 @@ func (x *exchange) log(level slog.Level, message, event string, err error) {
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	logger.LogAttrs(ctx, level, message, attrs...)
+	logger.LogAttrs(ctx, level, message, append(attrs, more...)...)
+}
+
+// seldom lets one line a second through where every request would write the same one.
+type seldom struct{ last, missed atomic.Int64 }
+
+// due reports whether a line may be written now, and how many were not since the last one.
+func (s *seldom) due(now time.Time) (missed int64, due bool) {
+	last := s.last.Load()
+	if now.UnixNano()-last < int64(time.Second) || !s.last.CompareAndSwap(last, now.UnixNano()) {
+		s.missed.Add(1)
+		return 0, false
+	}
+	return s.missed.Swap(0), true
 }
 
 // logOrder writes a line about an order that this request changed, or failed to make (id 0).

@@ -209,6 +209,10 @@ func (s *Server) buildAPI(messages bus.Bus, publisher *outbox.Publisher, log *sl
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
 	}
+	if s.settings.Roles.API && !s.settings.Roles.Worker {
+		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",
+			"event", "roles.no_worker")
+	}
 	if s.settings.Roles.API {
 		orders := intake.New(intake.Options{
 			Orders: s.db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher,
@@ -269,7 +273,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return order.Errorf(order.CodeUnavailable, "Cannot listen on %s: %v. Stop what uses it, or choose another --addr.", s.settings.Addr, err)
 	}
-	s.listener = listener
+	s.listener = limited(listener.(*net.TCPListener), maxConnections(s.settings.WorkerConcurrency)) //nolint:forcetypeassert // of "tcp"
 	s.conns = watch(s.http)
 	return nil
 }

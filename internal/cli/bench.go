@@ -59,6 +59,11 @@ func (b benchVerb) Validate() error {
 	return nil
 }
 
+// said reports whether a setting was given, by whatever source, and is not a default.
+func said(command *kong.Context, flag string) bool {
+	return slices.ContainsFunc(command.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == flag })
+}
+
 // display is where progress is shown: the error stream, so that the output stays clean.
 func display(streams Streams) bench.Display {
 	return bench.Display{Out: streams.Err, Terminal: app.Terminal(streams.Err)}
@@ -77,7 +82,7 @@ func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Conte
 	if b.Pipeline {
 		options.Roles = "api,worker"
 	}
-	if said := func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == "database" }; b.URL != "" && slices.ContainsFunc(command.Path, said) {
+	if b.URL != "" && said(command, "database") {
 		books := booksOf(b.Database)
 		options.Audit, options.Verify = books.audit, books.verify
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -114,7 +113,7 @@ type child struct {
 func spawn(binary string, args []string) (*child, error) {
 	c := &child{log: &lastBytes{max: childLog}, ended: make(chan struct{})}
 	c.command = exec.Command(binary, args...) //nolint:noctx // this very binary; stop ends it, in its own time
-	c.command.Env = slices.DeleteFunc(os.Environ(), isSetting)
+	c.command.Env = config.Without(os.Environ())
 	c.command.Stderr = c.log
 	c.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the parent, which stops it in order
 	out, err := c.command.StdoutPipe()
@@ -181,10 +180,4 @@ func (c *child) verdict() error {
 		return nil
 	}
 	return fmt.Errorf("the private server ended badly: %w: %s", c.result, strings.TrimSpace(c.log.String()))
-}
-
-// isSetting reports whether an entry of the environment is a setting: a private server takes none of its parent's.
-func isSetting(entry string) bool {
-	name, _, _ := strings.Cut(entry, "=")
-	return slices.ContainsFunc(config.Table(), func(s config.Setting) bool { return s.Env == name })
 }

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"orderflow/internal/app"
 	"orderflow/internal/config"
 )
@@ -301,7 +303,11 @@ type jobsAbandon struct {
 }
 
 // Run gives a dead letter's order up.
-func (j jobsAbandon) Run(ctx context.Context, streams Streams) error {
+func (j jobsAbandon) Run(ctx context.Context, streams Streams, command *kong.Context) error {
+	// A void at another gateway than the server's would leave the customer's money where it is.
+	if !said(command, "gateway") {
+		return usageError{errors.New("--gateway must be said: the payment gateway that the server uses, where the charge is to be voided")}
+	}
 	return j.at(ctx, func(desk *app.Desk) error {
 		o, err := desk.Abandon(ctx, j.ID, app.Node("operator"))
 		if err == nil {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"orderflow/internal/config"
 )
 
 // builtVersion is what the binary under test calls itself.
@@ -85,8 +87,8 @@ func copySources(folder, name string) error {
 
 // withoutSettings is an environment in which the product has its defaults, and make is not part of another make.
 func withoutSettings(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
-		return isSetting(entry) || strings.HasPrefix(entry, "ORDERFLOW_") || strings.HasPrefix(entry, "MAKE") || strings.HasPrefix(entry, "MFLAGS")
+	return slices.DeleteFunc(config.Without(environ), func(entry string) bool {
+		return strings.HasPrefix(entry, "MAKE") || strings.HasPrefix(entry, "MFLAGS")
 	})
 }
 

@@ -148,7 +148,10 @@ func TestWrongSettings(t *testing.T) {
 		},
 		{name: "of a later release", args: []string{"serve"}, environ: []string{"ORDERFLOW_REALTIME_ADDR=:8080"}, want: "is no setting"},
 		{name: "unknown name, verb without settings", args: []string{"version"}, environ: []string{"ORDERFLOW_TRYS=3"}},
-		{name: "other programs' names", args: []string{"serve"}, environ: []string{"REDIS_URL=x", "OTEL_EXPORTER_OTLP_ENDPOINT=x", "DATABASE_READ_URL=x"}},
+		{name: "Redis, of a later release", args: []string{"serve"}, environ: []string{"REDIS_URL=x"}, want: "REDIS_URL in the environment is a setting of a later"},
+		{name: "a replica, of a later release", args: []string{"serve"}, environ: []string{"DATABASE_READ_URL=x"}, want: "setting of a later release"},
+		{name: "traces, of a later release", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=x"}, want: "setting of a later release"},
+		{name: "of a later release, empty", args: []string{"serve"}, environ: []string{"REDIS_URL="}},
 		{name: "other programs' database", args: []string{"serve", "--database=sqlite:x.db"}, environ: []string{"DATABASE_URL=postgres://u:p@h/d"}},
 		{name: "names of Kubernetes and tests", args: []string{"serve"}, environ: []string{
 			"ORDERFLOW_SERVICE_HOST=10.0.0.1", "ORDERFLOW_PORT=tcp://10.0.0.1:80", "ORDERFLOW_PORT_80_TCP_ADDR=10.0.0.1",

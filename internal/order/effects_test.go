@@ -121,6 +121,13 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("wait after %d tries is %v, want %v", used, got, want)
 		}
 	}
+	for attempts, want := range map[int]time.Duration{
+		1: time.Second, 3: 5 * time.Second, 4: 10 * time.Second, 5: 20 * time.Second, 12: 2560 * time.Second, 13: time.Hour, 5000: time.Hour,
+	} {
+		if got := rules.voidBackoff(attempts); got != want {
+			t.Errorf("wait after the void of claim %d is %v, want %v", attempts, got, want)
+		}
+	}
 	rules.Backoff = nil
 	if got := rules.backoffAfter(3); got != 0 {
 		t.Errorf("wait without a backoff is %v", got)

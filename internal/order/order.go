@@ -81,6 +81,20 @@ func (r Rules) backoffAfter(used int) time.Duration {
 	return r.Backoff[max(1, min(used, len(r.Backoff)))-1]
 }
 
+// longestVoidWait bounds the wait between two voids of one charge: they are repeated until one is confirmed, which a
+// gateway may never do.
+const longestVoidWait = time.Hour
+
+// voidBackoff is the wait after a void that was not confirmed: that of a charge while it has tries, then twice as long
+// with each claim.
+func (r Rules) voidBackoff(attempts int) time.Duration {
+	wait := r.backoffAfter(attempts)
+	for n := r.Tries; n < attempts && wait < longestVoidWait; n++ {
+		wait *= 2
+	}
+	return min(wait, longestVoidWait)
+}
+
 // PaymentKind says what was asked of the gateway.
 type PaymentKind string
 

@@ -129,7 +129,7 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	case o.Status == Failed && s.Outcome == Succeeded:
 		effects.change(o, ChangeSet{To: o.Status}, now)
 	case o.Status == Failed:
-		effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(o.Attempts))}, now)
+		effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.voidBackoff(o.Attempts))}, now)
 	}
 }
 

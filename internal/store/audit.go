@@ -65,10 +65,11 @@ var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 			"(SELECT count(*) FROM payments WHERE kind = 'void' AND outcome = 'succeeded')",
 		broken: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
 			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids, " +
-			"max(CASE WHEN kind = 'charge' THEN attempt END) charged, max(CASE WHEN kind = 'void' THEN attempt END) voided " +
+			"max(CASE WHEN kind = 'charge' THEN attempt END) charged, max(CASE WHEN kind = 'void' THEN attempt END) voided, " +
+			"max(CASE WHEN kind = 'charge' THEN created_at END) last_charge, max(CASE WHEN kind = 'void' THEN created_at END) last_void " +
 			"FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
 			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voided > p.charged)) OR (o.status <> 'PAID' AND p.charges > 0 " +
-			"AND NOT (o.status = 'FAILED' AND (p.voids > 0 OR o.due_at IS NOT NULL)))",
+			"AND NOT (o.status = 'FAILED' AND (COALESCE(p.last_void >= p.last_charge, 0) = 1 OR o.due_at IS NOT NULL)))",
 		tell: "order %s: %s with %s succeeded charges and %s voids",
 	},
 	{
@@ -114,6 +115,7 @@ const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.mo
 func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
+	now := s.dialect.now() // of the snapshot: reading every order may take minutes
 	snapshot, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, s.coded(err)
@@ -127,10 +129,10 @@ func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 		}
 		findings = append(findings, f)
 	}
-	if err := s.overdue(ctx, snapshot, &findings[6]); err != nil {
+	if err := s.overdue(ctx, snapshot, now, &findings[6]); err != nil {
 		return nil, s.coded(err)
 	}
-	owed, err := s.owed(ctx, snapshot)
+	owed, err := s.owed(ctx, snapshot, now)
 	return append(findings, owed), s.coded(err)
 }
 
@@ -174,10 +176,9 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Fin
 }
 
 // overdue adds to a finding how many orders are past due, and by how much at most: a figure, not a fault.
-func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, f *order.Finding) error {
+func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f *order.Finding) error {
 	var count int64
 	var oldest time.Time
-	now := s.dialect.now()
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), min(due_at) FROM orders WHERE due_at < ?", s.dialect.time(now)).
 		Scan(&count, scanTime{&oldest})
 	late := int64(0)
@@ -189,10 +190,9 @@ func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, f *order.Finding)
 }
 
 // owed checks that the bus is owed nothing for long. It is a fault only while a server is there to pay.
-func (s *Store) owed(ctx context.Context, snapshot *sql.Tx) (order.Finding, error) {
+func (s *Store) owed(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.Finding, error) {
 	f := order.Finding{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute while a server runs"}
 	var owed, old int64
-	now := s.dialect.now()
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0) "+
 		"FROM outbox WHERE paid_at IS NULL", s.dialect.time(now.Add(-time.Minute))).Scan(&owed, &old)
 	f.Figures = []order.Figure{{Name: "owed", Value: owed}, {Name: "for more than a minute", Value: old}}

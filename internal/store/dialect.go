@@ -47,6 +47,8 @@ type dialect interface {
 	ignoreDuplicate(keyColumn string) string
 	// sizes are the numbers of rows that statements are made for, descending: few texts, so that they stay prepared.
 	sizes() []int
+	// foreign reports whether the database holds tables, and none of them are Orderflow's.
+	foreign(ctx context.Context, db *sql.DB) (bool, error)
 	// classify says what an error means, by its number.
 	classify(err error) class
 	// explain makes an error one clear line for an operator.

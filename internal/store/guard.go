@@ -33,6 +33,13 @@ func (s *Store) Guard() (release func() error, err error) {
 	if err != nil {
 		return nil, d.openError(err)
 	}
+	if info, statErr := os.Stat(d.file); statErr == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
+			_ = file.Close() // nothing was done with it
+			return nil, order.Errorf(order.CodeUnavailable,
+				"The database file %s has another name (a hard link), under which another server could use it; remove that one.", d.path)
+		}
+	}
 	for look := 1; ; look++ {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) || look == guardLooks {
@@ -49,6 +56,31 @@ func (s *Store) Guard() (release func() error, err error) {
 		return nil, order.Errorf(order.CodeUnavailable, "Another orderflow server is using %s; stop it, or give this one its own --database.", d.path)
 	}
 	return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
+}
+
+// intact returns CodeUnavailable when the database file is not the one that was opened any more, or when the guard's lock
+// is not the one that this process holds: somebody moved, replaced or deleted it. What is written then would be lost with
+// the process, or be another server's to write. It is asked before every commit.
+func (s *Store) intact() error {
+	d, ok := s.dialect.(sqliteDialect)
+	if !ok {
+		return nil
+	}
+	if !sameFile(d.file, s.opened) {
+		return order.Errorf(order.CodeUnavailable, "The database file %s was moved or deleted under the server; put it back, or restart.", d.path)
+	}
+	if s.guard != nil {
+		held, err := s.guard.Stat()
+		if err == nil && !sameFile(s.guard.Name(), held) {
+			return order.Errorf(order.CodeUnavailable, "The lock file %s was removed under the server; restart it.", s.guard.Name())
+		}
+	}
+	return nil
+}
+
+func sameFile(path string, as os.FileInfo) bool {
+	info, err := os.Stat(path)
+	return err == nil && os.SameFile(info, as)
 }
 
 // guardPath is the file that a server locks: beside the database file itself, by whatever name or link that was opened.

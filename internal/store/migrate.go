@@ -113,6 +113,12 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 		return err
 	}
 	defer release()
+	if foreign, err := s.dialect.foreign(ctx, s.pool); err != nil || foreign {
+		if err != nil {
+			return s.migrateError(err)
+		}
+		return order.Errorf(order.CodeUnavailable, "The database holds tables of another program; give Orderflow one of its own.")
+	}
 	files, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err

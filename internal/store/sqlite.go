@@ -43,6 +43,9 @@ func newSQLite(path string) (sqliteDialect, error) {
 	return sqliteDialect{path, file}, err
 }
 
+// errOrphanedLog says that the database file is gone and its log is not.
+var errOrphanedLog = errors.New("the file is gone, but its -wal beside it holds data; put the file back, or move the -wal away too")
+
 // exists reports whether the file is there.
 func (d sqliteDialect) exists() bool {
 	_, err := os.Stat(d.file)
@@ -66,6 +69,11 @@ func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err erro
 // create makes a missing file, for its owner alone: it will hold password hashes. The connections never create one, lest
 // a file that is taken away from a running server come back empty.
 func (d sqliteDialect) create() error {
+	if info, err := os.Stat(d.file); errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
+		if log, err := os.Stat(d.file + "-wal"); err == nil && log.Size() > 0 {
+			return errOrphanedLog // SQLite would delete it, and with it orders that were acknowledged
+		}
+	}
 	file, err := os.OpenFile(d.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -160,6 +168,13 @@ func (sqliteDialect) findByRef(columns string, n int) string {
 }
 
 func (sqliteDialect) ignoreDuplicate(string) string { return " ON CONFLICT DO NOTHING" }
+
+func (sqliteDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err error) {
+	const query = "SELECT count(*) > 0 AND sum(name = 'goose_db_version') = 0 FROM sqlite_schema WHERE type = 'table'"
+	var found sql.NullBool
+	err = db.QueryRowContext(ctx, query).Scan(&found)
+	return found.Bool, err
+}
 
 // classify goes by SQLite's result codes (https://www.sqlite.org/rescode.html).
 func (sqliteDialect) classify(err error) class {

@@ -44,6 +44,7 @@ type Store struct {
 	writers chan *writer                                    // the free ones
 	pool    *sql.DB                                         // behind the writers
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
+	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
 	closing sync.Once
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
@@ -73,8 +74,12 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	opened, err := os.Stat(d.file)
+	if err != nil {
+		return nil, errors.Join(d.openError(err), reader.Close(), pool.Close())
+	}
 	s := &Store{
-		rules: options.Rules, observe: options.Observe, dialect: d, reader: reader, pool: pool,
+		opened: opened, rules: options.Rules, observe: options.Observe, dialect: d, reader: reader, pool: pool,
 		writers: make(chan *writer, d.writers()), commit: commit, closed: make(chan struct{}),
 	}
 	if s.observe == nil {
@@ -104,6 +109,9 @@ func (s *Store) Writers() int { return s.dialect.writers() }
 
 // Ping asks the database for an answer, and returns CodeUnavailable when none comes.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.intact(); err != nil {
+		return err
+	}
 	var one int
 	return s.read(ctx, func(ctx context.Context) error {
 		return s.reader.QueryRowContext(ctx, "SELECT 1 FROM installation").Scan(&one)

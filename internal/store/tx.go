@@ -135,6 +135,9 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 	if err != nil {
 		return err
 	}
+	if err := s.intact(); err != nil {
+		return err
+	}
 	if err = s.commit(ctx, w.conn); err != nil {
 		done = true
 		if err := s.afterFailedCommit(t, err); err != nil { //nolint:contextcheck // it has a time of its own

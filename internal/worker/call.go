@@ -10,13 +10,16 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 )
 
-// maxReason is how much of a gateway's words is kept, in bytes.
-const maxReason = 200
+const (
+	maxReason   = 255 // characters of a gateway's words that are kept
+	minRedacted = 8   // a shorter payment method is a word such as "card" rather than a token
+)
 
 // caller calls the gateway for claims; Worker and Desk have one each.
 type caller struct {
@@ -100,7 +103,7 @@ func bounded(text, method string) string {
 	if clean(text, method) {
 		return text
 	}
-	if method != "" {
+	if len(method) >= minRedacted {
 		text = strings.ReplaceAll(text, method, "[payment method]")
 	}
 	text = strings.Map(func(r rune) rune {
@@ -109,16 +112,15 @@ func bounded(text, method string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(text, "?"))
-	if len(text) <= maxReason {
+	if utf8.RuneCountInString(text) <= maxReason {
 		return text
 	}
-	const mark = "…"
-	return strings.ToValidUTF8(text[:maxReason-len(mark)], "") + mark
+	return string([]rune(text)[:maxReason-1]) + "…"
 }
 
 // clean reports whether bounded has nothing to do: short printable ASCII without the method.
 func clean(text, method string) bool {
-	if len(text) > maxReason || (method != "" && strings.Contains(text, method)) {
+	if len(text) > maxReason || (len(method) >= minRedacted && strings.Contains(text, method)) {
 		return false
 	}
 	for i := range len(text) {

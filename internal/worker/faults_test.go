@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -256,7 +257,7 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 		{"panic", func(context.Context) (order.Outcome, error) { panic("boom") }, "the gateway failed inside"},
 		{"nonsense", func(context.Context) (order.Outcome, error) { return "perhaps", nil }, `the gateway answered with the outcome "perhaps", which means nothing`},
 		{"secret", func(context.Context) (order.Outcome, error) { return "", errors.New("no token tok_secret\nhere") }, "no token [payment method] here"},
-		{"long", func(context.Context) (order.Outcome, error) { return "", errors.New(long) }, strings.Repeat("é", 98) + "…"},
+		{"long", func(context.Context) (order.Outcome, error) { return "", errors.New(long) }, strings.Repeat("é", maxReason-1) + "…"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -278,8 +279,8 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 				if jobs[0].Error != c.reason {
 					t.Errorf("the reason is %q, want %q", jobs[0].Error, c.reason)
 				}
-				if len(jobs[0].Error) > maxReason {
-					t.Errorf("the reason has %d bytes", len(jobs[0].Error))
+				if utf8.RuneCountInString(jobs[0].Error) > maxReason {
+					t.Errorf("the reason is longer than %d characters", maxReason)
 				}
 				h.audit()
 			})

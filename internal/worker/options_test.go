@@ -73,9 +73,10 @@ func TestBounded(t *testing.T) {
 		{"plain", "tok", "plain"},
 		{"two\nlines\x00", "", "two lines "},
 		{"bad \xff utf8", "", "bad ? utf8"},
-		{"token tok_1 twice tok_1", "tok_1", "token [payment method] twice [payment method]"},
+		{"token tok_1234 twice tok_1234", "tok_1234", "token [payment method] twice [payment method]"},
+		{"declined", "e", "declined"},
 		{strings.Repeat("x", maxReason), "", strings.Repeat("x", maxReason)},
-		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-3) + "…"},
+		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-1) + "…"},
 	} {
 		if got := bounded(c.text, c.method); got != c.want {
 			t.Errorf("bounded(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
