@@ -18,7 +18,7 @@ func maxConnections(charges int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > 2*connectionsMax {
 		return connectionsMax
 	}
-	return max(1, min(connectionsMax, int(limit.Cur)-charges-reserved)) //nolint:gosec // it is below 200,000
+	return max(1, min(connectionsMax, int(limit.Cur)-charges-reserved))
 }
 
 // limited is a listener that accepts no more than n connections at a time; more wait in the system's queue.
@@ -40,7 +40,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	conn, err := l.TCPListener.AcceptTCP()
+	conn, err := l.AcceptTCP()
 	if err != nil {
 		<-l.places
 		return nil, err

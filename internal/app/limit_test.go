@@ -26,17 +26,18 @@ func TestLimitedListener(t *testing.T) {
 		}
 	}()
 	for range 2 {
-		conn, err := net.Dial("tcp", inner.Addr().String()) //nolint:noctx // loopback
+		conn, err := net.Dial("tcp", inner.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
 	}
 	first := <-accepted
+	wait := time.NewTimer(50 * time.Millisecond)
 	select {
 	case <-accepted:
 		t.Fatal("a second connection was accepted beside the first")
-	case <-time.After(50 * time.Millisecond):
+	case <-wait.C:
 	}
 	if err := errors.Join(first.Close(), nil); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func environment(environ []string) (map[string]string, error) {
 		case !isSetting && strings.HasPrefix(name, ours) && !foreign(name):
 			unknown = append(unknown, name)
 		case value != "" && slices.Contains(later(), name):
-			return nil, fmt.Errorf("%s in the environment is a setting of a later release, and this one would do without what it names: unset it", name)
+			return nil, fmt.Errorf("%s in the environment is a setting of a later release; this one would do without what it names: unset it", name)
 		}
 	}
 	if len(unknown) > 0 {
