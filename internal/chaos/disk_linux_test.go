@@ -81,7 +81,7 @@ func TestFileSizeLimit(t *testing.T) {
 	t.Parallel()
 	tool, err := exec.LookPath("prlimit")
 	if err != nil {
-		t.Skip(err)
+		t.Fatalf("prlimit, of util-linux, is needed: %v", err)
 	}
 	limit := func(s *server, size string) {
 		t.Helper()
