@@ -86,15 +86,21 @@ func ended(t *testing.T, addr string) {
 	t.Error("some orders do not come to an end")
 }
 
+// moodyHouse is a server to be launched, again and again, on one database, and the provider that it charges at, which has
+// its moods. What is left unfinished by one launch is soon due for the next.
+func moodyHouse(t *testing.T) (*paymenttest.Provider, launch) {
+	t.Helper()
+	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
+	return provider, launch{database: newDatabase(t, t.TempDir(), 1_000_000), args: []string{
+		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+	}}
+}
+
 // TestChaosKill kills the server, again and again, at random moments under load. What was acknowledged stays, what was
 // not never comes, every order comes to its end and no customer pays twice.
 func TestChaosKill(t *testing.T) {
 	t.Parallel()
-	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
-	database := newDatabase(t, t.TempDir(), 1_000_000)
-	run := launch{database: database, args: []string{
-		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
-	}}
+	provider, run := moodyHouse(t)
 	shop, books := newShop(), newLedger(t)
 	rest := crowd(t, 12, shop, books, false)
 	defer rest()
@@ -119,7 +125,7 @@ func TestChaosKill(t *testing.T) {
 	ended(t, addr)
 	last.stop()
 
-	db := openDatabase(t, database)
+	db := openDatabase(t, run.database)
 	prove(t, db)
 	settled(t, books.compare(db), provider)
 	if kills < 3 || books.orders() < 50 {
@@ -177,7 +183,7 @@ func killBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	within(t, charged, "a charge")
-	db := openDatabase(t, database)
+	db := openDatabase(t, run.database)
 	if left, err := db.Order(t.Context(), o.ID); err != nil || left.Status != order.Processing {
 		t.Errorf("the server left the order behind as %+v, %v", left, err)
 	}

@@ -3,19 +3,13 @@ package chaos
 import (
 	"testing"
 	"time"
-
-	"orderflow/internal/payment/paymenttest"
 )
 
 // TestChaosTerminate asks the server to end, again and again, under load. It ends with 0 and in time, cuts no answer
 // off, and the next one finds all that was acknowledged.
 func TestChaosTerminate(t *testing.T) {
 	t.Parallel()
-	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
-	database := newDatabase(t, t.TempDir(), 1_000_000)
-	run := launch{database: database, args: []string{
-		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
-	}}
+	provider, run := moodyHouse(t)
 	shop, books := newShop(), newLedger(t)
 	rest := crowd(t, 12, shop, books, true)
 	defer rest()
@@ -36,7 +30,7 @@ func TestChaosTerminate(t *testing.T) {
 	ended(t, addr)
 	last.stop()
 
-	db := openDatabase(t, database)
+	db := openDatabase(t, run.database)
 	prove(t, db)
 	settled(t, books.compare(db), provider)
 	if books.orders() < 20 {
