@@ -1,46 +1,80 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: a C compiler, for the race detector, and curl, since the README's commands are
-# run. The product itself is built without either.
+# Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
+# run; MariaDB and Redis. The product itself is built without any of them.
 set -euo pipefail
 
 cc="$(go env CC)"
 cc="${cc%% *}"
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+# Each thing that is needed, as "PACKAGES|a test that it works|what it is". Servers that ORDERFLOW_TEST_MYSQL and
+# ORDERFLOW_TEST_REDIS name are used instead of private ones, save by the tests that kill theirs.
+needs=(
+	"curl|command -v curl|curl"
+	"gcc libc6-dev|compiles|a C compiler ($cc) with the headers of the C library"
+	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
+	"redis-server|command -v redis-server|Redis (redis-server)"
+)
 
 # A compiler without the C library's headers is no use: try it.
-works() {
-	command -v curl >/dev/null && command -v "$cc" >/dev/null && echo '#include <stdlib.h>' | "$cc" -E -x c - >/dev/null 2>&1
+compiles() {
+	command -v "$cc" && echo '#include <stdlib.h>' | "$cc" -E -x c -
 }
 
-if works; then
+# Prints the packages, or with "names" the things, that are missing.
+missing() {
+	local need packages test name
+	for need in "${needs[@]}"; do
+		IFS='|' read -r packages test name <<<"$need"
+		eval "$test" >/dev/null 2>&1 || if [ "${1:-}" = names ]; then echo "$name"; else echo "$packages"; fi
+	done
+}
+
+# Servers of the system's own are not wanted: packages that are installed here do not start theirs.
+without_services() {
+	local policy=/usr/sbin/policy-rc.d made=
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+		"${as_root[@]}" chmod +x "$policy"
+		made=yes
+	fi
+	local code=0
+	"$@" || code=$?
+	[ -z "$made" ] || "${as_root[@]}" rm -f "$policy"
+	return "$code"
+}
+
+read -ra packages <<<"$(missing | xargs)"
+if [ "${#packages[@]}" -eq 0 ]; then
 	exit 0
 fi
-
 if ! command -v apt-get >/dev/null; then
-	echo "The tests need curl, a C compiler ($cc) and the headers of the C library. Install them and try again." >&2
+	echo "The tests need: $(missing names | paste -sd, | sed 's/,/, /g'). Install that and try again." >&2
 	exit 1
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
 	if ! command -v sudo >/dev/null; then
-		echo "The tests need curl and a C compiler. As root: apt-get install curl gcc libc6-dev" >&2
+		echo "The tests need more than is here. As root: apt-get install ${packages[*]}" >&2
 		exit 1
 	fi
 	as_root=(sudo)
 fi
 
-export DEBIAN_FRONTEND=noninteractive
 install() {
-	"${as_root[@]}" apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 curl gcc libc6-dev
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}"
 }
 
 # The lists of packages may be missing or old: fetch them only when the first try fails.
-if ! install; then
+if ! without_services install; then
 	"${as_root[@]}" apt-get update -o DPkg::Lock::Timeout=300
-	install
+	without_services install
 fi
 
-if ! works; then
-	echo "curl and a C compiler were installed, but one of them ($cc) still does not work. Is CC set to something else?" >&2
+left="$(missing names | paste -sd, | sed 's/,/, /g')"
+if [ -n "$left" ]; then
+	echo "Installed, and still not working: $left. Is CC set to something else?" >&2
 	exit 1
 fi

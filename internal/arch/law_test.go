@@ -16,6 +16,7 @@ type room struct {
 func rooms() [][]room {
 	order, batch := "internal/order", "internal/batch"
 	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
+	servers := "internal/servers"
 	payment, telemetry := "internal/payment", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	api, config := "internal/api", "internal/config"
@@ -24,6 +25,9 @@ func rooms() [][]room {
 		{ // words and algorithms: the standard library alone
 			{path: order},
 			{path: batch},
+			{path: servers}, // for tests and measurements; the product does not need it
+			{path: servers + "/serverstest", imports: []string{servers}, suite: true},
+			{path: servers + "/with", imports: []string{servers}},
 		},
 		{ // one driver or one port each
 			{path: store, imports: []string{order}},
@@ -34,6 +38,7 @@ func rooms() [][]room {
 			{path: bus + "/bustest", imports: []string{bus}, suite: true},
 			{path: limit},
 			{path: limit + "/limittest", imports: []string{limit}, suite: true},
+			{path: "internal/redis"},
 			{path: payment, imports: []string{order}},
 			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
 			{path: telemetry},
@@ -72,6 +77,7 @@ type library struct {
 func libraries() []library {
 	return []library{
 		{"modernc.org/sqlite", []string{"internal/store"}},
+		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/store"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
 		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/bench"}},
@@ -91,8 +97,10 @@ func libraries() []library {
 // testLibraries are for files of tests and for suites.
 func testLibraries() []string {
 	return []string{
+		"github.com/Shopify/toxiproxy/v2",
 		"github.com/anishathalye/porcupine",
 		"github.com/getkin/kin-openapi",
+		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
 		"github.com/google/go-cmp",
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
@@ -103,7 +111,7 @@ func testLibraries() []string {
 // guarded are packages of the standard library that only these may import, tests aside.
 func guarded() []library {
 	return []library{
-		{"database/sql", []string{"internal/store"}},
+		{"database/sql", []string{"internal/store", "internal/servers/serverstest"}},
 		{"log", nil},              // log/slog is what we log with
 		{"unsafe", nil},           // nothing here needs it
 		{"expvar", nil},           // registers a handler for everybody

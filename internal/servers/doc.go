@@ -1,0 +1,7 @@
+// Package servers runs real servers for tests and measurements: MariaDB and Redis from the system's packages, each a
+// child process on a loopback port and a folder of its own. It is the one place that knows how they are started, when
+// they are ready and how they end. Nothing of the product needs it.
+//
+// A server can be killed, stopped, frozen and started again on the same port with the same data, which is what tests of
+// bad days do. All of them die with the process that started them, also when that is killed (Linux).
+package servers

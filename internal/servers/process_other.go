@@ -1,0 +1,9 @@
+//go:build !linux
+
+package servers
+
+import "syscall"
+
+func attributes(user *syscall.Credential) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: user, Setpgid: true}
+}
