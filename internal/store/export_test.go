@@ -119,7 +119,7 @@ func (s *Store) Pragma(ctx context.Context, name string, n int) (values []string
 	w := <-s.writers
 	defer func() { s.writers <- w }()
 	w.drop()
-	return values, read(s.pool, 1)
+	return values, read(s.writer, 1)
 }
 
 // Readers is the number of connections for reads.

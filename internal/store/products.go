@@ -39,7 +39,7 @@ func (s *Store) Known(ctx context.Context, users, products []int64) (knownUsers,
 func (s *Store) known(ctx context.Context, query string, ids []int64) (map[int64]bool, error) {
 	known := map[int64]bool{}
 	err := s.read(ctx, func(ctx context.Context) error {
-		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+		return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
 			return s.query(ctx, func(scan func(...any) error) error {
 				var id int64
 				err := scan(&id)

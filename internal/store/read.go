@@ -33,7 +33,7 @@ func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (found map[o
 func (t *tx) findOrders(wanted []order.Ref) (map[order.Ref]*order.Order, error) {
 	byRef, byID := map[order.Ref]*order.Order{}, map[int64]*order.Order{}
 	d := t.s.dialect
-	err := chunks(d.sizes(), wanted, func(padded []order.Ref, _ int) error {
+	err := chunks(d, wanted, func(padded []order.Ref, _ int) error {
 		args := make([]any, 0, 2*len(padded))
 		for _, r := range padded {
 			args = append(args, r.UserID, r.Key)
@@ -59,7 +59,7 @@ func (s *Store) readItems(ctx context.Context, orders map[int64]*order.Order) er
 	for id := range orders {
 		ids = append(ids, id)
 	}
-	return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+	return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
 		return s.query(ctx, addItem(orders), selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
 	})
 }
@@ -184,9 +184,13 @@ func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []
 // DueOrders returns up to limit orders that need a hand now, those due longest first, with the trace of the request
 // that made each.
 func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequest, err error) {
-	now := s.dialect.time(s.dialect.now())
 	err = s.read(ctx, func(ctx context.Context) error {
 		due = nil
+		clock, err := s.clock(ctx)
+		if err != nil {
+			return err
+		}
+		now := s.dialect.time(clock)
 		half := "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) "
 		return s.query(ctx, func(scan func(...any) error) error {
 			var r order.ClaimRequest
