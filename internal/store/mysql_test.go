@@ -36,6 +36,16 @@ func openAt(t testing.TB, address string, options store.Options) *store.Store {
 	return s
 }
 
+// sampleMySQL is a new store with the sample data and this much of every product.
+func sampleMySQL(t testing.TB, stock int64) *store.Store {
+	t.Helper()
+	s := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules()})
+	if err := s.Seed(context.Background(), store.SeedPlan{SetStock: true, Stock: stock}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestMySQLContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func(order.Rules) *store.Store {
 		address := newMySQL(t)
