@@ -52,6 +52,13 @@ func ProcessMemory(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), nil
 }
 
+// sleepExactly sleeps by the system's timer, to within a tenth of a millisecond. It keeps a thread.
+func sleepExactly(d time.Duration) {
+	wait := syscall.NsecToTimespec(d.Nanoseconds())
+	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR { //nolint:errorlint // a number of the system's, as it gives it
+	}
+}
+
 // ownCPU is the processor time of this process so far; false where it is not known.
 func ownCPU() (time.Duration, bool) {
 	var used syscall.Rusage

@@ -16,5 +16,8 @@ func ProcessCPU(int) (time.Duration, error) { return 0, errNotKnown }
 // ProcessMemory would return the bytes of a running process that are resident.
 func ProcessMemory(int) (int64, error) { return 0, errNotKnown }
 
+// sleepExactly sleeps as exactly as the Go runtime does.
+func sleepExactly(d time.Duration) { time.Sleep(d) }
+
 // ownCPU is the processor time of this process so far; false where it is not known.
 func ownCPU() (time.Duration, bool) { return 0, false }
