@@ -66,18 +66,12 @@ func parseMySQL(address string) (*mysql.Config, error) {
 	c.ParseTime, c.Loc, c.InterpolateParams, c.ClientFoundRows = true, time.UTC, true, true
 	c.Collation = "utf8mb4_bin" // those of MySQL 8's own making are not known to MariaDB
 	c.Timeout = mysqlDial
-	c.Logger = silent{} // its errors come back as errors
+	c.Logger = &mysql.NopLogger{} // its errors come back as errors
 	c.Params = map[string]string{
 		"time_zone": "'+00:00'", "sql_mode": sqlMode, "innodb_lock_wait_timeout": strconv.Itoa(mysqlLockWait),
 	}
 	return c, nil
 }
-
-// silent is the driver's logger.
-type silent struct{}
-
-// Print implements mysql.Logger.
-func (silent) Print(...any) {}
 
 // session is a connector that finishes what the driver's settings cannot say.
 type session struct {
