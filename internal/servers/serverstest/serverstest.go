@@ -148,6 +148,7 @@ func Admin(t testing.TB, address string) *sql.DB {
 		t.Fatal(err)
 	}
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
+	config.Logger = &mysql.NopLogger{} // tests cut connections on purpose
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		t.Fatal(err)
