@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"orderflow/internal/servers"
 )
 
 // Moment is when a CommitCutter cuts a connection, as seen by the server. Its client sees the same each time: it has sent
@@ -26,16 +28,12 @@ const (
 // the protocol as that takes; connections through it can be neither encrypted nor compressed. It ends with its test.
 // Methods are safe for concurrent use.
 type CommitCutter struct {
-	address  *url.URL
-	upstream string
-	listener net.Listener
-	links    sync.WaitGroup
+	address *url.URL
+	relay   *servers.Relay
 
-	mu     sync.Mutex
-	open   map[net.Conn]struct{} // both ends of every link
-	closed bool
-	order  *cut        // nil when nothing is to be cut
-	late   func() bool // delivers the COMMIT that is late; nil when there is none
+	mu    sync.Mutex
+	order *cut        // nil when nothing is to be cut
+	late  func() bool // delivers the COMMIT that is late; nil when there is none
 }
 
 // cut is an order to cut one connection.
@@ -52,18 +50,17 @@ func NewCommitCutter(t testing.TB, address string) *CommitCutter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	c := &CommitCutter{address: parsed}
+	c.relay, err = servers.NewRelay(parsed.Host, c.carry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &CommitCutter{address: parsed, upstream: parsed.Host, listener: listener, open: map[net.Conn]struct{}{}}
-	c.links.Go(c.accept)
-	t.Cleanup(c.close)
+	t.Cleanup(c.relay.Close)
 	return c
 }
 
 // URL is the address given, by way of this proxy.
-func (c *CommitCutter) URL() string { return via(c.address, c.listener.Addr().String()) }
+func (c *CommitCutter) URL() string { return via(c.address, c.relay.Addr()) }
 
 // Arm has the next COMMIT cut, once, whose transaction has sent something with this text in it; "" is in all of them. The
 // channel is closed when that has happened, and the server's part in it too.
@@ -84,59 +81,12 @@ func (c *CommitCutter) Deliver() bool {
 	return late != nil && late()
 }
 
-func (c *CommitCutter) accept() {
-	for {
-		client, err := c.listener.Accept()
-		if err != nil {
-			return // closed
-		}
-		server, err := net.Dial("tcp", c.upstream)
-		if err != nil {
-			_ = client.Close() // its user sees that
-			continue
-		}
-		if !c.keep(client, server) {
-			return
-		}
-		l := &link{cutter: c, client: client, server: server, answered: make(chan struct{})}
-		c.links.Go(l.up)
-		c.links.Go(l.down)
-	}
-}
-
-// keep notes the ends of a link, so that close ends it; false after close.
-func (c *CommitCutter) keep(ends ...net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, end := range ends {
-		if c.closed {
-			_ = end.Close()
-			continue
-		}
-		c.open[end] = struct{}{}
-	}
-	return !c.closed
-}
-
-// drop closes ends of a link.
-func (c *CommitCutter) drop(ends ...net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, end := range ends {
-		_ = end.Close()
-		delete(c.open, end)
-	}
-}
-
-func (c *CommitCutter) close() {
-	_ = c.listener.Close()
-	c.mu.Lock()
-	c.closed = true
-	for end := range c.open {
-		_ = end.Close()
-	}
-	c.mu.Unlock()
-	c.links.Wait()
+func (c *CommitCutter) carry(client, server net.Conn) {
+	l := &link{cutter: c, client: client, server: server, answered: make(chan struct{})}
+	var up sync.WaitGroup
+	up.Go(l.up)
+	l.down()
+	up.Wait()
 }
 
 // due returns the order that a packet from a client fulfils: a COMMIT, after something with the text that was asked for.
@@ -192,7 +142,7 @@ func (l *link) up() {
 			break
 		}
 	}
-	l.cutter.drop(l.client, l.server)
+	l.cutter.relay.Drop(l.client, l.server)
 }
 
 func (l *link) cut(order *cut, commit []byte) {
@@ -204,17 +154,17 @@ func (l *link) cut(order *cut, commit []byte) {
 	}
 	switch order.moment {
 	case BeforeCommit:
-		l.cutter.drop(l.client, l.server)
+		l.cutter.relay.Drop(l.client, l.server)
 	case AfterCommit:
 		l.lost.Store(true)
 		carry()
-		l.cutter.drop(l.client)
+		l.cutter.relay.Drop(l.client)
 	case LateCommit:
 		l.lost.Store(true)
 		l.cutter.mu.Lock()
 		l.cutter.late = carry
 		l.cutter.mu.Unlock()
-		l.cutter.drop(l.client)
+		l.cutter.relay.Drop(l.client)
 	}
 }
 
@@ -226,7 +176,7 @@ func (l *link) down() {
 		n, err := l.server.Read(buffer)
 		if l.lost.Load() {
 			l.carried = n > headLen && buffer[headLen] == 0 // the packet that says OK begins so
-			l.cutter.drop(l.server)
+			l.cutter.relay.Drop(l.server)
 			close(l.answered)
 			return
 		}
@@ -239,7 +189,7 @@ func (l *link) down() {
 			break
 		}
 	}
-	l.cutter.drop(l.client, l.server)
+	l.cutter.relay.Drop(l.client, l.server)
 }
 
 // readPacket reads a packet with its head.
@@ -253,11 +203,4 @@ func readPacket(in io.Reader) ([]byte, error) {
 	packet = packet[:headLen+size]
 	_, err := io.ReadFull(in, packet[headLen:])
 	return packet, err
-}
-
-// via is an address with another host in it.
-func via(address *url.URL, host string) string {
-	other := *address
-	other.Host = host
-	return other.String()
 }
