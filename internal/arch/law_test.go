@@ -77,6 +77,7 @@ type library struct {
 func libraries() []library {
 	return []library{
 		{"modernc.org/sqlite", []string{"internal/store"}},
+		{"github.com/go-sql-driver/mysql", []string{"internal/store"}},
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/store"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},

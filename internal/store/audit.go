@@ -115,8 +115,11 @@ const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.mo
 func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
-	now := s.dialect.now() // of the snapshot: reading every order may take minutes
-	snapshot, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	now, err := s.clock(ctx) // of the snapshot: reading every order may take minutes
+	if err != nil {
+		return nil, s.coded(err)
+	}
+	snapshot, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.snapshot()})
 	if err != nil {
 		return nil, s.coded(err)
 	}

@@ -9,13 +9,21 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-var batches = []int{1, 16, 256}
-
-// benchmark runs work on batches of each size; prepare makes n of them before the clock runs.
+// benchmark runs work on batches of each size and on both databases; prepare makes n of them before the clock runs.
 func benchmark[T any](b *testing.B, prepare func(b *testing.B, s *store.Store, size, n int) [][]T, work func(s *store.Store, batch []T) error) {
-	for _, size := range batches {
-		b.Run(fmt.Sprint("batch=", size), func(b *testing.B) {
-			s, _ := sample(b, 1_000_000_000)
+	const stock = 1_000_000_000
+	for _, run := range []struct {
+		on   string
+		size int
+	}{{"sqlite", 1}, {"sqlite", 16}, {"sqlite", 256}, {"mysql", 1}, {"mysql", 16}, {"mysql", 256}} {
+		size := run.size
+		b.Run(fmt.Sprint(run.on, "/batch=", size), func(b *testing.B) {
+			var s *store.Store
+			if run.on == "mysql" {
+				s = sampleMySQL(b, stock)
+			} else {
+				s, _ = sample(b, stock)
+			}
 			batches := prepare(b, s, size, b.N)
 			b.ResetTimer()
 			for i := range b.N {

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"database/sql"
-	"fmt"
 	"strings"
 
 	"orderflow/internal/order"
@@ -41,32 +39,20 @@ func (t *tx) carry(effects *order.Effects, owed bool) (order.Receipt, error) {
 func (t *tx) changeOrders(groups []order.ChangedGroup) error {
 	d := t.s.dialect
 	for _, g := range groups {
-		err := chunks(d.sizes(), g.OrderIDs, func(padded []int64, n int) error {
+		err := chunks(d, g.OrderIDs, func(padded []int64, n int) error {
 			args := append([]any{
 				string(g.To), g.Attempts, g.Tries, g.Lease, d.time(g.DueAt), g.Events, d.time(g.CancelledAt), d.time(t.now), string(g.From),
 			}, anys(padded)...)
-			result, err := t.exec(d.update()+"orders SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
-				"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
-				"WHERE +status = ? AND id IN "+placeholders(len(padded)), args...)
-			return expect(result, err, n, "orders to change from "+string(g.From)+" to "+string(g.To))
+			return t.post(n, "orders to change from "+string(g.From)+" to "+string(g.To),
+				d.update()+d.table("orders")+" SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
+					"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
+					"WHERE +status = ? AND id IN "+placeholders(len(padded)), args...)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// expect turns a wrong number of changed rows into an error.
-func expect(result sql.Result, err error, want int, what string) error {
-	if err != nil {
-		return err
-	}
-	got, err := result.RowsAffected()
-	if err == nil && got != int64(want) {
-		err = fmt.Errorf("%d of %d %s: the rows are not as they were read", got, want, what)
-	}
-	return err
 }
 
 func (t *tx) insertPayments(payments []order.Payment) error {
@@ -95,7 +81,7 @@ func (t *tx) keepDeadLetters(effects *order.Effects) error {
 		}
 	}
 	for _, r := range effects.Resolved {
-		_, err := t.exec("UPDATE failed_jobs SET resolution = ?, resolved_at = COALESCE(resolved_at, ?) WHERE order_id = ?",
+		err := t.post(-1, "", "UPDATE failed_jobs SET resolution = ?, resolved_at = COALESCE(resolved_at, ?) WHERE order_id = ?",
 			r.How, t.s.dialect.time(t.now), r.OrderID)
 		if err != nil {
 			return err
@@ -115,22 +101,20 @@ func (t *tx) openJob(job order.FailedJob) error {
 	if known, err := result.RowsAffected(); err != nil || known > 0 {
 		return err
 	}
-	_, err = t.exec("INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (?, ?, ?, ?, '')",
+	return t.post(-1, "", "INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (?, ?, ?, ?, '')",
 		job.OrderID, job.Attempts, job.Error, d.time(job.FailedAt))
-	return err
 }
 
 // moveStock writes one UPDATE for all products. That none falls below 0 was decided under the rows' locks; the CHECK of
 // the table says it again.
 func (t *tx) moveStock(effects *order.Effects) error {
-	return chunks(t.s.dialect.sizes(), effects.Products(), func(padded []int64, n int) error {
+	return chunks(t.s.dialect, effects.Products(), func(padded []int64, n int) error {
 		args := make([]any, 0, 3*len(padded)+1)
 		for _, id := range padded { // the first WHEN that fits counts, so padding changes nothing
 			args = append(args, id, effects.Stock[id])
 		}
 		args = append(append(args, t.s.dialect.time(t.now)), anys(padded)...)
-		result, err := t.exec(t.s.dialect.update()+"products SET stock = stock + CASE id"+strings.Repeat(" WHEN ? THEN ?", len(padded))+
-			" END, updated_at = ? WHERE id IN "+placeholders(len(padded)), args...)
-		return expect(result, err, n, "products to move stock of")
+		return t.post(n, "products to move stock of", t.s.dialect.update()+t.s.dialect.table("products")+" SET stock = stock + CASE id"+
+			strings.Repeat(" WHEN ? THEN ?", len(padded))+" END, updated_at = ? WHERE id IN "+placeholders(len(padded)), args...)
 	})
 }

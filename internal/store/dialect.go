@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"orderflow/internal/order"
 )
 
@@ -16,41 +18,80 @@ const (
 	classDuplicate                // a unique key is taken
 	classForeignKey               // a row referred to is not there
 	classTransient                // lost to another transaction: run again
+	classLost                     // the connection broke: run again on another one
 	classUnavailable              // the database cannot be reached or written at the moment
 )
 
+// pools are a database's connections.
+type pools struct {
+	writer  *sql.DB // behind the writers
+	reader  *sql.DB // for reads that must see what was committed
+	replica *sql.DB // for reads that may be a little old; nil when there is none
+}
+
 // dialect is what differs between databases. Everything else is one text of SQL for all.
 type dialect interface {
-	// open returns the pool behind the writers and the pool for reads, checked to work.
-	open(ctx context.Context) (pool, reader *sql.DB, err error)
+	// open returns the connections, checked to work.
+	open(ctx context.Context) (pools, error)
+	// name is the database as messages and logs may show it.
+	name() string
+	// migrator returns the connections for migrations, what closes them, the folder of the steps and goose's word for
+	// the dialect.
+	migrator(pool *sql.DB) (db *sql.DB, done func(), folder string, kind goose.Dialect, err error)
 	// lockMigrations makes this process the only one that migrates, until release is called.
-	lockMigrations(ctx context.Context) (release func(), err error)
+	lockMigrations(ctx context.Context, db *sql.DB) (release func(), err error)
 	// writers is the number of write transactions that make sense at once.
 	writers() int
-	// begin is the statement that starts a write transaction.
+	// connected gets a writer's new connection ready.
+	connected(ctx context.Context, w *writer) error
+	// begin is the statement that starts a write transaction; "" where the first statement does.
 	begin() string
+	// prepares says whether statements are prepared and kept; else they are sent whole.
+	prepares() bool
 	// insert and update begin the statements that write many rows.
 	insert() string
 	update() string
+	// table names a table in a statement that goes by its primary key; deleteFrom begins a DELETE that does.
+	table(name string) string
+	deleteFrom(name string) string
 	// lockRows ends a SELECT that locks what it reads; "" where the transaction has locked everything already.
 	lockRows() string
-	// now is the time that due_at is compared with.
-	now() time.Time
+	// snapshot is the isolation level under which a transaction that only reads sees one moment.
+	snapshot() sql.IsolationLevel
+	// clock is the SQL of the time that due_at is compared with; "" where it is the process's clock.
+	clock() string
 	// money and time turn values into what the database stores; columns are read back through scanMoney and scanTime.
 	money(order.Money) any
 	time(time.Time) any
-	// firstID returns the id of the first row of a multi-row INSERT of n rows into a table with a rising id.
-	firstID(result sql.Result, n int) (int64, error)
+	// firstID returns the id of the first row of a multi-row INSERT of n rows into a table with a rising id; false when
+	// the ids cannot be known from it and have to be read back.
+	firstID(w *writer, result sql.Result, n int) (int64, bool, error)
 	// findByRef returns a query for the orders of n (user, key) pairs that goes by the unique index.
 	findByRef(columns string, n int) string
+	// lookOnWriter says that a writer knows best what has just been written (see look).
+	lookOnWriter() bool
 	// ignoreDuplicate ends an INSERT that leaves a row alone which is there already.
 	ignoreDuplicate(keyColumn string) string
-	// sizes are the numbers of rows that statements are made for, descending: few texts, so that they stay prepared.
-	sizes() []int
+	// piece is how many of n rows the next INSERT of many takes; padded the length that a list of n is brought to, at most
+	// that of the longest. Where statements are prepared both come from a small set, so that few texts serve all lengths.
+	piece(n int) int
+	padded(n int) int
+	// execAll runs statements in one round trip, and returns how many rows each of them matched. It is only called where
+	// posts says that this is worth it.
+	posts() bool
+	execAll(ctx context.Context, conn *sql.Conn, statements []statement) ([]int64, error)
+	// settle finds out, after a COMMIT of unknown outcome, whether the transaction is over (see afterFailedCommit).
+	settle(ctx context.Context, pool *sql.DB, w *writer) error
 	// foreign reports whether the database holds tables, and none of them are Orderflow's.
 	foreign(ctx context.Context, db *sql.DB) (bool, error)
 	// classify says what an error means, by its number.
 	classify(err error) class
 	// explain makes an error one clear line for an operator.
 	explain(err error) string
+}
+
+// statement is a text of SQL with its arguments.
+type statement struct {
+	query string
+	args  []any
 }

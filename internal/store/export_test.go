@@ -45,14 +45,14 @@ func (s *Store) Remembered() int {
 
 // HoldWriter takes a writer out, as a stuck transaction would.
 func (s *Store) HoldWriter() (release func()) {
-	w := <-s.writers
-	return func() { s.writers <- w }
+	w := s.writers.take()
+	return func() { s.writers.put(w) }
 }
 
 // LeaveTransactionOpen begins a write on the writer and drops it, as a ROLLBACK that fails does.
 func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	t := &tx{ctx: ctx, s: s, w: w}
 	err := t.begin()
 	w.drop()
@@ -82,8 +82,8 @@ func (s *Store) CloseReader() { _ = s.reader.Close() }
 
 // Statements are the texts that the writer has prepared.
 func (s *Store) Statements() (texts []string) {
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	for text := range w.statements {
 		texts = append(texts, text)
 	}
@@ -116,10 +116,10 @@ func (s *Store) Pragma(ctx context.Context, name string, n int) (values []string
 	if err := read(s.reader, n); err != nil {
 		return nil, err
 	}
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	w.drop()
-	return values, read(s.pool, 1)
+	return values, read(s.writer, 1)
 }
 
 // Readers is the number of connections for reads.

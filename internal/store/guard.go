@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -108,7 +109,7 @@ func (s *Store) served() bool {
 // lockMigrations waits until no other process migrates a database in the same folder. A step is applied and recorded in
 // one transaction, but which steps are wanted is read before it; two at once would apply a step twice. It is the folder
 // that is locked, so that no file is left behind.
-func (d sqliteDialect) lockMigrations(ctx context.Context) (release func(), err error) {
+func (d sqliteDialect) lockMigrations(ctx context.Context, _ *sql.DB) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, migrateWait)
 	defer cancel()
 	folder, err := os.Open(filepath.Dir(d.file))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
 )
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(serverstest.Run(m))
 }
 
 func makeEmpty() error {

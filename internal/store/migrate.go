@@ -43,13 +43,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 
 // checkWritable writes a row as it is and gives that up: to begin a write alone succeeds on a read-only file.
 func (s *Store) checkWritable(ctx context.Context) error {
-	conn, err := s.pool.Conn(ctx)
+	conn, err := s.writer.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	w := &writer{conn: conn}
 	defer w.drop() // whatever became of the transaction
-	if _, err = conn.ExecContext(ctx, s.dialect.begin()); err == nil {
+	if begin := s.dialect.begin(); begin != "" {
+		_, err = conn.ExecContext(ctx, begin)
+	}
+	if err == nil {
 		_, err = conn.ExecContext(ctx, "UPDATE goose_db_version SET is_applied = is_applied WHERE version_id = 0")
 	}
 	return err
@@ -94,12 +97,13 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 	var taken []*writer
 	defer func() {
 		for _, w := range taken {
-			s.writers <- w
+			s.writers.put(w)
 		}
 	}()
-	for range cap(s.writers) {
+	for range s.Writers() {
 		select {
-		case w := <-s.writers:
+		case <-s.writers.free:
+			w := s.writers.pop()
 			w.drop() // goose takes its own connection from the pool
 			taken = append(taken, w)
 		case <-s.closed:
@@ -108,22 +112,27 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 			return ctx.Err()
 		}
 	}
-	release, err := s.dialect.lockMigrations(ctx)
+	db, done, folder, kind, err := s.dialect.migrator(s.writer)
+	if err != nil {
+		return s.migrateError(err)
+	}
+	defer done()
+	release, err := s.dialect.lockMigrations(ctx, db)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if foreign, err := s.dialect.foreign(ctx, s.pool); err != nil || foreign {
+	if foreign, err := s.dialect.foreign(ctx, db); err != nil || foreign {
 		if err != nil {
 			return s.migrateError(err)
 		}
 		return order.Errorf(order.CodeUnavailable, "The database holds tables of another program; give Orderflow one of its own.")
 	}
-	files, err := fs.Sub(migrations, "migrations/sqlite")
+	files, err := fs.Sub(migrations, folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.pool, files, goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(kind, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -236,11 +238,11 @@ func productsOf(drafts []order.Draft) []int64 {
 // lockProducts locks and reads product rows; ids ascend.
 func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
 	products := make(map[int64]order.Product, len(ids))
-	err := t.queryIn(func(scan func(...any) error) error {
+	err := t.lock(func(scan func(...any) error) error {
 		p, err := scanProduct(scan)
 		products[p.ID] = p
 		return err
-	}, "SELECT "+productColumns+" FROM products WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	}, productColumns, "products", "", ids)
 	return products, err
 }
 
@@ -248,16 +250,43 @@ func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
 func (t *tx) lockOrders(ids []int64) (map[int64]*order.Order, error) {
 	ids = ascending(ids)
 	orders := make(map[int64]*order.Order, len(ids))
-	return orders, t.queryIn(func(scan func(...any) error) error {
+	return orders, t.lock(func(scan func(...any) error) error {
 		o, err := scanOrder(scan)
 		orders[o.ID] = o
 		return err
-	}, "SELECT "+orderColumns+" FROM orders o WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	}, orderColumns, "orders", " o", ids)
 }
 
 // readItems reads the items of those of orders that ids names. Items never change, so their rows need no lock.
 func (t *tx) readItems(orders map[int64]*order.Order, ids []int64) error {
 	return t.queryIn(addItem(orders), selectItems, ascending(ids), orderItems)
+}
+
+// readIDs reads back the ids of orders that this transaction has inserted.
+func (t *tx) readIDs(orders []*order.Order) error {
+	byRef := make(map[order.Ref]*order.Order, len(orders))
+	args := make([]any, 0, 2*len(orders))
+	for _, o := range orders {
+		byRef[order.Ref{UserID: o.UserID, Key: o.Key}] = o
+		args = append(args, o.UserID, o.Key)
+	}
+	found := 0
+	err := t.query(func(scan func(...any) error) error {
+		var id int64
+		var ref order.Ref
+		if err := scan(&id, &ref.UserID, &ref.Key); err != nil {
+			return err
+		}
+		if o := byRef[ref]; o != nil {
+			o.ID = id
+			found++
+		}
+		return nil
+	}, t.s.dialect.findByRef("o.id, o.user_id, o.idempotency_key", len(orders)), args...)
+	if err == nil && found != len(orders) {
+		err = fmt.Errorf("%d of %d orders were found after they were inserted", found, len(orders))
+	}
+	return err
 }
 
 // ascending is ids sorted, each once.
@@ -309,11 +338,14 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 			return append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key, o.Fingerprint[:], o.PaymentMethod,
 				o.Attempts, o.TriesLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
 		}, "", func(result sql.Result, from, n int) error {
-			first, err := d.firstID(result, n)
+			first, known, err := d.firstID(t.w, result, n)
+			if err != nil || !known {
+				return cmp.Or(err, t.readIDs(orders[from:from+n]))
+			}
 			for i := range n {
 				orders[from+i].ID = first + int64(i)
 			}
-			return err
+			return nil
 		})
 	if err != nil {
 		return err

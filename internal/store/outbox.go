@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +24,9 @@ const (
 // owe keeps what the transaction owes the bus.
 func (t *tx) owe(events []order.Event) error {
 	d := t.s.dialect
-	_, err := t.exec("INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
-		t.id, encodeRefs(events), d.time(t.now), d.time(t.now))
 	t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
-	return err
+	return t.post(-1, "", "INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
+		t.id, encodeRefs(events), d.time(t.now), d.time(t.now))
 }
 
 // encodeRefs names events as "order:sequence", with runs of consecutive orders as "first-last:sequence", separated by
@@ -92,11 +93,16 @@ func (t *tx) payOff() ([]string, error) {
 	t.s.paidLock.Lock()
 	ids := append([]string(nil), t.s.paid[:min(len(t.s.paid), payAtOnce)]...)
 	t.s.paidLock.Unlock()
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	if err := t.needClock(); err != nil {
+		return nil, err
+	}
 	d := t.s.dialect
-	return ids, chunks(d.sizes(), ids, func(padded []string, _ int) error {
+	return ids, chunks(d, ids, func(padded []string, _ int) error {
 		args := append([]any{d.time(t.now)}, anys(padded)...)
-		_, err := t.exec("UPDATE outbox SET paid_at = ? WHERE id IN "+placeholders(len(padded)), args...)
-		return err
+		return t.post(-1, "", "UPDATE "+d.table("outbox")+" SET paid_at = ? WHERE id IN "+placeholders(len(padded)), args...)
 	})
 }
 
@@ -165,28 +171,14 @@ func (s *Store) Run(ctx context.Context) error {
 // the given time, and returns them with their events, oldest first. A row that cannot be read is told in the error and
 // holds the others up no longer than its lease.
 func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error) {
-	d := s.dialect
 	owed, err := s.owedBefore(ctx, age, limit)
 	if err != nil || len(owed) == 0 {
 		return nil, err
 	}
 	var mine []outboxRow
-	err = s.write(ctx, "relay", func(t *tx) error {
-		mine = nil
-		for _, row := range owed {
-			result, err := t.exec("UPDATE outbox SET leased_until = ? WHERE id = ? AND paid_at IS NULL AND leased_until <= ?",
-				d.time(t.now.Add(lease)), row.id, d.time(t.now))
-			if err != nil {
-				return err
-			}
-			if got, err := result.RowsAffected(); err != nil || got == 1 {
-				if err != nil {
-					return err
-				}
-				mine = append(mine, row)
-			}
-		}
-		return nil
+	err = s.write(ctx, "relay", func(t *tx) (err error) {
+		mine, err = t.leaseRows(owed, lease)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -206,11 +198,49 @@ func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit
 
 type outboxRow struct{ id, events string }
 
+// leaseRows leases those of the rows that nobody has paid or leased meanwhile, and returns them in their order.
+func (t *tx) leaseRows(owed []outboxRow, lease time.Duration) (mine []outboxRow, err error) {
+	if err := t.needClock(); err != nil {
+		return nil, err
+	}
+	d := t.s.dialect
+	ids := make([]string, len(owed))
+	for i, row := range owed {
+		ids[i] = row.id
+	}
+	slices.Sort(ids) // in one order, so that two relays do not wait for each other
+	free := map[string]bool{}
+	err = chunks(d, ids, func(padded []string, _ int) error {
+		return t.query(func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			free[id] = true
+			return err
+		}, "SELECT id FROM "+d.table("outbox")+" WHERE id IN "+placeholders(len(padded))+" AND paid_at IS NULL AND leased_until <= ? ORDER BY id"+
+			d.lockRows(), append(anys(padded), d.time(t.now))...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range owed {
+		if free[row.id] {
+			mine = append(mine, row)
+		}
+	}
+	return mine, chunks(d, slices.Sorted(maps.Keys(free)), func(padded []string, n int) error {
+		return t.post(n, "receipts to lease", "UPDATE "+d.table("outbox")+" SET leased_until = ? WHERE id IN "+placeholders(len(padded)),
+			append([]any{d.time(t.now.Add(lease))}, anys(padded)...)...)
+	})
+}
+
 func (s *Store) owedBefore(ctx context.Context, age time.Duration, limit int) (owed []outboxRow, err error) {
 	d := s.dialect
 	err = s.read(ctx, func(ctx context.Context) error {
 		owed = nil
-		now := d.now()
+		now, err := s.clock(ctx)
+		if err != nil {
+			return err
+		}
 		return s.query(ctx, func(scan func(...any) error) error {
 			var row outboxRow
 			err := scan(&row.id, &row.events)
@@ -237,7 +267,7 @@ func (s *Store) eventsOf(ctx context.Context, text string) ([]order.Event, error
 	var events []order.Event
 	err = s.read(ctx, func(ctx context.Context) error {
 		events = nil
-		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+		return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
 			return s.query(ctx, func(scan func(...any) error) error {
 				e, err := scanEvent(scan)
 				if wanted[eventRef{e.OrderID, e.Seq}] {
@@ -257,20 +287,23 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 	var ids []string
 	err := s.read(ctx, func(ctx context.Context) error {
 		ids = nil
+		now, err := s.clock(ctx)
+		if err != nil {
+			return err
+		}
 		return s.query(ctx, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)
 			ids = append(ids, id)
 			return err
-		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(d.now().Add(-age)), limit)
+		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(now.Add(-age)), limit)
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	return len(ids), s.write(ctx, "purge", func(t *tx) error {
-		return chunks(d.sizes(), ids, func(padded []string, _ int) error {
-			_, err := t.exec("DELETE FROM outbox WHERE id IN "+placeholders(len(padded)), anys(padded)...)
-			return err
+		return chunks(d, ids, func(padded []string, _ int) error {
+			return t.post(-1, "", d.deleteFrom("outbox")+" WHERE id IN "+placeholders(len(padded)), anys(padded)...)
 		})
 	})
 }

@@ -236,7 +236,7 @@ func TestPreparedStatementsAreFew(t *testing.T) {
 	s, _ := sample(t, 100)
 	everyWrite(t, s)
 	before := len(s.Statements())
-	if before > 80 {
+	if before > 90 {
 		t.Errorf("%d statements are kept prepared", before)
 	}
 	for size := 1; size < 150; size += 13 {

@@ -16,9 +16,9 @@ func scanProduct(scan func(...any) error) (order.Product, error) {
 
 // Products returns all products by id.
 func (s *Store) Products(ctx context.Context) (products []order.Product, err error) {
-	err = s.read(ctx, func(ctx context.Context) error {
+	err = s.readOld(ctx, func(ctx context.Context, ask ask) error {
 		products = nil
-		return s.query(ctx, func(scan func(...any) error) error {
+		return ask(ctx, func(scan func(...any) error) error {
 			p, err := scanProduct(scan)
 			products = append(products, p)
 			return err
@@ -39,7 +39,7 @@ func (s *Store) Known(ctx context.Context, users, products []int64) (knownUsers,
 func (s *Store) known(ctx context.Context, query string, ids []int64) (map[int64]bool, error) {
 	known := map[int64]bool{}
 	err := s.read(ctx, func(ctx context.Context) error {
-		return chunks(s.dialect.sizes(), ascending(ids), func(padded []int64, _ int) error {
+		return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
 			return s.query(ctx, func(scan func(...any) error) error {
 				var id int64
 				err := scan(&id)

@@ -78,6 +78,9 @@ func (s *Store) seedUsers(ctx context.Context, want int64) error {
 	names := []string{"Alice", "Bob", "Charlie"}
 	emails := []string{"alice@example.com", "bob@example.com", "charlie@example.com"}
 	return s.seedRows(ctx, "users", want, func(t *tx, ids []int64) error {
+		if err := t.needClock(); err != nil {
+			return err
+		}
 		return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
 			name, email := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i])
 			if ids[i] <= 3 {
@@ -97,6 +100,9 @@ func (s *Store) seedProducts(ctx context.Context, want int64) error {
 		{"Limited Edition Headphones", 299_99, 1},
 	}
 	return s.seedRows(ctx, "products", want, func(t *tx, ids []int64) error {
+		if err := t.needClock(); err != nil {
+			return err
+		}
 		d := t.s.dialect
 		sample := func(i int) sampleProduct {
 			if ids[i] <= int64(len(samples)) {
@@ -225,6 +231,9 @@ func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) 
 
 // seedOrders adds n orders whose ids follow last, each through the decisions that a real one goes through.
 func (t *tx) seedOrders(last, n int64, users []int64, products []order.Product) error {
+	if err := t.needClock(); err != nil {
+		return err
+	}
 	drafts := make([]order.Draft, n)
 	byID := map[int64]order.Product{}
 	for i := range drafts {

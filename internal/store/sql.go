@@ -18,23 +18,12 @@ func rows(n, columns int) string {
 	return strings.TrimSuffix(strings.Repeat(one+",", n), ",")
 }
 
-// fit is the smallest of sizes (descending) that holds n; when none does, the largest.
-func fit(sizes []int, n int) int {
-	best := sizes[0]
-	for _, size := range sizes {
-		if size >= n {
-			best = size
-		}
-	}
-	return best
-}
-
-// chunks cuts list into pieces of at most the largest size and calls do with each, padded with its last entry to one of
-// the sizes, so that few texts of SQL serve every length. The first n entries of padded are the piece itself.
-func chunks[T any](sizes []int, list []T, do func(padded []T, n int) error) error {
+// chunks cuts list into pieces and calls do with each, padded with its last entry to the length that the dialect wants.
+// The first n entries of padded are the piece itself.
+func chunks[T any](d dialect, list []T, do func(padded []T, n int) error) error {
 	for len(list) > 0 {
-		n := min(len(list), sizes[0])
-		size := fit(sizes, n)
+		size := d.padded(len(list))
+		n := min(len(list), size)
 		padded := make([]T, size)
 		copy(padded, list[:n])
 		for i := n; i < size; i++ {

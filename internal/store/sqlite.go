@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -28,6 +30,7 @@ type sqliteDialect struct {
 const (
 	readers     = 4 // connections for reads; SQLite reads are processor work, so more would not help
 	busyTimeout = 5 * time.Second
+	sqlitePiece = 64 // rows of a statement at most
 )
 
 // pragmas are set on every connection, busy_timeout first: setting the journal mode may have to wait for another process.
@@ -52,18 +55,24 @@ func (d sqliteDialect) exists() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func (d sqliteDialect) open(ctx context.Context) (pool, reader *sql.DB, err error) {
+func (d sqliteDialect) open(ctx context.Context) (p pools, err error) {
 	if err := d.create(); err != nil {
-		return nil, nil, d.openError(err)
+		return p, d.openError(err)
 	}
-	if pool, err = d.connect(ctx, "immediate", 1); err != nil {
-		return nil, nil, d.openError(err)
+	if p.writer, err = d.connect(ctx, "immediate", 1); err != nil {
+		return p, d.openError(err)
 	}
-	if reader, err = d.connect(ctx, "deferred", readers); err != nil {
-		_ = pool.Close() // the error that counts is the one above
-		return nil, nil, d.openError(err)
+	if p.reader, err = d.connect(ctx, "deferred", readers); err != nil {
+		_ = p.writer.Close() // the error that counts is the one above
+		return pools{}, d.openError(err)
 	}
-	return pool, reader, nil
+	return p, nil
+}
+
+func (d sqliteDialect) name() string { return d.path }
+
+func (sqliteDialect) migrator(pool *sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
+	return pool, func() {}, "migrations/sqlite", goose.DialectSQLite3, nil
 }
 
 // create makes a missing file, for its owner alone: it will hold password hashes. The connections never create one, lest
@@ -140,10 +149,32 @@ func (sqliteDialect) lockRows() string { return "" }
 func (sqliteDialect) insert() string { return "INSERT OR ROLLBACK INTO " }
 func (sqliteDialect) update() string { return "UPDATE OR ROLLBACK " }
 
-func (sqliteDialect) sizes() []int { return []int{64, 32, 16, 8, 4, 2, 1} }
+// piece is the largest power of two in n, up to sqlitePiece.
+func (sqliteDialect) piece(n int) int { return min(sqlitePiece, 1<<(bits.Len(uint(n))-1)) }
 
-// now is the process's clock: one file is served by one machine.
-func (sqliteDialect) now() time.Time { return time.Now() }
+// padded is the smallest power of two that holds n, up to sqlitePiece.
+func (sqliteDialect) padded(n int) int { return min(sqlitePiece, 1<<bits.Len(uint(n-1))) }
+
+func (sqliteDialect) prepares() bool     { return true }
+func (sqliteDialect) lookOnWriter() bool { return true }
+func (sqliteDialect) posts() bool        { return false }
+
+func (sqliteDialect) execAll(context.Context, *sql.Conn, []statement) ([]int64, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (sqliteDialect) connected(context.Context, *writer) error { return nil }
+
+// settle: rolled back or closed, the transaction is over.
+func (sqliteDialect) settle(context.Context, *sql.DB, *writer) error { return nil }
+
+func (sqliteDialect) snapshot() sql.IsolationLevel { return sql.LevelDefault }
+
+// clock: one file is served by one machine.
+func (sqliteDialect) clock() string { return "" }
+
+func (sqliteDialect) table(name string) string      { return name }
+func (sqliteDialect) deleteFrom(name string) string { return "DELETE FROM " + name }
 
 func (sqliteDialect) money(m order.Money) any { return int64(m) }
 
@@ -156,9 +187,9 @@ func (sqliteDialect) time(t time.Time) any {
 
 // firstID relies on rowids that rise by one within a statement: SQLite takes the largest rowid plus one, rows are never
 // deleted, and nobody else writes.
-func (sqliteDialect) firstID(result sql.Result, n int) (int64, error) {
+func (sqliteDialect) firstID(_ *writer, result sql.Result, n int) (int64, bool, error) {
 	last, err := result.LastInsertId()
-	return last - int64(n) + 1, err
+	return last - int64(n) + 1, true, err
 }
 
 // findByRef joins a list of values to the index: a row-IN would scan the table, an OR chain fails at depth 1,000.

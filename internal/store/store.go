@@ -2,8 +2,8 @@
 // locks and reads the rows, asks the pure decision in package order what follows, carries that out, writes the events
 // and what is owed to the bus, and commits; nobody outside ever holds a transaction. Reads are plain queries.
 //
-// It runs on SQLite (sqlite.go). What differs between databases stands behind one small interface (dialect.go); the rest
-// is one text of SQL. DESIGN.md beside this file explains the order of locks, the unknown outcome of a commit, what is
+// It runs on SQLite (sqlite.go) and on MySQL and MariaDB (mysql*.go). What differs between them stands behind one small
+// interface (dialect.go); the rest is one text of SQL. DESIGN.md beside this file explains the order of locks, the unknown outcome of a commit, what is
 // durable and why the books add up.
 package store
 
@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"orderflow/internal/order"
@@ -23,13 +24,22 @@ import (
 const (
 	writeLimit = 5 * time.Second // a write transaction's time, below the lock's 10 s
 	readLimit  = 5 * time.Second
-	writeTries = 5 // runs of a transaction that keeps losing to others
+	writeTries = 5 // runs of a transaction that keeps losing to others, or its connection
+	readTries  = 3 // of a read that loses its connection
+
+	replicaLimit = 2 * time.Second // for the replica's answer; the primary is asked after that
+	replicaRest  = time.Second     // how long a replica that failed is left alone
 )
 
 // Options are the settings of a Store.
 type Options struct {
 	Rules    order.Rules
 	Existing bool // a database that is not there is an error, and not created
+
+	Replica string            // MySQL: the address of a replica for lists and products; "" for none
+	Pool    int               // MySQL: connections for writes, and as many for reads; 0 for DefaultPool
+	Warn    func(line string) // MySQL: is told of settings of the server that promises depend on; nil for nobody
+
 	// Observe, if set, is told of each write transaction: its name, how long it waited for a connection, and how long
 	// it took from there. It is called from the caller's goroutine.
 	Observe func(name string, waited, took time.Duration)
@@ -40,9 +50,8 @@ type Store struct {
 	rules   order.Rules
 	observe func(name string, waited, took time.Duration)
 	dialect dialect
-	reader  *sql.DB
-	writers chan *writer                                    // the free ones
-	pool    *sql.DB                                         // behind the writers
+	pools
+	writers writers                                         // the free ones
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
@@ -53,53 +62,70 @@ type Store struct {
 	paid     []string // receipts that the bus has, to be marked in the next write
 
 	prepared sync.Map // of the reader: query → *sql.Stmt; queries come from a small set of texts
+
+	replicaDown atomic.Int64 // until when the replica is left alone, in nanoseconds since 1970
 }
 
-// Open opens the database that url names: sqlite:PATH. It changes nothing there but what the database needs to work
-// (SQLite creates a missing file). An error says in a line what is wrong with the file.
+// DefaultPool is how many connections to MySQL there are when Options say nothing.
+const DefaultPool = 32
+
+// Open opens the database that url names: sqlite:PATH, or mysql://USER:PASSWORD@HOST:PORT/NAME. It changes nothing there
+// but what the database needs to work (a missing file or database is created, unless Options say that it must exist). An
+// error says in a line what is wrong.
 func Open(ctx context.Context, url string, options Options) (*Store, error) {
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
-		scheme, _, _ := strings.Cut(url, ":")
-		return nil, order.Errorf(order.CodeUnavailable, "Database %q is not supported; use sqlite:PATH.", scheme+":…")
-	}
-	d, err := newSQLite(path)
-	if err != nil {
-		return nil, d.openError(err)
-	}
-	if options.Existing && !d.exists() {
-		return nil, order.Errorf(order.CodeNotFound, "There is no database %s; check the path, or make one with orderflow migrate up.", path)
-	}
-	pool, reader, err := d.open(ctx)
+	d, err := dialectOf(url, options)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := os.Stat(d.file)
+	p, err := d.open(ctx)
 	if err != nil {
-		return nil, errors.Join(d.openError(err), reader.Close(), pool.Close())
+		return nil, err
 	}
 	s := &Store{
-		opened: opened, rules: options.Rules, observe: options.Observe, dialect: d, reader: reader, pool: pool,
-		writers: make(chan *writer, d.writers()), commit: commit, closed: make(chan struct{}),
+		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
+		writers: newWriters(d.writers()), commit: commit, closed: make(chan struct{}),
+	}
+	if file, ok := d.(sqliteDialect); ok {
+		if s.opened, err = os.Stat(file.file); err != nil {
+			return nil, errors.Join(file.openError(err), p.close())
+		}
 	}
 	if s.observe == nil {
 		s.observe = func(string, time.Duration, time.Duration) {}
 	}
-	for range cap(s.writers) {
-		s.writers <- &writer{}
-	}
 	return s, nil
+}
+
+// dialectOf returns the dialect of a database's address.
+func dialectOf(url string, options Options) (dialect, error) {
+	scheme, path, _ := strings.Cut(url, ":")
+	switch {
+	case scheme == "sqlite" && path != "":
+		d, err := newSQLite(path)
+		if err != nil {
+			return nil, d.openError(err)
+		}
+		if options.Existing && !d.exists() {
+			return nil, order.Errorf(order.CodeNotFound, "There is no database %s; check the path, or make one with orderflow migrate up.", path)
+		}
+		return d, nil
+	case scheme == "mysql":
+		return newMySQL(url, options)
+	default:
+		return nil, order.Errorf(order.CodeUnavailable, "Database %q is not supported; use sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/NAME.",
+			scheme+":…")
+	}
 }
 
 // Close waits for running writes and closes the database; later calls find it unavailable. Closing again does nothing.
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)
-		for range cap(s.writers) {
-			w := <-s.writers
+		for range s.Writers() {
+			w := s.writers.take()
 			w.drop()
 		}
-		err = errors.Join(s.reader.Close(), s.pool.Close())
+		err = s.pools.close()
 	})
 	return err
 }
@@ -127,18 +153,65 @@ func (s *Store) Installation(ctx context.Context) (string, error) {
 	return id, err
 }
 
-// read runs queries under the limit of time for reads; its errors have codes.
+// read runs queries under the limit of time for reads, again when their connection broke, so they must begin anew each
+// time; its errors have codes.
 func (s *Store) read(ctx context.Context, query func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
-	return s.coded(query(ctx))
+	for try := 1; ; try++ {
+		err := query(ctx)
+		if s.dialect.classify(err) != classLost || try == readTries || ctx.Err() != nil {
+			return s.coded(err)
+		}
+	}
 }
 
-// query reads all rows of a query, which is prepared once and kept.
+// clock is the time that due_at is compared with.
+func (s *Store) clock(ctx context.Context) (now time.Time, err error) {
+	expression := s.dialect.clock()
+	if expression == "" {
+		return time.Now(), nil
+	}
+	return now, s.reader.QueryRowContext(ctx, "SELECT "+expression).Scan(scanTime{&now})
+}
+
+// query reads all rows of a query, which is prepared once and kept where the dialect wants that.
 func (s *Store) query(ctx context.Context, read func(scan func(...any) error) error, query string, args ...any) error {
+	return s.queryOn(ctx, s.reader, read, query, args...)
+}
+
+// ask runs one query of a read.
+type ask func(ctx context.Context, read func(scan func(...any) error) error, query string, args ...any) error
+
+// readOld is read for what may be a little old: the replica is asked if there is one and it answers, else the primary.
+func (s *Store) readOld(ctx context.Context, query func(ctx context.Context, ask ask) error) error {
+	if s.replica != nil && time.Now().UnixNano() >= s.replicaDown.Load() {
+		err := s.read(ctx, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, replicaLimit)
+			defer cancel()
+			return query(ctx, func(ctx context.Context, read func(scan func(...any) error) error, text string, args ...any) error {
+				return s.queryOn(ctx, s.replica, read, text, args...)
+			})
+		})
+		if order.CodeOf(err) != order.CodeUnavailable || ctx.Err() != nil {
+			return err
+		}
+		s.replicaDown.Store(time.Now().Add(replicaRest).UnixNano())
+	}
+	return s.read(ctx, func(ctx context.Context) error { return query(ctx, s.query) })
+}
+
+func (s *Store) queryOn(ctx context.Context, db *sql.DB, read func(scan func(...any) error) error, query string, args ...any) error {
+	if !s.dialect.prepares() {
+		found, err := db.QueryContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		return each(found, read)
+	}
 	kept, ok := s.prepared.Load(query)
 	if !ok {
-		statement, err := s.reader.PrepareContext(ctx, query)
+		statement, err := db.PrepareContext(ctx, query)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	"orderflow/internal/order"
@@ -17,6 +19,9 @@ import (
 type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
+
+	session   int64 // MySQL: the server's number of the connection
+	idsSpread bool  // MySQL: ids of rows inserted together need not follow each other
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
@@ -29,7 +34,51 @@ func (w *writer) drop() {
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error is the one given here
 		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
 	}
-	w.conn, w.statements = nil, nil
+	w.conn, w.statements = nil, nil // session stays: afterFailedCommit asks what became of it
+}
+
+// writers are those that are free. The one that was free last is taken first, so that as few connections are opened, and
+// kept warm, as are used at once.
+type writers struct {
+	free  chan struct{} // an element for each of them
+	stack *writerStack
+}
+
+type writerStack struct {
+	sync.Mutex
+
+	top []*writer
+}
+
+func newWriters(n int) writers {
+	all := writers{make(chan struct{}, n), &writerStack{}}
+	for range n {
+		all.put(&writer{})
+	}
+	return all
+}
+
+// take waits for a writer.
+func (w writers) take() *writer {
+	<-w.free
+	return w.pop()
+}
+
+// pop is the rest of take, after an element of free.
+func (w writers) pop() *writer {
+	w.stack.Lock()
+	defer w.stack.Unlock()
+	last := len(w.stack.top) - 1
+	one := w.stack.top[last]
+	w.stack.top = w.stack.top[:last]
+	return one
+}
+
+func (w writers) put(one *writer) {
+	w.stack.Lock()
+	w.stack.top = append(w.stack.top, one)
+	w.stack.Unlock()
+	w.free <- struct{}{}
 }
 
 // tx is a running write transaction. It is used by one goroutine. After any error the only thing to do with it is to
@@ -39,8 +88,9 @@ type tx struct {
 	s   *Store
 	w   *writer
 	id  string    // random; names the transaction in the outbox and is the lease of what it claims
-	now time.Time // of the whole transaction, UTC, whole microseconds
+	now time.Time // of the whole transaction, UTC, whole microseconds; zero until a database with a clock of its own is asked
 
+	posted    []post // not sent yet
 	proof     string // a query that finds a row when, and only when, the transaction happened; "" when it leaves no such mark
 	proofArgs []any
 }
@@ -58,7 +108,7 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 	if err != nil {
 		return err
 	}
-	defer func() { s.writers <- w }()
+	defer func() { s.writers.put(w) }()
 	got := time.Now()
 	defer func() { s.observe(name, got.Sub(start), time.Since(got)) }()
 	for try := 1; ; try++ {
@@ -67,17 +117,13 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 			return nil
 		}
 		class := s.dialect.classify(err)
-		if class == classUnavailable {
-			w.drop() // a connection that has met a fault of the disk is not believed again
+		if class == classUnavailable || class == classLost {
+			w.drop() // a connection that broke, or has met a fault of the disk, is not believed again
 		}
-		if class != classTransient || try == writeTries {
+		if (class != classTransient && class != classLost) || try == writeTries {
 			return s.coded(err)
 		}
-		pause := time.NewTimer(time.Duration(try)*2*time.Millisecond + time.Duration(mathrand.Int64N(int64(2*time.Millisecond))))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !sleep(ctx, time.Duration(try)*2*time.Millisecond+time.Duration(mathrand.Int64N(int64(2*time.Millisecond)))) {
 			return s.coded(err)
 		}
 	}
@@ -86,8 +132,8 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 // takeWriter waits for a writer to be free. Give it back.
 func (s *Store) takeWriter(ctx context.Context) (*writer, error) {
 	select {
-	case w := <-s.writers:
-		return w, nil
+	case <-s.writers.free:
+		return s.writers.pop(), nil
 	case <-s.closed:
 		return nil, order.Errorf(order.CodeUnavailable, "The database is closed.")
 	case <-ctx.Done():
@@ -95,16 +141,26 @@ func (s *Store) takeWriter(ctx context.Context) (*writer, error) {
 	}
 }
 
-// look runs queries on a writer, without a transaction: what has just been written is in its memory, while a reader of
-// SQLite drops all that it remembers at every commit and reads it from the disk again.
+// look runs queries on one connection, without a transaction. On SQLite it is the writer's: what has just been written is
+// in its memory, while a reader drops all that it remembers at every commit and reads it from the disk again.
 func (s *Store) look(ctx context.Context, work func(*tx) error) error {
+	if !s.dialect.lookOnWriter() {
+		return s.read(ctx, func(ctx context.Context) error {
+			conn, err := s.reader.Conn(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close() }() // back to its pool
+			return work(&tx{ctx: ctx, s: s, w: &writer{conn: conn}})
+		})
+	}
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	w, err := s.takeWriter(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { s.writers <- w }()
+	defer func() { s.writers.put(w) }()
 	t := &tx{ctx: ctx, s: s, w: w}
 	if err = t.connect(); err == nil {
 		err = work(t)
@@ -117,7 +173,10 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 
 // writeOnce runs work in one transaction.
 func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) (err error) {
-	t := &tx{ctx: ctx, s: s, w: w, id: rand.Text(), now: s.dialect.now().UTC().Truncate(time.Microsecond)}
+	t := &tx{ctx: ctx, s: s, w: w, id: rand.Text()}
+	if s.dialect.clock() == "" {
+		t.now = time.Now().UTC().Truncate(time.Microsecond)
+	}
 	if err := t.begin(); err != nil {
 		w.drop() // it may have begun all the same
 		return err
@@ -133,6 +192,9 @@ func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) 
 	}
 	paid, err := t.payOff()
 	if err != nil {
+		return err
+	}
+	if err := t.flush(); err != nil {
 		return err
 	}
 	if err := s.intact(); err != nil {
@@ -158,24 +220,67 @@ func commit(ctx context.Context, conn *sql.Conn) error {
 // transaction is over, and looks for its proof. It returns nil when the transaction happened after all.
 //
 // What leaves no proof is guarded by its lease or a unique key, and harmless to repeat: it counts as not having happened.
+//
+// The database may be away for a moment, which is why the outcome is not known: it is asked until it answers, for as long
+// as a read may take.
 func (s *Store) afterFailedCommit(t *tx, cause error) error {
 	t.rollback()
-	if t.proof == "" {
-		return cause
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), readLimit)
 	defer cancel()
+	for {
+		happened, err := s.happened(ctx, t)
+		switch {
+		case err == nil && happened:
+			return nil
+		case err == nil:
+			return cause
+		case !s.away(err) || !sleep(ctx, outcomePause):
+			return &order.Error{
+				Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause,
+			}
+		}
+	}
+}
+
+// outcomePause is between two questions after the outcome of a COMMIT.
+const outcomePause = 50 * time.Millisecond
+
+// happened makes sure that a transaction is over and looks for its proof.
+func (s *Store) happened(ctx context.Context, t *tx) (bool, error) {
+	if t.w.conn == nil { // else it was rolled back
+		if err := s.dialect.settle(ctx, s.reader, t.w); err != nil {
+			return false, err
+		}
+	}
+	if t.proof == "" {
+		return false, nil
+	}
 	var found int
 	err := s.reader.QueryRowContext(ctx, t.proof, t.proofArgs...).Scan(&found)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, sql.ErrNoRows):
-		return cause
-	default:
-		return &order.Error{
-			Code: order.CodeUnavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause,
-		}
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// away reports whether an error says that the database cannot be reached, which may pass.
+func (s *Store) away(err error) bool {
+	if _, embedded := s.dialect.(sqliteDialect); embedded {
+		return false // there is nothing to reach: what failed will fail
+	}
+	class := s.dialect.classify(err)
+	return class == classLost || class == classUnavailable
+}
+
+// sleep waits for d; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -184,23 +289,35 @@ func (t *tx) connect() error {
 	if t.w.conn != nil {
 		return nil
 	}
-	conn, err := t.s.pool.Conn(t.ctx)
-	if err == nil {
-		t.w.conn, t.w.statements = conn, map[string]*sql.Stmt{}
+	conn, err := t.s.writer.Conn(t.ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	t.w.conn, t.w.statements = conn, map[string]*sql.Stmt{}
+	if err := t.s.dialect.connected(t.ctx, t.w); err != nil {
+		t.w.drop()
+		return err
+	}
+	return nil
 }
 
 func (t *tx) begin() error {
 	if err := t.connect(); err != nil {
 		return err
 	}
-	_, err := t.w.conn.ExecContext(t.ctx, t.s.dialect.begin())
+	begin := t.s.dialect.begin()
+	if begin == "" {
+		return nil
+	}
+	_, err := t.w.conn.ExecContext(t.ctx, begin)
 	return err
 }
 
 // rollback ends the transaction; a connection that cannot even do that is closed, which ends it too.
 func (t *tx) rollback() {
+	if t.w.conn == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
 	defer cancel()
 	if _, err := t.w.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
@@ -221,6 +338,12 @@ func (t *tx) prepare(query string) (*sql.Stmt, error) {
 }
 
 func (t *tx) exec(query string, args ...any) (sql.Result, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if !t.s.dialect.prepares() {
+		return t.w.conn.ExecContext(t.ctx, query, args...)
+	}
 	statement, err := t.prepare(query) //nolint:sqlclosecheck // kept with the connection
 	if err != nil {
 		return nil, err
@@ -228,8 +351,103 @@ func (t *tx) exec(query string, args ...any) (sql.Result, error) {
 	return statement.ExecContext(t.ctx, args...)
 }
 
+// post is a statement of which nobody needs to know before the commit what it did.
+type post struct {
+	statement
+
+	want int64 // rows that it must match; -1 for any number
+	what string
+}
+
+// post runs a statement before the commit: at once, or with others in one round trip. It must match want rows (-1 for any
+// number), which are called what.
+func (t *tx) post(want int, what, query string, args ...any) error {
+	p := post{statement{query, args}, int64(want), what}
+	if t.s.dialect.posts() {
+		t.posted = append(t.posted, p)
+		return nil
+	}
+	result, err := t.exec(query, args...)
+	if err != nil {
+		return err
+	}
+	matched, err := result.RowsAffected()
+	if err != nil {
+		return err
+	}
+	return p.check(matched)
+}
+
+// check turns a wrong number of rows into an error: the rows are not as they were read, and nothing of the transaction may
+// stay.
+func (p post) check(matched int64) error {
+	if p.want >= 0 && matched != p.want {
+		return fmt.Errorf("%d of %d %s: the rows are not as they were read", matched, p.want, p.what)
+	}
+	return nil
+}
+
+// flush sends what is posted.
+func (t *tx) flush() error {
+	posted := t.posted
+	t.posted = nil
+	if len(posted) == 0 {
+		return nil
+	}
+	statements := make([]statement, len(posted))
+	for i, p := range posted {
+		statements[i] = p.statement
+	}
+	matched, err := t.s.dialect.execAll(t.ctx, t.w.conn, statements)
+	if err != nil {
+		return err
+	}
+	for i, p := range posted {
+		if err := p.check(matched[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needClock sets the transaction's time where no locked row has brought it.
+func (t *tx) needClock() error {
+	if !t.now.IsZero() {
+		return nil
+	}
+	return t.query(func(scan func(...any) error) error { return scan(scanTime{&t.now}) }, "SELECT "+t.s.dialect.clock())
+}
+
+// lock locks and reads the rows of a table that have these ids, which must ascend and be unique, and takes the time of the
+// transaction from the database if that is where it comes from.
+func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as string, ids []int64) error {
+	clock := t.s.dialect.clock()
+	if clock != "" {
+		columns = clock + ", " + columns
+		inner := read
+		read = func(scan func(...any) error) error {
+			return inner(func(targets ...any) error { return scan(append([]any{scanTime{&t.now}}, targets...)...) })
+		}
+	}
+	err := t.queryIn(read, "SELECT "+columns+" FROM "+t.s.dialect.table(table+as)+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	if err != nil {
+		return err
+	}
+	return t.needClock()
+}
+
 // query reads all rows of a query.
 func (t *tx) query(read func(scan func(...any) error) error, query string, args ...any) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if !t.s.dialect.prepares() {
+		found, err := t.w.conn.QueryContext(t.ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		return each(found, read)
+	}
 	statement, err := t.prepare(query) //nolint:sqlclosecheck // kept with the connection
 	if err != nil {
 		return err
@@ -244,7 +462,7 @@ func (t *tx) query(read func(scan func(...any) error) error, query string, args 
 // queryIn reads all rows of a query that ends in a list of ids, in pieces; ids must ascend and be unique. The query is
 // given before and after the list.
 func (t *tx) queryIn(read func(scan func(...any) error) error, before string, ids []int64, after string) error {
-	return chunks(t.s.dialect.sizes(), ids, func(padded []int64, _ int) error {
+	return chunks(t.s.dialect, ids, func(padded []int64, _ int) error {
 		return t.query(read, before+placeholders(len(padded))+after, anys(padded)...)
 	})
 }
@@ -255,25 +473,20 @@ func (t *tx) insert(
 	into string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error,
 ) error {
 	for from := 0; from < n; {
-		piece := 1
-		for _, size := range t.s.dialect.sizes() {
-			if size <= n-from {
-				piece = size
-				break
-			}
-		}
+		piece := t.s.dialect.piece(n - from)
 		args := make([]any, 0, piece*columns)
 		for i := from; i < from+piece; i++ {
 			args = fill(args, i)
 		}
-		result, err := t.exec(t.s.dialect.insert()+into+" VALUES "+rows(piece, columns)+after, args...)
-		if err != nil {
-			return err
-		}
-		if did != nil {
-			if err := did(result, from, piece); err != nil {
+		query := t.s.dialect.insert() + into + " VALUES " + rows(piece, columns) + after
+		if did == nil {
+			if err := t.post(-1, "", query, args...); err != nil {
 				return err
 			}
+		} else if result, err := t.exec(query, args...); err != nil {
+			return err
+		} else if err := did(result, from, piece); err != nil {
+			return err
 		}
 		from += piece
 	}
@@ -289,7 +502,7 @@ func (s *Store) coded(err error) error {
 		return err
 	}
 	switch s.dialect.classify(err) {
-	case classTransient, classUnavailable:
+	case classTransient, classLost, classUnavailable:
 		return &order.Error{Code: order.CodeUnavailable, Message: "The database cannot do this at the moment; try again shortly.", Cause: err}
 	default:
 		return err

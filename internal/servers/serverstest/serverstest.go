@@ -147,6 +147,7 @@ func Admin(t testing.TB, address string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.Logger = &mysql.NopLogger{} // tests kill servers
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
 	config.Logger = &mysql.NopLogger{} // tests cut connections on purpose
 	connector, err := mysql.NewConnector(config)

@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// classify goes by the error numbers of MySQL and MariaDB
+// (https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html).
+func (*mysqlDialect) classify(err error) class {
+	if err == nil {
+		return classOther
+	}
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return classOfNumber(e.Number)
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+		return classUnavailable
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return classUnavailable
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, mysql.ErrMalformPkt), errors.Is(err, mysql.ErrPktSync),
+		errors.Is(err, net.ErrClosed):
+		return classLost
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return classLost
+	}
+	return classOther
+}
+
+func classOfNumber(number uint16) class {
+	switch number {
+	case 1062, // duplicate entry
+		1586: // the same, with the name of the key
+		return classDuplicate
+	case 1216, 1452: // no such row for a foreign key
+		return classForeignKey
+	case 1213, // deadlock; a certification conflict of Galera
+		1205, // lock wait time-out
+		1020, // a row changed since it was read
+		3572, // NOWAIT
+		1614: // XA transaction rolled back by a deadlock
+		return classTransient
+	case 1053, // shutting down
+		1077, 1078, 1079, // likewise
+		1317, // the statement was interrupted
+		1927, // the connection was killed
+		2006, 2013:
+		return classLost
+	case 1040, 1203, 1226, // too many connections, of all or of this user
+		1044, 1045, 1049, 1142, // not allowed in, no such database
+		1047,                   // a Galera node without quorum
+		1290, 1792, 1836, 3024, // read-only; took too long
+		1021, 1030, 1037, 1041, 1114, 1135, // no disk, memory or threads
+		1036, 1194, 1195, // a table that is read-only or broken
+		1969,       // max_statement_time of MariaDB
+		3100, 3101, // group replication gave the transaction up
+		4031: // disconnected for being idle
+		return classUnavailable
+	}
+	return classOther
+}
+
+func (d *mysqlDialect) explain(err error) string {
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return "it did not answer in time; check the address and the server."
+		}
+		return strings.ReplaceAll(err.Error(), "\n", " ") + "; check the address and that the server runs."
+	}
+	switch e.Number {
+	case 1044, 1045, 1142:
+		return "access denied; check user, password and grants."
+	case 1049:
+		return "there is no such database on the server."
+	case 1040, 1203, 1226:
+		return "the server has too many connections; raise max_connections, or lower --database-pool."
+	case 1290, 1792, 1836:
+		return "the server is read-only; name the one that takes writes."
+	case 1047:
+		return "the Galera node has no quorum; restore the cluster."
+	case 1114, 1021:
+		return "the disk is full; free some room."
+	}
+	return fmt.Sprintf("error %d: %s", e.Number, strings.ReplaceAll(e.Message, "\n", " "))
+}

@@ -1,0 +1,332 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+
+	"orderflow/internal/order"
+)
+
+// mysqlServer is a server as the settings name it.
+type mysqlServer struct {
+	config  *mysql.Config
+	replica *mysql.Config // nil for none
+	pool    int           // connections for writes, and as many for reads
+	create  bool          // a database that is not there is created
+	warn    func(string)
+}
+
+const (
+	mysqlDial      = 2 * time.Second
+	mysqlOpen      = 10 * time.Second // for all that opening does
+	mysqlIdle      = 5 * time.Minute  // connections for reads that are idle for longer are closed
+	mysqlPacketMin = 16 << 20         // bytes; the default of MariaDB, MySQL 8 has 64 MB
+	mysqlLockWait  = 3                // seconds that a statement waits for a row; a write may take writeLimit in all
+	mysqlPort      = "3306"
+)
+
+// sqlMode refuses what would not be stored as it was given.
+const sqlMode = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'"
+
+// parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true. Its errors do not show the address, which has the
+// password in it.
+func parseMySQL(address string) (*mysql.Config, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("the address cannot be read; use mysql://USER:PASSWORD@HOST:PORT/NAME")
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	if u.Scheme != "mysql" || u.Hostname() == "" || name == "" || strings.Contains(name, "/") {
+		return nil, errors.New("the address cannot be read; use mysql://USER:PASSWORD@HOST:PORT/NAME")
+	}
+	port := u.Port()
+	if port == "" {
+		port = mysqlPort
+	}
+	c := mysql.NewConfig()
+	c.User = u.User.Username()
+	c.Passwd, _ = u.User.Password()
+	c.Net, c.Addr, c.DBName = "tcp", net.JoinHostPort(u.Hostname(), port), name
+	if c.TLSConfig = u.Query().Get("tls"); c.TLSConfig == "" {
+		c.TLSConfig = "false"
+	}
+	c.ParseTime, c.Loc, c.InterpolateParams, c.ClientFoundRows = true, time.UTC, true, true
+	c.Collation = "utf8mb4_bin" // those of MySQL 8's own making are not known to MariaDB
+	c.Timeout = mysqlDial
+	c.Logger = &mysql.NopLogger{} // its errors come back as errors
+	c.Params = map[string]string{
+		"time_zone": "'+00:00'", "sql_mode": sqlMode, "innodb_lock_wait_timeout": strconv.Itoa(mysqlLockWait),
+	}
+	return c, nil
+}
+
+// session is a connector that finishes what the driver's settings cannot say.
+type session struct {
+	driver.Connector
+
+	galera bool // reads wait for what other nodes have committed
+}
+
+// Connect implements driver.Connector. The isolation level is set by a statement, since MySQL and MariaDB have different
+// names for its variable.
+func (s session) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := s.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statements := []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"}
+	if s.galera {
+		statements = append(statements, "SET SESSION wsrep_sync_wait = 1")
+	}
+	for _, statement := range statements {
+		if _, err = conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil { //nolint:forcetypeassert // the driver's
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
+	return conn, nil
+}
+
+// connect makes a pool.
+func (d *mysqlDialect) connect(config *mysql.Config, galera bool, connections int) (*sql.DB, error) {
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(session{connector, galera})
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxIdleTime(mysqlIdle)
+	return db, nil
+}
+
+func (d *mysqlDialect) open(ctx context.Context) (p pools, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mysqlOpen)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			err = errors.Join(d.openError(err), p.close())
+			p = pools{}
+		}
+	}()
+	if d.server.create {
+		if err := d.createDatabase(ctx); err != nil {
+			return p, err
+		}
+	}
+	facts, err := d.check(ctx)
+	if err != nil {
+		return p, err
+	}
+	writes := d.server.config.Clone()
+	writes.MultiStatements = true
+	writes.Params["autocommit"] = "0"
+	if p.writer, err = d.connect(writes, facts.galera, d.server.pool); err != nil {
+		return p, err
+	}
+	p.writer.SetConnMaxIdleTime(0) // the writers keep theirs
+	if p.reader, err = d.connect(d.server.config, facts.galera, d.server.pool); err != nil {
+		return p, err
+	}
+	if d.server.replica != nil {
+		p.replica, err = d.connect(d.server.replica, false, d.server.pool)
+	}
+	return p, err
+}
+
+// close closes what is open of the pools.
+func (p pools) close() error {
+	var errs []error
+	for _, db := range []*sql.DB{p.writer, p.reader, p.replica} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// createDatabase creates the database if the server has none of that name.
+func (d *mysqlDialect) createDatabase(ctx context.Context) error {
+	bare := d.server.config.Clone()
+	name := bare.DBName
+	bare.DBName = ""
+	db, err := d.connect(bare, false, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }() // it has done what it was for
+	var there int
+	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ?", name).Scan(&there); err != nil || there > 0 {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+	return err
+}
+
+func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+
+// mysqlFacts is what matters of a server.
+type mysqlFacts struct{ galera bool }
+
+// check refuses a server that cannot keep the promises, and warns of settings by which it would not.
+func (d *mysqlDialect) check(ctx context.Context) (facts mysqlFacts, err error) {
+	db, err := d.connect(d.server.config, false, 1)
+	if err != nil {
+		return facts, err
+	}
+	defer func() { _ = db.Close() }() // it was only asked
+	variables := map[string]string{}
+	found, err := db.QueryContext(ctx, "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version', 'innodb_flush_log_at_trx_commit', "+
+		"'sync_binlog', 'log_bin', 'binlog_format', 'innodb_doublewrite', 'max_allowed_packet', 'wsrep_on', 'read_only', 'super_read_only')")
+	if err != nil {
+		return facts, err
+	}
+	err = each(found, func(scan func(...any) error) error {
+		var name, value string
+		err := scan(&name, &value)
+		variables[strings.ToLower(name)] = strings.ToUpper(value)
+		return err
+	})
+	if err != nil {
+		return facts, err
+	}
+	facts.galera = variables["wsrep_on"] == "ON"
+	if err := refuse(variables); err != nil {
+		return facts, err
+	}
+	for _, warning := range warnings(variables, facts.galera) {
+		d.server.warn(d.name() + ": " + warning)
+	}
+	return facts, nil
+}
+
+// refuse says what makes a server one that Orderflow does not run on.
+func refuse(variables map[string]string) error {
+	version := variables["version"]
+	var major, minor, patch int
+	_, _ = fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch) // what it cannot read stays 0 and is too old
+	least, name := [3]int{8, 0, 16}, "MySQL"
+	if strings.Contains(version, "MARIADB") {
+		least, name = [3]int{10, 6, 0}, "MariaDB"
+	}
+	has := [3]int{major, minor, patch}
+	for i := range has {
+		if has[i] != least[i] {
+			if has[i] < least[i] {
+				return order.Errorf(order.CodeUnavailable, "The server is %s %s; Orderflow needs %d.%d.%d or later (MariaDB 10.6, MySQL 8.0.16).",
+					name, strings.ToLower(version), least[0], least[1], least[2])
+			}
+			break
+		}
+	}
+	if packet, err := strconv.ParseInt(variables["max_allowed_packet"], 10, 64); err == nil && packet < mysqlPacketMin {
+		return order.Errorf(order.CodeUnavailable, "max_allowed_packet of the server is %d; a batch needs %d or more.", packet, mysqlPacketMin)
+	}
+	return nil
+}
+
+// warnings are the settings that break a promise only when the machine, not the server, fails, or that will hinder.
+func warnings(variables map[string]string, galera bool) (all []string) {
+	if v := variables["innodb_flush_log_at_trx_commit"]; v != "1" && !galera {
+		all = append(all, "innodb_flush_log_at_trx_commit is "+v+": orders that were confirmed may be lost when the machine fails; set it to 1")
+	}
+	if v := variables["sync_binlog"]; variables["log_bin"] == "ON" && v != "1" {
+		all = append(all, "sync_binlog is "+v+": after the machine fails replicas may lack orders that were confirmed; set it to 1")
+	}
+	if variables["innodb_doublewrite"] == "OFF" || variables["innodb_doublewrite"] == "0" {
+		all = append(all, "innodb_doublewrite is off: a page torn by a failure of the machine cannot be repaired; switch it on")
+	}
+	if variables["log_bin"] == "ON" && variables["binlog_format"] == "STATEMENT" {
+		all = append(all, "binlog_format is STATEMENT: InnoDB refuses writes at READ COMMITTED; set it to ROW or MIXED")
+	}
+	if variables["read_only"] == "ON" || variables["super_read_only"] == "ON" {
+		all = append(all, "the server is read-only: orders will be refused until it is not")
+	}
+	return all
+}
+
+// connected asks for what afterFailedCommit and firstID need to know of a connection.
+func (d *mysqlDialect) connected(ctx context.Context, w *writer) error {
+	var step int
+	if err := w.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), @@auto_increment_increment").Scan(&w.session, &step); err != nil {
+		return err
+	}
+	var name, galera string
+	err := w.conn.QueryRowContext(ctx, "SHOW SESSION VARIABLES LIKE 'wsrep_on'").Scan(&name, &galera)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	w.idsSpread = step != 1 || strings.EqualFold(galera, "ON")
+	_, err = w.conn.ExecContext(ctx, "COMMIT") // what was asked may have begun a transaction
+	return err
+}
+
+func (d *mysqlDialect) name() string {
+	c := d.server.config
+	return "mysql://" + c.User + "@" + c.Addr + "/" + c.DBName
+}
+
+func (d *mysqlDialect) openError(err error) error {
+	if e, ok := errors.AsType[*order.Error](err); ok {
+		return &order.Error{Code: e.Code, Message: fmt.Sprintf("Cannot use the database %s: %s", d.name(), e.Message)}
+	}
+	code := order.CodeUnavailable
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1049 {
+		return order.Errorf(order.CodeNotFound, "There is no database %s; check the name, or make one with orderflow migrate up.", d.name())
+	}
+	return &order.Error{Code: code, Message: fmt.Sprintf("Cannot open the database %s: %s", d.name(), d.explain(err))}
+}
+
+// migrator returns connections of their own: goose expects every statement to be committed that it does not put into a
+// transaction.
+func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
+	db, err := d.connect(d.server.config, false, 4)
+	if err != nil {
+		return nil, nil, "", "", err
+	}
+	return db, func() { _ = db.Close() }, "migrations/mysql", goose.DialectMySQL, nil
+}
+
+// lockMigrations takes a named lock of the server on a connection of its own; it ends with the connection at the latest.
+func (d *mysqlDialect) lockMigrations(ctx context.Context, db *sql.DB) (release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, migrateWait+mysqlOpen)
+	defer cancel()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, d.openError(err)
+	}
+	var got sql.NullInt64
+	err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", d.migrationLock(), int(migrateWait.Seconds())).Scan(&got)
+	switch {
+	case err != nil:
+		err = d.openError(err)
+	case got.Int64 != 1:
+		err = order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one.", d.name())
+	default:
+		return func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mysqlDial)
+			defer cancel()
+			_, _ = conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", d.migrationLock()) // else it ends with the connection
+			_ = conn.Close()
+		}, nil
+	}
+	return nil, errors.Join(err, conn.Close())
+}
+
+// migrationLock is the name of the lock: names of locks are the server's, not the database's, and short.
+func (d *mysqlDialect) migrationLock() string {
+	sum := sha256.Sum256([]byte(d.server.config.DBName))
+	return "orderflow:migrate:" + hex.EncodeToString(sum[:16])
+}

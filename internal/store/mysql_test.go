@@ -1,0 +1,54 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// newMySQL is the address of a new, migrated database.
+func newMySQL(t testing.TB) string {
+	t.Helper()
+	address := serverstest.MySQL(t)
+	s := openAt(t, address, store.Options{Rules: order.DefaultRules()})
+	if err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return address
+}
+
+// openAt opens a database and closes it with the test.
+func openAt(t testing.TB, address string, options store.Options) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), address, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+// sampleMySQL is a new store with the sample data and this much of every product.
+func sampleMySQL(t testing.TB, stock int64) *store.Store {
+	t.Helper()
+	s := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules()})
+	if err := s.Seed(context.Background(), store.SeedPlan{SetStock: true, Stock: stock}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestMySQLContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func(order.Rules) *store.Store {
+		address := newMySQL(t)
+		return func(rules order.Rules) *store.Store { return openAt(t, address, store.Options{Rules: rules, Pool: 4}) }
+	})
+}
