@@ -151,6 +151,7 @@ func Admin(t testing.TB, address string) *sql.DB {
 	config.Net, config.Addr, config.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
 	config.Logger = &mysql.NopLogger{} // tests kill servers
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
+	config.Logger = &mysql.NopLogger{} // tests cut connections on purpose
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		t.Fatal(err)
