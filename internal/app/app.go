@@ -107,7 +107,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 	}, []string{"write"})
 	s.registry.MustRegister(transactions)
-	s.db, err = store.Open(ctx, s.settings.Database, store.Options{
+	s.db, err = store.Open(ctx, s.settings.Database.Reveal(), store.Options{
 		Rules:   Rules(s.settings),
 		Observe: func(name string, _, took time.Duration) { transactions.WithLabelValues(name).Observe(took.Seconds()) },
 	})
