@@ -57,8 +57,9 @@ func explain(t *testing.T, db *sql.DB, statement string) (steps []planStep) {
 	return steps
 }
 
-// grows are the tables that nothing on the path of an order may walk through, and what they are called in queries.
-var grows = regexp.MustCompile(`^(orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|users)$`)
+// grows are the tables that nothing on the path of an order may walk through, and what they are called in queries. The outbox
+// is emptied all the time; what locks its rows is looked at below.
+var grows = regexp.MustCompile(`^(orders|o|order_items|i|order_events|e|payments|failed_jobs|users)$`)
 
 // TestMySQLPlans has the server explain every statement that the store really sent: each goes by the index that is meant
 // for it, none merges indexes, and none walks through a table that grows.
