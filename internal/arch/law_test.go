@@ -98,7 +98,6 @@ func libraries() []library {
 // testLibraries are for files of tests and for suites.
 func testLibraries() []string {
 	return []string{
-		"github.com/Shopify/toxiproxy/v2",
 		"github.com/anishathalye/porcupine",
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product

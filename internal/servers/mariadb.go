@@ -48,14 +48,18 @@ func newMariaDB(ctx context.Context, dir string, flags ...string) (*Server, erro
 	if err := own(s.dir, s.user); err != nil {
 		return nil, err
 	}
-	data := filepath.Join(s.dir, "data")
+	// A server deletes what it takes for left-over tables in its folder for temporary files, so no two may share one.
+	data, temporary := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "tmp")
+	if err := own(temporary, s.user); err != nil {
+		return nil, err
+	}
 	fill := exec.CommandContext(ctx, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
-	fill.Dir, fill.SysProcAttr = s.dir, attributes(s.user)
+	fill.Dir, fill.SysProcAttr, fill.Env = s.dir, attributes(s.user), append(os.Environ(), "TMPDIR="+temporary)
 	if said, err := fill.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, said)
 	}
 	s.args = append([]string{
-		"--no-defaults", "--datadir=" + data, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + temporary, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--port=" + strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--skip-name-resolve",
 		"--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1", "--innodb-buffer-pool-size=256M", "--max-connections=500",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci",

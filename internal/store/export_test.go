@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"sync"
+	"testing"
 	"time"
 
 	"modernc.org/sqlite"
@@ -45,14 +46,14 @@ func (s *Store) Remembered() int {
 
 // HoldWriter takes a writer out, as a stuck transaction would.
 func (s *Store) HoldWriter() (release func()) {
-	w := <-s.writers
-	return func() { s.writers <- w }
+	w := s.writers.take()
+	return func() { s.writers.put(w) }
 }
 
 // LeaveTransactionOpen begins a write on the writer and drops it, as a ROLLBACK that fails does.
 func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	t := &tx{ctx: ctx, s: s, w: w}
 	err := t.begin()
 	w.drop()
@@ -82,8 +83,8 @@ func (s *Store) CloseReader() { _ = s.reader.Close() }
 
 // Statements are the texts that the writer has prepared.
 func (s *Store) Statements() (texts []string) {
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	for text := range w.statements {
 		texts = append(texts, text)
 	}
@@ -116,8 +117,8 @@ func (s *Store) Pragma(ctx context.Context, name string, n int) (values []string
 	if err := read(s.reader, n); err != nil {
 		return nil, err
 	}
-	w := <-s.writers
-	defer func() { s.writers <- w }()
+	w := s.writers.take()
+	defer func() { s.writers.put(w) }()
 	w.drop()
 	return values, read(s.writer, 1)
 }
@@ -195,3 +196,20 @@ func (c spyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx,
 
 // PayAfter is how long a mark may wait for another write.
 const PayAfter time.Duration = payAfter
+
+// LockMigrations holds the lock of migrations.
+func (s *Store) LockMigrations(t testing.TB) (release func()) {
+	t.Helper()
+	db, done, _, _, err := s.dialect.migrator(s.writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := s.dialect.lockMigrations(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		unlock()
+		done()
+	}
+}

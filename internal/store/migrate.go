@@ -97,12 +97,13 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 	var taken []*writer
 	defer func() {
 		for _, w := range taken {
-			s.writers <- w
+			s.writers.put(w)
 		}
 	}()
-	for range cap(s.writers) {
+	for range s.Writers() {
 		select {
-		case w := <-s.writers:
+		case <-s.writers.free:
+			w := s.writers.pop()
 			w.drop() // goose takes its own connection from the pool
 			taken = append(taken, w)
 		case <-s.closed:

@@ -16,9 +16,9 @@ func scanProduct(scan func(...any) error) (order.Product, error) {
 
 // Products returns all products by id.
 func (s *Store) Products(ctx context.Context) (products []order.Product, err error) {
-	err = s.read(ctx, func(ctx context.Context) error {
+	err = s.readOld(ctx, func(ctx context.Context, ask ask) error {
 		products = nil
-		return s.query(ctx, func(scan func(...any) error) error {
+		return ask(ctx, func(scan func(...any) error) error {
 			p, err := scanProduct(scan)
 			products = append(products, p)
 			return err

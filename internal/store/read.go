@@ -53,20 +53,13 @@ func (t *tx) findOrders(wanted []order.Ref) (map[order.Ref]*order.Order, error) 
 	return byRef, t.readItems(byID, slices.Collect(maps.Keys(byID)))
 }
 
-// readItems fills in the items of orders.
-func (s *Store) readItems(ctx context.Context, orders map[int64]*order.Order) error {
-	ids := make([]int64, 0, len(orders))
-	for id := range orders {
-		ids = append(ids, id)
-	}
-	return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
-		return s.query(ctx, addItem(orders), selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
-	})
-}
-
 // Order returns an order with its items. The error carries CodeNotFound when there is none.
 func (s *Store) Order(ctx context.Context, id int64) (*order.Order, error) {
-	orders, err := s.readOrders(ctx, "SELECT "+orderColumns+" FROM orders o WHERE id = ?", id)
+	var orders []*order.Order
+	err := s.read(ctx, func(ctx context.Context) (err error) {
+		orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE id = ?", id)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -77,21 +70,19 @@ func (s *Store) Order(ctx context.Context, id int64) (*order.Order, error) {
 }
 
 // readOrders returns the orders that a query finds, in its order, with their items.
-func (s *Store) readOrders(ctx context.Context, query string, args ...any) (orders []*order.Order, err error) {
-	err = s.read(ctx, func(ctx context.Context) error {
-		orders = nil
-		byID := map[int64]*order.Order{}
-		err := s.query(ctx, func(scan func(...any) error) error {
-			o, err := scanOrder(scan)
-			orders, byID[o.ID] = append(orders, o), o
-			return err
-		}, query, args...)
-		if err != nil {
-			return err
-		}
-		return s.readItems(ctx, byID)
+func (s *Store) readOrders(ctx context.Context, ask ask, query string, args ...any) (orders []*order.Order, err error) {
+	byID := map[int64]*order.Order{}
+	err = ask(ctx, func(scan func(...any) error) error {
+		o, err := scanOrder(scan)
+		orders, byID[o.ID] = append(orders, o), o
+		return err
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return orders, chunks(s.dialect, slices.Sorted(maps.Keys(byID)), func(padded []int64, _ int) error {
+		return ask(ctx, addItem(byID), selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
 	})
-	return orders, err
 }
 
 // Orders returns a page of orders, newest first, with their items.
@@ -103,23 +94,25 @@ func (s *Store) Orders(ctx context.Context, q order.ListQuery) (page order.Page,
 		limit++ // one more tells whether another page follows
 	}
 	query, args := listQuery(q, limit, offset)
-	orders, err := s.readOrders(ctx, query, args...)
-	if err != nil {
-		return page, err
-	}
-	if q.Page > 0 {
+	var orders []*order.Order
+	err = s.readOld(ctx, func(ctx context.Context, ask ask) (err error) {
+		if orders, err = s.readOrders(ctx, ask, query, args...); err != nil || q.Page == 0 {
+			return err
+		}
 		where, args := listWhere(q)
-		err = s.read(ctx, func(ctx context.Context) error {
-			return s.reader.QueryRowContext(ctx, "SELECT count(*) FROM orders"+where, args...).Scan(&page.Total)
-		})
-	} else if len(orders) > q.PerPage {
+		return ask(ctx, func(scan func(...any) error) error { return scan(&page.Total) }, "SELECT count(*) FROM orders"+where, args...)
+	})
+	if err != nil {
+		return order.Page{}, err
+	}
+	if q.Page == 0 && len(orders) > q.PerPage {
 		orders, page.More = orders[:q.PerPage], true
 	}
 	page.Orders = make([]order.Order, len(orders))
 	for i, o := range orders {
 		page.Orders[i] = *o
 	}
-	return page, err
+	return page, nil
 }
 
 func listWhere(q order.ListQuery) (where string, args []any) {

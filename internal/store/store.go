@@ -27,7 +27,8 @@ const (
 	writeTries = 5 // runs of a transaction that keeps losing to others, or its connection
 	readTries  = 3 // of a read that loses its connection
 
-	replicaRest = time.Second // how long a replica that failed is left alone
+	replicaLimit = 2 * time.Second // for the replica's answer; the primary is asked after that
+	replicaRest  = time.Second     // how long a replica that failed is left alone
 )
 
 // Options are the settings of a Store.
@@ -38,6 +39,7 @@ type Options struct {
 	Replica string            // MySQL: the address of a replica for lists and products; "" for none
 	Pool    int               // MySQL: connections for writes, and as many for reads; 0 for DefaultPool
 	Warn    func(line string) // MySQL: is told of settings of the server that promises depend on; nil for nobody
+	Served  func() bool       // MySQL: whether something is there to pay debts of the outbox, for the audit; nil for no
 
 	// Observe, if set, is told of each write transaction: its name, how long it waited for a connection, and how long
 	// it took from there. It is called from the caller's goroutine.
@@ -50,11 +52,12 @@ type Store struct {
 	observe func(name string, waited, took time.Duration)
 	dialect dialect
 	pools
-	writers chan *writer                                    // the free ones
+	writers writers                                         // the free ones
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
 	closing sync.Once
+	served  func() bool   // for the audit
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
 
 	paidLock sync.Mutex
@@ -82,18 +85,19 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	}
 	s := &Store{
 		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
-		writers: make(chan *writer, d.writers()), commit: commit, closed: make(chan struct{}),
+		writers: newWriters(d.writers()), commit: commit, closed: make(chan struct{}),
+	}
+	if s.served = options.Served; s.served == nil {
+		s.served = func() bool { return false }
 	}
 	if file, ok := d.(sqliteDialect); ok {
+		s.served = file.served
 		if s.opened, err = os.Stat(file.file); err != nil {
 			return nil, errors.Join(file.openError(err), p.close())
 		}
 	}
 	if s.observe == nil {
 		s.observe = func(string, time.Duration, time.Duration) {}
-	}
-	for range cap(s.writers) {
-		s.writers <- &writer{}
 	}
 	return s, nil
 }
@@ -123,13 +127,23 @@ func dialectOf(url string, options Options) (dialect, error) {
 func (s *Store) Close() (err error) {
 	s.closing.Do(func() {
 		close(s.closed)
-		for range cap(s.writers) {
-			w := <-s.writers
+		for range s.Writers() {
+			w := s.writers.take()
 			w.drop()
 		}
 		err = s.pools.close()
 	})
 	return err
+}
+
+// Drop deletes a MySQL database with all that is in it; there is nothing left to do with the Store but to close it.
+func (s *Store) Drop(ctx context.Context) error {
+	d, ok := s.dialect.(*mysqlDialect)
+	if !ok {
+		return errors.New("only a database on a server can be dropped; delete the file")
+	}
+	_, err := s.reader.ExecContext(ctx, "DROP DATABASE "+quoteName(d.server.config.DBName))
+	return s.coded(err)
 }
 
 // Writers is how many write transactions the database takes at once.
@@ -182,24 +196,25 @@ func (s *Store) query(ctx context.Context, read func(scan func(...any) error) er
 	return s.queryOn(ctx, s.reader, read, query, args...)
 }
 
-// queryOld is query for what may be a little old: by the replica, if there is one and it answers.
-func (s *Store) queryOld(ctx context.Context, read func(scan func(...any) error) error, query string, args ...any) error {
-	if s.replica == nil || time.Now().UnixNano() < s.replicaDown.Load() {
-		return s.query(ctx, read, query, args...)
-	}
-	rows, cut := 0, errors.New("the reader gave up")
-	err := s.queryOn(ctx, s.replica, func(scan func(...any) error) error {
-		rows++
-		if err := read(scan); err != nil {
-			return errors.Join(cut, err)
+// ask runs one query of a read.
+type ask func(ctx context.Context, read func(scan func(...any) error) error, query string, args ...any) error
+
+// readOld is read for what may be a little old: the replica is asked if there is one and it answers, else the primary.
+func (s *Store) readOld(ctx context.Context, query func(ctx context.Context, ask ask) error) error {
+	if s.replica != nil && time.Now().UnixNano() >= s.replicaDown.Load() {
+		err := s.read(ctx, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, replicaLimit)
+			defer cancel()
+			return query(ctx, func(ctx context.Context, read func(scan func(...any) error) error, text string, args ...any) error {
+				return s.queryOn(ctx, s.replica, read, text, args...)
+			})
+		})
+		if order.CodeOf(err) != order.CodeUnavailable || ctx.Err() != nil {
+			return err
 		}
-		return nil
-	}, query, args...)
-	if err == nil || rows > 0 || ctx.Err() != nil || errors.Is(err, cut) {
-		return err
+		s.replicaDown.Store(time.Now().Add(replicaRest).UnixNano())
 	}
-	s.replicaDown.Store(time.Now().Add(replicaRest).UnixNano())
-	return s.query(ctx, read, query, args...)
+	return s.read(ctx, func(ctx context.Context) error { return query(ctx, s.query) })
 }
 
 func (s *Store) queryOn(ctx context.Context, db *sql.DB, read func(scan func(...any) error) error, query string, args ...any) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"sync"
 	"time"
 
 	"orderflow/internal/order"
@@ -34,6 +35,50 @@ func (w *writer) drop() {
 		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
 	}
 	w.conn, w.statements = nil, nil // session stays: afterFailedCommit asks what became of it
+}
+
+// writers are those that are free. The one that was free last is taken first, so that as few connections are opened, and
+// kept warm, as are used at once.
+type writers struct {
+	free  chan struct{} // an element for each of them
+	stack *writerStack
+}
+
+type writerStack struct {
+	sync.Mutex
+
+	top []*writer
+}
+
+func newWriters(n int) writers {
+	all := writers{make(chan struct{}, n), &writerStack{}}
+	for range n {
+		all.put(&writer{})
+	}
+	return all
+}
+
+// take waits for a writer.
+func (w writers) take() *writer {
+	<-w.free
+	return w.pop()
+}
+
+// pop is the rest of take, after an element of free.
+func (w writers) pop() *writer {
+	w.stack.Lock()
+	defer w.stack.Unlock()
+	last := len(w.stack.top) - 1
+	one := w.stack.top[last]
+	w.stack.top = w.stack.top[:last]
+	return one
+}
+
+func (w writers) put(one *writer) {
+	w.stack.Lock()
+	w.stack.top = append(w.stack.top, one)
+	w.stack.Unlock()
+	w.free <- struct{}{}
 }
 
 // tx is a running write transaction. It is used by one goroutine. After any error the only thing to do with it is to
@@ -63,7 +108,7 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 	if err != nil {
 		return err
 	}
-	defer func() { s.writers <- w }()
+	defer func() { s.writers.put(w) }()
 	got := time.Now()
 	defer func() { s.observe(name, got.Sub(start), time.Since(got)) }()
 	for try := 1; ; try++ {
@@ -87,8 +132,8 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 // takeWriter waits for a writer to be free. Give it back.
 func (s *Store) takeWriter(ctx context.Context) (*writer, error) {
 	select {
-	case w := <-s.writers:
-		return w, nil
+	case <-s.writers.free:
+		return s.writers.pop(), nil
 	case <-s.closed:
 		return nil, order.Errorf(order.CodeUnavailable, "The database is closed.")
 	case <-ctx.Done():
@@ -115,7 +160,7 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { s.writers <- w }()
+	defer func() { s.writers.put(w) }()
 	t := &tx{ctx: ctx, s: s, w: w}
 	if err = t.connect(); err == nil {
 		err = work(t)

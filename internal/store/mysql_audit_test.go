@@ -1,0 +1,88 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// TestMySQLAuditFindsPlantedFaults plants one fault for each invariant that the rows of this database can break: stock
+// below zero and two orders under a key are not to be had.
+func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
+	const then = "'2020-01-01'"
+	for name, test := range map[string]struct {
+		plant string
+		want  map[int][]string
+	}{
+		"nothing": {"SELECT 1", nil},
+		"a piece too many": {
+			"UPDATE products SET stock = stock + 1 WHERE id = 1",
+			map[int][]string{1: {"product 1: stock 97 + held 4 <> moved 100"}},
+		},
+		"a movement without stock": {
+			"INSERT INTO stock_movements (product_id, quantity, reason, unique_key, actor, created_at) VALUES (2, -3, '', 'x', '', " + then + ")",
+			map[int][]string{1: {"product 2: stock 100 + held 0 <> moved 97"}},
+		},
+		"a wrong total": {
+			"UPDATE orders SET total_amount = 0.01 WHERE id = 3",
+			map[int][]string{4: {"order 3: total 0.01, lines come to 999.99"}},
+		},
+		"paid without a charge": {
+			"DELETE FROM payments WHERE order_id = 3",
+			map[int][]string{5: {"order 3: PAID with 0 succeeded charges and 0 voids"}},
+		},
+		"paid and voided": {
+			"INSERT INTO payments VALUES (3, 2, 'void', 'succeeded', '', '', '', " + then + ")",
+			map[int][]string{5: {"order 3: PAID with 1 succeeded charges and 1 voids"}},
+		},
+		"charged and failed, no void owed": {
+			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', " + then + ")",
+			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 0 voids"}},
+		},
+		"charged and voided in time: no fault": {
+			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', " + then + "), (4, 3, 'void', 'succeeded', '', '', '', " + then + ")",
+			nil,
+		},
+		"a gap in a history": {
+			"DELETE FROM order_events WHERE order_id = 3 AND sequence = 2",
+			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
+		},
+		"no history": {
+			"DELETE FROM order_events WHERE order_id = 1",
+			map[int][]string{6: {"order 1: history breaks at 1 (PENDING)"}},
+		},
+		"a history beyond the status": {
+			"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', " + then + ")",
+			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
+		},
+		"forgotten": {
+			"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)",
+			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},
+		},
+		"due and a dead letter": {
+			"UPDATE orders SET due_at = " + then + " WHERE id = 6",
+			map[int][]string{7: {"order 6: PROCESSING, due, with a dead letter"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := newMySQL(t)
+			rules := storetest.Rules()
+			rules.Lease = time.Microsecond // order 6 is claimed until its tries are spent
+			s := openAt(t, address, store.Options{Rules: rules, Pool: 2})
+			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+				t.Fatal(err)
+			}
+			aliveAndDead(t, s)
+			must(t, serverstest.Admin(t, address), test.plant)
+			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
