@@ -43,9 +43,10 @@ type Running struct {
 	Stop   func(ctx context.Context) error // ends it and removes what it left
 	Audit  func(ctx context.Context) (report string, ok bool, err error)
 	Verify func(ctx context.Context, ids []int64) error // every one of these orders exists
-	Sweep  func(ctx context.Context) error              // runs the query for what is due, as a worker does
 	CPU    func() (time.Duration, error)                // processor time so far of what Counted names
 	Memory func() (int64, error)                        // bytes resident, of the first process
+	// Sweep runs the query for what is due, as a worker does, so many times, and says how long each took.
+	Sweep func(ctx context.Context, times int) ([]time.Duration, error)
 
 	Counted string // such as "server process", or "server, mariadbd and redis-server"
 }

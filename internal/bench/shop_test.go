@@ -139,7 +139,7 @@ func (f *fleet) starter(t *testing.T, open func(Server) *shop) Starter {
 			Audit: func(context.Context) (string, bool, error) {
 				return cmp.Or(f.books, "books: right"), f.books == "", nil
 			},
-			Sweep:  func(context.Context) error { return nil },
+			Sweep:  func(_ context.Context, times int) ([]time.Duration, error) { return make([]time.Duration, times), nil },
 			Verify: func(context.Context, []int64) error { return nil },
 			CPU:    func() (time.Duration, error) { used += time.Second; return used, nil },
 			Memory: func() (int64, error) { return 25e6, nil },
