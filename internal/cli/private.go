@@ -75,7 +75,6 @@ func (p *private) settle(ctx context.Context, s stores, want bench.Server) error
 	name := "orderflow_bench_" + strings.ToLower(rand.Text()[:12])
 	if s.database.MySQL() {
 		p.data.Database = s.database.Named(name)
-		p.undo = append(p.undo, func(ctx context.Context) error { return dropDatabase(ctx, p.data) })
 	} else {
 		folder, err := os.MkdirTemp("", "orderflow-")
 		if err != nil {
@@ -88,7 +87,7 @@ func (p *private) settle(ctx context.Context, s stores, want bench.Server) error
 		p.data.Redis, p.data.RedisPrefix = s.redis, name+":"
 		p.undo = append(p.undo, func(ctx context.Context) error { return deleteKeys(ctx, p.data) })
 	}
-	if err := prepare(ctx, p.data, want); err != nil {
+	if err := p.prepare(ctx, want); err != nil {
 		return err
 	}
 	database, redis := p.data.Database, p.data.Redis
@@ -162,25 +161,21 @@ func (p *private) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// dropDatabase drops a private MySQL database, if it was made.
-func dropDatabase(ctx context.Context, settings config.Settings) error {
-	return withNewDatabase(ctx, settings, func(db *app.Database) error {
-		// SEAM: becomes db.Drop(ctx) as soon as app.Database has it.
-		if dropper, ok := any(db).(interface{ Drop(ctx context.Context) error }); ok {
-			return dropper.Drop(ctx)
+// prepare makes and fills the database before the server starts.
+func (p *private) prepare(ctx context.Context, want bench.Server) error {
+	opened := false
+	drop := func(ctx context.Context) error {
+		err := withDatabase(ctx, p.data, func(db *app.Database) error { return db.Drop(ctx) })
+		if !opened {
+			return nil // it may not be there at all
 		}
-		return fmt.Errorf("%s is left behind", settings.Database)
-	})
-}
-
-// deleteKeys deletes what a private server has in Redis.
-func deleteKeys(context.Context, config.Settings) error {
-	return nil // SEAM: becomes the function of app that deletes all keys below settings.RedisPrefix
-}
-
-// prepare fills a private database before its server starts.
-func prepare(ctx context.Context, settings config.Settings, want bench.Server) error {
-	return withNewDatabase(ctx, settings, func(db *app.Database) error {
+		return err
+	}
+	if p.data.Database.MySQL() {
+		p.undo = append(p.undo, drop)
+	}
+	return withNewDatabase(ctx, p.data, func(db *app.Database) error {
+		opened = true
 		if err := db.Migrate(ctx); err != nil {
 			return err
 		}
@@ -188,6 +183,11 @@ func prepare(ctx context.Context, settings config.Settings, want bench.Server) e
 			Products: int64(want.Products), Orders: want.Orders, SetStock: want.Stock > 0, Stock: want.Stock,
 		})
 	})
+}
+
+// deleteKeys deletes what a private server has in Redis.
+func deleteKeys(context.Context, config.Settings) error {
+	return nil // SEAM: becomes the function of app that deletes all keys below settings.RedisPrefix
 }
 
 func serveArgs(want bench.Server) []string {
