@@ -217,7 +217,7 @@ func (m *meter) add(address string) error {
 		return err
 	}
 	if !slices.Contains(m.pids, pid) {
-		m.pids, m.names = append(m.pids[:len(m.pids):len(m.pids)], pid), append(m.names[:len(m.names):len(m.names)], name)
+		m.pids, m.names = append(slices.Clip(m.pids), pid), append(slices.Clip(m.names), name)
 	}
 	return nil
 }
