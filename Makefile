@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test fuzz soak bench lint fmt clean
+.PHONY: help run demo build test fuzz soak bench bench-mysql lint fmt clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 SOAK     ?= 10m
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db
 	bin/orderflow serve
@@ -34,7 +34,11 @@ soak: ## Run the chaos tests for SOAK (10m) each
 	ORDERFLOW_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run 'Chaos|Soak' ./...
 
 bench: build ## Measure this machine: all figures as one table
-	bin/orderflow bench --table
+	DATABASE_URL= REDIS_URL= bin/orderflow bench --table
+
+bench-mysql: build ## The same over MySQL and Redis, on a private server of each
+	scripts/test-deps.sh
+	$(GO) run ./internal/servers/with bin/orderflow bench --table
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...
