@@ -35,7 +35,7 @@ var (
 type Locker struct {
 	client        *Client
 	ttl           time.Duration
-	drop          []string // keys that are deleted with a release; see Products
+	drop          []string // versions that are raised with a release; see Products
 	take, release script
 
 	mu        sync.Mutex
@@ -58,10 +58,15 @@ type held struct {
 	products []int64
 }
 
-// NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests).
-func NewLocker(client *Client, ttl time.Duration) *Locker {
+// NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests). A release of locks that
+// were used also drops the list of products, if there is one.
+func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
+	var drop []string
+	if products != nil {
+		drop = products.keys()[:1]
+	}
 	l := &Locker{
-		client: client, ttl: ttl, take: newScript(takeText), release: newScript(releaseText), waits: map[int64]*wait{},
+		client: client, ttl: ttl, drop: drop, take: newScript(takeText), release: newScript(releaseText), waits: map[int64]*wait{},
 		woken: map[int64]time.Time{},
 	}
 	client.onReturn(l.releaseLost)
