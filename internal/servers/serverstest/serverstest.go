@@ -149,7 +149,6 @@ func Admin(t testing.TB, address string) *sql.DB {
 	}
 	config.Logger = &mysql.NopLogger{} // tests kill servers
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
-	config.Logger = &mysql.NopLogger{} // tests cut connections on purpose
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		t.Fatal(err)
