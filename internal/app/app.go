@@ -99,17 +99,18 @@ func Rules(settings config.Settings) order.Rules {
 	return rules
 }
 
-// openStore opens the database, guards it against a second server, and brings it up to date. An empty one on a loopback
-// address gets the sample data.
+// openStore opens the database, guards a file against a second server, and brings it up to date. An empty file behind a
+// loopback address gets the sample data.
 func (s *Server) openStore(ctx context.Context) (err error) {
 	transactions := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "orderflow_store_write_seconds", Help: "Time of a write transaction, from its connection to its commit.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 	}, []string{"write"})
 	s.registry.MustRegister(transactions)
-	s.db, err = store.Open(ctx, s.settings.Database, store.Options{
-		Rules:   Rules(s.settings),
+	s.db, err = store.Open(ctx, s.settings.Database.Reveal(), store.Options{
+		Rules: Rules(s.settings), Replica: s.settings.DatabaseRead.Reveal(), Pool: s.settings.DatabasePool,
 		Observe: func(name string, _, took time.Duration) { transactions.WithLabelValues(name).Observe(took.Seconds()) },
+		Warn:    func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
 	})
 	if err != nil {
 		return err
@@ -120,7 +121,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err := s.db.Migrate(ctx); err != nil {
 		return err
 	}
-	if s.settings.Addr.Loopback() {
+	if s.settings.Addr.Loopback() && !s.settings.Database.MySQL() {
 		empty, err := s.db.Empty(ctx)
 		if err == nil && empty {
 			err = s.db.Seed(ctx, store.SeedPlan{})

@@ -40,7 +40,7 @@ func CreateDatabase(ctx context.Context, settings config.Settings) (*Database, e
 }
 
 func openDatabase(ctx context.Context, settings config.Settings, existing bool) (*Database, error) {
-	db, err := store.Open(ctx, settings.Database, store.Options{Rules: Rules(settings), Existing: existing})
+	db, err := store.Open(ctx, settings.Database.Reveal(), store.Options{Rules: Rules(settings), Existing: existing})
 	if err != nil {
 		return nil, err
 	}

@@ -215,7 +215,7 @@ func TestWrongSettings(t *testing.T) {
 		{[]string{"--addr", "0.0.0.0:0"}, "--auth"},
 		{[]string{"--roles", "worker,poet"}, "--roles"},
 		{[]string{"--queue-max", "5", "--batch-max", "6"}, "--queue-max (5)"},
-		{[]string{"--database", "mysql://root:secret@host/db"}, "--database"},
+		{[]string{"--database", "mysql://root:secret@host"}, "--database"},
 		{[]string{"--gateway", "ftp://x"}, "--gateway"},
 		{[]string{"--no-such-flag"}, "--no-such-flag"},
 		{[]string{"surplus"}, "surplus"},

@@ -194,7 +194,7 @@ func newDatabase(t *testing.T, dir string, stock int64) string {
 // at are the settings of a database file.
 func at(path string) config.Settings {
 	settings := config.Defaults()
-	settings.Database = "sqlite:" + path
+	settings.Database = config.NewURL("sqlite:" + path)
 	return settings
 }
 

@@ -112,9 +112,9 @@ func (b benchVerb) table(ctx context.Context, streams Streams, machine bench.Mac
 }
 
 // books is a database whose books are proved after a load.
-type books struct{ database string }
+type books struct{ database config.URL }
 
-func booksOf(database string) books { return books{database} }
+func booksOf(database config.URL) books { return books{database} }
 
 func (b books) open(ctx context.Context, work func(*app.Database) error) error {
 	settings := config.Defaults()

@@ -64,7 +64,7 @@ func startChild(ctx context.Context, want bench.Server) (running bench.Running, 
 		Memory: func() (int64, error) { return bench.ProcessMemory(child.command.Process.Pid) },
 	}
 	if !want.Noop {
-		books := booksOf(database)
+		books := booksOf(config.NewURL(database))
 		running.Audit, running.Verify = books.audit, books.verify
 	}
 	return running, nil
@@ -73,7 +73,7 @@ func startChild(ctx context.Context, want bench.Server) (running bench.Running, 
 // prepare fills a private database before its server starts.
 func prepare(ctx context.Context, database string, want bench.Server) error {
 	settings := config.Defaults()
-	settings.Database = database
+	settings.Database = config.NewURL(database)
 	return withNewDatabase(ctx, settings, func(db *app.Database) error {
 		if err := db.Migrate(ctx); err != nil {
 			return err

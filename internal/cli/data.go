@@ -42,12 +42,14 @@ func using(
 func withSchema(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
 	return withDatabase(ctx, settings, func(db *app.Database) error {
 		if err := db.Ping(ctx); err != nil {
-			path := strings.TrimPrefix(settings.Database, "sqlite:")
-			return fmt.Errorf("%s cannot be read; if it is new, run orderflow migrate up first: %w", path, err)
+			return fmt.Errorf("%s cannot be read; if it is new, run orderflow migrate up first: %w", called(settings.Database), err)
 		}
 		return work(db)
 	})
 }
+
+// called is what a database is called in sentences.
+func called(database config.URL) string { return strings.TrimPrefix(database.String(), "sqlite:") }
 
 // ofStore is the settings of a verb that only needs the database, the others at their defaults.
 func ofStore(database config.Store) config.Settings {
@@ -128,8 +130,7 @@ type migrateFresh struct {
 // Run drops everything and builds the schema anew, after asking.
 func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 	if !m.Yes {
-		_, err := fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ",
-			strings.TrimPrefix(m.Database, "sqlite:"))
+		_, err := fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ", called(m.Database))
 		if err != nil {
 			return err
 		}
@@ -197,12 +198,15 @@ func (s seed) Run(ctx context.Context, streams Streams) error {
 type auditVerb struct {
 	config.Common
 	config.Store
-	JSON bool `name:"json" help:"Print it for machines."`
+	config.Shared // what is owed to the bus is a fault only while Redis answers
+	JSON          bool `name:"json" help:"Print it for machines."`
 }
 
 // Run proves the books.
 func (a auditVerb) Run(ctx context.Context, streams Streams) error {
-	return withSchema(ctx, ofStore(a.Store), func(db *app.Database) error {
+	settings := ofStore(a.Store)
+	settings.Shared = a.Shared
+	return withSchema(ctx, settings, func(db *app.Database) error {
 		report, err := db.Prove(ctx)
 		if err != nil {
 			return err

@@ -83,30 +83,6 @@ func origin() codec[string] {
 	}
 }
 
-// database is the address of a database. Its errors show no more of the value than the scheme, since what follows may
-// be a password.
-func database() codec[string] {
-	return codec[string]{
-		parse: func(text string) (string, error) {
-			scheme, path, _ := strings.Cut(text, ":")
-			switch {
-			case scheme == "mysql":
-				return "", errors.New("cannot be MySQL in this release; use sqlite:PATH, such as sqlite:orderflow.db")
-			case scheme != "sqlite":
-				return "", errors.New("must be sqlite:PATH, such as sqlite:orderflow.db")
-			case path == "" || strings.HasPrefix(path, ":memory:"):
-				return "", errors.New("must name a file: sqlite:PATH, such as sqlite:orderflow.db; orders are kept on disk")
-			case strings.HasPrefix(path, "//"):
-				return "", errors.New("must be sqlite:PATH without //, such as sqlite:orderflow.db or sqlite:/var/lib/orderflow/orderflow.db")
-			case strings.ContainsAny(path, "?#%") || !plain(path) || len(path) > 4096:
-				return "", errors.New("must be sqlite:PATH, the path printable and without any of ? # %")
-			}
-			return text, nil
-		},
-		print: func(value string) string { return value },
-	}
-}
-
 // gateway is the product's own gateway, or the address of another. The address may not carry a password, so that it
 // can be logged.
 func gateway() codec[string] {

@@ -5,6 +5,7 @@ package config
 type codec[T any] struct {
 	parse func(text string) (T, error)
 	print func(value T) string
+	show  func(value T) string // print for everybody's eyes; nil where print is
 }
 
 // binding ties a row of the table to its field in Settings.
@@ -12,9 +13,14 @@ type binding struct {
 	parse func(text string) (any, error)       // into a value of the field's type
 	set   func(s *Settings, text string) error // parse into the field
 	print func(s *Settings) string             // the field, as parse reads it
+	show  func(s *Settings) string             // the field, as it may be shown
 }
 
 func bind[T any](field func(*Settings) *T, c codec[T]) binding {
+	show := c.show
+	if show == nil {
+		show = c.print
+	}
 	return binding{
 		parse: func(text string) (any, error) { return c.parse(text) },
 		set: func(s *Settings, text string) error {
@@ -25,5 +31,6 @@ func bind[T any](field func(*Settings) *T, c codec[T]) binding {
 			return err
 		},
 		print: func(s *Settings) string { return c.print(*field(s)) },
+		show:  func(s *Settings) string { return show(*field(s)) },
 	}
 }

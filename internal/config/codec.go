@@ -51,6 +51,7 @@ func secret() codec[Secret] {
 			return NewSecret(text), nil
 		},
 		print: Secret.Reveal,
+		show:  Secret.String,
 	}
 }
 

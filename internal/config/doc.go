@@ -16,7 +16,8 @@
 //     where a flag or the environment would win, since the file has no other reader;
 //   - a name in the environment that begins with ORDERFLOW_ must be a setting. Names such as DATABASE_URL, which other
 //     programs use too, are judged only where their value would be used;
-//   - an error is one line that names its source. Values of secrets, and of a database's address, never appear in it.
+//   - an error is one line that names its source. Values of secrets, and of addresses that may carry a
+//     password, never appear in it.
 //
 // An empty value in the environment or in the file counts as not said.
 package config

@@ -38,7 +38,7 @@ func environment(environ []string) (map[string]string, error) {
 // later are the names, beside those that begin like ours, of settings that come with later releases. They are refused
 // rather than passed over: who sets one counts on it.
 func later() []string {
-	return []string{"REDIS_URL", "DATABASE_READ_URL", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+	return []string{"OTEL_EXPORTER_OTLP_ENDPOINT"}
 }
 
 // Without returns environ without what this package would read or refuse.

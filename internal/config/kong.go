@@ -23,6 +23,7 @@ func Option(environ []string) kong.Option {
 			kong.TypeMapper(reflect.TypeFor[Rate](), s),
 			kong.TypeMapper(reflect.TypeFor[Span](), s),
 			kong.TypeMapper(reflect.TypeFor[Secret](), s),
+			kong.TypeMapper(reflect.TypeFor[URL](), s),
 			kong.PostBuild(s.describe),
 			kong.WithBeforeResolve(s.load),
 			kong.Resolvers(kong.ResolverFunc(s.resolve)),

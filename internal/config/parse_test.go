@@ -14,6 +14,7 @@ import (
 // compare lets cmp look at what has unexported fields.
 var compare = cmp.Options{
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
+	cmp.Comparer(func(a, b URL) bool { return a.Reveal() == b.Reveal() }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
@@ -81,8 +82,11 @@ func TestPrecedence(t *testing.T) {
 		t.Run(row.Flag, func(t *testing.T) {
 			value := other(row.Flag)
 			args := []string{}
-			if row.Flag == "max-time" {
+			switch row.Flag {
+			case "max-time":
 				args = append(args, "--roles", "worker")
+			case "database-read":
+				args = append(args, "--database", "mysql://u:p@h/d")
 			}
 			flagged := append(args, "--"+row.Flag+"="+value)
 			entry := row.Env + "=" + value
@@ -119,7 +123,7 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 // A file serves every verb, also those that take few of its settings.
 func TestFileForAVerbWithFewSettings(t *testing.T) {
 	c, err := parse(t, []string{"audit"}, nil, "DATABASE_URL=sqlite:x.db\nORDERFLOW_LEASE=40s\n")
-	if err != nil || c.Audit.Database != "sqlite:x.db" {
+	if err != nil || c.Audit.Database.Reveal() != "sqlite:x.db" {
 		t.Errorf("%q, %v", c.Audit.Database, err)
 	}
 	if _, err := parse(t, []string{"audit"}, nil, "ORDERFLOW_LEASE=never\n"); err == nil {
@@ -137,7 +141,7 @@ func TestWrongSettings(t *testing.T) {
 	}{
 		{name: "flag", args: []string{"serve", "--lease", "soon"}, want: `--lease: must be a duration from 1s to 24h, such as 1.5s or 2m, not "soon"`},
 		{name: "unknown flag", args: []string{"serve", "--leash", "30s"}, want: "unknown flag --leash"},
-		{name: "flag of a later release", args: []string{"serve", "--redis", "redis://x"}, want: "unknown flag --redis"},
+		{name: "flag of a later release", args: []string{"serve", "--otlp-endpoint", "x"}, want: "unknown flag --otlp-endpoint"},
 		{
 			name: "environment", args: []string{"serve"}, environ: []string{"ORDERFLOW_TRIES=0"},
 			want: `ORDERFLOW_TRIES in the environment must be a whole number from 1 to 100, not "0"`,
@@ -148,10 +152,10 @@ func TestWrongSettings(t *testing.T) {
 		},
 		{name: "of a later release", args: []string{"serve"}, environ: []string{"ORDERFLOW_REALTIME_ADDR=:8080"}, want: "is no setting"},
 		{name: "unknown name, verb without settings", args: []string{"version"}, environ: []string{"ORDERFLOW_TRYS=3"}},
-		{name: "Redis, of a later release", args: []string{"serve"}, environ: []string{"REDIS_URL=x"}, want: "REDIS_URL in the environment is a setting of a later"},
-		{name: "a replica, of a later release", args: []string{"serve"}, environ: []string{"DATABASE_READ_URL=x"}, want: "setting of a later release"},
+		{name: "Redis, malformed", args: []string{"serve"}, environ: []string{"REDIS_URL=x"}, want: "REDIS_URL in the environment must be redis://"},
+		{name: "other programs' Redis", args: []string{"audit"}, environ: []string{"REDIS_URL=x"}},
 		{name: "traces, of a later release", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=x"}, want: "setting of a later release"},
-		{name: "of a later release, empty", args: []string{"serve"}, environ: []string{"REDIS_URL="}},
+		{name: "of a later release, empty", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
 		{name: "other programs' database", args: []string{"serve", "--database=sqlite:x.db"}, environ: []string{"DATABASE_URL=postgres://u:p@h/d"}},
 		{name: "names of Kubernetes and tests", args: []string{"serve"}, environ: []string{
 			"ORDERFLOW_SERVICE_HOST=10.0.0.1", "ORDERFLOW_PORT=tcp://10.0.0.1:80", "ORDERFLOW_PORT_80_TCP_ADDR=10.0.0.1",
@@ -206,7 +210,13 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		{file: "ORDERFLOW_GATEWAY_SECRET = " + hidden},
 		{file: "ORDERFLOW_GATEWAY_SECRET: " + hidden},
 		{file: "ORDERFLOW_GATEWAY_SECRET=" + hidden + " # mine"},
-		{args: []string{"--database", "mysql://u:" + hidden + "@h/d"}},
+		{args: []string{"--database", "mysql://u:" + hidden + "@h"}},
+		{args: []string{"--database", "mysql://u:" + hidden + "%zz@h/d"}},
+		{args: []string{"--database", "mysql://u:p@h/" + hidden + "?x=" + hidden}},
+		{args: []string{"--database", "mysql://u:" + hidden + "@h/d", "--roles", "api"}},
+		{environ: []string{"DATABASE_READ_URL=mysql://u:" + hidden + "@h/d"}},
+		{environ: []string{"REDIS_URL=redis://u:" + hidden + "@h:x"}},
+		{file: "REDIS_URL=redis://u:" + hidden + "@h,i/1\n"},
 		{args: []string{"--database", "postgres://u:" + hidden + "@h/d"}},
 		{environ: []string{"DATABASE_URL=sqlite://" + hidden}},
 		{args: []string{"--gateway", "https://u:" + hidden + "@pay.example"}},

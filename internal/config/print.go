@@ -20,7 +20,7 @@ func Defaults() Settings {
 func (s Settings) String() string {
 	var parts []string
 	for _, setting := range Table() {
-		parts = append(parts, "--"+setting.Flag+"="+setting.redacted(&s))
+		parts = append(parts, "--"+setting.Flag+"="+setting.show(&s))
 	}
 	return strings.Join(parts, " ")
 }
@@ -29,18 +29,9 @@ func (s Settings) String() string {
 func (s Settings) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, setting := range Table() {
-		if value := setting.redacted(&s); value != "" {
+		if value := setting.show(&s); value != "" {
 			attrs = append(attrs, slog.String(strings.ReplaceAll(setting.Flag, "-", "_"), value))
 		}
 	}
 	return slog.GroupValue(attrs...)
-}
-
-// redacted is the setting's value in s as it may be shown.
-func (s Setting) redacted(from *Settings) string {
-	value := s.print(from)
-	if s.Secret && value != "" {
-		return "(set)"
-	}
-	return value
 }

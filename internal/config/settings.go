@@ -13,6 +13,8 @@ import (
 type Settings struct {
 	Common
 	Store
+	MySQL
+	Shared
 	Process
 	Server
 	Intake
@@ -29,8 +31,20 @@ type Common struct {
 
 // Store is where the data lives and what it is sold for.
 type Store struct {
-	Database string `name:"database"` // sqlite:PATH
+	Database URL    `name:"database"` // sqlite:PATH or mysql://…
 	Currency string `name:"currency"` // ISO 4217
+}
+
+// MySQL is how a server uses a MySQL database.
+type MySQL struct {
+	DatabaseRead URL `name:"database-read"` // of a replica; the zero URL for none
+	DatabasePool int `name:"database-pool"` // connections for writes, and as many for reads
+}
+
+// Shared is what processes share beside the database.
+type Shared struct {
+	Redis       URL    `name:"redis"`        // the zero URL for none
+	RedisPrefix string `name:"redis-prefix"` // begins every key
 }
 
 // Process is what this process does and how it ends.

@@ -15,7 +15,6 @@ type Setting struct {
 	Value   string // what stands for its value in help
 	Default string // as a user would write it; "" for nothing
 	Help    string // sentences: what it does, what it may be
-	Secret  bool   // the value may not be printed
 
 	binding
 }
@@ -24,6 +23,8 @@ type Setting struct {
 const (
 	groupCommon  = "General"
 	groupStore   = "Data"
+	groupMySQL   = "MySQL"
+	groupShared  = "Redis"
 	groupProcess = "Process"
 	groupServer  = "HTTP"
 	groupIntake  = "Intake of orders"
@@ -36,7 +37,8 @@ const day = 24 * time.Hour
 
 // Table returns every setting, in the order in which they are shown.
 func Table() []Setting {
-	return slices.Concat(tableCommon(), tableStore(), tableProcess(), tableServer(), tableIntake(), tableWorker(), tablePayment())
+	return slices.Concat(tableCommon(), tableStore(), tableMySQL(), tableShared(), tableProcess(), tableServer(), tableIntake(),
+		tableWorker(), tablePayment())
 }
 
 func tableCommon() []Setting {
@@ -58,12 +60,38 @@ func tableCommon() []Setting {
 func tableStore() []Setting {
 	return []Setting{{
 		Flag: "database", Env: "DATABASE_URL", Group: groupStore, Value: "URL", Default: "sqlite:orderflow.db",
-		Help:    "The database: sqlite:PATH. One server at a time may run on the file.",
-		binding: bind(func(s *Settings) *string { return &s.Database }, database()),
+		Help: "The database: sqlite:PATH, whose file one server at a time may run on, or mysql://USER:PASSWORD@HOST:PORT/NAME with " +
+			"?tls=true or ?tls=skip-verify where it is to be encrypted.",
+		binding: bind(func(s *Settings) *URL { return &s.Database }, address(databaseURL)),
 	}, {
 		Flag: "currency", Env: "ORDERFLOW_CURRENCY", Group: groupStore, Value: "CODE", Default: "USD",
 		Help:    "Currency of all prices: the ISO 4217 code of one with two decimals.",
 		binding: bind(func(s *Settings) *string { return &s.Currency }, currency()),
+	}}
+}
+
+func tableMySQL() []Setting {
+	return []Setting{{
+		Flag: "database-read", Env: "DATABASE_READ_URL", Group: groupMySQL, Value: "URL",
+		Help:    "A replica of the MySQL database, mysql://… too, for lists of orders and products. None: the database itself.",
+		binding: bind(func(s *Settings) *URL { return &s.DatabaseRead }, address(unlessEmpty(mysqlURL))),
+	}, {
+		Flag: "database-pool", Env: "DATABASE_POOL", Group: groupMySQL, Value: "N", Default: "32",
+		Help:    "Connections to MySQL that this process may have for writes, and as many again for reads.",
+		binding: bind(func(s *Settings) *int { return &s.DatabasePool }, count(500)),
+	}}
+}
+
+func tableShared() []Setting {
+	return []Setting{{
+		Flag: "redis", Env: "REDIS_URL", Group: groupShared, Value: "URL",
+		Help: "Redis, which processes share locks, events and limits through: redis://USER:PASSWORD@HOST:PORT, rediss:// for TLS, several " +
+			"hosts with commas between them for a cluster, ?master_set=NAME for Sentinel. None: all of it stays within this process.",
+		binding: bind(func(s *Settings) *URL { return &s.Redis }, address(unlessEmpty(redisURL))),
+	}, {
+		Flag: "redis-prefix", Env: "REDIS_PREFIX", Group: groupShared, Value: "TEXT",
+		Help:    "Begins every key in Redis, so that installations may share one.",
+		binding: bind(func(s *Settings) *string { return &s.RedisPrefix }, keyPrefix()),
 	}}
 }
 
@@ -96,7 +124,7 @@ func tableServer() []Setting {
 	}, {
 		Flag: "rate-limit", Env: "ORDERFLOW_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "60/m",
 		Help:    "Requests that a client IP may make: N/s, N/m or off. A bucket of N, refilled evenly.",
-		binding: bind(func(s *Settings) *Rate { return &s.RateLimit }, codec[Rate]{parseRate, printRate}),
+		binding: bind(func(s *Settings) *Rate { return &s.RateLimit }, codec[Rate]{parse: parseRate, print: printRate}),
 	}, {
 		Flag: "trusted-proxies", Env: "ORDERFLOW_TRUSTED_PROXIES", Group: groupServer, Value: "CIDRS",
 		Help:    "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,fd00::/8.",
@@ -152,13 +180,13 @@ func tablePayment() []Setting {
 		Help:    "simulated, or the http:// or https:// address of a payment provider.",
 		binding: bind(func(s *Settings) *string { return &s.Gateway }, gateway()),
 	}, {
-		Flag: "gateway-secret", Env: "ORDERFLOW_GATEWAY_SECRET", Group: groupPayment, Value: "SECRET", Secret: true,
+		Flag: "gateway-secret", Env: "ORDERFLOW_GATEWAY_SECRET", Group: groupPayment, Value: "SECRET",
 		Help:    "What calls to the provider are signed with. Rather in the environment or the file: other users of a machine see flags.",
 		binding: bind(func(s *Settings) *Secret { return &s.GatewaySecret }, secret()),
 	}, {
 		Flag: "simulated-latency", Env: "ORDERFLOW_SIMULATED_LATENCY", Group: groupPayment, Value: "RANGE", Default: "50ms-200ms",
 		Help:    "How long a simulated charge takes: MIN-MAX, or one duration.",
-		binding: bind(func(s *Settings) *Span { return &s.SimulatedLatency }, codec[Span]{parseSpan, printSpan}),
+		binding: bind(func(s *Settings) *Span { return &s.SimulatedLatency }, codec[Span]{parse: parseSpan, print: printSpan}),
 	}, {
 		Flag: "simulated-success", Env: "ORDERFLOW_SIMULATED_SUCCESS", Group: groupPayment, Value: "SHARE", Default: "0.8",
 		Help:    "Share of simulated charges that succeed, 0 to 1; the others are declined.",

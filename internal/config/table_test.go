@@ -87,6 +87,8 @@ func TestExampleFileHoldsTheDefaults(t *testing.T) {
 // Every row is complete, and its names follow one pattern.
 func TestTableRows(t *testing.T) {
 	flags, names := map[string]bool{}, map[string]bool{}
+	// Names that other programs know too.
+	shared := map[string]bool{"database": true, "database-read": true, "database-pool": true, "redis": true, "redis-prefix": true}
 	for _, s := range Table() {
 		if s.Flag == "" || s.Env == "" || s.Group == "" || s.Value == "" || !strings.HasSuffix(s.Help, ".") || s.set == nil {
 			t.Errorf("--%s: the row is not complete: %+v", s.Flag, s)
@@ -95,7 +97,7 @@ func TestTableRows(t *testing.T) {
 			t.Errorf("--%s, %s: twice in the table", s.Flag, s.Env)
 		}
 		flags[s.Flag], names[s.Env] = true, true
-		if want := ours + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Env != want && s.Env != "DATABASE_URL" {
+		if want := ours + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Env != want && !shared[s.Flag] {
 			t.Errorf("--%s: environment name %s, want %s", s.Flag, s.Env, want)
 		}
 		if strings.ContainsAny(s.Help, "\n$") {
@@ -155,6 +157,7 @@ func TestEveryFieldHasItsRow(t *testing.T) {
 func other(flag string) string {
 	return map[string]string{
 		"config": "other.env", "log-level": "warn", "log-format": "json", "database": "sqlite:other.db", "currency": "EUR",
+		"database-read": "mysql://u:p@replica/d", "database-pool": "8", "redis": "redis://h:6379", "redis-prefix": "shop:",
 		"roles": "worker", "max-time": "1h", "drain-delay": "5s", "addr": "127.0.0.1:9000", "auth": "optional", "rate-limit": "5/s",
 		"trusted-proxies": "10.0.0.0/8", "allowed-origins": "https://shop.example", "batch-max": "1", "queue-max": "2000",
 		"worker-concurrency": "8", "tries": "5", "backoff": "2s", "lease": "1m", "charge-timeout": "20s",

@@ -19,6 +19,11 @@ func (s Settings) Validate() error {
 		return err
 	}
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
+	case s.DatabaseRead != URL{} && !s.Database.MySQL():
+		return fmt.Errorf("--database-read (%s) is a replica of a MySQL database, and --database is %s", s.DatabaseRead, s.Database)
+	case s.Database.MySQL() && s.Redis == URL{} && s.Roles != (Roles{API: true, Worker: true}):
+		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: it hands the workers what the API takes in, and streams "+
+			"what the workers have done", s.Roles, s.Database)
 	case s.Addr == AddrOff && s.Roles.API:
 		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s", s.Roles)
 	case s.MaxTime > 0 && !workerOnly:

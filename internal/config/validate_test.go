@@ -11,6 +11,7 @@ import (
 )
 
 func TestRelations(t *testing.T) {
+	const mysql = "mysql://u:hunter2@h/d"
 	for _, c := range []struct {
 		name   string
 		change func(*Settings)
@@ -27,6 +28,25 @@ func TestRelations(t *testing.T) {
 		{"worker without an address", func(s *Settings) { s.Addr = AddrOff; s.Roles = Roles{Worker: true} }, nil},
 		{"open to all, unsaid", func(s *Settings) { s.Addr = "0.0.0.0:8000" }, []string{"--addr (0.0.0.0:8000)", "--auth optional"}},
 		{"open to all, said", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthOptional }, nil},
+		{"MySQL alone", func(s *Settings) { s.Database = NewURL(mysql) }, nil},
+		{
+			"the API alone over MySQL", func(s *Settings) { s.Database = NewURL(mysql); s.Roles = Roles{API: true} },
+			[]string{"--roles api over MySQL (--database mysql://u:***@h/d) needs --redis"},
+		},
+		{
+			"workers alone over MySQL", func(s *Settings) { s.Database = NewURL(mysql); s.Roles = Roles{Worker: true} },
+			[]string{"--roles worker over MySQL", "needs --redis"},
+		},
+		{"split roles over MySQL and Redis", func(s *Settings) {
+			s.Database, s.Redis, s.Roles = NewURL(mysql), NewURL("redis://h"), Roles{Worker: true}
+		}, nil},
+		{"split roles over SQLite", func(s *Settings) { s.Roles = Roles{Worker: true} }, nil},
+		{"Redis beside SQLite", func(s *Settings) { s.Redis = NewURL("redis://h") }, nil},
+		{"a replica of MySQL", func(s *Settings) { s.Database, s.DatabaseRead = NewURL(mysql), NewURL(mysql) }, nil},
+		{
+			"a replica of SQLite", func(s *Settings) { s.DatabaseRead = NewURL(mysql) },
+			[]string{"--database-read (mysql://u:***@h/d)", "--database is sqlite:orderflow.db"},
+		},
 		{"a worker's metrics open to all", func(s *Settings) { s.Addr = ":8000"; s.Roles = Roles{Worker: true} }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -50,6 +70,8 @@ func TestSecretsAreRedacted(t *testing.T) {
 	const hidden = "hunter2"
 	s := Defaults()
 	s.GatewaySecret = NewSecret(hidden)
+	s.Database, s.DatabaseRead = NewURL("mysql://shop:"+hidden+"@db:3306/shop"), NewURL("mysql://shop:"+hidden+"@replica/shop")
+	s.Redis = NewURL("redis://:" + hidden + "@a,b")
 	var logged bytes.Buffer
 	slog.New(slog.NewJSONHandler(&logged, nil)).Info("starting", "settings", s, "secret", s.GatewaySecret, "group", s.Payment)
 	encoded, err := json.Marshal(s)
@@ -58,8 +80,8 @@ func TestSecretsAreRedacted(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"String": s.String(), "%v": fmt.Sprintf("%v", s), "%+v": fmt.Sprintf("%+v", s.Payment), "%#v": fmt.Sprintf("%#v", s.Payment),
-		"%q": fmt.Sprintf("%q", s.GatewaySecret), "unexported": fmt.Sprintf("%+v", struct{ s Settings }{s}),
-		"log": logged.String(), "json": string(encoded), "%x": fmt.Sprintf("%x", s.GatewaySecret),
+		"%q": fmt.Sprintf("%q%q", s.GatewaySecret, s.Redis), "unexported": fmt.Sprintf("%+v", struct{ s Settings }{s}),
+		"log": logged.String(), "json": string(encoded), "%x": fmt.Sprintf("%x%x", s.GatewaySecret, s.Database),
 	} {
 		if strings.Contains(text, hidden) || strings.Contains(text, fmt.Sprintf("%x", hidden)) {
 			t.Errorf("%s shows the secret: %s", name, text)
@@ -68,7 +90,27 @@ func TestSecretsAreRedacted(t *testing.T) {
 	if !strings.Contains(s.String(), "--gateway-secret=(set)") || !strings.Contains(logged.String(), `"gateway_secret":"(set)"`) {
 		t.Errorf("does not say that the secret is set: %s\n%s", s, logged.String())
 	}
+	if !strings.Contains(s.String(), "--database=mysql://shop:***@db:3306/shop") || !strings.Contains(logged.String(), `"redis":"redis://:***@a,b"`) {
+		t.Errorf("does not say where things are: %s\n%s", s, logged.String())
+	}
 	if s.GatewaySecret.Reveal() != hidden || (Secret{}).Reveal() != "" || NewSecret("") != (Secret{}) {
 		t.Error("Reveal")
+	}
+}
+
+func TestShownURLs(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "",
+		"sqlite:a@b:c.db":                  "sqlite:a@b:c.db",
+		"mysql://u:p@h/d?tls=true":         "mysql://u:***@h/d?tls=true",
+		"mysql://u:p@x@h/d":                "mysql://u:***@h/d",
+		"mysql://u@h/d":                    "mysql://u@h/d",
+		"mysql://u:@h/d":                   "mysql://u:***@h/d",
+		"rediss://:p@a:1,b:2?master_set=m": "rediss://:***@a:1,b:2?master_set=m",
+		"redis://a:1,b:2":                  "redis://a:1,b:2",
+	} {
+		if got := NewURL(text).String(); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
 	}
 }

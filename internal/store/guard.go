@@ -93,11 +93,7 @@ func (d sqliteDialect) guardPath() string {
 }
 
 // served reports whether a server has the database file right now, this process's own included.
-func (s *Store) served() bool {
-	d, ok := s.dialect.(sqliteDialect)
-	if !ok {
-		return true
-	}
+func (d sqliteDialect) served() bool {
 	file, err := os.Open(d.guardPath())
 	if err != nil {
 		return false

@@ -39,6 +39,7 @@ type Options struct {
 	Replica string            // MySQL: the address of a replica for lists and products; "" for none
 	Pool    int               // MySQL: connections for writes, and as many for reads; 0 for DefaultPool
 	Warn    func(line string) // MySQL: is told of settings of the server that promises depend on; nil for nobody
+	Served  func() bool       // MySQL: whether something is there to pay debts of the outbox, for the audit; nil for no
 
 	// Observe, if set, is told of each write transaction: its name, how long it waited for a connection, and how long
 	// it took from there. It is called from the caller's goroutine.
@@ -56,6 +57,7 @@ type Store struct {
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
 	closing sync.Once
+	served  func() bool   // for the audit
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
 
 	paidLock sync.Mutex
@@ -85,7 +87,11 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
 		writers: newWriters(d.writers()), commit: commit, closed: make(chan struct{}),
 	}
+	if s.served = options.Served; s.served == nil {
+		s.served = func() bool { return false }
+	}
 	if file, ok := d.(sqliteDialect); ok {
+		s.served = file.served
 		if s.opened, err = os.Stat(file.file); err != nil {
 			return nil, errors.Join(file.openError(err), p.close())
 		}
@@ -128,6 +134,16 @@ func (s *Store) Close() (err error) {
 		err = s.pools.close()
 	})
 	return err
+}
+
+// Drop deletes a MySQL database with all that is in it; there is nothing left to do with the Store but to close it.
+func (s *Store) Drop(ctx context.Context) error {
+	d, ok := s.dialect.(*mysqlDialect)
+	if !ok {
+		return errors.New("only a database on a server can be dropped; delete the file")
+	}
+	_, err := s.reader.ExecContext(ctx, "DROP DATABASE "+quoteName(d.server.config.DBName))
+	return s.coded(err)
 }
 
 // Writers is how many write transactions the database takes at once.

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -140,13 +141,14 @@ func NewDatabase(t testing.TB, base string) string {
 // Admin connects to the server at a mysql:// address, beside the product.
 func Admin(t testing.TB, address string) *sql.DB {
 	t.Helper()
-	rest := strings.TrimPrefix(address, "mysql://")
-	account, host, _ := strings.Cut(rest, "@")
-	host, name, _ := strings.Cut(host, "/")
-	config, err := mysql.ParseDSN(account + "@tcp(" + host + ")/" + name)
+	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
+	config := mysql.NewConfig()
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	config.Net, config.Addr, config.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
 	config.Logger = &mysql.NopLogger{} // tests kill servers
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
 	connector, err := mysql.NewConnector(config)

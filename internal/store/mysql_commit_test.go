@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// moments are when a connection is cut at COMMIT. The one who asked is answered all the same.
+var moments = map[string]serverstest.Moment{
+	"the server never hears of it":      serverstest.BeforeCommit,
+	"the answer is lost":                serverstest.AfterCommit,
+	"it is on its way when it is asked": serverstest.LateCommit,
+}
+
+// TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: nobody's order is lost or
+// made twice, nobody's answer is lost, and a COMMIT that arrives late is too late.
+func TestCutAtCommit(t *testing.T) {
+	t.Parallel()
+	for name, moment := range moments {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := newMySQL(t)
+			cutter := serverstest.NewCommitCutter(t, address)
+			s := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 4})
+			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+				t.Fatal(err)
+			}
+			ctx := t.Context()
+			late := func() {
+				if moment == serverstest.LateCommit && cutter.Deliver() {
+					t.Error("a COMMIT was carried out after its transaction was given up")
+				}
+			}
+
+			cutter.Arm(moment, "INSERT INTO orders")
+			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1), storetest.Draft(t, 3, "c", 5, 101)}
+			created, receipt, err := s.CreateOrders(ctx, drafts)
+			if err != nil || created[0].Err != nil || created[0].Replayed || created[1].Err != nil || receipt.ID == "" ||
+				order.CodeOf(created[2].Err) != order.CodeInsufficientStock {
+				t.Fatalf("created: %+v, %+v, %v", created, receipt, err)
+			}
+			late()
+			a, b := created[0].Order.ID, created[1].Order.ID
+
+			cutter.Arm(moment, "lease_token")
+			claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: a}})
+			if err != nil || claims[0].Task != order.TaskCharge || claims[0].Order.Attempts != 1 {
+				t.Fatalf("claimed: %+v, %v", claims, err)
+			}
+			late()
+
+			cutter.Arm(moment, "INSERT INTO payments")
+			settled, receipt, err := s.SettleOrders(ctx, []order.Settlement{{
+				OrderID: a, Attempt: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
+			}})
+			if err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "" {
+				t.Fatalf("settled: %+v, %+v, %v", settled, receipt, err)
+			}
+			late()
+
+			cutter.Arm(moment, "cancelled_at")
+			cancelled, receipt, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}})
+			if err != nil || cancelled[0].Err != nil || receipt.ID == "" {
+				t.Fatalf("cancelled: %+v, %+v, %v", cancelled, receipt, err)
+			}
+			late()
+
+			products, err := s.Products(ctx)
+			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
+				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
+			}
+			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {
+				t.Errorf("%d orders for two creators", got)
+			}
+			storetest.CheckBooks(t, s)
+		})
+	}
+}
+
+// TestCutBeforeCommit cuts all connections, at any moment, again and again: who was answered has one order.
+func TestCutBeforeCommit(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	proxy, proxied := serverstest.Proxy(t, address)
+	s := openAt(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
+	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1_000_000}); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for range 40 {
+			timer := time.NewTimer(13 * time.Millisecond)
+			<-timer.C
+			proxy.Cut()
+			proxy.Restore()
+		}
+	}()
+	answered := map[string]int64{}
+	for i := 0; ; i++ {
+		key := fmt.Sprint("k", i)
+		answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, 1, 1), storetest.Draft(t, 2, key, 2, 1)})
+		switch {
+		case err == nil:
+			answered[key] = answers[0].Order.ID
+		case order.CodeOf(err) != order.CodeUnavailable:
+			t.Fatalf("%s: %v", key, err)
+		}
+		select {
+		case <-over:
+		default:
+			continue
+		}
+		break
+	}
+	for key, id := range answered {
+		if o, err := s.Order(t.Context(), id); err != nil || o.Key != key {
+			t.Errorf("%s was answered with order %d, which is %+v, %v", key, id, o, err)
+		}
+	}
+	if len(answered) < 20 {
+		t.Errorf("only %d batches came through", len(answered))
+	}
+	storetest.CheckBooks(t, s)
+}
