@@ -129,27 +129,17 @@ func TestSoakLinearizable(t *testing.T) {
 	}
 	for round := 0; round < rounds || time.Now().Before(end); round++ {
 		for name, limit := range map[string]int{"batches": config.Defaults().BatchMax, "batches of 3": 3, "an order a transaction": 1} {
-			t.Run(name, func(t *testing.T) { linear(t, limit) })
+			for ground, on := range grounds() {
+				t.Run(name+" on "+ground, func(t *testing.T) { linear(t, limit, on) })
+			}
 		}
 	}
 }
 
-func linear(t *testing.T, batchMax int) {
-	path := filepath.Join(t.TempDir(), "orderflow.db")
-	db, err := app.CreateDatabase(t.Context(), settings(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = db.Migrate(t.Context()); err == nil {
-		err = db.Seed(t.Context(), app.SeedPlan{SetStock: true, Stock: linearStock})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := serveOn(t, path, func(set *config.Settings) {
+func linear(t *testing.T, batchMax int, on func(*testing.T, *config.Settings)) {
+	s := serve(t, func(set *config.Settings) {
+		on(t, set)
+		fill(t, *set, app.SeedPlan{SetStock: true, Stock: linearStock})
 		apiOnly(set)
 		set.BatchMax = batchMax
 	})

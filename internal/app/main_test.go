@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,19 +19,63 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
+	"orderflow/internal/servers/serverstest"
 )
 
 // patience bounds every wait. Nothing takes that long unless it is broken.
 const patience = time.Minute
 
 // A server that has ended leaves nothing running.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := serverstest.Run(m)
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// grounds are what a server stands on: each changes the settings to a new database with the sample data.
+func grounds() map[string]func(t *testing.T, set *config.Settings) {
+	return map[string]func(t *testing.T, set *config.Settings){
+		"SQLite": func(t *testing.T, set *config.Settings) {
+			set.Database = config.NewURL("sqlite:" + filepath.Join(t.TempDir(), "orderflow.db"))
+		},
+		"MySQL and Redis": shared,
+	}
+}
+
+// shared puts a server on MySQL and Redis.
+func shared(t *testing.T, set *config.Settings) {
+	t.Helper()
+	set.Database = config.NewURL(serverstest.MySQL(t))
+	address, prefix := serverstest.Redis(t)
+	set.Redis, set.RedisPrefix = config.NewURL(address), prefix
+	fill(t, *set, app.SeedPlan{})
+}
+
+// fill migrates a database and fills in the sample data.
+func fill(t *testing.T, set config.Settings, plan app.SeedPlan) {
+	t.Helper()
+	db, err := app.CreateDatabase(t.Context(), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = db.Migrate(t.Context()); err == nil {
+		err = db.Seed(t.Context(), plan)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // site is a whole server in this process, on a database of its own, with a client.
 type site struct {
 	t        *testing.T
 	url      string
-	database string // path
+	settings config.Settings
 	client   *http.Client
 	log      *memory
 	stop     func() // ends the server in order; the books are proved then
@@ -62,7 +108,7 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 	if err := set.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, database: path, log: &memory{}}
+	s := &site{t: t, settings: set, log: &memory{}}
 	server, err := app.Start(t.Context(), set, app.Options{Version: "test", Log: s.log})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +136,7 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 // open opens the database beside the server.
 func (s *site) open() *app.Database {
 	s.t.Helper()
-	db, err := app.OpenDatabase(context.Background(), settings(s.database))
+	db, err := app.OpenDatabase(context.Background(), s.settings)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -25,14 +25,19 @@ func rush(n int, work func(i int)) {
 	all.Wait()
 }
 
-// batching runs a race with batches, and without: every order a transaction.
+// batching runs a race with batches, and without: every order a transaction; on each ground.
 func batching(t *testing.T, race func(t *testing.T, set func(*config.Settings))) {
 	t.Helper()
 	for name, limit := range map[string]int{"batches": config.Defaults().BatchMax, "batches of 3": 3, "an order a transaction": 1} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			race(t, func(set *config.Settings) { set.BatchMax = limit })
-		})
+		for ground, on := range grounds() {
+			t.Run(name+" on "+ground, func(t *testing.T) {
+				t.Parallel()
+				race(t, func(set *config.Settings) {
+					on(t, set)
+					set.BatchMax = limit
+				})
+			})
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"sync"
+	"testing"
 	"time"
 
 	"modernc.org/sqlite"
@@ -195,3 +196,20 @@ func (c spyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx,
 
 // PayAfter is how long a mark may wait for another write.
 const PayAfter time.Duration = payAfter
+
+// LockMigrations holds the lock of migrations.
+func (s *Store) LockMigrations(t testing.TB) (release func()) {
+	t.Helper()
+	db, done, _, _, err := s.dialect.migrator(s.writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := s.dialect.lockMigrations(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		unlock()
+		done()
+	}
+}

@@ -17,6 +17,7 @@ import (
 // The SQL stays in what both understand. mysql_open.go connects and checks the server.
 type mysqlDialect struct {
 	server mysqlServer
+	galera bool // set by open: a node of a cluster
 }
 
 // newMySQL returns the dialect of the server that address names. Its errors do not show the address.
@@ -35,7 +36,7 @@ func newMySQL(address string, options Options) (*mysqlDialect, error) {
 	if err != nil {
 		return nil, &order.Error{Code: order.CodeUnavailable, Message: "Cannot open the database: " + err.Error() + "."}
 	}
-	return &mysqlDialect{server}, nil
+	return &mysqlDialect{server: server}, nil
 }
 
 // mysqlPiece is how many rows a statement has at most; its text then stays far below the smallest packet that is
@@ -163,7 +164,8 @@ func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) erro
 const mysqlGonePause = 5 * time.Millisecond
 
 func (*mysqlDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err error) {
-	const query = "SELECT count(*), COALESCE(sum(table_name = 'goose_db_version'), 0) FROM information_schema.tables WHERE table_schema = DATABASE()"
+	const query = "SELECT count(*), COALESCE(sum(table_name = 'goose_db_version'), 0) FROM information_schema.tables " +
+		"WHERE table_schema = DATABASE() AND table_name <> 'orderflow_migrating'"
 	var tables, ours int
 	err = db.QueryRowContext(ctx, query).Scan(&tables, &ours)
 	return tables > 0 && ours == 0, err

@@ -126,18 +126,17 @@ func (d *mysqlDialect) open(ctx context.Context) (p pools, err error) {
 			return p, err
 		}
 	}
-	facts, err := d.check(ctx)
-	if err != nil {
+	if d.galera, err = d.check(ctx); err != nil {
 		return p, err
 	}
 	writes := d.server.config.Clone()
 	writes.MultiStatements = true
 	writes.Params["autocommit"] = "0"
-	if p.writer, err = d.connect(writes, facts.galera, d.server.pool); err != nil {
+	if p.writer, err = d.connect(writes, d.galera, d.server.pool); err != nil {
 		return p, err
 	}
 	p.writer.SetConnMaxIdleTime(0) // the writers keep theirs
-	if p.reader, err = d.connect(d.server.config, facts.galera, d.server.pool); err != nil {
+	if p.reader, err = d.connect(d.server.config, d.galera, d.server.pool); err != nil {
 		return p, err
 	}
 	if d.server.replica != nil {
@@ -177,21 +176,19 @@ func (d *mysqlDialect) createDatabase(ctx context.Context) error {
 
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// mysqlFacts is what matters of a server.
-type mysqlFacts struct{ galera bool }
-
-// check refuses a server that cannot keep the promises, and warns of settings by which it would not.
-func (d *mysqlDialect) check(ctx context.Context) (facts mysqlFacts, err error) {
+// check refuses a server that cannot keep the promises, and warns of settings by which it would not. galera says that the
+// server is a node of a cluster.
+func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
 	db, err := d.connect(d.server.config, false, 1)
 	if err != nil {
-		return facts, err
+		return false, err
 	}
 	defer func() { _ = db.Close() }() // it was only asked
 	variables := map[string]string{}
 	found, err := db.QueryContext(ctx, "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version', 'innodb_flush_log_at_trx_commit', "+
 		"'sync_binlog', 'log_bin', 'binlog_format', 'innodb_doublewrite', 'max_allowed_packet', 'wsrep_on', 'read_only', 'super_read_only')")
 	if err != nil {
-		return facts, err
+		return false, err
 	}
 	err = each(found, func(scan func(...any) error) error {
 		var name, value string
@@ -200,16 +197,16 @@ func (d *mysqlDialect) check(ctx context.Context) (facts mysqlFacts, err error) 
 		return err
 	})
 	if err != nil {
-		return facts, err
+		return false, err
 	}
-	facts.galera = variables["wsrep_on"] == "ON"
+	galera = variables["wsrep_on"] == "ON"
 	if err := refuse(variables); err != nil {
-		return facts, err
+		return galera, err
 	}
-	for _, warning := range warnings(variables, facts.galera) {
+	for _, warning := range warnings(variables, galera) {
 		d.server.warn(d.name() + ": " + warning)
 	}
-	return facts, nil
+	return galera, nil
 }
 
 // refuse says what makes a server one that Orderflow does not run on.
@@ -300,9 +297,52 @@ func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect
 }
 
 // lockMigrations takes a named lock of the server on a connection of its own; it ends with the connection at the latest.
+// Nodes of a Galera cluster do not see each other's, and take a lock for all of them besides.
 func (d *mysqlDialect) lockMigrations(ctx context.Context, db *sql.DB) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, migrateWait+mysqlOpen)
 	defer cancel()
+	ofServer, err := d.lockServer(ctx, db)
+	if err != nil || !d.galera {
+		return ofServer, err
+	}
+	ofCluster, err := d.lockCluster(ctx, db)
+	if err != nil {
+		ofServer()
+		return nil, err
+	}
+	return func() {
+		ofCluster()
+		ofServer()
+	}, nil
+}
+
+// lockCluster creates a table: of all nodes that do so at once, one succeeds. It stays when its owner dies, and the error
+// of the next one says so.
+func (d *mysqlDialect) lockCluster(ctx context.Context, db *sql.DB) (release func(), err error) {
+	const name = "orderflow_migrating"
+	for deadline := time.Now().Add(migrateWait); ; {
+		_, err := db.ExecContext(ctx, "CREATE TABLE "+name+" (id INT PRIMARY KEY) ENGINE=InnoDB")
+		e, failed := errors.AsType[*mysql.MySQLError](err)
+		switch {
+		case err == nil:
+			return func() {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mysqlDial)
+				defer cancel()
+				_, _ = db.ExecContext(ctx, "DROP TABLE IF EXISTS "+name) // what stays is told to the next one
+			}, nil
+		case !failed || e.Number != mysqlTableExists:
+			return nil, d.openError(err)
+		case time.Now().After(deadline) || !sleep(ctx, 10*lockPause):
+			return nil, order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one. "+
+				"If there is none, it died on its way: DROP TABLE %s, and try again.", d.name(), name)
+		}
+	}
+}
+
+// mysqlTableExists is the error of a table that is there already.
+const mysqlTableExists = 1050
+
+func (d *mysqlDialect) lockServer(ctx context.Context, db *sql.DB) (release func(), err error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, d.openError(err)

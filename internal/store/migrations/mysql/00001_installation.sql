@@ -2,10 +2,10 @@
 -- share a charge.
 
 -- +goose Up
-CREATE TABLE installation (
+CREATE TABLE IF NOT EXISTS installation (
   id         VARCHAR(36) NOT NULL PRIMARY KEY,
   created_at DATETIME(6) NOT NULL
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE installation;
+DROP TABLE IF EXISTS installation;

@@ -1,7 +1,7 @@
 -- Who may order.
 
 -- +goose Up
-CREATE TABLE users (
+CREATE TABLE IF NOT EXISTS users (
   id            BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
   name          VARCHAR(255) NOT NULL,
   email         VARCHAR(255) NOT NULL COLLATE utf8mb4_general_ci,
@@ -11,4 +11,4 @@ CREATE TABLE users (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE users;
+DROP TABLE IF EXISTS users;

@@ -1,8 +1,8 @@
 -- What is sold. The CHECK on stock is the last line: the database itself refuses to oversell.
--- Money is in minor units here, DECIMAL(10,2) in MySQL; times are microseconds since 1970, DATETIME(6) in MySQL.
+-- Money is DECIMAL(10,2) here, minor units in SQLite; times are UTC, microseconds since 1970 in SQLite.
 
 -- +goose Up
-CREATE TABLE products (
+CREATE TABLE IF NOT EXISTS products (
   id         BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
   name       VARCHAR(255)   NOT NULL,
   price      DECIMAL(10,2)  NOT NULL,
@@ -11,9 +11,10 @@ CREATE TABLE products (
   active     TINYINT(1)     NOT NULL DEFAULT 1,
   created_at DATETIME(6)    NOT NULL,
   updated_at DATETIME(6)    NOT NULL,
+  KEY idx_products_stock (stock),
   CONSTRAINT chk_products_price CHECK (price >= 0),
   CONSTRAINT chk_products_stock CHECK (stock >= 0)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE products;
+DROP TABLE IF EXISTS products;

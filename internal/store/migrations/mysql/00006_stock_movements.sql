@@ -1,7 +1,7 @@
 -- All that was ever put into stock or taken out by hand. With the orders it proves the stock (invariant 1).
 
 -- +goose Up
-CREATE TABLE stock_movements (
+CREATE TABLE IF NOT EXISTS stock_movements (
   id         BIGINT          NOT NULL AUTO_INCREMENT PRIMARY KEY,
   product_id BIGINT          NOT NULL,
   quantity   BIGINT          NOT NULL,
@@ -15,4 +15,4 @@ CREATE TABLE stock_movements (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE stock_movements;
+DROP TABLE IF EXISTS stock_movements;

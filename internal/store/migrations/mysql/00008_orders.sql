@@ -3,7 +3,7 @@
 -- first; idx_orders_status serves the sweeper (what is due, oldest first) and the lists by status.
 
 -- +goose Up
-CREATE TABLE orders (
+CREATE TABLE IF NOT EXISTS orders (
   id              BIGINT          NOT NULL AUTO_INCREMENT PRIMARY KEY,
   user_id         BIGINT          NOT NULL,
   status          VARCHAR(10)     NOT NULL,
@@ -29,4 +29,4 @@ CREATE TABLE orders (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE orders;
+DROP TABLE IF EXISTS orders;

@@ -2,7 +2,7 @@
 -- idx_order_items_order serves reading an order; idx_order_items_product serves the audit and the foreign key.
 
 -- +goose Up
-CREATE TABLE order_items (
+CREATE TABLE IF NOT EXISTS order_items (
   id         BIGINT        NOT NULL AUTO_INCREMENT PRIMARY KEY,
   order_id   BIGINT        NOT NULL,
   product_id BIGINT        NOT NULL,
@@ -16,4 +16,4 @@ CREATE TABLE order_items (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE order_items;
+DROP TABLE IF EXISTS order_items;

@@ -1,7 +1,7 @@
 -- The append-only history of each order. (order, sequence) is an event's identity everywhere.
 
 -- +goose Up
-CREATE TABLE order_events (
+CREATE TABLE IF NOT EXISTS order_events (
   order_id    BIGINT       NOT NULL,
   sequence    INT          NOT NULL,
   type        VARCHAR(32)  NOT NULL,
@@ -15,4 +15,4 @@ CREATE TABLE order_events (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE order_events;
+DROP TABLE IF EXISTS order_events;

@@ -1,7 +1,7 @@
 -- One row for each attempt that called the gateway and was reported.
 
 -- +goose Up
-CREATE TABLE payments (
+CREATE TABLE IF NOT EXISTS payments (
   order_id   BIGINT       NOT NULL,
   attempt    INT          NOT NULL,
   kind       VARCHAR(8)   NOT NULL,
@@ -17,4 +17,4 @@ CREATE TABLE payments (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE payments;
+DROP TABLE IF EXISTS payments;

@@ -2,7 +2,7 @@
 -- again when it fails again, so that its id stays good.
 
 -- +goose Up
-CREATE TABLE failed_jobs (
+CREATE TABLE IF NOT EXISTS failed_jobs (
   id          BIGINT      NOT NULL AUTO_INCREMENT PRIMARY KEY,
   order_id    BIGINT      NOT NULL,
   attempts    INT         NOT NULL,
@@ -15,4 +15,4 @@ CREATE TABLE failed_jobs (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE failed_jobs;
+DROP TABLE IF EXISTS failed_jobs;

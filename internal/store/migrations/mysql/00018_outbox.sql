@@ -1,7 +1,7 @@
 -- What a transaction still owes the bus: one row a transaction, under the transaction's random id.
 
 -- +goose Up
-CREATE TABLE outbox (
+CREATE TABLE IF NOT EXISTS outbox (
   id           VARCHAR(64) NOT NULL PRIMARY KEY,
   events       MEDIUMTEXT  NOT NULL,
   created_at   DATETIME(6) NOT NULL,
@@ -11,4 +11,4 @@ CREATE TABLE outbox (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE outbox;
+DROP TABLE IF EXISTS outbox;

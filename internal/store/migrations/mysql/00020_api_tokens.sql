@@ -1,7 +1,7 @@
 -- Bearer tokens, stored hashed.
 
 -- +goose Up
-CREATE TABLE api_tokens (
+CREATE TABLE IF NOT EXISTS api_tokens (
   id         BIGINT        NOT NULL AUTO_INCREMENT PRIMARY KEY,
   user_id    BIGINT        NULL,
   token_hash VARBINARY(32) NOT NULL,
@@ -16,4 +16,4 @@ CREATE TABLE api_tokens (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
-DROP TABLE api_tokens;
+DROP TABLE IF EXISTS api_tokens;

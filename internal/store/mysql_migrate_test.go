@@ -1,0 +1,168 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// mysqlSchema is every table and how it was made.
+func mysqlSchema(t *testing.T, db *sql.DB) map[string]string {
+	t.Helper()
+	found, err := db.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "+
+		"AND table_name <> 'goose_db_version'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	schema := map[string]string{}
+	for found.Next() {
+		var name, text string
+		if err := found.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.QueryRowContext(t.Context(), "SHOW CREATE TABLE "+name).Scan(&name, &text); err != nil {
+			t.Fatal(err)
+		}
+		schema[name], _, _ = strings.Cut(text, "\n) ENGINE=") // what follows counts rows
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func TestMySQLMigrateUpDownUp(t *testing.T) {
+	t.Parallel()
+	address := serverstest.MySQL(t)
+	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), serverstest.Admin(t, address)
+	for range 2 { // the second time finds nothing to do
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, count := mysqlSchema(t, db), len(steps(t, "mysql"))
+	for range count {
+		if err := s.MigrateDown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := mysqlSchema(t, db); len(left) != 0 {
+		t.Errorf("all the way down, there is still %v", left)
+	}
+	if err := s.MigrateDown(t.Context()); order.CodeOf(err) != order.CodeNotFound {
+		t.Errorf("below the first step: %v", err)
+	}
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, mysqlSchema(t, db)); diff != "" {
+		t.Errorf("up, down and up again (-first +second):\n%s", diff)
+	}
+	if err := s.Seed(t.Context(), store.SeedPlan{Orders: 50}); err != nil {
+		t.Error(err)
+	}
+	if err := s.MigrateFresh(t.Context()); err != nil {
+		t.Errorf("fresh, with rows: %v", err)
+	}
+	if empty, err := s.Empty(t.Context()); err != nil || !empty {
+		t.Errorf("after fresh the database is not empty (%v)", err)
+	}
+}
+
+// TestMySQLMigrateAtOnce lets ten processes migrate a database that none of them finds there.
+func TestMySQLMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	address := serverstest.MySQL(t)
+	var all sync.WaitGroup
+	for range 10 {
+		s := openAt(t, address, store.Options{Rules: storetest.Rules()})
+		all.Go(func() {
+			if err := s.Migrate(context.WithoutCancel(t.Context())); err != nil {
+				t.Errorf("migrate: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	for query, want := range map[string]int{
+		"SELECT count(*) FROM installation":                       1,
+		"SELECT count(*) FROM goose_db_version":                   len(steps(t, "mysql")) + 1,
+		"SELECT count(DISTINCT version_id) FROM goose_db_version": len(steps(t, "mysql")) + 1,
+	} {
+		var got int
+		if err := serverstest.Admin(t, address).QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: %d (%v), want %d", query, got, err, want)
+		}
+	}
+}
+
+// TestMySQLMigrateCutOff: MySQL commits at each statement of a schema, so a process may die between a step and the note that
+// it was done. The next one goes on.
+func TestMySQLMigrateCutOff(t *testing.T) {
+	t.Parallel()
+	address := serverstest.MySQL(t)
+	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), serverstest.Admin(t, address)
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := mysqlSchema(t, db)
+	for last := len(steps(t, "mysql")); last > 2; last-- { // the first two are the installation, whose row is written with its note
+		must(t, db, fmt.Sprintf("DELETE FROM goose_db_version WHERE version_id >= %d", last))
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Fatalf("cut off at step %d: %v", last, err)
+		}
+	}
+	if diff := cmp.Diff(want, mysqlSchema(t, db)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMySQLMigrateRefuses(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	db := serverstest.Admin(t, address)
+	must(t, db, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
+	s := openAt(t, address, store.Options{Rules: storetest.Rules()})
+	want := fmt.Sprintf("The database has schema 99, this binary knows up to %d: use a newer orderflow.", len(steps(t, "mysql")))
+	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+
+	address = serverstest.MySQL(t)
+	must(t, serverstest.Admin(t, address), "CREATE TABLE orders (id INT)")
+	s = openAt(t, address, store.Options{Rules: storetest.Rules()})
+	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "another program") {
+		t.Errorf("tables of another program: %v", err)
+	}
+}
+
+// TestMySQLMigrateWaitsForAnother holds the lock under which another process would migrate.
+func TestMySQLMigrateWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	address := serverstest.MySQL(t)
+	s := openAt(t, address, store.Options{Rules: storetest.Rules()})
+	release := s.LockMigrations(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := openAt(t, address, store.Options{Rules: storetest.Rules()}).Migrate(ctx); order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("while another migrates: %v", err)
+	}
+	if got := mysqlSchema(t, serverstest.Admin(t, address)); len(got) != 0 {
+		t.Errorf("it migrated all the same: %v", got)
+	}
+	release()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,174 @@
+package store_test
+
+import (
+	"database/sql"
+	"regexp"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// step is a line of EXPLAIN.
+type planStep struct{ table, access, key, extra string }
+
+// explain asks MySQL how it would run a statement.
+func explain(t *testing.T, db *sql.DB, statement string) (steps []planStep) {
+	t.Helper()
+	found, err := db.QueryContext(t.Context(), "EXPLAIN "+statement)
+	if err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	defer found.Close()
+	columns, err := found.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for found.Next() {
+		values := make([]sql.NullString, len(columns))
+		targets := make([]any, len(columns))
+		for i := range values {
+			targets[i] = &values[i]
+		}
+		if err := found.Scan(targets...); err != nil {
+			t.Fatal(err)
+		}
+		var s planStep
+		for i, column := range columns {
+			switch strings.ToLower(column) {
+			case "table":
+				s.table = values[i].String
+			case "type":
+				s.access = values[i].String
+			case "key":
+				s.key = values[i].String
+			case "extra":
+				s.extra = values[i].String
+			}
+		}
+		steps = append(steps, s)
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}
+
+// grows are the tables that nothing on the path of an order may walk through, and what they are called in queries. The outbox
+// is emptied all the time; what locks its rows is looked at below.
+var grows = regexp.MustCompile(`^(orders|o|order_items|i|order_events|e|payments|failed_jobs|users)$`)
+
+// TestMySQLPlans has the server explain every statement that the store really sent: each goes by the index that is meant
+// for it, none merges indexes, and none walks through a table that grows.
+func TestMySQLPlans(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t, "--log-output=TABLE", "--innodb-flush-log-at-trx-commit=0")
+	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	if err := s.Seed(t.Context(), store.SeedPlan{Orders: 4000, Users: 300, Products: 50}); err != nil {
+		t.Fatal(err)
+	}
+	admin := serverstest.Admin(t, address)
+	must(t, admin, "ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1")
+	everyWrite(t, s)
+	everyRead(t, s)
+	must(t, admin, "SET GLOBAL general_log = 0",
+		"INSERT INTO outbox (id, events, created_at, leased_until, paid_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
+			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") // an outbox that nobody has emptied for a while
+	found, err := admin.QueryContext(t.Context(), "SELECT DISTINCT CONVERT(argument USING utf8mb4) FROM mysql.general_log "+
+		"WHERE command_type = 'Query' AND argument REGEXP '^(SELECT|UPDATE|DELETE)' AND argument NOT REGEXP 'information_schema|count\\\\(\\\\*\\\\)|LEFT JOIN|lag\\\\(' -- the audit reads everything")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	statements := 0
+	for found.Next() {
+		var statement string
+		if err := found.Scan(&statement); err != nil {
+			t.Fatal(err)
+		}
+		statements++
+		checkMySQLPlan(t, admin, statement)
+	}
+	if err := found.Err(); err != nil || statements < 30 {
+		t.Errorf("%d statements were seen, %v", statements, err)
+	}
+}
+
+// checkMySQLPlan fails for a statement that does not go by the index that is meant for it.
+func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
+	t.Helper()
+	wanted := []struct{ in, key string }{
+		{"FROM orders o FORCE INDEX (PRIMARY)", "PRIMARY"},
+		{"UPDATE orders ", "PRIMARY"},
+		{"UPDATE products ", "PRIMARY"},
+		{"UPDATE outbox ", "PRIMARY"},
+		{"DELETE outbox ", "PRIMARY"},
+		{"(o.user_id, o.idempotency_key) IN", "idx_orders_idempotency"},
+		{"FROM order_items WHERE order_id IN", "idx_order_items_order"},
+		{"FROM order_events WHERE order_id", "PRIMARY"},
+		{"status = 'PAID' AND due_at IS NULL", "idx_orders_status"},
+		{"WHERE user_id = 1 ORDER BY id DESC", "idx_orders_user"},
+		{"due_at <= '", "idx_orders_status"},
+		{"paid_at IS NULL AND created_at <=", "idx_outbox_paid"},
+	}
+	steps := explain(t, admin, statement)
+	for _, step := range steps {
+		whole := step.access == "ALL" || (step.access == "index" && step.key != "PRIMARY") || step.access == "index_merge"
+		if grows.MatchString(step.table) && whole {
+			t.Errorf("%.300s\nwalks: %+v", statement, step)
+		}
+	}
+	for _, want := range wanted {
+		if !strings.Contains(statement, want.in) {
+			continue
+		}
+		used := false
+		for _, step := range steps {
+			used = used || step.key == want.key || strings.HasPrefix(step.extra, "Impossible WHERE") // a row that is not there
+		}
+		if !used {
+			t.Errorf("%.300s\ndoes not use %s: %+v", statement, want.key, steps)
+		}
+	}
+}
+
+// everyRead runs every read that the product does while it serves.
+func everyRead(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	for name, ask := range map[string]func() error{
+		"order": func() error { _, err := s.Order(ctx, 1); return err },
+		"keys": func() error {
+			var refs []order.Ref
+			for i := range 300 {
+				refs = append(refs, order.Ref{UserID: int64(i + 1), Key: strings.Repeat("k", i%40+1)})
+			}
+			_, err := s.FindOrders(ctx, refs)
+			return err
+		},
+		"one key":  func() error { _, err := s.FindOrders(ctx, []order.Ref{{UserID: 1, Key: "k"}}); return err },
+		"due":      func() error { _, err := s.DueOrders(ctx, 5); return err },
+		"events":   func() error { _, err := s.Events(ctx, 1, 0); return err },
+		"known":    func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err },
+		"products": func() error { _, err := s.Products(ctx); return err },
+		"owed":     func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
+		"purge":    func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
+	} {
+		if err := ask(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, q := range []order.ListQuery{
+		{},
+		{Before: 2000}, {UserID: 1}, {UserID: 1, Before: 2000}, {UserID: 1, Status: order.Paid}, {Status: order.Paid},
+		{Status: order.Paid, Before: 2000}, {Status: order.Pending}, {Status: order.Processing, Before: 5},
+	} {
+		q.PerPage = 15
+		if _, err := s.Orders(ctx, q); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}
