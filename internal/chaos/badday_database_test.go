@@ -51,6 +51,7 @@ func throw(t *testing.T, conn *sql.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
 	var ids []int64
 	for rows.Next() {
 		var id int64
@@ -73,8 +74,7 @@ func TestChaosManyDatabase(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := serverstest.Redis(t)
-	m := open(t, customer(t, server, database), redis, prefix)
-	m.feel(well)
+	m := open(t, on(customer(t, server, database), redis, prefix))
 	back := func(after string) {
 		t.Helper()
 		m.feel(well)
@@ -126,8 +126,7 @@ func TestChaosManyDeadlocks(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := serverstest.Redis(t)
-	m := open(t, database, redis, prefix)
-	m.feel(well)
+	m := open(t, on(database, redis, prefix))
 	db := serverstest.Admin(t, database)
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("CREATE TABLE ballast (id INT AUTO_INCREMENT PRIMARY KEY, text CHAR(200)) ENGINE=InnoDB"); err != nil {
@@ -180,7 +179,7 @@ func cross(ctx context.Context, db *sql.DB) (won bool, err error) {
 	}
 	for _, id := range []int{5, 4, 3} {
 		if _, err := tx.ExecContext(ctx, "SELECT id FROM products WHERE id = ? FOR UPDATE", id); err != nil {
-			return false, nil //nolint:nilerr // the database took it for the victim, or it waited for too long
+			return false, nil // the database took it for the victim, or it waited for too long
 		}
 	}
 	wait(ctx, 20*time.Millisecond) // so that an order stands in the way

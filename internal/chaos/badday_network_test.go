@@ -18,8 +18,7 @@ func (m *many) each(do func(n *node)) {
 func TestChaosManyNetworkToDatabase(t *testing.T) {
 	t.Parallel()
 	redis, prefix := serverstest.Redis(t)
-	m := open(t, serverstest.MySQL(t), redis, prefix)
-	m.feel(well)
+	m := open(t, on(serverstest.MySQL(t), redis, prefix))
 	back := func(after string) {
 		t.Helper()
 		m.each(func(n *node) { n.toDatabase.Restore() })

@@ -12,8 +12,7 @@ import (
 func TestChaosManyProcesses(t *testing.T) {
 	t.Parallel()
 	redis, prefix := serverstest.Redis(t)
-	m := open(t, serverstest.MySQL(t), redis, prefix)
-	m.feel(well)
+	m := open(t, on(serverstest.MySQL(t), redis, prefix))
 	m.repeat(func() {
 		for _, n := range m.nodes {
 			wait(t.Context(), random(200*time.Millisecond))
@@ -32,8 +31,7 @@ func TestChaosManyProcesses(t *testing.T) {
 			m.sells(10, "while a "+n.role+" has ended")
 			m.again(n)
 		}
-		brief := m.add("worker", "--max-time", "1s")
-		m.nodes = m.nodes[:len(m.nodes)-1]
+		brief := m.start("worker", "--max-time", "1s")
 		brief.ready()
 		brief.gone(0)
 	})

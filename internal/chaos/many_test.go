@@ -15,17 +15,32 @@ import (
 	"orderflow/internal/servers/serverstest"
 )
 
+// ground is what an installation stands on.
+type ground struct {
+	databases []string // addresses of one database; the machines use them in turn
+	redis     string
+	prefix    string // of the keys in Redis
+	direct    bool   // without networks of its own between
+	stock     int64  // of every product
+	shoppers  int
+	script    func(paymenttest.Call) paymenttest.Behaviour // the provider's
+}
+
+// on is the ground of one MySQL server and one Redis.
+func on(database, redis, prefix string) ground {
+	return ground{databases: []string{database}, redis: redis, prefix: prefix, stock: 1_000_000, shoppers: 8, script: moody}
+}
+
 // many is the product as it runs on many machines: processes of each role over one MySQL database and one Redis, each
 // with a network of its own to both; a crowd of shoppers; and the provider that the customers pay at.
 type many struct {
+	ground
+
 	t        *testing.T
 	provider *paymenttest.Provider
 	shop     *shop
 	books    *ledger
 	rest     func()
-	database string // its address, past the networks
-	redis    string // likewise
-	prefix   string // of the keys in Redis
 	nodes    []*node
 	courier  int // number of its last order
 }
@@ -33,6 +48,7 @@ type many struct {
 // node is a machine with one process.
 type node struct {
 	*server
+
 	addr       string
 	role       string
 	toDatabase *servers.Proxy
@@ -40,44 +56,41 @@ type node struct {
 	run        launch
 }
 
-// The machines of many.
-var roles = []string{"api", "api", "worker", "worker"}
-
-// open starts the installation over a database, at an address with one host, and a Redis, and lets the shoppers in.
-func open(t *testing.T, database, redis, prefix string) *many {
+// open starts an installation, two processes of each role, on an empty database, and lets the shoppers in.
+func open(t *testing.T, g ground) *many {
 	t.Helper()
 	m := &many{
-		t: t, provider: paymenttest.NewProvider(t, paymenttest.Options{Script: moody}), shop: newShop(), books: newLedger(t),
-		database: database, redis: redis, prefix: prefix,
+		ground: g, t: t, provider: paymenttest.NewProvider(t, paymenttest.Options{Script: g.script}), shop: newShop(), books: newLedger(t),
 	}
 	m.shop.pause = 50 * time.Millisecond
-	fill(t, database, 1_000_000)
-	for _, role := range roles {
-		m.add(role)
+	fill(t, g.databases[0], g.stock)
+	for _, role := range []string{"api", "api", "worker", "worker"} {
+		m.nodes = append(m.nodes, m.start(role))
 	}
 	for _, n := range m.nodes {
 		n.addr = n.ready()
 	}
 	m.publish()
-	m.rest = crowd(t, 8, m.shop, m.books, false)
+	m.rest = crowd(t, g.shoppers, m.shop, m.books, false)
 	t.Cleanup(m.rest)
+	m.feel(well)
 	return m
 }
 
-// add starts one more process.
-func (m *many) add(role string, args ...string) *node {
+// start starts one more process.
+func (m *many) start(role string, args ...string) *node {
 	m.t.Helper()
 	n := &node{role: role}
-	n.run = launch{pained: true}
-	n.toDatabase, n.run.database = serverstest.Proxy(m.t, m.database)
-	redis := ""
-	n.toRedis, redis = serverstest.Proxy(m.t, m.redis)
-	n.run.args = append([]string{
+	database, redis := m.databases[len(m.nodes)%len(m.databases)], m.redis
+	if !m.direct {
+		n.toDatabase, database = serverstest.Proxy(m.t, database)
+		n.toRedis, redis = serverstest.Proxy(m.t, redis)
+	}
+	n.run = launch{database: database, pained: true, args: append([]string{
 		"--roles", role, "--redis", redis, "--redis-prefix", m.prefix, "--database-pool", "8",
 		"--gateway", m.provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
-	}, args...)
+	}, args...)}
 	n.server = start(m.t, n.run)
-	m.nodes = append(m.nodes, n)
 	return n
 }
 
@@ -198,10 +211,10 @@ func (m *many) close() {
 	for _, n := range m.nodes {
 		n.stop()
 	}
-	db := openDatabase(m.t, m.database)
+	db := openDatabase(m.t, m.databases[0])
 	prove(m.t, db)
 	settled(m.t, m.books.compare(db), m.provider)
-	if m.books.orders() < 50 {
+	if m.shoppers > 0 && m.books.orders() < 50 {
 		m.t.Errorf("%d orders are too few to mean anything", m.books.orders())
 	}
 }

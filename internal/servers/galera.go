@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -52,10 +53,10 @@ func Galera(ctx context.Context, dir string, n int, flags ...string) (nodes []*S
 			return nodes, err
 		}
 		nodes = append(nodes, node)
-		node.answers = synced(node.port)
+		node.answers = synced(node.port) //nolint:contextcheck // it is asked at later starts, too
 		join := node.args
 		if i == 0 { // there is nobody to join
-			node.args = append(join[:len(join):len(join)], "--wsrep-new-cluster")
+			node.args = slices.Concat(join, []string{"--wsrep-new-cluster"})
 		}
 		err = node.Start(ctx)
 		node.args = join

@@ -104,7 +104,7 @@ func (p *Proxy) pass(r *Relay, from, to net.Conn) {
 	}
 	p.await(time.Now()) // the end travels, too
 	r.Drop(from, to)
-	for range way { //nolint:revive // nobody wants what is left; the reader may be waiting to hand it over
+	for range way { // nobody wants what is left; the reader may be waiting to hand it over
 	}
 	reader.Wait()
 }

@@ -182,5 +182,6 @@ func find(binary, packages string) (string, error) {
 }
 
 func missing(what, packages string) error {
-	return fmt.Errorf("%s is not installed; scripts/test-deps.sh cluster installs all that tests need, or as root: apt-get install %s", what, packages)
+	return fmt.Errorf("%s is not installed; scripts/test-deps.sh cluster installs all that tests need, or as root: apt-get install %s",
+		what, packages)
 }

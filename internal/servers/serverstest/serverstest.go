@@ -38,7 +38,7 @@ type shared struct {
 	folder  string
 }
 
-var binary = newShared() //nolint:gochecknoglobals // a test binary has one TestMain, and its tests share the servers
+var binary = newShared() // a test binary has one TestMain, and its tests share the servers
 
 func newShared() *shared {
 	s := &shared{}
@@ -49,13 +49,13 @@ func newShared() *shared {
 		s.folder = dir
 		return dir, err
 	})
-	start := func(make func(ctx context.Context, dir string, flags ...string) (*servers.Server, error)) func() (*servers.Server, error) {
+	start := func(launch func(ctx context.Context, dir string, flags ...string) (*servers.Server, error)) func() (*servers.Server, error) {
 		return sync.OnceValues(func() (*servers.Server, error) {
 			dir, err := s.dir()
 			if err != nil {
 				return nil, err
 			}
-			server, err := make(context.Background(), dir)
+			server, err := launch(context.Background(), dir)
 			if err == nil {
 				s.mu.Lock()
 				defer s.mu.Unlock()
