@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-cluster fuzz soak bench lint fmt clean
+.PHONY: help run demo build test test-cluster fuzz soak bench bench-mysql lint fmt clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -38,7 +38,11 @@ soak: ## Run the chaos tests for SOAK (10m) each
 	ORDERFLOW_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run 'Chaos|Soak' ./...
 
 bench: build ## Measure this machine: all figures as one table
-	bin/orderflow bench --table
+	DATABASE_URL= REDIS_URL= bin/orderflow bench --table
+
+bench-mysql: build ## The same over MySQL and Redis, on a private server of each
+	scripts/test-deps.sh
+	$(GO) run ./internal/servers/with bin/orderflow bench --table
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...

@@ -26,19 +26,18 @@ const users = 3
 
 // Options are what `orderflow bench` was asked for.
 type Options struct {
-	URL   string  // a server that runs already; "": private ones
-	Start Starter // starts private servers; needed without URL
-
-	// Audit and Verify prove the books of the server at URL, where its database was given; nil leaves them out.
-	Audit  func(ctx context.Context) (report string, ok bool, err error)
-	Verify func(ctx context.Context, ids []int64) error
+	At    *Running // servers that run already; its Audit and Verify are nil where their database was not given. nil: private ones
+	Start Starter  // starts private servers; needed without At
 
 	Clients  int           // 0: 256
 	Duration time.Duration // of load on each server in all, warm-up apart; 0: 10 s
 	Rounds   int           // that Duration is split into where something is compared; 0: 3
-	Products int           // for sale and bought at random; 0: 100, or as many as the server at URL has
-	Hot      bool          // one product instead
+	Products int           // for sale and bought at random; 0: 100, or as many as the server at At has
+	Lines    int           // products in an order; 0: 1
+	Hot      bool          // as many products as are in an order instead
 	Roles    string        // of private servers; "": "api", so that creating orders is what is measured
+	Servers  int           // processes of each private server on its database; 0: 1
+	Store    string        // what private servers keep their data in, for the report; "" for SQLite
 	Compare  bool          // the same load on the usual design (BatchMax 1)
 	Ceiling  bool          // the same load on NoopHandler
 	Machine  Machine       // for the report
@@ -52,11 +51,12 @@ func (o Options) complete() (Options, error) {
 	if o.Duration == 0 {
 		o.Duration = 10 * time.Second
 	}
-	if o.Products == 0 && o.URL == "" {
+	o.Lines = max(1, o.Lines)
+	if o.Products == 0 && o.At == nil {
 		o.Products = spread
 	}
 	if o.Hot {
-		o.Products = 1
+		o.Products = o.Lines
 	}
 	if o.Roles == "" {
 		o.Roles = "api"
@@ -67,14 +67,16 @@ func (o Options) complete() (Options, error) {
 		o.Rounds = 3
 	}
 	switch {
-	case o.URL != "" && (o.Compare || o.Ceiling):
+	case o.At != nil && (o.Compare || o.Ceiling):
 		return o, errors.New("a comparison needs private servers, which share this machine: leave the server's address out")
-	case o.URL == "" && o.Start == nil:
+	case o.At == nil && o.Start == nil:
 		return o, errors.New("there is neither a server to load nor a way to start one")
 	case o.Rounds < 1 || o.Rounds > 100:
 		return o, fmt.Errorf("%d rounds: it must be 1 to 100", o.Rounds)
 	case o.Products < 0 || o.Products > MaxProducts:
 		return o, fmt.Errorf("%d products: it must be 1 to %d", o.Products, MaxProducts)
+	case o.Products > 0 && o.Products < o.Lines:
+		return o, fmt.Errorf("%d products in an order, and %d are bought", o.Lines, o.Products)
 	}
 	load := Load{Clients: o.Clients, Duration: o.Duration, Products: []int64{1}}
 	return o, load.check()
@@ -99,16 +101,18 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 // startSubjects returns the servers that the options need; after an error those that run already.
 func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
-	if o.URL != "" {
-		return []*subject{{name: nameOurs, running: Running{URL: o.URL, Audit: o.Audit, Verify: o.Verify}}}, nil
+	if o.At != nil {
+		at := *o.At
+		at.Stop = nil // they are somebody else's
+		return []*subject{{name: nameOurs, running: at}}, nil
 	}
 	wanted := []struct {
 		name string
 		when bool
 		Server
 	}{
-		{nameOurs, true, Server{Roles: o.Roles, Products: o.Products, Stock: plenty}},
-		{nameUsual, o.Compare, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, BatchMax: 1}},
+		{nameOurs, true, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers}},
+		{nameUsual, o.Compare, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers, BatchMax: 1}},
 		{nameNoop, o.Ceiling, Server{Noop: true, Products: o.Products}},
 	}
 	var subjects []*subject
@@ -126,13 +130,13 @@ func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
 }
 
 func measure(ctx context.Context, o Options, subjects []*subject) (*Report, error) {
-	web := newWeb(subjects[0].running.URL)
+	web := newWeb(subjects[0].running.URLs[0])
 	defer web.close()
-	products, err := web.forSale(ctx, max(1, o.Products), cmp.Or(o.Products, spread))
+	products, err := web.forSale(ctx, max(o.Lines, o.Products), max(o.Lines, cmp.Or(o.Products, spread)))
 	if err != nil {
 		return nil, err
 	}
-	load := Load{Clients: o.Clients, Duration: o.Duration / time.Duration(o.Rounds), Products: products, Users: users}
+	load := Load{Clients: o.Clients, Duration: o.Duration / time.Duration(o.Rounds), Products: products, Lines: o.Lines, Users: users}
 	what := fmt.Sprintf("%d products", len(products))
 	if len(products) == 1 {
 		what = fmt.Sprintf("product %d", products[0])

@@ -69,7 +69,7 @@ func TestRunComparesInTurn(t *testing.T) {
 
 func TestRunOnAServerThatRuns(t *testing.T) {
 	shop := newShop(5, plenty)
-	report, err := Run(t.Context(), Options{URL: shop.serve(t), Clients: 2, Duration: 30 * time.Millisecond})
+	report, err := Run(t.Context(), Options{At: &Running{URLs: []string{shop.serve(t)}}, Clients: 2, Duration: 30 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,16 +141,18 @@ func TestRunStopsWhatItStarted(t *testing.T) {
 
 func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
 	start := func(context.Context, Server) (Running, error) { return Running{}, errors.New("it was started") }
+	running := &Running{URLs: []string{"http://127.0.0.1:1"}}
 	for name, o := range map[string]Options{
-		"nothing to load": {}, "compare by url": {URL: "http://127.0.0.1:1", Compare: true}, "ceiling by url": {URL: "http://127.0.0.1:1", Ceiling: true},
-		"rounds": {Start: start, Rounds: -1, Compare: true}, "clients": {Start: start, Clients: -1}, "products": {Start: start, Products: -1},
+		"nothing to load": {}, "compare at": {At: running, Compare: true}, "ceiling at": {At: running, Ceiling: true},
+		"more lines than products": {At: running, Products: 1, Lines: 2},
+		"rounds":                   {Start: start, Rounds: -1, Compare: true}, "clients": {Start: start, Clients: -1}, "products": {Start: start, Products: -1},
 	} {
 		if _, err := Run(t.Context(), o); err == nil || strings.Contains(err.Error(), "was started") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	shop := newShop(2, 10)
-	if _, err := Run(t.Context(), Options{URL: shop.serve(t), Products: 3}); err == nil || !strings.Contains(err.Error(), "seed --products 3") {
+	if _, err := Run(t.Context(), Options{At: &Running{URLs: []string{shop.serve(t)}}, Products: 3}); err == nil || !strings.Contains(err.Error(), "seed --products 3") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -255,7 +257,7 @@ func TestRatiosAreOfMedians(t *testing.T) {
 		t.Error("processor time that is not known has a figure")
 	}
 	run := &table{}
-	run.rates("hot", ours, usual)
+	run.rates("hot", [2]float64{6, 12}, ours, usual)
 	run.processor(ours, usual)
 	var got []float64
 	for _, row := range run.rows {
@@ -269,7 +271,7 @@ func TestRatiosAreOfMedians(t *testing.T) {
 func TestNoopHandlerTakesTheSameLoad(t *testing.T) {
 	server := httptest.NewServer(NoopHandler())
 	defer server.Close()
-	report, err := Run(t.Context(), Options{URL: server.URL, Clients: 2, Duration: 200 * time.Millisecond})
+	report, err := Run(t.Context(), Options{At: &Running{URLs: []string{server.URL}}, Clients: 2, Duration: 200 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

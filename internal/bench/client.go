@@ -25,6 +25,7 @@ type client interface {
 	// send returns the answer, valid until the next send. After an error the next send starts on a new connection.
 	send(ctx context.Context, r *request) (answer, error)
 	close()
+	server() string // its address, for errors
 }
 
 // target is a server under load.
@@ -54,10 +55,10 @@ func newTarget(address string, timeout time.Duration) (target, error) {
 // client returns a new client that gives up on everything at the deadline.
 func (t target) client(deadline time.Time) client {
 	if t.raw {
-		return &rawClient{host: t.hostPort(), deadline: deadline}
+		return &rawClient{base: t.base.String(), host: t.hostPort(), deadline: deadline}
 	}
 	return &stdClient{
-		url: t.base.Scheme + "://" + t.base.Host + t.path(), deadline: deadline,
+		base: t.base.String(), url: t.base.Scheme + "://" + t.base.Host + t.path(), deadline: deadline,
 		http: &http.Client{Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, TLSHandshakeTimeout: t.timeout,
 		}},
@@ -74,13 +75,14 @@ func (t target) hostPort() string {
 	return t.base.Host
 }
 
-// request is one client's request to order one piece: written once, then patched in place. JSON allows spaces ahead of
+// request is one client's request to order a piece of each of some products: written once, then patched in place. JSON allows spaces ahead of
 // a number, so every field keeps its width and Content-Length never changes.
 type request struct {
-	bytes            []byte
-	body             int // where the body begins
-	key, user, piece int // where the sequence within the key, the user id and the product id begin
-	sequence         uint32
+	bytes     []byte
+	body      int   // where the body begins
+	key, user int   // where the sequence within the key and the user id begin
+	pieces    []int // where the product ids begin
+	sequence  uint32
 }
 
 // Widths of the patched fields: 8 hexadecimal digits, and the digits of 2^53.
@@ -92,28 +94,34 @@ const (
 // newRun draws the prefix that sets the idempotency keys of one load apart from all others.
 func newRun() string { return strings.ToLower(rand.Text()[:12]) }
 
-func (t target) newRequest(run string, client int) *request {
+func (t target) newRequest(run string, client, lines int) *request {
 	blank := strings.Repeat(" ", numberWidth)
+	const product = `{"product_id":`
 	body := `{"user_id":` + blank + `,"idempotency_key":"bench-` + run + fmt.Sprintf("-%05x-", client) +
-		strings.Repeat("0", sequenceWidth) + `","items":[{"product_id":` + blank + `,"quantity":1}]}`
+		strings.Repeat("0", sequenceWidth) + `","items":[` + strings.Repeat(product+blank+`,"quantity":1},`, lines)
+	body = strings.TrimSuffix(body, ",") + `]}`
 	head := "POST " + t.path() + " HTTP/1.1\r\nHost: " + t.base.Host +
 		"\r\nUser-Agent: orderflow-bench\r\nAccept: application/json\r\nContent-Type: application/json\r\nContent-Length: " +
 		strconv.Itoa(len(body)) + "\r\n\r\n"
 	after := func(mark string) int { return len(head) + strings.Index(body, mark) + len(mark) }
-	r := &request{bytes: []byte(head + body), body: len(head), user: after(`"user_id":`), piece: after(`"product_id":`)}
-	r.key = after(fmt.Sprintf("-%05x-", client))
+	r := &request{bytes: []byte(head + body), body: len(head), user: after(`"user_id":`), key: after(fmt.Sprintf("-%05x-", client))}
+	for piece := after(product); len(r.pieces) < lines; piece += len(product) + numberWidth + len(`,"quantity":1},`) {
+		r.pieces = append(r.pieces, piece)
+	}
 	return r
 }
 
-// next makes it the client's next request, with a key of its own.
-func (r *request) next(user, product int64) {
+// next makes it the client's next request, with a key of its own, for as many products as it was made for.
+func (r *request) next(user int64, products []int64) {
 	r.sequence++
 	const digits = "0123456789abcdef"
 	for i, n := sequenceWidth-1, r.sequence; i >= 0; i, n = i-1, n>>4 {
 		r.bytes[r.key+i] = digits[n&15]
 	}
 	patch(r.bytes[r.user:r.user+numberWidth], user)
-	patch(r.bytes[r.piece:r.piece+numberWidth], product)
+	for i, piece := range r.pieces {
+		patch(r.bytes[piece:piece+numberWidth], products[i])
+	}
 }
 
 // patch writes n, which is positive, flush right into a field.
@@ -130,6 +138,7 @@ func patch(field []byte, n int64) {
 
 // rawClient speaks HTTP/1.1 over one keep-alive connection.
 type rawClient struct {
+	base     string
 	host     string
 	deadline time.Time
 
@@ -182,6 +191,8 @@ func (c *rawClient) send(ctx context.Context, r *request) (answer, error) {
 	return a, err
 }
 
+func (c *rawClient) server() string { return c.base }
+
 func (c *rawClient) close() {
 	if c.conn == nil {
 		return
@@ -193,6 +204,7 @@ func (c *rawClient) close() {
 
 // stdClient goes through net/http: for https and proxies.
 type stdClient struct {
+	base     string
 	url      string
 	deadline time.Time
 	http     *http.Client
@@ -224,5 +236,7 @@ func (c *stdClient) send(ctx context.Context, r *request) (answer, error) {
 	}
 	return answer{status: response.StatusCode, body: body, retryAfter: response.Header.Get("Retry-After")}, nil
 }
+
+func (c *stdClient) server() string { return c.base }
 
 func (c *stdClient) close() { c.http.CloseIdleConnections() }

@@ -27,7 +27,7 @@ func Demo(ctx context.Context, out io.Writer, terminal bool, running Running) er
 	if running.Audit == nil {
 		return errors.New("the tour ends with an audit, and there is no way to audit this server")
 	}
-	web := newWeb(running.URL)
+	web := newWeb(running.URLs[0])
 	defer web.close()
 	t := &tour{stage: stage{out: out, terminal: terminal, paint: paint(terminal)}, web: web, running: running, run: newRun()}
 	began := time.Now()

@@ -19,6 +19,8 @@ const (
 	MaxClients  = 10_000
 	MaxDuration = time.Hour
 	MaxProducts = 100_000
+	MaxLines    = 100 // products in an order
+	MaxServers  = 100 // addresses
 )
 
 // answerTimeout is how long after the end of a load an answer may still come.
@@ -30,11 +32,12 @@ const maxFailures = 5
 // ErrRateLimited is in the chain of the error of a load that met a 429.
 var ErrRateLimited = errors.New("the server limits the rate")
 
-// Load is what to send at a server: orders of one piece, each with a key of its own.
+// Load is what to send at a server: orders of one piece of each product in them, each order with a key of its own.
 type Load struct {
 	Clients  int           // connections, each with one request under way
 	Duration time.Duration // how long new requests are sent; those under way are waited for
 	Products []int64       // what is bought, at random; one product is a hot one
+	Lines    int           // products in an order, each another; 0 counts as 1
 	Users    int           // ids 1 to Users buy in turn; 0 counts as 1
 	Rate     float64       // requests a second of all clients together, at most 1,000,000; 0: as fast as answers come
 
@@ -50,6 +53,10 @@ func (l Load) check() error {
 		return fmt.Errorf("a duration of %s: it must be over 0 and at most %s", l.Duration, MaxDuration)
 	case len(l.Products) < 1 || len(l.Products) > MaxProducts:
 		return fmt.Errorf("%d products: it must be 1 to %d", len(l.Products), MaxProducts)
+	case l.Lines < 0 || l.Lines > MaxLines || l.Lines > len(l.Products):
+		return fmt.Errorf("%d products in an order: it must be 1 to %d, and no more than the %d that are bought", l.Lines, MaxLines, len(l.Products))
+	case l.Lines > 1 && distinct(slices.Clone(l.Products)) != 0:
+		return errors.New("a product is there twice, and the products of an order must differ")
 	case !(l.Rate >= 0 && l.Rate <= 1e6) || l.Users < 0:
 		return fmt.Errorf("a rate of %g a second and %d users: the rate must be 0 to 1,000,000, the users not negative", l.Rate, l.Users)
 	}
@@ -59,6 +66,7 @@ func (l Load) check() error {
 // Result is what a load came to.
 type Result struct {
 	Created int64                   // 201 answers
+	By      []int64                 // those of each address, in the order of the addresses
 	Answers map[string]int64        // by status and code, such as "409 insufficient_stock"; "no answer: …" for failures
 	Elapsed time.Duration           // from the first request to the last answer
 	Latency *hdrhistogram.Histogram // µs, of all answers
@@ -73,21 +81,28 @@ func (r Result) OrdersPerSecond() float64 {
 	return float64(r.Created) / r.Elapsed.Seconds()
 }
 
-// Drive sends a load at the server at base and returns what came of it; after an error, what came until then. The
-// errors: a load out of bounds; a server that cannot be reached or goes away; ErrRateLimited at the first 429; the
-// error of ctx, which ends it at once. It runs Load.Clients goroutines and leaves none behind.
-func Drive(ctx context.Context, base string, load Load) (Result, error) {
+// Drive sends a load at the servers at bases, each client at one of them in turn, and returns what came of it; after an
+// error, what came until then. The errors: a load out of bounds; a server that cannot be reached or goes away;
+// ErrRateLimited at the first 429; the error of ctx, which ends it at once. It runs Load.Clients goroutines and leaves
+// none behind.
+func Drive(ctx context.Context, bases []string, load Load) (Result, error) {
 	if err := load.check(); err != nil {
 		return Result{}, err
 	}
-	to, err := newTarget(base, answerTimeout)
-	if err != nil {
-		return Result{}, err
+	if len(bases) < 1 || len(bases) > MaxServers || len(bases) > load.Clients {
+		return Result{}, fmt.Errorf("%d servers: there must be 1 to %d, and at least as many clients (%d)", len(bases), MaxServers, load.Clients)
 	}
-	return driveAt(ctx, to, load)
+	targets := make([]target, len(bases))
+	for i, base := range bases {
+		var err error
+		if targets[i], err = newTarget(base, answerTimeout); err != nil {
+			return Result{}, err
+		}
+	}
+	return driveAt(ctx, targets, load)
 }
 
-func driveAt(ctx context.Context, to target, load Load) (Result, error) {
+func driveAt(ctx context.Context, targets []target, load Load) (Result, error) {
 	d := &drive{load: load, gate: make(chan struct{})}
 	for i := range d.shards {
 		d.shards[i].latency = newLatency()
@@ -95,14 +110,15 @@ func driveAt(ctx context.Context, to target, load Load) (Result, error) {
 	buyers := make([]*buyer, load.Clients)
 	run, deadline := newRun(), time.Now().Add(load.Duration+2*answerTimeout)
 	for i := range buyers {
+		to := targets[i%len(targets)]
 		buyers[i] = &buyer{
-			drive: d, number: i, client: to.client(deadline), request: to.newRequest(run, i),
-			random:  rand.New(rand.NewPCG(uint64(i), 0)),
+			drive: d, number: i, at: i % len(targets), client: to.client(deadline), request: to.newRequest(run, i, max(1, load.Lines)),
+			random: rand.New(rand.NewPCG(uint64(i), 0)), basket: make([]int64, max(1, load.Lines)),
 			answers: map[string]int64{}, shard: &d.shards[i%len(d.shards)],
 		}
 	}
 	d.run(ctx, buyers)
-	return d.result(buyers), d.verdict(ctx, to)
+	return d.result(buyers, len(targets)), d.verdict(ctx)
 }
 
 // newLatency is a histogram of µs up to a minute, to three digits.
@@ -151,7 +167,7 @@ func (d *drive) run(ctx context.Context, buyers []*buyer) {
 				err = b.buy(ctx)
 			}
 			if err != nil {
-				d.stop(err)
+				d.stop(fmt.Errorf("%s: %w", b.client.server(), err))
 			}
 		})
 	}
@@ -187,14 +203,15 @@ func (d *drive) report() (over func()) {
 	return func() { close(end); told.Wait() }
 }
 
-func (d *drive) result(buyers []*buyer) Result {
-	all := Result{Answers: map[string]int64{}, Latency: newLatency()}
+func (d *drive) result(buyers []*buyer, servers int) Result {
+	all := Result{By: make([]int64, servers), Answers: map[string]int64{}, Latency: newLatency()}
 	for i := range d.shards {
 		all.Latency.Merge(d.shards[i].latency)
 	}
 	last := d.begin
 	for _, b := range buyers {
 		all.Created += b.created
+		all.By[b.at] += b.created
 		all.IDs = append(all.IDs, b.ids...)
 		for what, n := range b.answers {
 			all.Answers[what] += n
@@ -210,7 +227,7 @@ func (d *drive) result(buyers []*buyer) Result {
 	return all
 }
 
-func (d *drive) verdict(ctx context.Context, to target) error {
+func (d *drive) verdict(ctx context.Context) error {
 	failure := d.failure.Load()
 	switch {
 	case ctx.Err() != nil:
@@ -220,7 +237,7 @@ func (d *drive) verdict(ctx context.Context, to target) error {
 	case errors.Is(*failure, ErrRateLimited):
 		return *failure
 	default:
-		return fmt.Errorf("the load on %s ended early: %w", to.base, *failure)
+		return fmt.Errorf("the load ended early: %w", *failure)
 	}
 }
 
@@ -228,9 +245,11 @@ func (d *drive) verdict(ctx context.Context, to target) error {
 type buyer struct {
 	drive   *drive
 	number  int
+	at      int // which of the servers
 	client  client
 	request *request
 	random  *rand.Rand
+	basket  []int64 // what the next order buys
 	shard   *shard
 
 	created int64
@@ -250,7 +269,8 @@ func (b *buyer) buy(ctx context.Context) error {
 				break
 			}
 		}
-		b.request.next(int64(1+(b.number+n)%max(1, load.Users)), load.Products[b.random.IntN(len(load.Products))])
+		b.fill(load.Products)
+		b.request.next(int64(1+(b.number+n)%max(1, load.Users)), b.basket)
 		began := now
 		got, err := b.client.send(ctx, b.request)
 		now = time.Now()
@@ -275,6 +295,16 @@ func (b *buyer) buy(ctx context.Context) error {
 		b.giveUp(n)
 	}
 	return ctx.Err()
+}
+
+// fill draws what the next order buys: products at random, each once.
+func (b *buyer) fill(products []int64) {
+	for i := range b.basket {
+		b.basket[i] = products[b.random.IntN(len(products))]
+		for slices.Contains(b.basket[:i], b.basket[i]) {
+			b.basket[i] = products[b.random.IntN(len(products))]
+		}
+	}
 }
 
 // giveUp counts what was due from the n-th request on and could not be sent, because an answer before it took beyond

@@ -39,7 +39,7 @@ func created(w http.ResponseWriter, id int64) {
 func TestDriveCountsWhatTheServerAnswered(t *testing.T) {
 	shop := newShop(3, 40) // 120 pieces: then it is sold out
 	shop.limit = 1000      // and here the load ends
-	result, err := Drive(t.Context(), shop.serve(t), Load{Clients: 8, Duration: forEver, Products: []int64{1, 2, 3}, Users: 3})
+	result, err := Drive(t.Context(), []string{shop.serve(t)}, Load{Clients: 8, Duration: forEver, Products: []int64{1, 2, 3}, Users: 3})
 	if !errors.Is(err, ErrRateLimited) {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestRequestsAreWhatTheServerReads(t *testing.T) {
 		created(w, int64(len(keys)))
 	})
 	const big = 1<<53 - 1
-	_, err := Drive(t.Context(), url+"/below/this/", Load{Clients: 3, Duration: forEver, Products: []int64{7, big}, Users: 2})
+	_, err := Drive(t.Context(), []string{url + "/below/this/"}, Load{Clients: 3, Duration: forEver, Products: []int64{7, big}, Users: 2})
 	if !errors.Is(err, ErrRateLimited) {
 		t.Fatal(err)
 	}
@@ -95,10 +95,76 @@ func TestRequestsAreWhatTheServerReads(t *testing.T) {
 	}
 }
 
+// Clients are spread evenly over servers, and what each of these did is told apart.
+func TestDriveSpreadsOverServers(t *testing.T) {
+	var bases []string
+	var seen [3]atomic.Int64
+	clients := [3]sync.Map{}
+	for i := range seen {
+		bases = append(bases, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			clients[i].Store(r.RemoteAddr, true)
+			created(w, int64(len(seen))*seen[i].Add(1)+int64(i))
+		}))
+	}
+	result, err := Drive(t.Context(), bases, Load{Clients: 8, Duration: 100 * time.Millisecond, Products: []int64{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{3, 3, 2} {
+		conns := 0
+		clients[i].Range(func(any, any) bool { conns++; return true })
+		if conns != want || result.By[i] != seen[i].Load() || result.By[i] == 0 {
+			t.Errorf("server %d: %d clients, want %d; %d orders, and %d are told", i, conns, want, seen[i].Load(), result.By[i])
+		}
+	}
+	if sum := result.By[0] + result.By[1] + result.By[2]; sum != result.Created || distinct(result.IDs) != 0 {
+		t.Errorf("%d orders in all, %v by server", result.Created, result.By)
+	}
+	for _, bases := range [][]string{nil, bases, make([]string, MaxServers+1)} {
+		if _, err := Drive(t.Context(), bases, Load{Clients: 2, Duration: time.Second, Products: []int64{1}}); err == nil {
+			t.Errorf("%d servers for 2 clients: no error", len(bases))
+		}
+	}
+}
+
+func TestOrdersOfManyLines(t *testing.T) {
+	var mu sync.Mutex
+	seen, last := map[int64]int{}, int64(0)
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		var order noopOrder
+		if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		products := map[int64]bool{}
+		for _, item := range order.Items {
+			products[item.ProductID] = true
+			seen[item.ProductID]++
+			if item.Quantity != 1 {
+				t.Errorf("%+v", item)
+			}
+		}
+		if len(order.Items) != 3 || len(products) != 3 {
+			t.Errorf("%+v", order.Items)
+		}
+		last++
+		created(w, last)
+	})
+	const big = 1<<53 - 1
+	load := Load{Clients: 2, Duration: 100 * time.Millisecond, Products: []int64{1, 20, 300, big}, Lines: 3}
+	if _, err := Drive(t.Context(), []string{url}, load); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 4 || seen[1] == 0 || seen[big] == 0 {
+		t.Errorf("bought %v", seen)
+	}
+}
+
 func TestDriveStopsAtTheFirst429(t *testing.T) {
 	shop := newShop(1, plenty)
 	shop.limit = 50
-	result, err := Drive(t.Context(), shop.serve(t), Load{Clients: 4, Duration: forEver, Products: []int64{1}})
+	result, err := Drive(t.Context(), []string{shop.serve(t)}, Load{Clients: 4, Duration: forEver, Products: []int64{1}})
 	if !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "429, Retry-After 1 s") || !strings.Contains(err.Error(), "--rate-limit off") {
 		t.Errorf("error %v", err)
 	}
@@ -158,7 +224,7 @@ func TestDriveEndsWhenTheServerIsGone(t *testing.T) {
 		}
 		created(w, n)
 	})
-	result, err := Drive(t.Context(), url, Load{Clients: 3, Duration: forEver, Products: []int64{1}})
+	result, err := Drive(t.Context(), []string{url}, Load{Clients: 3, Duration: forEver, Products: []int64{1}})
 	if err == nil || !strings.Contains(err.Error(), "ended early") {
 		t.Errorf("error %v", err)
 	}
@@ -176,7 +242,7 @@ func TestDriveCannotConnect(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Drive(t.Context(), "http://"+address, Load{Clients: 2, Duration: forEver, Products: []int64{1}}); err == nil {
+	if _, err := Drive(t.Context(), []string{"http://" + address}, Load{Clients: 2, Duration: forEver, Products: []int64{1}}); err == nil {
 		t.Error("a load without a server succeeded")
 	}
 }
@@ -198,7 +264,7 @@ func TestDriveRefusesWrongLengths(t *testing.T) {
 					_ = conn.Close()
 				}
 			})
-			result, err := Drive(t.Context(), url, Load{Clients: 1, Duration: forEver, Products: []int64{1}})
+			result, err := Drive(t.Context(), []string{url}, Load{Clients: 1, Duration: forEver, Products: []int64{1}})
 			if err == nil || len(result.IDs) != 0 {
 				t.Fatalf("error %v, ids %v", err, result.IDs)
 			}
@@ -221,7 +287,7 @@ func TestDriveWaitsForStragglers(t *testing.T) {
 		created(w, last.Add(1))
 	})
 	const window = 150 * time.Millisecond
-	result, err := Drive(t.Context(), url, Load{
+	result, err := Drive(t.Context(), []string{url}, Load{
 		Clients: 5, Duration: window, Products: []int64{1},
 		Progress: func(since time.Duration) {
 			if since == window && once.Add(1) == 1 {
@@ -274,7 +340,7 @@ func TestRateCorrectsForCoordinatedOmission(t *testing.T) {
 				<-over
 				created(w, last.Add(1))
 			})
-			result, err := Drive(t.Context(), url, Load{
+			result, err := Drive(t.Context(), []string{url}, Load{
 				Clients: 1, Duration: window, Products: []int64{1}, Rate: 100,
 				Progress: func(since time.Duration) {
 					if since >= test.held {
@@ -298,7 +364,7 @@ func TestRateCorrectsForCoordinatedOmission(t *testing.T) {
 func TestRateIsKept(t *testing.T) {
 	var last atomic.Int64
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { created(w, last.Add(1)) })
-	result, err := Drive(t.Context(), url, Load{Clients: 7, Duration: 200 * time.Millisecond, Products: []int64{1}, Rate: 500})
+	result, err := Drive(t.Context(), []string{url}, Load{Clients: 7, Duration: 200 * time.Millisecond, Products: []int64{1}, Rate: 500})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,15 +383,18 @@ func TestDriveRefusesLoadsOutOfBounds(t *testing.T) {
 		"no clients": func(l *Load) { l.Clients = 0 }, "clients": func(l *Load) { l.Clients = MaxClients + 1 },
 		"no time": func(l *Load) { l.Duration = 0 }, "time": func(l *Load) { l.Duration = MaxDuration + 1 },
 		"no products": func(l *Load) { l.Products = nil }, "rate": func(l *Load) { l.Rate = -1 },
+		"lines": func(l *Load) { l.Lines = MaxLines + 1 }, "negative lines": func(l *Load) { l.Lines = -1 },
+		"more lines than products": func(l *Load) { l.Lines = 2 },
+		"a product twice":          func(l *Load) { l.Products, l.Lines = []int64{1, 2, 1}, 2 },
 	} {
 		load := good
 		change(&load)
-		if _, err := Drive(t.Context(), "http://127.0.0.1:1", load); err == nil {
+		if _, err := Drive(t.Context(), []string{"http://127.0.0.1:1"}, load); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 	for _, address := range []string{"", "127.0.0.1:8000", "ftp://x", "http://", "http://x/?y=z", "http://\x00"} {
-		if _, err := Drive(t.Context(), address, good); err == nil {
+		if _, err := Drive(t.Context(), []string{address}, good); err == nil {
 			t.Errorf("address %q: no error", address)
 		}
 	}
@@ -338,7 +407,7 @@ func driveBy(ctx context.Context, base string, load Load, raw bool) (Result, err
 		return Result{}, err
 	}
 	to.raw = raw
-	return driveAt(ctx, to, load)
+	return driveAt(ctx, []target{to}, load)
 }
 
 // What one request costs both ends, over a raw connection and over net/http. The server's part is the same, so the
@@ -353,11 +422,11 @@ func BenchmarkClients(b *testing.B) {
 				b.Fatal(err)
 			}
 			to.raw = raw
-			client, request := to.client(time.Now().Add(time.Hour)), to.newRequest(newRun(), 1)
+			client, request := to.client(time.Now().Add(time.Hour)), to.newRequest(newRun(), 1, 1)
 			defer client.close()
 			b.ReportAllocs()
 			for b.Loop() {
-				request.next(1, 1)
+				request.next(1, []int64{1})
 				if got, err := client.send(b.Context(), request); err != nil || got.status != http.StatusCreated {
 					b.Fatal(got.status, err)
 				}

@@ -44,7 +44,7 @@ func (t *table) footprint(ctx context.Context) error {
 
 // firstAnswer is the time from a server's start until it answers that it is ready.
 func firstAnswer(ctx context.Context, running Running) (time.Duration, error) {
-	web := newWeb(running.URL)
+	web := newWeb(running.URLs[0])
 	defer web.close()
 	for {
 		status, _, _, err := web.do(ctx, http.MethodGet, "/readyz", "")

@@ -26,7 +26,7 @@ func (t *table) pipeline(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		web := newWeb(servers[0].running.URL)
+		web := newWeb(servers[0].running.URLs[0])
 		defer web.close()
 		var finished []float64
 		for turn := range t.Rounds {
@@ -152,7 +152,7 @@ func (t *table) probe(
 	ctx context.Context, s *subject, products []int64, probers, most int, until time.Time,
 ) (*hdrhistogram.Histogram, error) {
 	const rest = 10 * time.Millisecond // between two orders of a prober, so that probes are no load
-	web := newWeb(s.running.URL)
+	web := newWeb(s.running.URLs[0])
 	defer web.close()
 	var (
 		mu    sync.Mutex

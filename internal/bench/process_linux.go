@@ -2,9 +2,14 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -35,6 +40,62 @@ func ProcessCPU(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
 
+// Listener returns the process of this machine that listens on a loopback address, HOST:PORT, and its name: whoever
+// holds the socket that /proc/net/tcp (proc(5)) has for the port. To see processes of other users takes their rights.
+func Listener(address string) (pid int, name string, err error) {
+	addr, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return 0, "", err
+	}
+	if !addr.IP.IsLoopback() {
+		return 0, "", fmt.Errorf("%s is not on this machine", address)
+	}
+	sockets, err := listening(addr.Port)
+	if err != nil {
+		return 0, "", err
+	}
+	holders, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return 0, "", err
+	}
+	for _, fd := range holders {
+		socket, err := os.Readlink(fd)
+		if err != nil || !sockets[socket] { // it may have ended since, or be another user's
+			continue
+		}
+		process := filepath.Dir(filepath.Dir(fd))
+		comm, err := os.ReadFile(filepath.Join(process, "comm"))
+		if err != nil {
+			return 0, "", err
+		}
+		pid, err := strconv.Atoi(filepath.Base(process))
+		return pid, string(bytes.TrimSpace(comm)), err
+	}
+	return 0, "", fmt.Errorf("no process that can be seen listens on %s", address)
+}
+
+// listening returns the sockets that listen on a port, as links of /proc/PID/fd name them.
+func listening(port int) (map[string]bool, error) {
+	const local, state, inode, listen = 1, 3, 9, "0A" // fields of a line, and the number of LISTEN
+	sockets := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		lines, err := os.ReadFile(table)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+				continue
+			}
+			return nil, err
+		}
+		for line := range bytes.Lines(lines) {
+			fields := strings.Fields(string(line))
+			if len(fields) > inode && fields[state] == listen && strings.HasSuffix(fields[local], fmt.Sprintf(":%04X", port)) {
+				sockets["socket:["+fields[inode]+"]"] = true
+			}
+		}
+	}
+	return sockets, nil
+}
+
 // ProcessMemory returns the bytes of a running process that are resident: field 2 of /proc/PID/statm (proc(5)).
 func ProcessMemory(pid int) (int64, error) {
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
@@ -50,6 +111,13 @@ func ProcessMemory(pid int) (int64, error) {
 		return 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
 	}
 	return pages * int64(os.Getpagesize()), nil
+}
+
+// sleepExactly sleeps by the system's timer, to within a tenth of a millisecond. It keeps a thread.
+func sleepExactly(d time.Duration) {
+	wait := syscall.NsecToTimespec(d.Nanoseconds())
+	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR { //nolint:errorlint // a number of the system's, as it gives it
+	}
 }
 
 // ownCPU is the processor time of this process so far; false where it is not known.

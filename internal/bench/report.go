@@ -15,11 +15,13 @@ import (
 // Report is what `orderflow bench` measured. Its JSON form is for machines.
 type Report struct {
 	Machine  Machine        `json:"machine"`
-	URL      string         `json:"url,omitempty"`
+	URLs     []string       `json:"urls,omitempty"` // of servers that ran already
+	Store    string         `json:"store,omitempty"`
 	Roles    string         `json:"roles,omitempty"`
 	Clients  int            `json:"clients"`
 	Rounds   int            `json:"rounds"`
 	Products []int64        `json:"products"` // the ids that were bought; one is a hot one
+	Lines    int            `json:"lines"`    // products in an order
 	Servers  []ServerReport `json:"servers"`  // the first one is Orderflow; the others were loaded in turn with it
 	Compare  *Ratios        `json:"compare,omitempty"`
 	Ceiling  *Ratios        `json:"ceiling,omitempty"`
@@ -34,9 +36,34 @@ type ServerReport struct {
 	Seconds         float64          `json:"seconds"`
 	Latency         Latency          `json:"latency_ms"`
 	Answers         map[string]int64 `json:"answers"`
+	Processes       []ProcessReport  `json:"processes,omitempty"`     // where the load was spread over several
 	ServerCPU       *float64         `json:"server_cpu_us_per_order"` // null: not known
+	ServerCPUOf     string           `json:"server_cpu_of,omitempty"` // whose it is
 	DriverCPU       *float64         `json:"driver_cpu_us_per_order"`
 	Books           *Books           `json:"books,omitempty"`
+}
+
+// ProcessReport is what one of several servers on the same database did: how fair they are to each other.
+type ProcessReport struct {
+	URL             string  `json:"url"`
+	Orders          int64   `json:"orders"`
+	OrdersPerSecond float64 `json:"orders_per_second"`
+	Share           float64 `json:"share"` // of the orders of all, 0 to 1
+}
+
+// processes tells apart what the servers of a load did; nil of one.
+func processes(urls []string, all round) []ProcessReport {
+	if len(urls) < 2 {
+		return nil
+	}
+	reports := make([]ProcessReport, len(urls))
+	for i, url := range urls {
+		reports[i] = ProcessReport{
+			URL: url, Orders: all.By[i], OrdersPerSecond: finite(ratio(float64(all.By[i]), all.Elapsed.Seconds())),
+			Share: finite(ratio(float64(all.By[i]), float64(all.Created))),
+		}
+	}
+	return reports
 }
 
 // Latency is how long answers took, in ms: plain percentiles of a closed loop.
@@ -59,9 +86,11 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 }
 
 func newReport(o Options, products []int64, subjects []*subject) *Report {
-	report := &Report{Machine: o.Machine, URL: o.URL, Clients: o.Clients, Rounds: o.Rounds, Products: products}
-	if o.URL == "" {
-		report.Roles = o.Roles
+	report := &Report{Machine: o.Machine, Clients: o.Clients, Rounds: o.Rounds, Products: products, Lines: o.Lines}
+	if o.At != nil {
+		report.URLs = o.At.URLs
+	} else {
+		report.Roles, report.Store = o.Roles, o.Store
 	}
 	for _, s := range subjects {
 		all := s.together()
@@ -69,6 +98,10 @@ func newReport(o Options, products []int64, subjects []*subject) *Report {
 			Name: s.name, OrdersPerSecond: finite(s.medianRate()), Rounds: []float64{}, Orders: all.Created,
 			Seconds: all.Elapsed.Seconds(), Latency: latencyOf(all.Latency), Answers: all.Answers,
 			ServerCPU: known(all.perOrder(all.server)), DriverCPU: known(all.perOrder(all.driver)),
+			Processes: processes(s.running.URLs, all),
+		}
+		if server.ServerCPU != nil {
+			server.ServerCPUOf = s.running.Counted
 		}
 		for _, r := range s.rounds {
 			server.Rounds = append(server.Rounds, r.OrdersPerSecond())
@@ -129,18 +162,34 @@ func (r *Report) WriteText(w io.Writer, terminal bool) error {
 	if err := writeGrid(w, r.figures(colours)); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s%s\n", r.ratios(colours), r.proofs(colours))
+	for _, server := range r.Servers {
+		if err := server.writeProcesses(w, colours); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s%s%s\n", r.ratios(colours), r.counted(), r.proofs(colours))
 	return err
 }
 
 func (r *Report) title() string {
 	what := count(int64(len(r.Products))) + " products"
-	if len(r.Products) == 1 {
+	switch {
+	case len(r.Products) == 1:
 		what = fmt.Sprintf("one hot product (%d)", r.Products[0])
+	case r.Lines == len(r.Products):
+		what += ", all in every order"
+	case r.Lines > 1:
+		what += fmt.Sprintf(", %d in an order", r.Lines)
 	}
 	where := "private server, roles " + r.Roles
-	if r.URL != "" {
-		where = r.URL
+	if n := len(r.Servers[0].Processes); n > 0 {
+		where = fmt.Sprintf("%d private servers, roles %s", n, r.Roles)
+	}
+	if r.Store != "" {
+		where += ", over " + r.Store
+	}
+	if len(r.URLs) > 0 {
+		where = strings.Join(r.URLs, ", ")
 	}
 	title := fmt.Sprintf("%s clients on %s, %s", count(int64(r.Clients)), what, where)
 	if len(r.Servers) > 1 {
@@ -186,6 +235,32 @@ func (r *Report) figures(colours paint) [][]cell {
 		add(what, unit, func(s ServerReport) string { return count(s.Answers[what]) })
 	}
 	return rows
+}
+
+// writeProcesses says how the servers on one database shared the load.
+func (s ServerReport) writeProcesses(w io.Writer, colours paint) error {
+	if len(s.Processes) == 0 {
+		return nil
+	}
+	rows := [][]cell{plain(s.Name, "orders/s", "share")}
+	for i := range rows[0] {
+		rows[0][i].colour = colours.dim
+	}
+	for _, p := range s.Processes {
+		rows = append(rows, plain(p.URL, number(p.OrdersPerSecond), number(100*p.Share)+" %"))
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return writeGrid(w, rows)
+}
+
+// counted says whose processor time the figures of servers are.
+func (r *Report) counted() string {
+	if of := r.Servers[0].ServerCPUOf; of != "" {
+		return "  Processor time of the server is that of: " + of + ".\n\n"
+	}
+	return ""
 }
 
 // kinds are all kinds of answers, in order.

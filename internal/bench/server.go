@@ -12,34 +12,43 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Paths of the order API that are read besides ordersPath.
 const productsPath = "/api/v1/products"
 
-// Server is what a private server must be: a child process on an address and a database of its own, with logs and
-// metrics on and the rate limit off.
+// Server is what a private server must be: a child process, or several, on addresses and a database of its own, with
+// logs and metrics on and the rate limit off.
 type Server struct {
-	Noop           bool   // serve NoopHandler; all else is then without meaning
-	Roles          string // such as "api,worker"; "" for those of `orderflow serve`
-	BatchMax       int    // 0: the default; 1: the usual design
-	InstantGateway bool   // payments take no time and always succeed; else the simulated gateway's defaults
-	Products       int    // at least so many products are for sale; 0: the sample data
-	Stock          int64  // of every product; 0: as in the sample data
-	Orders         int64  // finished orders in the tables before the start
+	Noop           bool          // serve NoopHandler; all else is then without meaning
+	Roles          string        // such as "api,worker"; "" for those of `orderflow serve`
+	BatchMax       int           // 0: the default; 1: the usual design
+	InstantGateway bool          // payments take no time and always succeed; else the simulated gateway's defaults
+	Products       int           // at least so many products are for sale; 0: the sample data
+	Stock          int64         // of every product; 0: as in the sample data
+	Orders         int64         // finished orders in the tables before the start
+	Processes      int           // that serve the one database; 0: 1
+	Forwarded      bool          // reach the database and Redis through a Forwarder each
+	Delay          time.Duration // of these
 }
 
-// Running is a private server that runs. Its functions may be called while it is under load; those that are nil or
+// Running are servers on one database. Its functions may be called while they are under load; those that are nil or
 // return an error leave out what they would have told.
 type Running struct {
-	URL     string    // without a path, such as http://127.0.0.1:40123
-	Spawned time.Time // when its process was started, its database being ready; for the start-up figure
+	URLs    []string  // of each process, without a path, such as http://127.0.0.1:40123
+	Spawned time.Time // when the first process was started, its database being ready; for the start-up figure
 
 	Stop   func(ctx context.Context) error // ends it and removes what it left
 	Audit  func(ctx context.Context) (report string, ok bool, err error)
 	Verify func(ctx context.Context, ids []int64) error // every one of these orders exists
-	CPU    func() (time.Duration, error)                // processor time of its process so far
-	Memory func() (int64, error)                        // bytes resident
+	CPU    func() (time.Duration, error)                // processor time so far of what Counted names
+	Memory func() (int64, error)                        // bytes resident, of the first process
+	// Sweep runs the query for what is due, as a worker does, so many times, and says how long each took.
+	Sweep func(ctx context.Context, times int) ([]time.Duration, error)
+
+	Counted string // such as "server process", or "server, mariadbd and redis-server"
 }
 
 // Starter starts a private server and returns when it listens.
@@ -158,6 +167,30 @@ func (w *web) open(ctx context.Context) (int64, error) {
 		sum += page.Meta.Total
 	}
 	return sum, nil
+}
+
+// walk reads so many pages of a list by cursor, one after the other and from the newest on again after the last, and
+// records in µs how long each took.
+func (w *web) walk(ctx context.Context, query string, pages int, took *hdrhistogram.Histogram) error {
+	cursor := ""
+	for range pages {
+		var page struct {
+			Meta struct {
+				Next *string `json:"next_cursor"`
+			} `json:"meta"`
+		}
+		began := time.Now()
+		if err := w.get(ctx, ordersPath+"?"+query+"per_page=50&cursor="+url.QueryEscape(cursor), &page); err != nil {
+			return err
+		}
+		if err := took.RecordValue(max(1, time.Since(began).Microseconds())); err != nil {
+			return err
+		}
+		if cursor = ""; page.Meta.Next != nil {
+			cursor = *page.Meta.Next
+		}
+	}
+	return nil
 }
 
 // placed is an order as the API shows it.

@@ -128,13 +128,18 @@ type fleet struct {
 func (f *fleet) starter(t *testing.T, open func(Server) *shop) Starter {
 	return func(_ context.Context, want Server) (Running, error) {
 		f.wanted = append(f.wanted, want)
-		used := time.Duration(0)
+		used, toy := time.Duration(0), open(want)
+		urls := make([]string, max(1, want.Processes))
+		for i := range urls {
+			urls[i] = toy.serve(t)
+		}
 		return Running{
-			URL: open(want).serve(t), Spawned: time.Now(),
+			URLs: urls, Spawned: time.Now(), Counted: "server process",
 			Stop: func(context.Context) error { f.stopped++; return nil },
 			Audit: func(context.Context) (string, bool, error) {
 				return cmp.Or(f.books, "books: right"), f.books == "", nil
 			},
+			Sweep:  func(_ context.Context, times int) ([]time.Duration, error) { return make([]time.Duration, times), nil },
 			Verify: func(context.Context, []int64) error { return nil },
 			CPU:    func() (time.Duration, error) { used += time.Second; return used, nil },
 			Memory: func() (int64, error) { return 25e6, nil },

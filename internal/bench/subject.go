@@ -41,7 +41,7 @@ func start(ctx context.Context, start Starter, name string, want Server) (*subje
 // load sends one load and keeps what came of it; with warmUp only the ids.
 func (s *subject) load(ctx context.Context, load Load, warmUp bool) (round, error) {
 	before, own := s.processor(), ownProcessor()
-	result, err := Drive(ctx, s.running.URL, load)
+	result, err := Drive(ctx, s.running.URLs, load)
 	r := round{Result: result, server: since(before, s.processor()), driver: since(own, ownProcessor())}
 	s.ids = append(s.ids, result.IDs...)
 	if !warmUp {
@@ -124,6 +124,17 @@ func stopAll(ctx context.Context, err error, subjects ...*subject) error {
 	return err
 }
 
+// weakest is the median over the rounds of the smallest share that a process had of the orders; NaN of none.
+func (s *subject) weakest() float64 {
+	var shares []float64
+	for _, r := range s.rounds {
+		if r.Created > 0 {
+			shares = append(shares, float64(slices.Min(r.By))/float64(r.Created))
+		}
+	}
+	return median(shares)
+}
+
 // medianRate is the median of the rounds' orders a second.
 func (s *subject) medianRate() float64 {
 	rates := make([]float64, len(s.rounds))
@@ -135,9 +146,12 @@ func (s *subject) medianRate() float64 {
 
 // together is all rounds as one.
 func (s *subject) together() round {
-	all := round{Result: Result{Answers: map[string]int64{}, Latency: newLatency()}}
+	all := round{Result: Result{By: make([]int64, len(s.running.URLs)), Answers: map[string]int64{}, Latency: newLatency()}}
 	for _, r := range s.rounds {
 		all.Created += r.Created
+		for i, n := range r.By {
+			all.By[i] += n
+		}
 		all.Elapsed += r.Elapsed
 		all.Latency.Merge(r.Latency)
 		for what, n := range r.Answers {

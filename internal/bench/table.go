@@ -13,7 +13,9 @@ import (
 
 // TableOptions are what a run of every figure needs.
 type TableOptions struct {
-	Start    Starter
+	Start    Starter       // of servers over MySQL and Redis with Shared, else over SQLite
+	Shared   bool          // the figures of servers that share MySQL and Redis
+	Delays   bool          // with Shared: Start knows Server.Forwarded
 	Clients  int           // of the loads that do not say their own; 0: 256
 	Duration time.Duration // of one load; 0: 4 s
 	Rounds   int           // 0: 3
@@ -29,9 +31,23 @@ type Figures struct {
 	Rows    []Row   `json:"rows"`
 }
 
+// bars are those of the bars that differ from one kind of store to the other.
+type bars struct {
+	hot, spread [2]float64 // floor and goal of orders/s against the usual design
+	ceiling     float64    // floor of orders/s against the no-op handler
+}
+
+func barsOf(shared bool) bars {
+	if shared {
+		return bars{hot: [2]float64{15, 40}, spread: [2]float64{5, 12}, ceiling: 0.2}
+	}
+	return bars{hot: [2]float64{6, 12}, spread: [2]float64{6, 12}, ceiling: 0.25}
+}
+
 // table is a run of every figure.
 type table struct {
 	TableOptions
+	bars      bars
 	probes    int // orders that are followed one by one on an idle server
 	rows      []Row
 	sustained float64 // orders/s of the whole pipeline; half of it is the half load
@@ -62,10 +78,15 @@ func (t *table) all(ctx context.Context) (Figures, error) {
 	if err := (Load{Clients: t.Clients, Duration: t.Duration, Products: []int64{1}}).check(); err != nil {
 		return Figures{}, err
 	}
+	t.bars = barsOf(t.Shared)
+	groups := []func(context.Context) error{t.footprint, t.throughput, t.crowd, t.pipeline, t.idle, t.halfLoad, t.history}
+	if t.Shared {
+		groups = []func(context.Context) error{
+			t.throughput, t.crowd, t.pairs, t.pipeline, t.idle, t.halfLoad, t.processes, t.delays, t.history,
+		}
+	}
 	var err error
-	for _, group := range []func(context.Context) error{
-		t.footprint, t.throughput, t.crowd, t.pipeline, t.idle, t.halfLoad, t.history,
-	} {
+	for _, group := range groups {
 		if err = group(ctx); err != nil {
 			break
 		}
@@ -106,7 +127,7 @@ type named struct {
 
 // load is a load of the table's size on so many products of a server's.
 func (t *table) load(ctx context.Context, s *subject, products int) (Load, error) {
-	web := newWeb(s.running.URL)
+	web := newWeb(s.running.URLs[0])
 	defer web.close()
 	ids, err := web.forSale(ctx, products, products)
 	return Load{Clients: t.Clients, Duration: t.Duration, Products: ids, Users: users}, err
@@ -127,9 +148,9 @@ func (t *table) throughput(ctx context.Context) error {
 		if err := alternate(ctx, t.Show, "hot product", hot, t.Rounds, ours, usual, noop); err != nil {
 			return err
 		}
-		t.rates("one hot product", ours, usual)
+		t.rates("one hot product", t.bars.hot, ours, usual)
 		t.processor(ours, usual)
-		t.add(bar{"orders/s against a no-op handler of the same JSON", "×", 0.25, 0.5, false},
+		t.add(bar{"orders/s against a no-op handler of the same JSON", "×", t.bars.ceiling, 0.5, false},
 			ratio(ours.medianRate(), noop.medianRate()), "%s against %s answers/s, hot product",
 			number(ours.medianRate()), number(noop.medianRate()))
 		ours.rounds, usual.rounds = nil, nil
@@ -140,13 +161,13 @@ func (t *table) throughput(ctx context.Context) error {
 		if err := alternate(ctx, t.Show, "100 products", all, t.Rounds, ours, usual); err != nil {
 			return err
 		}
-		t.rates("100 products", ours, usual)
+		t.rates("100 products", t.bars.spread, ours, usual)
 		return nil
 	}, named{nameOurs, server}, named{nameUsual, usual}, named{nameNoop, Server{Noop: true}})
 }
 
-func (t *table) rates(what string, ours, usual *subject) {
-	t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against the usual design", "×", 6, 12, false},
+func (t *table) rates(what string, marks [2]float64, ours, usual *subject) {
+	t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against the usual design", "×", marks[0], marks[1], false},
 		ratio(ours.medianRate(), usual.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(usual.medianRate()),
 		refusals(ours, usual))
 }
@@ -178,56 +199,9 @@ func (t *table) processor(ours, usual *subject) {
 	a, b := ours.together(), usual.together()
 	cost, usualCost := a.perOrder(a.server), b.perOrder(b.server)
 	t.add(bar{"processor time an order: the usual design's against ours", "×", 6, none(), false},
-		ratio(usualCost, cost), "%s against %s, server process", withUnit(usualCost, "µs"), withUnit(cost, "µs"))
+		ratio(usualCost, cost), "%s against %s, %s", withUnit(usualCost, "µs"), withUnit(cost, "µs"), ours.running.Counted)
 	t.add(bar{"processor time an order", "µs", none(), 90, true},
-		cost, "server process, hot product; the driver takes %s more", withUnit(a.perOrder(a.driver), "µs"))
-}
-
-// crowd: a thousand clients on one hot product.
-func (t *table) crowd(ctx context.Context) error {
-	const clients = 1000
-	return t.on(ctx, func(servers []*subject) error {
-		load, err := t.load(ctx, servers[0], 1)
-		if err != nil {
-			return err
-		}
-		load.Clients = clients
-		if err := alternate(ctx, t.Show, "1,000 clients, hot product", load, t.Rounds, servers[0]); err != nil {
-			return err
-		}
-		all := servers[0].together()
-		latency := latencyOf(all.Latency)
-		t.add(bar{"p99 at 1,000 clients on one hot product", "ms", 250, 100, true},
-			latency.P99, "p50 %s, max %s ms; %s orders/s", number(latency.P50), number(latency.Max), number(servers[0].medianRate()))
-		t.add(bar{"lock_conflict answers among them", "", 0, 0, true},
-			float64(all.Answers["409 lock_conflict"]), "%s orders; other refusals and failures: %s",
-			count(all.Created), count(refused(all)-all.Answers["409 lock_conflict"]))
-		return nil
-	}, named{nameOurs, Server{Roles: "api", Stock: plenty}})
-}
-
-// history: the same load with millions of orders in the tables as with none.
-func (t *table) history(ctx context.Context) error {
-	if t.Orders == 0 {
-		return nil
-	}
-	t.Show.say("seeding %s orders", count(t.Orders))
-	empty := Server{Roles: "api", Products: spread, Stock: plenty}
-	full := empty
-	full.Orders = t.Orders
-	return t.on(ctx, func(servers []*subject) error {
-		load, err := t.load(ctx, servers[0], spread)
-		if err != nil {
-			return err
-		}
-		if err := alternate(ctx, t.Show, "100 products", load, t.Rounds, servers...); err != nil {
-			return err
-		}
-		t.add(bar{"orders/s with " + count(t.Orders) + " orders in the tables, against empty ones", "×", 0.8, 0.95, false},
-			ratio(servers[1].medianRate(), servers[0].medianRate()),
-			"%s against %s orders/s", number(servers[1].medianRate()), number(servers[0].medianRate()))
-		return nil
-	}, named{"empty tables", empty}, named{"full tables", full})
+		cost, "%s, hot product; the driver takes %s more", ours.running.Counted, withUnit(a.perOrder(a.driver), "µs"))
 }
 
 // Below returns the rows that are below their floor.

@@ -103,15 +103,7 @@ Measured on Some CPU, 2 cores, Linux 6.1, go1.26.0 linux/amd64, commit ` + "`abc
 }
 
 func TestTableMeasuresEveryFigure(t *testing.T) {
-	var f fleet
-	run := &table{probes: 20, TableOptions: TableOptions{
-		Start: f.starter(t, asWanted), Clients: 4, Duration: 200 * time.Millisecond, Rounds: 1, Orders: 1000, Binary: "table_test.go",
-	}}
-	figures, err := run.all(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
+	measures(t, TableOptions{Binary: "table_test.go"}, []string{
 		"start-up to the first answer", "resident memory, idle", "binary",
 		"one hot product, 4 clients: orders/s against the usual design", "processor time an order: the usual design's against ours",
 		"processor time an order", "orders/s against a no-op handler of the same JSON",
@@ -119,6 +111,49 @@ func TestTableMeasuresEveryFigure(t *testing.T) {
 		"lock_conflict answers among them", "create, claim and settle (gateway at 0 ms) against create alone",
 		"create to PAID beyond the gateway's time, p95, idle", "create to PAID beyond the gateway's time, p95, half load",
 		"orders/s with 1,000 orders in the tables, against empty ones",
+		"a page of a list by cursor with 1,000 orders in the tables, p95", "the sweeper's query with 1,000 orders in the tables, p95",
+	})
+}
+
+func TestTableMeasuresEveryFigureOfSharedStores(t *testing.T) {
+	wanted := measures(t, TableOptions{Shared: true, Delays: true}, []string{
+		"one hot product, 4 clients: orders/s against the usual design", "processor time an order: the usual design's against ours",
+		"processor time an order", "orders/s against a no-op handler of the same JSON",
+		"100 products, 4 clients: orders/s against the usual design", "p99 at 1,000 clients on one hot product",
+		"lock_conflict answers among them", "lock_conflict answers: 1,000 clients on two hot products together, two processes",
+		"create, claim and settle (gateway at 0 ms) against create alone",
+		"create to PAID beyond the gateway's time, p95, idle", "create to PAID beyond the gateway's time, p95, half load",
+		"two API processes on one hot product: the weaker one's share of the orders",
+		"two API processes on one hot product: orders/s of both against one alone",
+		"orders/s at 1,000 clients with 1 ms of delay to MySQL and Redis, against none",
+		"orders/s at 1,000 clients with 5 ms of delay to MySQL and Redis, against none",
+		"orders/s with 1,000 orders in the tables, against empty ones",
+		"a page of a list by cursor with 1,000 orders in the tables, p95", "the sweeper's query with 1,000 orders in the tables, p95",
+	})
+	var delays []time.Duration
+	pairs := 0
+	for _, want := range wanted {
+		if want.Forwarded {
+			delays = append(delays, want.Delay)
+		}
+		if want.Processes == 2 {
+			pairs++
+		}
+	}
+	if diff := cmp.Diff([]time.Duration{0, time.Millisecond, 5 * time.Millisecond}, delays); diff != "" || pairs != 2 {
+		t.Errorf("delays %s; %d pairs of processes", diff, pairs)
+	}
+}
+
+// measures runs a table on toy shops; it has these figures, each measured. It returns what servers were wanted.
+func measures(t *testing.T, options TableOptions, want []string) []Server {
+	t.Helper()
+	var f fleet
+	options.Start, options.Clients, options.Duration, options.Rounds, options.Orders =
+		f.starter(t, asWanted), 4, 200*time.Millisecond, 1, 1000
+	figures, err := (&table{probes: 20, TableOptions: options}).all(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	var got []string
 	for _, row := range figures.Rows {
@@ -133,6 +168,7 @@ func TestTableMeasuresEveryFigure(t *testing.T) {
 	if f.stopped != len(f.wanted) {
 		t.Errorf("%d servers started, %d stopped", len(f.wanted), f.stopped)
 	}
+	return f.wanted
 }
 
 func TestTableStopsAtABrokenPromise(t *testing.T) {

@@ -198,7 +198,7 @@ func (s seed) Run(ctx context.Context, streams Streams) error {
 type auditVerb struct {
 	config.Common
 	config.Store
-	config.Shared // what is owed to the bus is a fault only while Redis answers
+	config.Shared      // what is owed to the bus is a fault only while Redis answers
 	JSON          bool `name:"json" help:"Print it for machines."`
 }
 

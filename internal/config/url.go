@@ -30,19 +30,73 @@ func (u URL) Reveal() string {
 
 // String is the URL with *** for the password.
 func (u URL) String() string {
+	p := u.parts()
+	if name, _, found := strings.Cut(strings.TrimSuffix(p.user, "@"), ":"); found {
+		p.user = name + ":***@"
+	}
+	return p.String()
+}
+
+// parts are the pieces of a URL, each with what sets it apart. A URL without :// is all path.
+type parts struct{ scheme, user, hosts, path, query string }
+
+func (u URL) parts() (p parts) {
 	scheme, rest, found := strings.Cut(u.Reveal(), "://")
 	if !found {
-		return u.Reveal()
+		return parts{path: u.Reveal()}
 	}
-	authority, path := rest, ""
-	if end := strings.IndexAny(rest, "/?"); end >= 0 {
-		authority, path = rest[:end], rest[end:]
+	p.scheme = scheme + "://"
+	if i := strings.Index(rest, "?"); i >= 0 {
+		rest, p.query = rest[:i], rest[i:]
 	}
-	at := strings.LastIndex(authority, "@")
-	if user, _, found := strings.Cut(authority[:max(at, 0)], ":"); found {
-		authority = user + ":***" + authority[at:]
+	if i := strings.Index(rest, "/"); i >= 0 {
+		rest, p.path = rest[:i], rest[i:]
 	}
-	return scheme + "://" + authority + path
+	at := strings.LastIndex(rest, "@") + 1
+	p.user, p.hosts = rest[:at], rest[at:]
+	return p
+}
+
+func (p parts) String() string { return p.scheme + p.user + p.hosts + p.path + p.query }
+
+// Hosts are the servers that the URL names, as HOST:PORT; none for a file.
+func (u URL) Hosts() (hosts []string) {
+	p := u.parts()
+	if p.hosts == "" {
+		return nil
+	}
+	port := map[string]string{"mysql://": "3306"}[p.scheme]
+	if port == "" {
+		if port = "6379"; strings.Contains(p.query, "master_set=") {
+			port = "26379"
+		}
+	}
+	for host := range strings.SplitSeq(p.hosts, ",") {
+		if _, _, err := net.SplitHostPort(host); err != nil {
+			host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
+// Single reports whether one server is all that the URL stands for: neither a cluster nor the Sentinels of a set.
+func (u URL) Single() bool {
+	return len(u.Hosts()) == 1 && !strings.Contains(u.parts().query, "master_set=")
+}
+
+// At is the URL with another server, HOST:PORT.
+func (u URL) At(host string) URL {
+	p := u.parts()
+	p.hosts = host
+	return NewURL(p.String())
+}
+
+// Named is the URL of another database on the same server.
+func (u URL) Named(database string) URL {
+	p := u.parts()
+	p.path = "/" + database
+	return NewURL(p.String())
 }
 
 // GoString is String, for %#v.

@@ -114,3 +114,27 @@ func TestShownURLs(t *testing.T) {
 		}
 	}
 }
+
+func TestPartsOfURLs(t *testing.T) {
+	for text, want := range map[string]struct {
+		hosts  string
+		single bool
+	}{
+		"":                         {"", false},
+		"sqlite:a/b?.db":           {"", false},
+		"mysql://u:p@h/d?tls=true": {"h:3306", true},
+		"mysql://u@[::1]:33/d":     {"[::1]:33", true},
+		"redis://[::1]":            {"[::1]:6379", true},
+		"redis://:p@a:1,b":         {"a:1 b:6379", false},
+		"redis://a?master_set=m":   {"a:26379", false},
+	} {
+		u := NewURL(text)
+		if got := strings.Join(u.Hosts(), " "); got != want.hosts || u.Single() != want.single {
+			t.Errorf("%q: hosts %q, single %v", text, got, u.Single())
+		}
+	}
+	u := NewURL("mysql://u:p%40@h:1/d?tls=true").At("127.0.0.1:2").Named("other")
+	if got := u.Reveal(); got != "mysql://u:p%40@127.0.0.1:2/other?tls=true" {
+		t.Error(got)
+	}
+}

@@ -42,7 +42,7 @@ func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (ord
 // waitAndTry waits for the time of the next scheduled try or for the release of the product, and tries. scheduled says
 // which of the two it was.
 func (s *Service) waitAndTry(ctx context.Context, t *ticket, busy lock.Busy, next time.Time) (answer batch.Answer[order.Placed], scheduled bool) {
-	place := s.lot.park(busy.Product, t)
+	place := s.lot.park(busy, t)
 	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	select {

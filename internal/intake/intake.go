@@ -3,13 +3,13 @@
 // layer, which decides).
 //
 //	Create ──▶ batch ──▶ known? ──▶ key in use? ──▶ lock products ──▶ store.CreateOrders ──▶ unlock ──▶ publish
-//	             ▲          │ 422        │ replay        │ busy
+//	             ▲          │ 422        │ replay        │ busy, or others wait for it
 //	             │          ▼            ▼               ▼
 //	             └── ahead of the queue ──────── wait: next try of the schedule, or woken by the release
 //
 // One goroutine commits one batch at a time, so orders of one product are served in order of arrival. An order whose
 // product is locked elsewhere leaves its batch, waits on its own schedule and comes back ahead of newer ones; it never
-// holds the batch up. LOCKS.md has the argument for what happens when the locks themselves fail.
+// holds the batch up. Newer ones that want the same product join it without a try of their own. LOCKS.md has the argument for what happens when the locks themselves fail.
 package intake
 
 import (
@@ -78,6 +78,8 @@ type ticket struct {
 	draft   order.Draft
 	arrival int64   // its place among all that came in
 	bare    []int64 // products that it takes without their locks: their holders are dead
+	looked  bool    // its key was looked up and is free, but for a race that the database decides
+	waited  bool    // it has been in a line
 }
 
 // New returns a Service. It answers only while Run does its work.

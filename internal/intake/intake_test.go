@@ -226,8 +226,8 @@ func TestBusyProduct(t *testing.T) {
 	}
 }
 
-// TestReleaseWakes: whoever waits for a product is woken by its release, in order of arrival, and uses up no try; orders
-// of other products never wait.
+// TestReleaseWakes: whoever waits for a product is woken by its release, in order of arrival, and uses up no try; who comes
+// later joins the line without asking the lock; orders of other products never wait.
 func TestReleaseWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(t, nil)
@@ -257,6 +257,11 @@ func TestReleaseWakes(t *testing.T) {
 		if _, err := h.Create(t.Context(), draft(t, 1, "other", order.Line{ProductID: 2, Quantity: 1})); err != nil || time.Since(start) > 0 {
 			t.Errorf("an order of another product: %v after %s", err, time.Since(start))
 		}
+		h.locker.mu.Lock()
+		if tries := len(h.locker.tries); tries != 2 {
+			t.Errorf("the locks were tried %d times, want once by the first in the line and once for the other product", tries)
+		}
+		h.locker.mu.Unlock()
 		time.Sleep(60 * time.Millisecond)
 		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Held); err != nil {
 			t.Fatal(err)

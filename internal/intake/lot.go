@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"orderflow/internal/batch"
+	"orderflow/internal/lock"
 	"orderflow/internal/order"
 )
 
@@ -13,7 +15,14 @@ import (
 // release wakes the whole line, which re-enters in order of arrival.
 type lot struct {
 	lock  sync.Mutex
-	lines map[int64][]*parked
+	lines map[int64]*line
+	full  atomic.Int64 // lines there are
+}
+
+// line is who waits for a product, and how it was last seen to be busy.
+type line struct {
+	busy   lock.Busy
+	parked []*parked
 }
 
 // parked is one waiting order. When it is woken, it is in the batcher's queue already: the channel on which its answer
@@ -23,30 +32,56 @@ type parked struct {
 	woken  chan (<-chan batch.Answer[order.Placed])
 }
 
-func (l *lot) park(product int64, t *ticket) *parked {
+func (l *lot) park(busy lock.Busy, t *ticket) *parked {
 	p := &parked{ticket: t, woken: make(chan (<-chan batch.Answer[order.Placed]), 1)}
+	t.waited = true
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	if l.lines == nil {
-		l.lines = map[int64][]*parked{}
+		l.lines = map[int64]*line{}
 	}
-	l.lines[product] = append(l.lines[product], p)
+	its := l.lines[busy.Product]
+	if its == nil {
+		its = &line{}
+		l.lines[busy.Product] = its
+		l.full.Add(1)
+	}
+	its.busy, its.parked = busy, append(its.parked, p)
 	return p
+}
+
+// empty reports whether nobody waits for anything.
+func (l *lot) empty() bool { return l.full.Load() == 0 }
+
+// waiting reports whether somebody waits for a product, and how it was last seen to be busy.
+func (l *lot) waiting(product int64) (lock.Busy, bool) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if its := l.lines[product]; its != nil {
+		return its.busy, true
+	}
+	return lock.Busy{}, false
+}
+
+func (l *lot) drop(product int64) {
+	delete(l.lines, product)
+	l.full.Add(-1)
 }
 
 // leave takes p out of its line; false when it was woken before.
 func (l *lot) leave(product int64, p *parked) bool {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	line := l.lines[product]
-	i := slices.Index(line, p)
+	its := l.lines[product]
+	if its == nil {
+		return false
+	}
+	i := slices.Index(its.parked, p)
 	if i < 0 {
 		return false
 	}
-	if line = slices.Delete(line, i, i+1); len(line) == 0 {
-		delete(l.lines, product)
-	} else {
-		l.lines[product] = line
+	if its.parked = slices.Delete(its.parked, i, i+1); len(its.parked) == 0 {
+		l.drop(product)
 	}
 	return true
 }
@@ -56,8 +91,12 @@ func (l *lot) leave(product int64, p *parked) bool {
 func (l *lot) wake(product int64, enter func(...*ticket) []<-chan batch.Answer[order.Placed]) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	line := l.lines[product]
-	delete(l.lines, product)
+	its := l.lines[product]
+	if its == nil {
+		return
+	}
+	l.drop(product)
+	line := its.parked
 	slices.SortFunc(line, func(a, b *parked) int { return cmp.Compare(a.ticket.arrival, b.ticket.arrival) })
 	tickets := make([]*ticket, len(line))
 	for i, p := range line {

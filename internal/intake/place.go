@@ -47,7 +47,7 @@ func (s *Service) place(ctx context.Context, tickets []*ticket) ([]batch.Answer[
 	for i := range tickets {
 		r.open[i] = i
 	}
-	for _, step := range []func(context.Context, *round) error{s.refuseUnknown, s.replay, s.lockAndCreate} {
+	for _, step := range []func(context.Context, *round) error{s.refuseUnknown, s.replay, s.joinLines, s.lockAndCreate} {
 		if len(r.open) == 0 {
 			break
 		}
@@ -79,22 +79,49 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 	return nil
 }
 
-// replay answers orders whose key is in use. It needs no lock: an order, once there, keeps its key.
+// replay answers orders whose key is in use. It needs no lock: an order, once there, keeps its key. Who comes back from a
+// line was looked up before it: should its key have been taken meanwhile, the unique index says so.
 func (s *Service) replay(ctx context.Context, r *round) error {
-	refs := make([]order.Ref, len(r.open))
-	for i, open := range r.open {
-		refs[i] = r.tickets[open].draft.Ref()
+	refs := make([]order.Ref, 0, len(r.open))
+	for _, open := range r.open {
+		if t := r.tickets[open]; !t.looked {
+			refs = append(refs, t.draft.Ref())
+		}
+	}
+	if len(refs) == 0 {
+		return nil
 	}
 	found, err := s.orders.FindOrders(ctx, refs)
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return err
 	}
 	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
 		earlier := found[t.draft.Ref()]
 		if earlier == nil {
+			t.looked = true
 			return answer, false
 		}
 		return batch.Answer[order.Placed]{Value: order.Replay(t.draft, earlier)}, true
+	})
+	return nil
+}
+
+// joinLines answers orders for whose product others of this process wait already as busy too, without asking the lock: it
+// would be for nothing, or overtake them.
+func (s *Service) joinLines(_ context.Context, r *round) error {
+	if s.lot.empty() {
+		return nil
+	}
+	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
+		if t.waited {
+			return answer, false
+		}
+		for _, line := range t.draft.Lines {
+			if busy, waiting := s.lot.waiting(line.ProductID); waiting {
+				return batch.Answer[order.Placed]{Err: &busyError{[]lock.Busy{busy}}}, true
+			}
+		}
+		return answer, false
 	})
 	return nil
 }

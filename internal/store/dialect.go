@@ -70,6 +70,8 @@ type dialect interface {
 	findByRef(columns string, n int) string
 	// lookOnWriter says that a writer knows best what has just been written (see look).
 	lookOnWriter() bool
+	// concat joins expressions to one text.
+	concat(parts ...string) string
 	// ignoreDuplicate ends an INSERT that leaves a row alone which is there already.
 	ignoreDuplicate(keyColumn string) string
 	// piece is how many of n rows the next INSERT of many takes; padded the length that a list of n is brought to, at most

@@ -97,6 +97,10 @@ func (*mysqlDialect) findByRef(columns string, n int) string {
 
 func (*mysqlDialect) lookOnWriter() bool { return false }
 
+func (*mysqlDialect) concat(parts ...string) string {
+	return "CONCAT(" + strings.Join(parts, ", ") + ")"
+}
+
 func (*mysqlDialect) ignoreDuplicate(keyColumn string) string {
 	return " ON DUPLICATE KEY UPDATE " + keyColumn + " = " + keyColumn
 }

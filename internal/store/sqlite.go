@@ -198,6 +198,8 @@ func (sqliteDialect) findByRef(columns string, n int) string {
 		" FROM wanted CROSS JOIN orders o ON o.user_id = wanted.user_id AND o.idempotency_key = wanted.idempotency_key"
 }
 
+func (sqliteDialect) concat(parts ...string) string { return strings.Join(parts, " || ") }
+
 func (sqliteDialect) ignoreDuplicate(string) string { return " ON CONFLICT DO NOTHING" }
 
 func (sqliteDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err error) {

@@ -11,6 +11,7 @@ var seedTests = map[string]func(*house){
 	"the sample data":              seedSample,
 	"rows up to a number":          seedRows,
 	"finished orders with history": seedOrders,
+	"orders by the thousands":      seedMany,
 	"stock set up and down":        seedStock,
 }
 
@@ -100,6 +101,26 @@ func seedOrders(h *house) {
 	if got := h.history(100); len(got) < 2 {
 		h.Errorf("history of a sample order: %v", got)
 	}
+	h.books()
+}
+
+// seedMany makes so many that most are copied from others.
+func seedMany(h *house) {
+	h.sample(20)
+	const want = 15_100
+	if err := h.Seed(h.Context(), store.SeedPlan{Orders: want}); err != nil {
+		h.Fatal(err)
+	}
+	if got := Figure(h, h.Store, 3, "orders"); got != want {
+		h.Errorf("%d orders, want %d", got, want)
+	}
+	if page, err := h.Orders(h.Context(), order.ListQuery{Status: order.Paid, PerPage: 1, Page: 1}); err != nil || page.Total != want*7/10 {
+		h.Errorf("%d are paid, %v", page.Total, err)
+	}
+	if got := h.stock(1); got != 20 {
+		h.Errorf("sample orders changed the stock at hand to %d", got)
+	}
+	h.place("a real one after them")
 	h.books()
 }
 

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"orderflow/internal/bench"
+	"orderflow/internal/servers/serverstest"
+)
+
+// benchOn is a load on private servers over a database and Redis of the test's, and a function that fails the test when
+// the load has left anything there.
+func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
+	t.Helper()
+	database := serverstest.MySQL(t)
+	redis, _ := serverstest.Redis(t)
+	command = exec.CommandContext(t.Context(), binary(), append([]string{"bench", "--clients", "16"}, args...)...)
+	command.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+database, "REDIS_URL="+redis, "TMPDIR="+t.TempDir())
+	return command, func() {
+		t.Helper()
+		var left int
+		err := serverstest.Admin(t, database).QueryRowContext(t.Context(),
+			"SELECT count(*) FROM information_schema.schemata WHERE schema_name LIKE 'orderflow\\_bench\\_%'").Scan(&left)
+		if err != nil || left != 0 {
+			t.Errorf("%d databases are left behind, %v", left, err)
+		}
+	}
+}
+
+// Private servers over MySQL and Redis: the books are proved, the servers that keep the data are counted, several
+// processes share the load, and nothing is left behind.
+func TestBenchOnSharedStores(t *testing.T) {
+	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--pipeline", "--json")
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
+	}
+	var report bench.Report
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatal(err)
+	}
+	ours := report.Servers[0]
+	if report.Store != "MySQL and Redis" || report.Lines != 2 || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
+		t.Errorf("%s", out)
+	}
+	if len(ours.Processes) != 2 || ours.Processes[0].Orders+ours.Processes[1].Orders != ours.Orders || ours.Processes[1].Orders == 0 {
+		t.Errorf("the processes' orders are %+v, of %d", ours.Processes, ours.Orders)
+	}
+	if ours.ServerCPU == nil || !strings.Contains(ours.ServerCPUOf, "server, ") || !strings.Contains(ours.ServerCPUOf, "redis-server") {
+		t.Errorf("processor time is that of %q", ours.ServerCPUOf)
+	}
+	clean()
+}
+
+// An interrupted load leaves nothing behind either.
+func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
+	command, clean := benchOn(t, "--duration", "1m")
+	var said lastBytes
+	said.max = childLog
+	command.Stderr = &said
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err := eventually(func() error {
+		if !strings.Contains(said.String(), "round 1 of 1") {
+			return errors.New("the load has not begun")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("%v: %s", err, said.String())
+	}
+	if err := command.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait() // what it says is looked at
+	if !strings.Contains(said.String(), "interrupted") || command.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("exit code %d: %s", command.ProcessState.ExitCode(), said.String())
+	}
+	clean()
+}
