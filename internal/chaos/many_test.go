@@ -128,9 +128,10 @@ func (m *many) until(what string, holds func() (string, bool)) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
 	defer cancel()
-	for {
+	for began := time.Now(); ; {
 		state, ok := holds()
 		if ok {
+			m.t.Logf("%s: after %s", what, time.Since(began).Round(10*time.Millisecond))
 			return
 		}
 		if ctx.Err() != nil {
