@@ -44,7 +44,9 @@ func TestCluster(t *testing.T) {
 	t.Run("Migrate", func(t *testing.T) { migrateAtOnce(t, fresh(t)) })
 	t.Run("Races", func(t *testing.T) { races(t, fresh(t)) })
 	t.Run("Conflicts", func(t *testing.T) { conflicts(t, fresh(t), galera) })
+	t.Run("OneMind", func(t *testing.T) { oneMind(t, fresh(t)) })
 	t.Run("GaleraNodeLost", func(t *testing.T) { galeraNodeLost(t, fresh(t), galera[0]) })
+	t.Run("GaleraQuorumLost", func(t *testing.T) { galeraQuorumLost(t, fresh(t), galera[1:]) })
 }
 
 // nameOf is the database's name in a mysql:// address.
@@ -165,5 +167,66 @@ func galeraNodeLost(t *testing.T, g ground, lost *servers.Server) {
 	}
 	m.feel(well)
 	m.sells(20, "with the node back")
+	m.close()
+}
+
+// oneMind asks the other process, on another node, for what the first one has just done: it knows.
+func oneMind(t *testing.T, g ground) {
+	m := open(t, g)
+	var doors [2]wire
+	defer doors[0].close()
+	defer doors[1].close()
+	ask := func(door int, method, path, body string, want int) shown {
+		t.Helper()
+		var (
+			a   answer
+			err error
+		)
+		m.until("a definite answer", func() (string, bool) {
+			a, err = doors[door].ask(m.nodes[door].addr, method, path, body)
+			return a.String(), err != nil || a.status != http.StatusServiceUnavailable
+		})
+		o, shownErr := a.order()
+		if err != nil || shownErr != nil || a.status != want {
+			t.Fatalf("%s %s: %v, %v", method, path, a, err)
+		}
+		return o
+	}
+	for i := range 50 {
+		here, there := i%2, 1-i%2
+		key := fmt.Sprintf("mind-%d", i)
+		o := ask(here, http.MethodPost, "/api/v1/orders", create(key), http.StatusCreated)
+		m.books.place(order.Ref{UserID: 1, Key: key}, o.ID, false)
+		path := fmt.Sprintf("/api/v1/orders/%d", o.ID)
+		ask(there, http.MethodGet, path, "", http.StatusOK)
+		if again := ask(there, http.MethodPost, "/api/v1/orders", create(key), http.StatusOK); again.ID != o.ID {
+			t.Errorf("key %s is order %d here and order %d there", key, o.ID, again.ID)
+		}
+	}
+	m.close()
+}
+
+// galeraQuorumLost kills two nodes of three. The one that is left refuses everything, and all go on when the others are
+// back.
+func galeraQuorumLost(t *testing.T, g ground, lost []*servers.Server) {
+	m := open(t, g)
+	m.sells(20, "on a good day")
+	for _, node := range lost {
+		if err := node.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.feel(noDatabase)
+	var starts sync.WaitGroup
+	for _, node := range lost {
+		starts.Go(func() {
+			if err := node.Start(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	starts.Wait()
+	m.feel(well)
+	m.sells(20, "with all nodes back")
 	m.close()
 }
