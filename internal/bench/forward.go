@@ -27,6 +27,7 @@ type Forwarder struct {
 	listener net.Listener
 	waiting  chan piece
 	closed   chan struct{}
+	cancel   context.CancelFunc // of connections that are being made
 	parts    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -50,12 +51,13 @@ func Forward(ctx context.Context, target string, delay time.Duration) (*Forwarde
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &Forwarder{
-		target: target, oneWay: delay / 2, listener: listener, waiting: make(chan piece, forwardWaiting),
+		cancel: cancel, target: target, oneWay: delay / 2, listener: listener, waiting: make(chan piece, forwardWaiting),
 		closed: make(chan struct{}), conns: map[net.Conn]struct{}{},
 	}
 	f.parts.Go(f.clock)
-	f.parts.Go(f.accept)
+	f.parts.Go(func() { f.accept(ctx) })
 	return f, nil
 }
 
@@ -69,6 +71,7 @@ func (f *Forwarder) Close() error {
 		return err // it is closed
 	}
 	close(f.closed)
+	f.cancel()
 	f.mu.Lock()
 	for conn := range f.conns {
 		_ = conn.Close() // they are cut, whatever is under way on them
@@ -95,13 +98,13 @@ func (f *Forwarder) clock() {
 	}
 }
 
-func (f *Forwarder) accept() {
+func (f *Forwarder) accept(ctx context.Context) {
 	for {
 		conn, err := f.listener.Accept()
 		if err != nil {
 			return // closed
 		}
-		f.parts.Go(func() { f.forward(conn) })
+		f.parts.Go(func() { f.forward(ctx, conn) })
 	}
 }
 
@@ -126,12 +129,12 @@ func (f *Forwarder) drop(conn net.Conn) {
 }
 
 // forward serves one connection until both of its directions have ended.
-func (f *Forwarder) forward(near net.Conn) {
+func (f *Forwarder) forward(ctx context.Context, near net.Conn) {
 	defer f.drop(near)
 	if !f.keep(near) {
 		return
 	}
-	far, err := net.DialTimeout("tcp", f.target, forwardDial)
+	far, err := (&net.Dialer{Timeout: forwardDial}).DialContext(ctx, "tcp", f.target)
 	if err != nil {
 		return
 	}

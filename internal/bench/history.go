@@ -41,20 +41,28 @@ func (t *table) listing(ctx context.Context, servers []*subject) error {
 	var p95 [2]float64
 	var p99 float64
 	for i, s := range servers {
-		web := newWeb(s.running.URLs[0])
-		defer web.close()
-		took := newLatency()
-		for _, query := range []string{"", "user_id=1&", "status=PAID&"} {
-			if err := web.walk(ctx, query, looks, took); err != nil {
-				return err
-			}
+		latency, err := s.pages(ctx)
+		if err != nil {
+			return err
 		}
-		latency := latencyOf(took)
 		p95[i], p99 = latency.P95, latency.P99
 	}
 	t.add(bar{"a page of a list by cursor with " + count(t.Orders) + " orders in the tables, p95", "ms", none(), none(), true},
 		p95[1], "%s ms with the load's orders alone; p99 %s ms; pages of all orders, of a user's and of those PAID", number(p95[0]), number(p99))
 	return nil
+}
+
+// pages times the pages of some lists.
+func (s *subject) pages(ctx context.Context) (Latency, error) {
+	web := newWeb(s.running.URLs[0])
+	defer web.close()
+	took := newLatency()
+	for _, query := range []string{"", "user_id=1&", "status=PAID&"} {
+		if err := web.walk(ctx, query, looks, took); err != nil {
+			return Latency{}, err
+		}
+	}
+	return latencyOf(took), nil
 }
 
 // sweeping: the query by which workers find what is due.

@@ -116,7 +116,7 @@ func ProcessMemory(pid int) (int64, error) {
 // sleepExactly sleeps by the system's timer, to within a tenth of a millisecond. It keeps a thread.
 func sleepExactly(d time.Duration) {
 	wait := syscall.NsecToTimespec(d.Nanoseconds())
-	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR { //nolint:errorlint // a number of the system's, as it gives it
+	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR {
 	}
 }
 

@@ -22,7 +22,7 @@ type benchVerb struct {
 	config.Common
 	config.Store                // with --url, where it is said: the database of those servers, whose books are proved at the end
 	config.Shared               // beside it
-	URL           []string      `help:"Load servers that run already, several with commas between them or by several --url, evenly; with their --database, their books are proved too." placeholder:"URL" sep:","`
+	URL           []string      `help:"Load a server that runs already, or several; with --database, its books are proved too." placeholder:"URL"`
 	Clients       int           `help:"Connections, each with one request under way." default:"256"`
 	Duration      time.Duration `help:"Time of load on each server, in three rounds where servers are compared." default:"12s"`
 	Products      int           `help:"Products bought, at random; 0 for 100, or all that the server has." placeholder:"N"`
@@ -30,7 +30,7 @@ type benchVerb struct {
 	Hot           bool          `help:"Buy one product only, or with --lines as many as are in an order."`
 	Servers       int           `help:"Processes of a private server on its database; several need MySQL." default:"1" placeholder:"N"`
 	Pipeline      bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
-	Compare       bool          `help:"Put the same load on the usual design (a lock, a transaction and a commit for each order) and print the ratio."`
+	Compare       bool          `help:"Put the same load on the usual design (lock, transaction and commit for each order) and print the ratio."`
 	Ceiling       bool          `help:"Put the same load on a handler that only decodes and encodes, and print the ratio."`
 	Table         bool          `help:"Measure every figure that has a floor, and print them as one table; takes minutes."`
 	Orders        int64         `help:"With --table: also measure with so many orders in the tables." placeholder:"N"`

@@ -207,7 +207,7 @@ func serveArgs(want bench.Server) []string {
 // meter reads the processor time of processes.
 type meter struct {
 	pids  []int
-	names []string // of those that were added by address
+	names []string // of those that were added by address, each once
 }
 
 // add adds the process that listens on an address of this machine.
@@ -217,7 +217,10 @@ func (m *meter) add(address string) error {
 		return err
 	}
 	if !slices.Contains(m.pids, pid) {
-		m.pids, m.names = append(m.pids[:len(m.pids):len(m.pids)], pid), append(m.names[:len(m.names):len(m.names)], name)
+		m.pids = append(slices.Clip(m.pids), pid)
+	}
+	if !slices.Contains(m.names, name) {
+		m.names = append(slices.Clip(m.names), name)
 	}
 	return nil
 }

@@ -1,15 +1,20 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"orderflow/internal/bench"
+	"orderflow/internal/config"
 	"orderflow/internal/servers/serverstest"
 )
 
@@ -29,16 +34,44 @@ func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 		if err != nil || left != 0 {
 			t.Errorf("%d databases are left behind, %v", left, err)
 		}
+		if keys := ask(t, redis, "KEYS orderflow_bench_*"); keys != "*0" {
+			t.Errorf("keys are left behind in Redis: %q", keys)
+		}
 	}
+}
+
+// ask sends Redis a command and returns the first line of its answer.
+func ask(t *testing.T, redis, command string) string {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", config.NewURL(redis).Hosts()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }() // it has answered, or the test fails
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(patience)), write(conn, command+"\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+func write(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // Private servers over MySQL and Redis: the books are proved, the servers that keep the data are counted, several
 // processes share the load, and nothing is left behind.
 func TestBenchOnSharedStores(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--pipeline", "--json")
+	said := lastBytes{max: childLog}
+	command.Stderr = &said
 	out, err := command.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
+		t.Fatalf("%v: %s", err, said.String())
 	}
 	var report bench.Report
 	if err := json.Unmarshal(out, &report); err != nil {
@@ -60,8 +93,7 @@ func TestBenchOnSharedStores(t *testing.T) {
 // An interrupted load leaves nothing behind either.
 func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "1m")
-	var said lastBytes
-	said.max = childLog
+	said := lastBytes{max: childLog}
 	command.Stderr = &said
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

@@ -263,7 +263,7 @@ func TestReleaseWakes(t *testing.T) {
 		}
 		h.locker.mu.Unlock()
 		time.Sleep(60 * time.Millisecond)
-		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Held); err != nil {
+		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
 			t.Fatal(err)
 		}
 		callers.Wait()

@@ -129,14 +129,15 @@ func (s *Service) joinLines(_ context.Context, r *round) error {
 // lockAndCreate takes the locks, creates the orders that have theirs, and gives the locks back.
 func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	token, held := s.lockProducts(ctx, r)
+	used := len(r.open) > 0
 	if len(held) > 0 {
 		defer func() {
-			if err := s.locker.Unlock(ctx, token, held); err != nil {
+			if err := s.locker.Unlock(ctx, token, held, used); err != nil {
 				s.log.Warn("product locks were not released; they go by their time", slog.Any("error", err))
 			}
 		}()
 	}
-	if len(r.open) == 0 {
+	if !used {
 		return nil
 	}
 	drafts := make([]order.Draft, len(r.open))

@@ -58,8 +58,9 @@ func (l *Local) TryLock(ctx context.Context, products []int64) (Grant, error) {
 	return grant, nil
 }
 
-// Unlock implements Locker. It never fails and ignores ctx: there is nothing to wait for.
-func (l *Local) Unlock(_ context.Context, token string, products []int64) error {
+// Unlock implements Locker. It never fails and ignores ctx: there is nothing to wait for. Nor is there anybody to let go
+// first: one process takes its orders in turn.
+func (l *Local) Unlock(_ context.Context, token string, products []int64, _ bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, product := range products {

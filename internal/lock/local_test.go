@@ -84,7 +84,7 @@ func TestLocalTimerOfAnEarlierHold(t *testing.T) {
 		first := tryLock(t, local, 1)
 		tryLock(t, local, 1) // starts the timer
 		time.Sleep(time.Second / 2)
-		if err := local.Unlock(t.Context(), first.Token, []int64{1}); err != nil {
+		if err := local.Unlock(t.Context(), first.Token, []int64{1}, true); err != nil {
 			t.Fatal(err)
 		}
 		second := tryLock(t, local, 1)
@@ -118,7 +118,7 @@ func BenchmarkLocal(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				grant := tryLock(b, local, products...)
-				if err := local.Unlock(b.Context(), grant.Token, grant.Held); err != nil {
+				if err := local.Unlock(b.Context(), grant.Token, grant.Held, true); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -28,7 +28,11 @@ type Locker interface {
 	// Unlock releases those of the products whose holder is token, and leaves the others as they are, so that a holder
 	// whose lock has expired cannot release its successor's. Releasing twice is no error. Hand in a context that
 	// outlives the request. After an error the locks go by TTL.
-	Unlock(ctx context.Context, token string, products []int64) error
+	//
+	// used says whether something was done under them. Then a locker that processes share lets who has waited longest go
+	// first. Locks that were of no use, because others were busy, are free for anybody: were each of them kept for
+	// somebody, two who want the same ones could for ever give each other one of them.
+	Unlock(ctx context.Context, token string, products []int64, used bool) error
 }
 
 // Grant is what TryLock got.

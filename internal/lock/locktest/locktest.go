@@ -104,7 +104,7 @@ func try(t *testing.T, locker lock.Locker, products []int64) lock.Grant {
 // unlock is Unlock that must not fail.
 func unlock(t *testing.T, locker lock.Locker, token string, products []int64) {
 	t.Helper()
-	if err := locker.Unlock(t.Context(), token, products); err != nil {
+	if err := locker.Unlock(t.Context(), token, products, true); err != nil {
 		t.Fatalf("Unlock(%q, %v): %v", token, products, err)
 	}
 }

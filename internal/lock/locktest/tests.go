@@ -187,7 +187,7 @@ func buyAll(ctx context.Context, view lock.Locker, wanted []int64, inside []atom
 		if err := occupy(grant.Held, inside, base); err != nil {
 			return err
 		}
-		if err := view.Unlock(ctx, grant.Token, grant.Held); err != nil {
+		if err := view.Unlock(ctx, grant.Token, grant.Held, len(grant.Busy) == 0); err != nil {
 			return err
 		}
 		wanted = wanted[:0]

@@ -1,0 +1,45 @@
+package redis_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"orderflow/internal/lock/locktest"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers/serverstest"
+)
+
+// running runs a service until the test ends.
+func running(t *testing.T, run func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		done.Wait()
+	})
+}
+
+// locker is a process's locks.
+func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Locker {
+	t.Helper()
+	c := connected(t, address, prefix)
+	running(t, c.Run)
+	l := redis.NewLocker(c, ttl)
+	running(t, l.Run)
+	return l
+}
+
+func TestLocker(t *testing.T) {
+	locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
+		address, prefix := serverstest.Redis(t)
+		return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
+	})
+}
