@@ -2,6 +2,7 @@ package serverstest_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,6 +30,19 @@ func TestCommand(t *testing.T) {
 	} {
 		if got := serverstest.Command(t, parsed.Host, c.words...); !cmp.Equal(got, c.want) {
 			t.Errorf("%q: %#v, want %#v", c.words, got, c.want)
+		}
+	}
+}
+
+// TestRedisCluster: all slots are served, by three masters.
+func TestRedisCluster(t *testing.T) {
+	t.Parallel()
+	address, _ := serverstest.RedisCluster(t)
+	hosts := strings.Split(strings.TrimPrefix(address, "redis://"), ",")
+	for _, host := range hosts {
+		slots, _ := serverstest.Command(t, host, "CLUSTER", "SLOTS").([]any)
+		if len(hosts) != 3 || len(slots) != 3 {
+			t.Errorf("%s: %d ranges of slots, %d nodes", host, len(slots), len(hosts))
 		}
 	}
 }
