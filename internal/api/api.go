@@ -57,11 +57,22 @@ type Reader interface {
 	Ping(ctx context.Context) error
 }
 
+// Products keeps the answer to GET /products for several processes. Each method takes a twentieth of a second at most.
+type Products interface {
+	// Get returns the list if it is kept, else nil, and a version to Put one with that is loaded after this.
+	Get(ctx context.Context) (list []byte, version string, err error)
+	// Put keeps a list for as long as left, unless it was dropped since version was read.
+	Put(ctx context.Context, version string, list []byte, left time.Duration) error
+	// Drop makes everybody forget the list.
+	Drop(ctx context.Context) error
+}
+
 // Options are what an API works with. Reader, Bus, Logger and Registerer must be set, and Limiter with Rate.
 type Options struct {
 	Intake     Intake // nil in a process without the role api: then only health, probes and metrics are there
 	Reader     Reader
 	Bus        bus.Bus // whose news wake streams
+	Products   Products // that processes share; nil for a list that is kept in the process
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -108,7 +119,10 @@ func New(options Options) *API {
 		page:    newPage(),
 		fixed:   newFixedHeaders(),
 	}
-	a.products = shared[[]byte]{age: time.Second, load: a.loadProducts}
+	a.products = shared[[]byte]{age: productsAge, load: a.loadProducts}
+	if options.Products != nil { // it keeps them; kept here as well, they would grow too old
+		a.products = shared[[]byte]{load: a.loadShared}
+	}
 	a.ping = shared[struct{}]{load: a.loadPing}
 	a.metrics.streams(a.waker.open)
 	a.pool.New = func() any { return new(exchange) }

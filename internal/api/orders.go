@@ -82,7 +82,7 @@ func (a *API) cancelOrder(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	a.products.drop()
+	a.dropProducts(x.r.Context())
 	x.logOrder("an order was cancelled", "order.cancelled", cancelled.ID, cancelled.UserID)
 	x.order(http.StatusOK, cancelled)
 	return nil

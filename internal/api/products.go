@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 func (a *API) listProducts(x *exchange) error {
@@ -12,6 +13,32 @@ func (a *API) listProducts(x *exchange) error {
 	}
 	x.json(http.StatusOK, body)
 	return nil
+}
+
+// productsAge is how old the list may be.
+const productsAge = time.Second
+
+// loadShared gets the list from where processes keep it together, or else from the database.
+func (a *API) loadShared(ctx context.Context) ([]byte, error) {
+	began := time.Now()
+	list, version, err := a.options.Products.Get(ctx)
+	if err == nil && list != nil {
+		return list, nil
+	}
+	list, loadErr := a.loadProducts(ctx)
+	if loadErr == nil && err == nil {
+		_ = a.options.Products.Put(ctx, version, list, productsAge-time.Since(began)) // who comes next asks the database too
+	}
+	return list, loadErr
+}
+
+// dropProducts makes everybody forget the list, this process for sure. Creates need no more than their own process's word:
+// the release of their locks has told the others.
+func (a *API) dropProducts(ctx context.Context) {
+	if a.options.Products != nil {
+		_ = a.options.Products.Drop(context.WithoutCancel(ctx)) // others see a list of up to a second ago
+	}
+	a.products.drop()
 }
 
 // loadProducts reads the products and returns the answer to everybody who asks for them. It must not be changed.

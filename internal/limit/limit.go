@@ -73,8 +73,8 @@ type Rate struct {
 // Off says whether the rate is no limit.
 func (r Rate) Off() bool { return r == Rate{} }
 
-// check returns an error unless the rate is within its bounds.
-func (r Rate) check() error {
+// Check returns an error unless the rate is within its bounds.
+func (r Rate) Check() error {
 	if r.Tokens < 1 || r.Tokens > MaxTokens || r.Per < 1 || r.Per > MaxPer {
 		return fmt.Errorf("rate of %d per %v: want 1 to %d per up to %v, or none", r.Tokens, r.Per, MaxTokens, MaxPer)
 	}

@@ -87,7 +87,7 @@ func (l *Local) Allow(_ context.Context, key string, rate Rate) (Decision, error
 	if rate.Off() {
 		return Decision{Allowed: true}, nil
 	}
-	if err := rate.check(); err != nil {
+	if err := rate.Check(); err != nil {
 		return Decision{}, err
 	}
 	id := identity{Short(key), rate}

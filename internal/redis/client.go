@@ -296,3 +296,47 @@ func (c *Client) Close() {
 
 // key is the name of a key or channel of this installation.
 func (c *Client) key(name string) string { return c.options.Prefix + name }
+
+// DeleteAll deletes every key of this installation, which must have a prefix.
+func (c *Client) DeleteAll(ctx context.Context) error {
+	conn, err := c.conn()
+	if err != nil {
+		return err
+	}
+	if c.options.Prefix == "" {
+		return errors.New("redis: without a prefix nobody knows whose the keys are; none was deleted")
+	}
+	// The braces that keep keys together in a cluster stand after the prefix, or before it.
+	for _, node := range conn.Nodes() {
+		for _, pattern := range []string{glob(c.options.Prefix) + "*", "{" + glob(c.options.Prefix) + "*"} {
+			if err := deleteMatching(ctx, node, conn, pattern); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deleteMatching deletes the keys of one node that match; a replica of a cluster refuses to be asked, and has none of its
+// own.
+func deleteMatching(ctx context.Context, node, conn rueidis.Client, pattern string) error {
+	for cursor := uint64(0); ; {
+		page, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
+		if err != nil {
+			return err
+		}
+		for _, key := range page.Elements {
+			if err := conn.Do(ctx, conn.B().Unlink().Key(key).Build()).Error(); err != nil {
+				return err
+			}
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// glob quotes a text for a pattern.
+func glob(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
+}

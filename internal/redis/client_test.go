@@ -8,7 +8,7 @@ import (
 )
 
 // connected returns a client with keys of its own; peers share them by the prefix.
-func connected(t *testing.T, address, prefix string) *redis.Client {
+func connected(t testing.TB, address, prefix string) *redis.Client {
 	t.Helper()
 	c, err := redis.New(address, redis.Options{Prefix: prefix})
 	if err != nil {

@@ -23,6 +23,8 @@ const (
 )
 
 var (
+	//go:embed scripts/lock_try.lua
+	tryText string
 	//go:embed scripts/lock_take.lua
 	takeText string
 	//go:embed scripts/lock_release.lua
@@ -35,7 +37,8 @@ var (
 type Locker struct {
 	client        *Client
 	ttl           time.Duration
-	drop          []string // keys that are deleted with a release; see Products
+	drop          []string // versions that are raised with a release; see Products
+	free          script   // lock_try.lua
 	take, release script
 
 	mu        sync.Mutex
@@ -58,10 +61,15 @@ type held struct {
 	products []int64
 }
 
-// NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests).
-func NewLocker(client *Client, ttl time.Duration) *Locker {
+// NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests). A release of locks that
+// were used also drops the list of products, if there is one.
+func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
+	var drop []string
+	if products != nil {
+		drop = products.keys()[:1]
+	}
 	l := &Locker{
-		client: client, ttl: ttl, take: newScript(takeText), release: newScript(releaseText), waits: map[int64]*wait{},
+		client: client, ttl: ttl, drop: drop, free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText), waits: map[int64]*wait{},
 		woken: map[int64]time.Time{},
 	}
 	client.onReturn(l.releaseLost)
@@ -73,10 +81,25 @@ func (l *Locker) Features() lock.Features { return lock.Features{Shared: true, P
 
 func (l *Locker) channel() string { return l.client.key("orderflow:released") }
 
-// keys are the lock of a product, and who waits for it; the braces keep both in one slot of a cluster.
-func (l *Locker) keys(product int64) []string {
-	key := l.client.key(lock.Key(product))
-	return []string{key, "{" + key + "}:waiting"}
+// lockKey is the lock of a product.
+func (l *Locker) lockKey(product int64) string { return l.client.key(lock.Key(product)) }
+
+// keys are the lock of each product, and who waits for it; the braces keep the two in one slot of a cluster.
+func (l *Locker) keys(products []int64) []string {
+	keys := make([]string, 0, 2*len(products))
+	for _, p := range products {
+		key := l.lockKey(p)
+		keys = append(keys, key, "{"+key+"}:waiting")
+	}
+	return keys
+}
+
+// parts cuts products into those that one script may touch: all, or on a cluster each by itself.
+func (l *Locker) parts(products []int64) [][]int64 {
+	if !l.client.cluster {
+		return [][]int64{products}
+	}
+	return slices.Collect(slices.Chunk(products, 1))
 }
 
 // TryLock implements lock.Locker, within a tenth of a second. Its errors are ErrDown, at once while Redis is down, and those
@@ -106,20 +129,23 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	return grant, nil
 }
 
-// try asks for the products: those that nobody waits for by a plain SET, the others by the script that knows of waiting.
+// try asks for the products: those that nobody waits for with a plain SET NX, the others with the script that knows of
+// waiting.
 func (l *Locker) try(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) error {
 	contested := l.contested(products)
-	plain := slices.DeleteFunc(slices.Clone(products), func(p int64) bool { return slices.Contains(contested, p) })
-	busy, err := l.tryPlain(ctx, conn, plain, grant)
+	plain := products
+	if len(contested) > 0 {
+		plain = slices.DeleteFunc(slices.Clone(products), func(p int64) bool { return slices.Contains(contested, p) })
+	}
+	busy, err := l.tryFree(ctx, conn, plain, grant)
 	if err != nil {
 		return err
 	}
-	contested = append(contested, busy...)
-	if len(contested) > 0 {
+	if contested = append(contested, busy...); len(contested) > 0 {
 		slices.Sort(contested)
 		err = l.tryContested(ctx, conn, contested, grant)
+		slices.Sort(grant.Held)
 	}
-	slices.Sort(grant.Held)
 	return err
 }
 
@@ -139,60 +165,85 @@ func (l *Locker) contested(products []int64) (some []int64) {
 	return some
 }
 
-func (l *Locker) tryPlain(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) (busy []int64, err error) {
-	commands := make([]rueidis.Completed, len(products))
-	seconds := int64(l.ttl / time.Second)
-	for i, p := range products {
-		commands[i] = conn.B().Set().Key(l.keys(p)[0]).Value(grant.Token).Nx().ExSeconds(seconds).Build()
+// tryFree takes those of the products that are free, and returns the others.
+func (l *Locker) tryFree(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) (busy []int64, err error) {
+	if len(products) == 0 {
+		return nil, nil
+	}
+	parts := l.parts(products)
+	calls := make([]call, len(parts))
+	for i, part := range parts {
+		keys := make([]string, len(part))
+		for k, p := range part {
+			keys[k] = l.lockKey(p)
+		}
+		calls[i] = call{l.free, keys, []string{grant.Token, l.seconds()}}
 	}
 	var errs []error
-	for i, result := range conn.DoMulti(ctx, commands...) {
-		switch err := result.Error(); {
-		case err == nil:
-			grant.Held = append(grant.Held, products[i])
-		case rueidis.IsRedisNil(err):
-			busy = append(busy, products[i])
-		default:
+	for i, result := range run(ctx, conn, calls) {
+		positions, err := result.AsIntSlice()
+		if err != nil {
 			errs = append(errs, err)
+			continue
+		}
+		for k, p := range parts[i] {
+			if slices.Contains(positions, int64(k+1)) {
+				busy = append(busy, p)
+			} else {
+				grant.Held = append(grant.Held, p)
+			}
 		}
 	}
 	return busy, errors.Join(errs...)
 }
 
+// seconds is the locks' time to live.
+func (l *Locker) seconds() string { return strconv.FormatInt(int64(l.ttl/time.Second), 10) }
+
 // tryContested takes the locks that are free or kept for this process, and waits in line for the others. It listens before
 // it asks, so that no release is missed between the two.
 func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) error {
-	calls := make([]call, len(products))
-	channels := make([]<-chan struct{}, len(products))
-	for i, p := range products {
-		channels[i] = l.listen(p)
-		calls[i] = call{l.take, l.keys(p), []string{grant.Token, strconv.FormatInt(l.ttl.Milliseconds(), 10), l.client.node}}
+	channels := make(map[int64]<-chan struct{}, len(products))
+	for _, p := range products {
+		channels[p] = l.listen(p)
+	}
+	parts := l.parts(products)
+	calls := make([]call, len(parts))
+	for i, part := range parts {
+		calls[i] = call{l.take, l.keys(part), []string{grant.Token, l.seconds(), l.client.node}}
 	}
 	var errs []error
 	for i, result := range run(ctx, conn, calls) {
-		answer, err := result.ToArray()
-		if err == nil && len(answer) == 0 {
-			l.end(products[i], channels[i]) // who else of this process waits may look
-			grant.Held = append(grant.Held, products[i])
-			continue
+		answers, err := result.ToArray()
+		if err == nil && len(answers) != 2*len(parts[i]) {
+			err = errOddAnswer
 		}
-		if err == nil && len(answer) != 2 {
-			err = errors.New("redis: an answer of the lock's script is not what it should be")
+		for k := 0; err == nil && k < len(parts[i]); k++ {
+			err = l.taken(parts[i][k], channels[parts[i][k]], answers[2*k], answers[2*k+1], grant)
 		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		token, err1 := answer[0].ToString()
-		left, err2 := answer[1].AsInt64()
-		if err := errors.Join(err1, err2); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		l.expect(products[i], channels[i], time.Duration(left)*time.Millisecond)
-		grant.Busy = append(grant.Busy, lock.Busy{Product: products[i], Token: token, Released: channels[i]})
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// errOddAnswer is that of a script which is not ours, or of a server that is not Redis.
+var errOddAnswer = errors.New("redis: the answer of a script is not what it should be")
+
+// taken reads what became of one contested product.
+func (l *Locker) taken(product int64, released <-chan struct{}, holder, left rueidis.RedisMessage, grant *lock.Grant) error {
+	token, err1 := holder.ToString()
+	milliseconds, err2 := left.AsInt64()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if token == "" {
+		l.end(product, released) // who else of this process waits may look
+		grant.Held = append(grant.Held, product)
+		return nil
+	}
+	l.expect(product, released, time.Duration(milliseconds)*time.Millisecond)
+	grant.Busy = append(grant.Busy, lock.Busy{Product: product, Token: token, Released: released})
+	return nil
 }
 
 // Unlock implements lock.Locker, within a tenth of a second. Locks that it could not release for sure are released when
@@ -218,9 +269,14 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 	if used {
 		turn = strconv.FormatInt(turnTime.Milliseconds(), 10)
 	}
-	calls := make([]call, len(products))
-	for i, p := range products {
-		calls[i] = call{l.release, l.keys(p), []string{token, turn, l.channel(), strconv.FormatInt(p, 10)}}
+	parts := l.parts(products)
+	calls := make([]call, len(parts))
+	for i, part := range parts {
+		args := []string{token, turn, l.channel()}
+		for _, p := range part {
+			args = append(args, strconv.FormatInt(p, 10))
+		}
+		calls[i] = call{l.release, l.keys(part), args}
 	}
 	var others []rueidis.Completed
 	if used {

@@ -32,7 +32,7 @@ func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Lock
 	t.Helper()
 	c := connected(t, address, prefix)
 	running(t, c.Run)
-	l := redis.NewLocker(c, ttl)
+	l := redis.NewLocker(c, ttl, nil)
 	running(t, l.Run)
 	return l
 }

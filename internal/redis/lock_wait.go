@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -91,13 +92,14 @@ func (l *Locker) hear(ctx context.Context, conn rueidis.Client) {
 	})
 	// Whatever ended it, it is tried again; the client finds out about Redis by itself.
 	_ = conn.Receive(heard, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
-		if product, err := strconv.ParseInt(m.Message, 10, 64); err == nil {
-			l.mu.Lock()
-			if w := l.waits[product]; w != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for word := range strings.FieldsSeq(m.Message) {
+			product, err := strconv.ParseInt(word, 10, 64)
+			if w := l.waits[product]; err == nil && w != nil {
 				l.finish(product, w)
 				l.woken[product] = time.Now()
 			}
-			l.mu.Unlock()
 		}
 	})
 }

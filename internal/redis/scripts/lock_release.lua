@@ -1,19 +1,23 @@
--- Releases a product's lock if the token is its holder's. If somebody waits, all are told, and with a turn to give the one
--- who has waited longest goes first: for so long nobody else gets the lock.
--- KEYS: the lock; who waits (both in one slot). ARGV: token, milliseconds of the turn (0 for none), channel, product.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
+-- Releases products' locks whose holder's token it is. If somebody waits for one, all are told, and with a turn to give
+-- the one who has waited longest goes first: for so long nobody else gets the lock.
+-- KEYS: for each product the lock, and who waits. ARGV: token, milliseconds of the turn (0 for none), channel, the products.
+local released = {}
+for i = 1, #KEYS, 2 do
+  local lock, waiting = KEYS[i], KEYS[i + 1]
+  if redis.call('GET', lock) == ARGV[1] then
+    local first = redis.call('ZRANGE', waiting, 0, 0)[1]
+    if first and ARGV[2] ~= '0' then
+      redis.call('SET', lock, 'turn:' .. first, 'PX', ARGV[2])
+      redis.call('ZREM', waiting, first)
+    else
+      redis.call('DEL', lock)
+    end
+    if first then
+      released[#released + 1] = ARGV[3 + (i + 1) / 2]
+    end
+  end
 end
-local first = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
-if not first then
-  redis.call('DEL', KEYS[1])
-  return 1
+if #released > 0 then
+  redis.call('PUBLISH', ARGV[3], table.concat(released, ' '))
 end
-if ARGV[2] == '0' then
-  redis.call('DEL', KEYS[1])
-else
-  redis.call('SET', KEYS[1], 'turn:' .. first, 'PX', ARGV[2])
-  redis.call('ZREM', KEYS[2], first)
-end
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return 1
+return #released

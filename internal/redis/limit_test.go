@@ -1,0 +1,74 @@
+package redis_test
+
+import (
+	"testing"
+	"time"
+
+	"orderflow/internal/limit"
+	"orderflow/internal/limit/limittest"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers"
+	"orderflow/internal/servers/serverstest"
+)
+
+func TestLimiter(t *testing.T) {
+	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
+		address, prefix := serverstest.Redis(t)
+		return redis.NewLimiter(connected(t, address, prefix), 100), redis.NewLimiter(connected(t, address, prefix), 100)
+	})
+}
+
+// TestLimiterWithoutRedis: requests are counted by the process alone, and nobody waits, until Redis is back.
+func TestLimiterWithoutRedis(t *testing.T) {
+	t.Parallel()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	c := connected(t, servers.RedisURL(server.Addr()), "")
+	running(t, c.Run)
+	limiter := redis.NewLimiter(c, 100)
+	rate := limit.Rate{Tokens: 3, Per: time.Hour}
+	take := func() limit.Decision {
+		t.Helper()
+		began := time.Now()
+		d, err := limiter.Allow(t.Context(), "somebody", rate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a request waited %s for its count", took)
+		}
+		return d
+	}
+	if d := take(); !d.Allowed || d.Remaining != 2 {
+		t.Errorf("first: %+v", d)
+	}
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if d := take(); !d.Allowed || d.Remaining != 2-i {
+			t.Errorf("%d, counted alone: %+v", i, d)
+		}
+	}
+	if d := take(); d.Allowed {
+		t.Errorf("counted alone, beyond the limit: %+v", d)
+	}
+	if err := server.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c.Up)
+	if d := take(); !d.Allowed {
+		t.Errorf("Redis is back: %+v", d)
+	}
+}
+
+// eventually waits for a condition that others bring about.
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(10 * time.Millisecond); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came about")
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package redis_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"orderflow/internal/lock"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers"
+	"orderflow/internal/servers/serverstest"
+)
+
+// alone starts a Redis for one test, with the locks of one process on it, and a connection beside them.
+func alone(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis.Client) {
+	t.Helper()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	c := connected(t, servers.RedisURL(server.Addr()), "")
+	running(t, c.Run)
+	l := redis.NewLocker(c, lock.TTL, nil)
+	running(t, l.Run)
+	return server, c, l, beside(t, server)
+}
+
+// beside is a connection of the test's own.
+func beside(t *testing.T, server *servers.Server) rueidis.Client {
+	t.Helper()
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr()}, DisableCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// takes is TryLock that must get all it asks for.
+func takes(t *testing.T, l *redis.Locker, products ...int64) lock.Grant {
+	t.Helper()
+	grant, err := l.TryLock(t.Context(), products)
+	if err != nil || len(grant.Held) != len(products) {
+		t.Fatalf("%v: %+v, %v", products, grant, err)
+	}
+	return grant
+}
+
+// TestLockInRedis: the lock is what others who know it expect.
+func TestLockInRedis(t *testing.T) {
+	t.Parallel()
+	_, _, l, raw := alone(t)
+	grant := takes(t, l, 7)
+	ctx := t.Context()
+	value, err := raw.Do(ctx, raw.B().Get().Key("inventory:product:7").Build()).ToString()
+	left, err2 := raw.Do(ctx, raw.B().Pttl().Key("inventory:product:7").Build()).AsInt64()
+	if err := errors.Join(err, err2); err != nil || value != grant.Token || !lock.Ours(value) || left < 9000 || left > 10_000 {
+		t.Errorf("the lock is %q for %d ms (%v)", value, left, err)
+	}
+	if err := l.Unlock(ctx, grant.Token, grant.Held, true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := raw.Do(ctx, raw.B().Dbsize().Build()).AsInt64(); err != nil || n != 1 { // the probe's
+		t.Errorf("%d keys are left (%v)", n, err)
+	}
+	// A stranger's lock is respected, and reported as a stranger's.
+	if err := raw.Do(ctx, raw.B().Set().Key("inventory:product:8").Value("by hand").Nx().ExSeconds(10).Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := l.TryLock(ctx, []int64{7, 8})
+	if err != nil || len(busy.Busy) != 1 || busy.Busy[0].Token != "by hand" || len(busy.Held) != 1 {
+		t.Errorf("beside a stranger: %+v, %v", busy, err)
+	}
+	if err := l.Unlock(ctx, "by", []int64{8}, true); err != nil {
+		t.Error(err)
+	}
+	if value, err := raw.Do(ctx, raw.B().Get().Key("inventory:product:8").Build()).ToString(); err != nil || value != "by hand" {
+		t.Errorf("the stranger's lock is %q (%v)", value, err)
+	}
+}
+
+// TestLockVanishes: a lock that is gone before its release is nobody's, or another's, and stays so.
+func TestLockVanishes(t *testing.T) {
+	t.Parallel()
+	_, _, l, raw := alone(t)
+	first := takes(t, l, 1, 2)
+	if err := raw.Do(t.Context(), raw.B().Del().Key("inventory:product:1", "inventory:product:2").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	second := takes(t, l, 1)
+	if err := l.Unlock(t.Context(), first.Token, first.Held, true); err != nil {
+		t.Fatal(err)
+	}
+	if grant, err := l.TryLock(t.Context(), []int64{1}); err != nil || len(grant.Busy) != 1 || grant.Busy[0].Token != second.Token {
+		t.Errorf("%+v, %v", grant, err)
+	}
+}
+
+// TestFrozenRedis: one try waits a tenth of a second, the next ones not at all; afterwards all is as before, also the locks
+// that were asked for meanwhile.
+func TestFrozenRedis(t *testing.T) {
+	t.Parallel()
+	server, c, l, _ := alone(t)
+	if err := server.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if grant, err := l.TryLock(t.Context(), []int64{1}); err == nil || time.Since(began) > 2*time.Second {
+		t.Errorf("frozen: %+v, %v after %s", grant, err, time.Since(began))
+	}
+	began = time.Now()
+	for range 1000 {
+		if _, err := l.TryLock(t.Context(), []int64{1}); !errors.Is(err, redis.ErrDown) {
+			t.Fatalf("known to be down: %v", err)
+		}
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a thousand tries while it is down took %s", took)
+	}
+	if err := server.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c.Up)
+	eventually(t, func() bool { // what the frozen server was asked for, it gave; and it was given back
+		grant, err := l.TryLock(t.Context(), []int64{1})
+		return err == nil && len(grant.Held) == 1
+	})
+}
+
+// TestRestartedRedis: killed and started again, with its data and without, locks work again by themselves, and waiters are
+// not forgotten.
+func TestRestartedRedis(t *testing.T) {
+	t.Parallel()
+	server, c, l, _ := alone(t)
+	for _, empty := range []bool{false, true} {
+		holder := takes(t, l, 5)
+		waiter, err := l.TryLock(t.Context(), []int64{5})
+		if err != nil || len(waiter.Busy) != 1 {
+			t.Fatal(waiter, err)
+		}
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := l.TryLock(t.Context(), []int64{6}); err == nil || time.Since(began) > time.Second {
+			t.Errorf("killed: %v after %s", err, time.Since(began))
+		}
+		select {
+		case <-waiter.Busy[0].Released: // a release may have been missed
+		case <-time.After(lock.TTL):
+			t.Error("who waited was not woken")
+		}
+		if empty {
+			if err := os.RemoveAll(filepath.Join(server.Dir(), "appendonlydir")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := server.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, c.Up)
+		if err := l.Unlock(t.Context(), holder.Token, holder.Held, true); err != nil {
+			t.Error(err)
+		}
+		next := takes(t, l, 5)
+		if err := l.Unlock(t.Context(), next.Token, next.Held, true); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestFullRedis: a server without memory for another key is down, and back when it has some.
+func TestFullRedis(t *testing.T) {
+	t.Parallel()
+	_, c, l, raw := alone(t)
+	memory := func(limit string) {
+		t.Helper()
+		if err := raw.Do(t.Context(), raw.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", limit).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	memory("1")
+	if _, err := l.TryLock(t.Context(), []int64{1}); err == nil || c.Up() {
+		t.Errorf("without memory: %v, up %t", err, c.Up())
+	}
+	memory("0")
+	eventually(t, c.Up)
+	takes(t, l, 1)
+}
+
+// TestStartsWithoutRedis: what is not there yet is found when it comes.
+func TestStartsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := redis.New(servers.RedisURL(server.Addr()), redis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.Connect(t.Context()); err == nil {
+		t.Error("connected to nobody")
+	}
+	running(t, c.Run)
+	l := redis.NewLocker(c, lock.TTL, nil)
+	running(t, l.Run)
+	if _, err := l.TryLock(t.Context(), []int64{1}); !errors.Is(err, redis.ErrDown) {
+		t.Errorf("before it is there: %v", err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, c.Up)
+	takes(t, l, 1)
+}

@@ -1,0 +1,103 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	_ "embed" // the script
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// productsTime is how long a reader of the list waits for Redis before it asks the database.
+const productsTime = 50 * time.Millisecond
+
+//go:embed scripts/products_put.lua
+var productsPutText string
+
+// Products keeps the list of products for all processes that share a Redis. A version beside it is raised by every change
+// of stock, in the round trip that gives the product locks back (see NewLocker), so before the change is answered. A list
+// is kept and believed only under the version that was read before it was loaded: nobody gets one that was read before a
+// change that was answered before they asked. When Redis comes back the version is raised too, for changes it has not
+// heard of. Its methods may be called from any goroutine.
+type Products struct {
+	client *Client
+	put    script
+}
+
+// NewProducts returns the cache.
+func NewProducts(client *Client) *Products {
+	p := &Products{client: client, put: newScript(productsPutText)}
+	client.onReturn(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), productsTime)
+		defer cancel()
+		_ = p.Drop(ctx) // Redis is down again, or a list of a second ago is seen once more
+	})
+	return p
+}
+
+// keys are the version and the list, in one slot of a cluster.
+func (p *Products) keys() []string {
+	tag := "{" + p.client.key("orderflow:products") + "}:"
+	return []string{tag + "version", tag + "list"}
+}
+
+// Get returns the list if it is kept, else nil, and the version under which a list that is loaded now may be kept.
+func (p *Products) Get(ctx context.Context) (list []byte, version string, err error) {
+	conn, err := p.client.conn()
+	if err != nil {
+		return nil, "", err
+	}
+	limited, cancel := context.WithTimeout(ctx, productsTime)
+	defer cancel()
+	values, err := conn.Do(limited, conn.B().Mget().Key(p.keys()...).Build()).ToArray()
+	if err != nil {
+		return nil, "", p.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+	}
+	if len(values) != 2 {
+		return nil, "", errors.New("redis: the products are not what they should be")
+	}
+	if version, err = values[0].ToString(); rueidis.IsRedisNil(err) {
+		version, err = "0", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	kept, err := values[1].AsBytes()
+	if rueidis.IsRedisNil(err) {
+		return nil, version, nil
+	}
+	under, list, _ := bytes.Cut(kept, []byte{'\n'})
+	if err != nil || string(under) != version {
+		return nil, version, err
+	}
+	return list, version, nil
+}
+
+// Put keeps a list that was loaded after version was read, for as long as left.
+func (p *Products) Put(ctx context.Context, version string, list []byte, left time.Duration) error {
+	if left < time.Millisecond {
+		return nil
+	}
+	conn, err := p.client.conn()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, productsTime)
+	defer cancel()
+	args := []string{version, string(list), strconv.FormatInt(left.Milliseconds(), 10)}
+	return p.client.failed(ctx, run(limited, conn, []call{{p.put, p.keys(), args}})[0].Error()) //nolint:contextcheck // the caller's own
+}
+
+// Drop makes everybody forget the list.
+func (p *Products) Drop(ctx context.Context) error {
+	conn, err := p.client.conn()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, productsTime)
+	defer cancel()
+	return p.client.failed(ctx, conn.Do(limited, conn.B().Incr().Key(p.keys()[0]).Build()).Error()) //nolint:contextcheck // the caller's own
+}
