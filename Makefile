@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test fuzz soak bench bench-mysql lint fmt clean
+.PHONY: help run demo build test test-cluster fuzz soak bench bench-mysql lint fmt clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 SOAK     ?= 10m
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db
 	bin/orderflow serve
@@ -25,6 +25,10 @@ build: ## Build the static binary bin/orderflow
 test: ## Run all tests under the race detector, in random order; installs a C compiler where one is missing
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
+
+test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
+	scripts/test-deps.sh cluster
+	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./internal/chaos
 
 fuzz: ## Fuzz every target for FUZZTIME (30s) each
 	scripts/fuzz.sh $(FUZZTIME)
@@ -42,7 +46,7 @@ bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...
-	@dead="$$("$$(scripts/tool.sh deadcode)" -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
+	@dead="$$("$$(scripts/tool.sh deadcode)" -tags cluster -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
 
 fmt: ## Format all Go files
 	"$$(scripts/tool.sh golangci-lint)" fmt ./...

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
-# run; MariaDB and Redis. The product itself is built without any of them.
+# run; MariaDB and Redis; with the argument "cluster" also what makes clusters of them. The product itself is built
+# without any of these.
 set -euo pipefail
 
 cc="$(go env CC)"
@@ -15,10 +16,34 @@ needs=(
 	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
 	"redis-server|command -v redis-server|Redis (redis-server)"
 )
+case "${1:-}" in
+"") ;;
+cluster)
+	needs+=(
+		"mariadb-client|command -v mariadb|the client of MariaDB (mariadb)"
+		"galera-4|galera|the Galera library (libgalera_smm.so)"
+		"rsync|command -v rsync|rsync"
+		"redis-tools|command -v redis-cli|the client of Redis (redis-cli)"
+		"redis-sentinel|command -v redis-sentinel|Redis Sentinel (redis-sentinel)"
+	)
+	;;
+*)
+	echo "usage: scripts/test-deps.sh [cluster]" >&2
+	exit 2
+	;;
+esac
 
 # A compiler without the C library's headers is no use: try it.
 compiles() {
 	command -v "$cc" && echo '#include <stdlib.h>' | "$cc" -E -x c -
+}
+
+galera() {
+	local dir
+	for dir in /usr/lib/galera /usr/lib64/galera-4 /usr/lib/galera-4 /usr/lib64/galera; do
+		[ ! -e "$dir/libgalera_smm.so" ] || return 0
+	done
+	return 1
 }
 
 # Prints the packages, or with "names" the things, that are missing.

@@ -115,7 +115,7 @@ func TestChaosKill(t *testing.T) {
 		}
 		shop.move(s.ready())
 		wait(t.Context(), random(1200*time.Millisecond))
-		shop.move("")
+		shop.move()
 		s.kill()
 	}
 	last := start(t, run)

@@ -10,6 +10,11 @@
 // it asks again with the same key until there is an answer. That is why the two books can be compared at all: when the
 // clients have come to rest, no outcome is unknown.
 //
+// One process on an SQLite file dies alone. Over MySQL and Redis there are two of each role (many), each with a network of its
+// own to either, and it is the servers and networks between them that have the bad days: processes go on with what is
+// left, their probes say what is missing, and all comes back by itself. With the build tag cluster they stand on a Galera,
+// a Redis Cluster and a Sentinel set (make test-cluster).
+//
 // The moments of death are random; what is asserted holds for all of them. ORDERFLOW_SOAK=10m lets each test whose name
 // has Chaos or Soak in it go on for that long.
 package chaos

@@ -21,7 +21,7 @@ func TestChaosTerminate(t *testing.T) {
 		wait(t.Context(), 200*time.Millisecond+random(time.Second))
 		s.terminate() // while the shoppers go on: they see it drain
 		s.gone(0)
-		shop.move("")
+		shop.move()
 	}
 	last := start(t, run)
 	addr := last.ready()

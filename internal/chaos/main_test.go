@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"orderflow/internal/servers/serverstest"
 )
 
 // patience bounds every wait. Nothing takes that long unless it is broken.
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	folder = dir
-	code := m.Run()
+	code := serverstest.Run(m)
 	_ = os.RemoveAll(dir) // what is left is the system's to clear away
 	os.Exit(code)
 }

@@ -29,7 +29,7 @@ type server struct {
 
 // launch says how to start a server.
 type launch struct {
-	database string // path
+	database string // path, or mysql://…
 	args     []string
 	stderr   *os.File            // nil for a file of its own
 	as       *syscall.Credential // nil for this user
@@ -49,7 +49,7 @@ func start(t *testing.T, l launch) *server {
 	t.Helper()
 	s := &server{t: t, pained: l.pained, first: make(chan string, 1), ended: make(chan struct{})}
 	s.command = command(t, append([]string{
-		"serve", "--addr", "127.0.0.1:0", "--database", "sqlite:" + l.database, "--rate-limit", "off",
+		"serve", "--addr", "127.0.0.1:0", "--database", addressOf(l.database), "--rate-limit", "off",
 		"--log-format", "json", "--log-level", "warn",
 	}, l.args...)...)
 	s.command.SysProcAttr = &syscall.SysProcAttr{Credential: l.as}
@@ -175,33 +175,44 @@ func (s *server) said() string {
 func newDatabase(t *testing.T, dir string, stock int64) string {
 	t.Helper()
 	path := filepath.Join(dir, "orderflow.db")
-	db, err := app.CreateDatabase(t.Context(), at(path))
+	fill(t, path, stock)
+	return path
+}
+
+// fill makes the tables of a database, and fills in the sample data with this much stock of every product.
+func fill(t *testing.T, database string, stock int64) {
+	t.Helper()
+	db, err := app.CreateDatabase(t.Context(), at(database))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err = db.Migrate(t.Context()); err == nil {
 		err = db.Seed(t.Context(), app.SeedPlan{SetStock: true, Stock: stock})
 	}
-	if err == nil {
-		err = db.Close()
-	}
-	if err != nil {
+	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return path
 }
 
-// at are the settings of a database file.
-func at(path string) config.Settings {
+// addressOf is a database, the path of a file or mysql://…, as --database takes it.
+func addressOf(database string) string {
+	if strings.Contains(database, "://") {
+		return database
+	}
+	return "sqlite:" + database
+}
+
+// at are the settings of a database.
+func at(database string) config.Settings {
 	settings := config.Defaults()
-	settings.Database = config.NewURL("sqlite:" + path)
+	settings.Database = config.NewURL(addressOf(database))
 	return settings
 }
 
-// openDatabase opens a database file beside, or instead of, its server.
-func openDatabase(t *testing.T, path string) *app.Database {
+// openDatabase opens a database beside, or instead of, its server.
+func openDatabase(t *testing.T, database string) *app.Database {
 	t.Helper()
-	db, err := app.OpenDatabase(t.Context(), at(path))
+	db, err := app.OpenDatabase(t.Context(), at(database))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,32 +18,34 @@ import (
 	"orderflow/internal/payment/paymenttest"
 )
 
-// shop is where the server of the moment can be found.
+// shop is where the servers of the moment can be found.
 type shop struct {
+	pause time.Duration // after a server gave no answer
+
 	mu      sync.Mutex
-	addr    string        // "" between two servers
-	changed chan struct{} // closed and replaced when addr changes
+	addrs   []string      // none between two servers
+	changed chan struct{} // closed and replaced when addrs changes
 }
 
-func newShop() *shop { return &shop{changed: make(chan struct{})} }
+func newShop() *shop { return &shop{pause: 10 * time.Millisecond, changed: make(chan struct{})} }
 
-// move says where the server is now; "" for nowhere.
-func (s *shop) move(addr string) {
+// move says where the servers are now, if there are any.
+func (s *shop) move(addrs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addr = addr
+	s.addrs = slices.Clone(addrs)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// find waits for a server. The error is that of ctx.
-func (s *shop) find(ctx context.Context) (string, error) {
+// find waits for a server; the doors of several are taken in turn. The error is that of ctx.
+func (s *shop) find(ctx context.Context, door int) (string, error) {
 	for {
 		s.mu.Lock()
-		addr, changed := s.addr, s.changed
+		addrs, changed := s.addrs, s.changed
 		s.mu.Unlock()
-		if addr != "" {
-			return addr, nil
+		if len(addrs) > 0 {
+			return addrs[door%len(addrs)], nil
 		}
 		select {
 		case <-changed:
@@ -58,7 +60,7 @@ func (s *shop) breathe(ctx context.Context) {
 	s.mu.Lock()
 	changed := s.changed
 	s.mu.Unlock()
-	timer := time.NewTimer(10 * time.Millisecond)
+	timer := time.NewTimer(s.pause)
 	defer timer.Stop()
 	select {
 	case <-changed:
@@ -78,6 +80,7 @@ type ledger struct {
 
 	unknown int // requests whose outcome was not known at first
 	replays int // orders that were asked for again
+	lost    int // races for a lock, which are to be run again
 }
 
 func newLedger(t *testing.T) *ledger {
@@ -116,6 +119,12 @@ func (l *ledger) wonder() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unknown++
+}
+
+func (l *ledger) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost++
 }
 
 // orders is how many orders were acknowledged so far.
@@ -171,8 +180,8 @@ func (l *ledger) compare(db *app.Database) map[int64]order.Order {
 			l.t.Errorf("order %d is %s; its cancellation was accepted: %v", id, found[id].Status, yes)
 		}
 	}
-	l.t.Logf("%d orders, %d refused, %d of %d cancellations accepted, %d replays, %d outcomes unknown at first",
-		len(l.placed), len(l.refused), accepted, len(l.cancelled), l.replays, l.unknown)
+	l.t.Logf("%d orders, %d refused, %d of %d cancellations accepted, %d replays, %d outcomes unknown at first, %d lock conflicts",
+		len(l.placed), len(l.refused), accepted, len(l.cancelled), l.replays, l.unknown, l.lost)
 	return found
 }
 
@@ -211,6 +220,7 @@ type shopper struct {
 	ledger *ledger
 	gentle bool // no answer may be cut off: the server ends in order
 	wire   wire
+	door   int // which of several servers it goes to; another one when that gives no answer
 	orders []bought
 	next   int
 }
@@ -230,7 +240,7 @@ func crowd(t *testing.T, n int, s *shop, l *ledger, gentle bool) (rest func()) {
 	for i := range n {
 		c := &shopper{
 			name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), i), user: int64(i%3 + 1), random: rand.New(rand.NewPCG(rand.Uint64(), uint64(i))),
-			shop: s, ledger: l, gentle: gentle,
+			shop: s, ledger: l, gentle: gentle, door: i,
 		}
 		shoppers.Go(func() {
 			defer c.wire.close()
@@ -328,12 +338,14 @@ func (c *shopper) expect(a answer, b bought, status int) bool {
 // may have done it and died, is asked again.
 func (c *shopper) insist(ctx context.Context, method, path, body string) (answer, bool) {
 	for {
-		addr, err := c.shop.find(ctx)
+		addr, err := c.shop.find(ctx, c.door)
 		if err != nil {
 			return answer{}, false
 		}
 		a, err := c.wire.ask(addr, method, path, body)
 		switch {
+		case err == nil && a.code() == "lock_conflict":
+			c.ledger.lose()
 		case err == nil && a.status != http.StatusServiceUnavailable:
 			return a, true
 		case errors.Is(err, errHung), errors.Is(err, errCut) && c.gentle:
@@ -341,6 +353,7 @@ func (c *shopper) insist(ctx context.Context, method, path, body string) (answer
 			return answer{}, false
 		}
 		c.ledger.wonder()
+		c.door++
 		c.shop.breathe(ctx)
 	}
 }

@@ -3,5 +3,7 @@
 // they are ready and how they end. Nothing of the product needs it.
 //
 // A server can be killed, stopped, frozen and started again on the same port with the same data, which is what tests of
-// bad days do. All of them die with the process that started them, also when that is killed (Linux).
+// bad days do. There are clusters of them, too: Galera, Redis Cluster, Sentinel, a primary with a replica. A Proxy stands for the network
+// before a server, and makes it slow, stops it or cuts it. All servers die with the process that started them, also when
+// that is killed (Linux).
 package servers

@@ -59,7 +59,8 @@ func newMariaDB(ctx context.Context, dir string, flags ...string) (*Server, erro
 		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, said)
 	}
 	s.args = append([]string{
-		"--no-defaults", "--datadir=" + data, "--tmpdir=" + temporary, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + temporary,
+		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--port=" + strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--skip-name-resolve",
 		"--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1", "--innodb-buffer-pool-size=256M", "--max-connections=500",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_unicode_ci",

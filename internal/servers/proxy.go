@@ -36,10 +36,10 @@ type chunk struct {
 // NewProxy starts a proxy before the server at upstream, HOST:PORT.
 func NewProxy(upstream string) (*Proxy, error) {
 	p := &Proxy{changed: make(chan struct{})}
-	relay, err := NewRelay(upstream, func(client, server net.Conn) {
+	relay, err := NewRelay(upstream, func(r *Relay, client, server net.Conn) {
 		var up sync.WaitGroup
-		up.Go(func() { p.pass(client, server) })
-		p.pass(server, client)
+		up.Go(func() { p.pass(r, client, server) })
+		p.pass(r, server, client)
 		up.Wait()
 	})
 	if err != nil {
@@ -80,7 +80,7 @@ func (p *Proxy) set(change func()) {
 }
 
 // pass carries what one end says to the other, until one of them closes.
-func (p *Proxy) pass(from, to net.Conn) {
+func (p *Proxy) pass(r *Relay, from, to net.Conn) {
 	way := make(chan chunk, onTheWay)
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -103,8 +103,8 @@ func (p *Proxy) pass(from, to net.Conn) {
 		}
 	}
 	p.await(time.Now()) // the end travels, too
-	p.Drop(from, to)
-	for range way { //nolint:revive // nobody wants what is left; the reader may be waiting to hand it over
+	r.Drop(from, to)
+	for range way { // nobody wants what is left; the reader may be waiting to hand it over
 	}
 	reader.Wait()
 }

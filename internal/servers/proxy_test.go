@@ -139,14 +139,15 @@ func TestProxyCut(t *testing.T) {
 	t.Parallel()
 	proxy := echo(t)
 	for range 3 {
-		conns := make([]net.Conn, 4)
-		for i := range conns {
-			conns[i] = dial(t, proxy)
-			say(t, conns[i], "one")
-			if err := hears(t, conns[i], "one", patience); err != nil {
+		var conns []net.Conn
+		for range 4 {
+			conn := dial(t, proxy)
+			say(t, conn, "one")
+			if err := hears(t, conn, "one", patience); err != nil {
 				t.Fatal(err)
 			}
-			_, _ = conns[i].Write(bytes.Repeat([]byte("x"), 1<<20)) // nobody reads what comes back
+			_, _ = conn.Write(bytes.Repeat([]byte("x"), 1<<20)) // nobody reads what comes back
+			conns = append(conns, conn)
 		}
 		proxy.Cut()
 		for _, conn := range append(conns, dial(t, proxy)) {

@@ -9,7 +9,7 @@ import (
 // owner what passes between the two. Its methods are safe for concurrent use.
 type Relay struct {
 	upstream string
-	carry    func(client, server net.Conn)
+	carry    func(r *Relay, client, server net.Conn)
 	listener net.Listener
 	work     sync.WaitGroup
 
@@ -21,7 +21,7 @@ type Relay struct {
 
 // NewRelay starts a relay before the server at upstream, HOST:PORT. Each pair of connections is handed to carry, in a
 // goroutine of its own, and closed when that returns, which it must when they are closed before.
-func NewRelay(upstream string, carry func(client, server net.Conn)) (*Relay, error) {
+func NewRelay(upstream string, carry func(r *Relay, client, server net.Conn)) (*Relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (r *Relay) link(client net.Conn) {
 		return
 	}
 	defer r.Drop(server)
-	r.carry(client, server)
+	r.carry(r, client, server)
 }
 
 // keep notes the end of a link, or closes it when the relay is shut.

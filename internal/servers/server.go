@@ -176,7 +176,12 @@ func find(binary, packages string) (string, error) {
 				return path, nil
 			}
 		}
-		return "", fmt.Errorf("%s is not installed; scripts/test-deps.sh installs it, or as root: apt-get install %s", binary, packages)
+		return "", missing(binary, packages)
 	}
 	return path, nil
+}
+
+func missing(what, packages string) error {
+	return fmt.Errorf("%s is not installed; scripts/test-deps.sh cluster installs all that tests need, or as root: apt-get install %s",
+		what, packages)
 }

@@ -81,8 +81,8 @@ func (c *CommitCutter) Deliver() bool {
 	return late != nil && late()
 }
 
-func (c *CommitCutter) carry(client, server net.Conn) {
-	l := &link{cutter: c, client: client, server: server, answered: make(chan struct{})}
+func (c *CommitCutter) carry(relay *servers.Relay, client, server net.Conn) {
+	l := &link{cutter: c, relay: relay, client: client, server: server, answered: make(chan struct{})}
 	var up sync.WaitGroup
 	up.Go(l.up)
 	l.down()
@@ -117,6 +117,7 @@ const (
 // link is a client's connection and the one to the server that belongs to it.
 type link struct {
 	cutter  *CommitCutter
+	relay   *servers.Relay
 	client  net.Conn
 	server  net.Conn
 	matches *cut // the order whose text this transaction has sent
@@ -142,7 +143,7 @@ func (l *link) up() {
 			break
 		}
 	}
-	l.cutter.relay.Drop(l.client, l.server)
+	l.relay.Drop(l.client, l.server)
 }
 
 func (l *link) cut(order *cut, commit []byte) {
@@ -154,17 +155,17 @@ func (l *link) cut(order *cut, commit []byte) {
 	}
 	switch order.moment {
 	case BeforeCommit:
-		l.cutter.relay.Drop(l.client, l.server)
+		l.relay.Drop(l.client, l.server)
 	case AfterCommit:
 		l.lost.Store(true)
 		carry()
-		l.cutter.relay.Drop(l.client)
+		l.relay.Drop(l.client)
 	case LateCommit:
 		l.lost.Store(true)
 		l.cutter.mu.Lock()
 		l.cutter.late = carry
 		l.cutter.mu.Unlock()
-		l.cutter.relay.Drop(l.client)
+		l.relay.Drop(l.client)
 	}
 }
 
@@ -176,7 +177,7 @@ func (l *link) down() {
 		n, err := l.server.Read(buffer)
 		if l.lost.Load() {
 			l.carried = n > headLen && buffer[headLen] == 0 // the packet that says OK begins so
-			l.cutter.relay.Drop(l.server)
+			l.relay.Drop(l.server)
 			close(l.answered)
 			return
 		}
@@ -189,7 +190,7 @@ func (l *link) down() {
 			break
 		}
 	}
-	l.cutter.relay.Drop(l.client, l.server)
+	l.relay.Drop(l.client, l.server)
 }
 
 // readPacket reads a packet with its head.

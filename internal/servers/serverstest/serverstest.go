@@ -1,5 +1,5 @@
-// Package serverstest gives tests their servers: one MariaDB and one Redis for a test binary, started when a test first
-// asks, and a database or a prefix of keys of its own for each test.
+// Package serverstest gives tests their servers: one MariaDB, one Redis and one Redis Cluster for a test binary, each started
+// when a test first asks, and a database or a prefix of keys of its own for each test.
 //
 // ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases) and ORDERFLOW_TEST_REDIS
 // (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
@@ -30,15 +30,16 @@ const (
 // shared are the servers of this test binary.
 type shared struct {
 	dir     func() (string, error)
-	mariadb func() (*servers.Server, error)
-	redis   func() (*servers.Server, error)
+	mariadb func() ([]*servers.Server, error)
+	redis   func() ([]*servers.Server, error)
+	cluster func() ([]*servers.Server, error)
 
 	mu      sync.Mutex
 	started []*servers.Server
 	folder  string
 }
 
-var binary = newShared() //nolint:gochecknoglobals // a test binary has one TestMain, and its tests share the servers
+var binary = newShared() // a test binary has one TestMain, and its tests share the servers
 
 func newShared() *shared {
 	s := &shared{}
@@ -49,23 +50,33 @@ func newShared() *shared {
 		s.folder = dir
 		return dir, err
 	})
-	start := func(make func(ctx context.Context, dir string, flags ...string) (*servers.Server, error)) func() (*servers.Server, error) {
-		return sync.OnceValues(func() (*servers.Server, error) {
+	start := func(launch func(ctx context.Context, dir string) ([]*servers.Server, error)) func() ([]*servers.Server, error) {
+		return sync.OnceValues(func() ([]*servers.Server, error) {
 			dir, err := s.dir()
 			if err != nil {
 				return nil, err
 			}
-			server, err := make(context.Background(), dir)
+			started, err := launch(context.Background(), dir)
 			if err == nil {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				s.started = append(s.started, server)
+				s.started = append(s.started, started...)
 			}
-			return server, err
+			return started, err
 		})
 	}
-	s.mariadb, s.redis = start(servers.MariaDB), start(servers.Redis)
+	s.mariadb = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
+		return one(servers.MariaDB(ctx, dir))
+	})
+	s.redis = start(func(ctx context.Context, dir string) ([]*servers.Server, error) { return one(servers.Redis(ctx, dir)) })
+	s.cluster = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
+		return servers.RedisCluster(ctx, dir, 0)
+	})
 	return s
+}
+
+func one(server *servers.Server, err error) ([]*servers.Server, error) {
+	return []*servers.Server{server}, err
 }
 
 // Run runs the tests of a binary and then ends the servers that they asked for. Call it in TestMain, and exit with what
@@ -113,11 +124,11 @@ func MySQL(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv(EnvMySQL)
 	if base == "" {
-		server, err := binary.mariadb()
+		started, err := binary.mariadb()
 		if err != nil {
 			t.Fatal(err)
 		}
-		base = servers.MySQLURL(server.Addr(), "")
+		base = servers.MySQLURL(started[0].Addr(), "")
 	}
 	return NewDatabase(t, base)
 }
@@ -151,7 +162,6 @@ func Admin(t testing.TB, address string) *sql.DB {
 	config.Net, config.Addr, config.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
 	config.Logger = &mysql.NopLogger{} // tests kill servers
 	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
-	config.Logger = &mysql.NopLogger{} // tests cut connections on purpose
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		t.Fatal(err)
@@ -164,13 +174,24 @@ func Admin(t testing.TB, address string) *sql.DB {
 // Redis returns the address of a Redis server that tests share, and a prefix for the keys of this one.
 func Redis(t testing.TB) (address, prefix string) {
 	t.Helper()
-	prefix = "test-" + strings.ToLower(rand.Text()[:12]) + ":"
 	if base := os.Getenv(EnvRedis); base != "" {
-		return base, prefix
+		return base, newPrefix()
 	}
-	server, err := binary.redis()
+	started, err := binary.redis()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return servers.RedisURL(server.Addr()), prefix
+	return servers.RedisURL(started[0].Addr()), newPrefix()
 }
+
+// RedisCluster is Redis with a cluster of three masters.
+func RedisCluster(t testing.TB) (address, prefix string) {
+	t.Helper()
+	started, err := binary.cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return servers.RedisClusterURL(started), newPrefix()
+}
+
+func newPrefix() string { return "test-" + strings.ToLower(rand.Text()[:12]) + ":" }
