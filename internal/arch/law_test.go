@@ -38,10 +38,12 @@ func rooms() [][]room {
 			{path: bus + "/bustest", imports: []string{bus}, suite: true},
 			{path: limit},
 			{path: limit + "/limittest", imports: []string{limit}, suite: true},
-			{path: redis, imports: []string{lock, bus, limit}},
 			{path: payment, imports: []string{order}},
 			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
 			{path: telemetry},
+		},
+		{ // ports over a driver: they know the port, and its adapter in the process
+			{path: redis, imports: []string{lock, bus, limit}},
 		},
 		{ // roles: they know the domain and the ports, never each other and never the store
 			{path: intake, imports: []string{order, batch, lock}},
