@@ -71,7 +71,7 @@ type Products interface {
 type Options struct {
 	Intake     Intake // nil in a process without the role api: then only health, probes and metrics are there
 	Reader     Reader
-	Bus        bus.Bus // whose news wake streams
+	Bus        bus.Bus  // whose news wake streams
 	Products   Products // that processes share; nil for a list that is kept in the process
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

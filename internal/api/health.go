@@ -9,20 +9,20 @@ import (
 	"orderflow/internal/order"
 )
 
-// Words of /health.
+// Words of /health for a service.
 const (
-	stateConnected    = "connected"
-	stateDisconnected = "disconnected"
+	StateConnected    = "connected"
+	StateDisconnected = "disconnected"
 )
 
 // health says how the services behind the API are. One that is configured and cannot be reached makes it degraded.
 func (a *API) health(x *exchange) error {
 	status, overall := http.StatusOK, "ok"
-	database, redis := stateConnected, a.options.RedisState()
+	database, redis := StateConnected, a.options.RedisState()
 	if err := a.reach(x); err != nil {
-		database = stateDisconnected
+		database = StateDisconnected
 	}
-	if database == stateDisconnected || redis == stateDisconnected {
+	if database == StateDisconnected || redis == StateDisconnected {
 		status, overall = http.StatusServiceUnavailable, "degraded"
 	}
 	x.out = append(x.out[:0], `{"status":"`...)

@@ -24,7 +24,6 @@ import (
 	"orderflow/internal/config"
 	"orderflow/internal/intake"
 	"orderflow/internal/limit"
-	"orderflow/internal/lock"
 	"orderflow/internal/order"
 	"orderflow/internal/outbox"
 	"orderflow/internal/payment"
@@ -57,6 +56,7 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener // nil with --addr off
 	conns    *connections
+	ports    ports
 	stages   []stage
 }
 
@@ -148,12 +148,11 @@ func (s *Server) checkCurrency(ctx context.Context) error {
 // build makes the parts and lines them up as stages, in the order in which they start.
 func (s *Server) build(ctx context.Context) error {
 	log := s.log.Logger()
-	messages := bus.NewLocal(bus.Options{
-		Buffer: max(bus.DefaultBuffer, s.settings.QueueMax),
-		SetAside: func(group string, m bus.Message) {
-			log.Error("message set aside", "event", "bus.set_aside", "group", group, "id", m.ID)
-		},
-	})
+	var err error
+	if s.ports, err = s.newPorts(ctx, log); err != nil {
+		return err
+	}
+	messages := s.ports.bus
 	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log})
 	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log})
 	s.stage("store", s.db.Run)
@@ -165,12 +164,12 @@ func (s *Server) build(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := workers.Join(ctx); err != nil {
+		if err := workers.Join(ctx); err != nil && s.ports.client == nil { // Redis may be down: the worker joins when it is back
 			return err
 		}
 		s.stage("worker", workers.Run)
 	}
-	return s.buildAPI(messages, publisher, log)
+	return s.buildAPI(publisher, log)
 }
 
 // newWorker makes the worker with its gateway behind the breaker.
@@ -203,20 +202,20 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 
 // buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
 // probes.
-func (s *Server) buildAPI(messages bus.Bus, publisher *outbox.Publisher, log *slog.Logger) error {
+func (s *Server) buildAPI(publisher *outbox.Publisher, log *slog.Logger) error {
 	options := api.Options{
-		Reader: s.db, Bus: messages, Logger: log, Registerer: s.registry,
-		Limiter: limit.NewLocal(limitedKeys), Rate: limit.Rate(s.settings.RateLimit),
+		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
+		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
 	}
-	if s.settings.Roles.API && !s.settings.Roles.Worker {
+	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",
 			"event", "roles.no_worker")
 	}
 	if s.settings.Roles.API {
 		orders := intake.New(intake.Options{
-			Orders: s.db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher,
+			Orders: s.db, Locker: s.ports.locker, Publisher: publisher,
 			BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
 			Logger: log, Registerer: s.registry,
 		})
@@ -287,6 +286,7 @@ func (s *Server) close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.ports.close())
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
 	}

@@ -16,7 +16,7 @@ type room struct {
 func rooms() [][]room {
 	order, batch := "internal/order", "internal/batch"
 	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
-	servers := "internal/servers"
+	redis, servers := "internal/redis", "internal/servers"
 	payment, telemetry := "internal/payment", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	api, config := "internal/api", "internal/config"
@@ -38,10 +38,12 @@ func rooms() [][]room {
 			{path: bus + "/bustest", imports: []string{bus}, suite: true},
 			{path: limit},
 			{path: limit + "/limittest", imports: []string{limit}, suite: true},
-			{path: "internal/redis"},
 			{path: payment, imports: []string{order}},
 			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
 			{path: telemetry},
+		},
+		{ // ports over a driver: they know the port, and its adapter in the process
+			{path: redis, imports: []string{lock, bus, limit}},
 		},
 		{ // roles: they know the domain and the ports, never each other and never the store
 			{path: intake, imports: []string{order, batch, lock}},
@@ -55,7 +57,7 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, payment, telemetry, intake, worker, outbox, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, telemetry, intake, worker, outbox, audit, api, config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},

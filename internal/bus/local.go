@@ -27,7 +27,7 @@ type topic struct {
 
 // NewLocal returns a Local without topics.
 func NewLocal(options Options) *Local {
-	return &Local{options: options.withDefaults(), closed: make(chan struct{}), topics: make(map[string]*topic)}
+	return &Local{options: options.WithDefaults(), closed: make(chan struct{}), topics: make(map[string]*topic)}
 }
 
 // Features says: this process only and as long as it lives, a slice as a whole, in order.

@@ -22,7 +22,8 @@ type Options struct {
 	SetAside func(group string, message Message)
 }
 
-func (o Options) withDefaults() Options {
+// WithDefaults returns the options with defaults where they say nothing, for adapters.
+func (o Options) WithDefaults() Options {
 	if o.Buffer <= 0 {
 		o.Buffer = DefaultBuffer
 	}

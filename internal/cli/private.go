@@ -85,7 +85,7 @@ func (p *private) settle(ctx context.Context, s stores, want bench.Server) error
 	}
 	if s.redis != (config.URL{}) {
 		p.data.Redis, p.data.RedisPrefix = s.redis, name+":"
-		p.undo = append(p.undo, func(ctx context.Context) error { return deleteKeys(ctx, p.data) })
+		p.undo = append(p.undo, func(ctx context.Context) error { return app.DeleteRedisKeys(ctx, p.data) })
 	}
 	if err := p.prepare(ctx, want); err != nil {
 		return err
@@ -183,11 +183,6 @@ func (p *private) prepare(ctx context.Context, want bench.Server) error {
 			Products: int64(want.Products), Orders: want.Orders, SetStock: want.Stock > 0, Stock: want.Stock,
 		})
 	})
-}
-
-// deleteKeys deletes what a private server has in Redis.
-func deleteKeys(context.Context, config.Settings) error {
-	return nil // SEAM: becomes the function of app that deletes all keys below settings.RedisPrefix
 }
 
 func serveArgs(want bench.Server) []string {

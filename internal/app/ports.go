@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/api"
+	"orderflow/internal/bus"
+	"orderflow/internal/config"
+	"orderflow/internal/limit"
+	"orderflow/internal/lock"
+	"orderflow/internal/redis"
+)
+
+// ports are what processes may share beside the database: over Redis, or within the process.
+type ports struct {
+	bus      messageBus
+	locker   lock.Locker
+	limiter  limit.Limiter
+	products api.Products  // nil when each process keeps its own
+	state    func() string // of Redis, for /health; nil when there is none
+	client   *redis.Client // nil when there is none
+}
+
+// messageBus is a bus that is closed with the server.
+type messageBus interface {
+	bus.Bus
+	Close() error
+}
+
+// newPorts makes the ports. With Redis in the settings it tries to connect, so that both layers of protection are there
+// from the first order on; a Redis that does not answer is no reason not to start.
+func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) {
+	options := bus.Options{
+		Buffer: max(bus.DefaultBuffer, s.settings.QueueMax),
+		SetAside: func(group string, m bus.Message) {
+			log.Error("message set aside", "event", "bus.set_aside", "group", group, "id", m.ID)
+		},
+	}
+	if s.settings.Redis == (config.URL{}) {
+		return ports{bus: bus.NewLocal(options), locker: lock.NewLocal(lock.TTL), limiter: limit.NewLocal(limitedKeys)}, nil
+	}
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "orderflow_redis_up", Help: "1 while Redis answers as it should, else 0."})
+	s.registry.MustRegister(up)
+	client, err := redis.New(s.settings.Redis.Reveal(), redis.Options{
+		Prefix: s.settings.RedisPrefix, Logger: log,
+		Changed: func(is bool) {
+			value := 0.0
+			if is {
+				value = 1
+			}
+			up.Set(value)
+		},
+	})
+	if err != nil {
+		return ports{}, err
+	}
+	if err := client.Connect(ctx); err != nil {
+		log.WarnContext(ctx, "Redis does not answer; starting without it, and going on by the database alone until it does.",
+			"event", "redis.down", "error", err.Error())
+	}
+	products := redis.NewProducts(client)
+	locker := redis.NewLocker(client, lock.TTL, products)
+	s.stage("redis", client.Run)
+	s.stage("locks", locker.Run)
+	return ports{
+		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys), products: products, client: client,
+		state: func() string {
+			if client.Up() {
+				return api.StateConnected
+			}
+			return api.StateDisconnected
+		},
+	}, nil
+}
+
+// close ends what the ports hold.
+func (p ports) close() error {
+	var errs []error
+	if p.bus != nil {
+		errs = append(errs, p.bus.Close())
+	}
+	if p.client != nil {
+		p.client.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// RedisAnswers reports whether the Redis of the settings answers; false when there is none.
+func RedisAnswers(ctx context.Context, settings config.Settings) bool {
+	if settings.Redis == (config.URL{}) {
+		return false
+	}
+	client, err := redis.New(settings.Redis.Reveal(), redis.Options{Prefix: settings.RedisPrefix})
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	return client.Connect(ctx) == nil
+}
+
+// DeleteRedisKeys deletes every key that begins with the prefix of the settings, which must have one.
+func DeleteRedisKeys(ctx context.Context, settings config.Settings) error {
+	client, err := redis.New(settings.Redis.Reveal(), redis.Options{Prefix: settings.RedisPrefix})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.Connect(ctx); err != nil {
+		return err
+	}
+	return client.DeleteAll(ctx)
+}

@@ -1,0 +1,352 @@
+package redis
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"orderflow/internal/bus"
+)
+
+// Bounds of a Bus.
+const (
+	busLimit    = time.Second            // for one question to Redis
+	busLook     = time.Second            // between two looks of a consumer that hears no bell
+	busDeafLook = 50 * time.Millisecond  // the same while bells are not heard
+	busTailWait = 2 * time.Second        // for a tail's subscription to stand
+	busForget   = 10 * time.Minute       // after which a consumer that is gone is forgotten
+	busRejoin   = 100 * time.Millisecond // between two tries to listen
+)
+
+var (
+	//go:embed scripts/bus_publish.lua
+	busPublishText string
+	//go:embed scripts/bus_ack.lua
+	busAckText string
+	//go:embed scripts/bus_split.lua
+	busSplitText string
+	//go:embed scripts/bus_reclaim.lua
+	busReclaimText string
+	//go:embed scripts/bus_depth.lua
+	busDepthText string
+)
+
+// Bus carries messages over Redis Streams; BUS.md beside this file has the argument. Each group of a topic has a stream of
+// its own, so that an entry goes as soon as its group is done with it. Tails hear of messages by publish and subscribe. Its
+// methods may be called from any goroutine.
+type Bus struct {
+	client  *Client
+	options bus.Options
+
+	publish, ack, split, reclaim, depth script
+
+	life   context.Context //nolint:containedctx // of what listens; ends with Close
+	end    context.CancelFunc
+	closed chan struct{}
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	topics map[string]*topic
+}
+
+// NewBus returns a Bus; close it.
+func NewBus(client *Client, options bus.Options) *Bus {
+	b := &Bus{
+		client: client, options: options.WithDefaults(), closed: make(chan struct{}), topics: map[string]*topic{},
+		publish: newScript(busPublishText), ack: newScript(busAckText), split: newScript(busSplitText),
+		reclaim: newScript(busReclaimText), depth: newScript(busDepthText),
+	}
+	b.life, b.end = context.WithCancel(context.Background())
+	return b
+}
+
+// Features says: shared by processes, kept while Redis keeps its data, a slice as a whole, in no order.
+func (b *Bus) Features() bus.Features {
+	return bus.Features{Shared: true, Durable: true, Atomic: true, Ordered: false}
+}
+
+// Publish implements bus.Bus, within a second. A slice of several topics is published topic by topic. An error other than
+// ErrFull and ErrClosed leaves open whether the messages went out.
+func (b *Bus) Publish(ctx context.Context, messages []bus.Message) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.isClosed() {
+		return bus.ErrClosed
+	}
+	var errs []error
+	for len(messages) > 0 {
+		topic := messages[0].Topic
+		same := messages
+		if i := slices.IndexFunc(messages, func(m bus.Message) bool { return m.Topic != topic }); i >= 0 {
+			same = slices.Collect(func(yield func(bus.Message) bool) {
+				for _, m := range messages {
+					if m.Topic == topic && !yield(m) {
+						return
+					}
+				}
+			})
+			messages = slices.DeleteFunc(slices.Clone(messages), func(m bus.Message) bool { return m.Topic == topic })
+		} else {
+			messages = nil
+		}
+		errs = append(errs, b.publishTo(ctx, b.topic(topic), same))
+	}
+	return errors.Join(errs...)
+}
+
+// publishTo publishes messages of one topic.
+func (b *Bus) publishTo(ctx context.Context, t *topic, messages []bus.Message) error {
+	conn, err := b.client.conn()
+	if err != nil {
+		return err
+	}
+	known := t.known()
+	args := append([]string{t.tag, strconv.Itoa(b.options.Buffer), strconv.Itoa(len(messages)), strconv.Itoa(len(known))}, known...)
+	for entry := range slices.Chunk(messages, entryMax) {
+		args = append(args, strconv.Itoa(len(entry)), rueidis.BinaryString(appendMessages(nil, entry)))
+	}
+	limited, cancel := context.WithTimeout(ctx, busLimit)
+	defer cancel()
+	result := run(limited, conn, []call{{b.publish, []string{t.tag + "groups"}, args}})[0]
+	if err := result.Error(); err != nil {
+		return b.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+	}
+	groups, err := result.AsStrSlice()
+	if err != nil {
+		return bus.ErrFull
+	}
+	t.learn(groups)
+	return nil
+}
+
+// Group implements bus.Bus.
+func (b *Bus) Group(ctx context.Context, topicName, groupName string) (bus.Group, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t := b.topic(topicName)
+	c := newConsumer(b, t, groupName)
+	if err := c.join(ctx); err != nil {
+		if b.isClosed() {
+			err = bus.ErrClosed
+		}
+		return nil, err
+	}
+	t.learn([]string{groupName})
+	if !b.listen(t) {
+		return nil, bus.ErrClosed
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.consumers = append(t.consumers, c)
+	return c, nil
+}
+
+// Tail implements bus.Bus. It returns when the subscription stands, and an error when Redis is away.
+func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t := b.topic(topicName)
+	if !b.listen(t) {
+		return nil, bus.ErrClosed
+	}
+	l := newTail(b, t)
+	limit := time.NewTimer(busTailWait)
+	defer limit.Stop()
+	for {
+		t.mu.Lock()
+		listening, changed := t.listening, t.changed
+		if listening {
+			t.tails = append(t.tails, l)
+		}
+		t.mu.Unlock()
+		if listening {
+			return l, nil
+		}
+		select {
+		case <-changed:
+		case <-b.closed:
+			return nil, bus.ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-limit.C:
+			return nil, ErrDown
+		}
+	}
+}
+
+// Depth returns how full a group is; the zero Depth when there is no such group.
+func (b *Bus) Depth(ctx context.Context, topicName, groupName string) (bus.Depth, error) {
+	conn, err := b.client.conn()
+	if err != nil {
+		return bus.Depth{}, err
+	}
+	t := b.topic(topicName)
+	keys := []string{t.key("stream", groupName), t.key("count", groupName), t.key("done", groupName), t.key("setaside", groupName)}
+	limited, cancel := context.WithTimeout(ctx, busLimit)
+	defer cancel()
+	args := []string{groupName, strconv.FormatInt(busForget.Milliseconds(), 10)}
+	figures, err := run(limited, conn, []call{{b.depth, keys, args}})[0].AsIntSlice()
+	if err == nil && len(figures) != 3 {
+		err = errOddAnswer
+	}
+	if err != nil {
+		return bus.Depth{}, b.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+	}
+	return bus.Depth{Waiting: int(max(0, figures[0]-figures[1])), Unacked: int(figures[1]), SetAside: uint64(max(0, figures[2]))}, nil
+}
+
+// Close ends all waiting calls, and all later ones, with ErrClosed, and waits until nothing runs any more. What is in Redis
+// stays. Closing twice is no error.
+func (b *Bus) Close() error {
+	b.mu.Lock()
+	if !b.isClosed() {
+		close(b.closed)
+		b.end()
+	}
+	b.mu.Unlock()
+	b.all.Wait()
+	return nil
+}
+
+func (b *Bus) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// topic returns the topic of that name.
+func (b *Bus) topic(name string) *topic {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.topics[name]
+	if t == nil {
+		t = &topic{name: name, tag: "{" + b.client.key("orderflow:bus:"+name) + "}:", groups: map[string]bool{}, changed: make(chan struct{})}
+		b.topics[name] = t
+	}
+	return t
+}
+
+// listen starts to listen to a topic, once; false when the bus is closed.
+func (b *Bus) listen(t *topic) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return false
+	}
+	if !t.followed {
+		t.followed = true
+		b.all.Go(func() { b.follow(t) })
+	}
+	return true
+}
+
+// follow listens to a topic until the bus is closed.
+func (b *Bus) follow(t *topic) {
+	for b.life.Err() == nil {
+		if conn, err := b.client.conn(); err == nil {
+			heard := rueidis.WithOnSubscriptionHook(b.life, func(s rueidis.PubSubSubscription) {
+				if s.Kind == "subscribe" && s.Channel == t.tag+"bell" { // the last of the two
+					t.heard(true)
+				}
+			})
+			// Whatever ended it, it is tried again; the client finds out about Redis by itself.
+			_ = conn.Receive(heard, conn.B().Subscribe().Channel(t.tag+"news", t.tag+"bell").Build(), func(m rueidis.PubSubMessage) {
+				if m.Channel == t.tag+"bell" {
+					t.ring(m.Message == "back")
+				} else if messages, err := readMessages(t.name, m.Message); err == nil {
+					t.spread(messages)
+				}
+			})
+			t.heard(false)
+		}
+		pause := time.NewTimer(busRejoin)
+		select {
+		case <-pause.C:
+		case <-b.life.Done():
+			pause.Stop()
+		}
+	}
+}
+
+// topic is a topic and who of this process reads it.
+type topic struct {
+	name, tag string
+	followed  bool // guarded by the bus's mutex
+
+	mu        sync.Mutex
+	groups    map[string]bool // that are known to exist
+	consumers []*consumer
+	tails     []*tail
+	listening bool
+	changed   chan struct{} // closed, and replaced, when listening changes
+}
+
+// key is one of a group's keys; all keys of a topic are in one slot of a cluster.
+func (t *topic) key(what, group string) string { return t.tag + what + ":" + group }
+
+func (t *topic) known() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.groups))
+}
+
+func (t *topic) learn(groups []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, group := range groups {
+		t.groups[group] = true
+	}
+}
+
+// heard notes whether the topic is listened to. Before and after a gap, something may have been missed.
+func (t *topic) heard(now bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listening == now {
+		return
+	}
+	t.listening = now
+	close(t.changed)
+	t.changed = make(chan struct{})
+	for _, l := range t.tails {
+		l.miss()
+	}
+	for _, c := range t.consumers {
+		c.wake(true)
+	}
+}
+
+func (t *topic) ring(back bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.consumers {
+		c.wake(back)
+	}
+}
+
+func (t *topic) spread(messages []bus.Message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.tails {
+		l.add(messages)
+	}
+}
+
+func (t *topic) isHeard() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listening
+}

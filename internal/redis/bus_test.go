@@ -1,0 +1,29 @@
+package redis_test
+
+import (
+	"testing"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/bus/bustest"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers/serverstest"
+)
+
+// station is one process's bus.
+func station(t testing.TB, address, prefix string, options bus.Options) *redis.Bus {
+	t.Helper()
+	b := redis.NewBus(connected(t, address, prefix), options)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func TestBus(t *testing.T) {
+	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
+		address, prefix := serverstest.Redis(t)
+		return station(t, address, prefix, options), station(t, address, prefix, options)
+	})
+}
