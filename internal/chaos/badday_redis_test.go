@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"orderflow/internal/bus"
+	orderlock "orderflow/internal/lock"
 	"orderflow/internal/order"
 	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
@@ -123,6 +124,14 @@ func TestChaosManyLocks(t *testing.T) {
 		m.sells(10, "after locks had vanished")
 		serverstest.Command(t, hostOf(redis), "SET", lock(1), "a stranger's", "PX", "1500")
 		m.sells(10, "after a stranger had held a lock")
+		for product := range 5 { // as by a process that died in the middle of a batch
+			serverstest.Command(t, hostOf(redis), "SET", lock(product+1), orderlock.NewToken(), "PX", "600000")
+		}
+		m.sells(20, "with all locks held by a process that is dead")
+		for product := range 5 {
+			serverstest.Command(t, hostOf(redis), "DEL", lock(product+1))
+		}
+		m.sells(10, "after that")
 	})
 	m.close()
 }
@@ -131,7 +140,7 @@ func TestChaosManyLocks(t *testing.T) {
 func (m *many) streams() (names []string) {
 	m.t.Helper()
 	for cursor := "0"; ; {
-		page, ok := serverstest.Command(m.t, hostOf(m.redis), "SCAN", cursor, "MATCH", m.prefix+"*"+bus.Work+"*", "COUNT", "1000", "TYPE", "stream").([]any)
+		page, ok := serverstest.Command(m.t, hostOf(m.redis), "SCAN", cursor, "MATCH", "*"+m.prefix+"*"+bus.Work+"*", "COUNT", "1000", "TYPE", "stream").([]any)
 		if !ok || len(page) != 2 {
 			m.t.Fatalf("SCAN answers %v", page)
 		}
