@@ -53,3 +53,34 @@ func TestChaosManyNetworkToDatabase(t *testing.T) {
 	})
 	m.close()
 }
+
+// TestChaosManyNetworkToRedis does the same to the way to Redis. Orders go on all the time.
+func TestChaosManyNetworkToRedis(t *testing.T) {
+	t.Parallel()
+	redis, prefix := serverstest.Redis(t)
+	m := open(t, on(serverstest.MySQL(t), redis, prefix))
+	m.repeat(func() {
+		for name, spoil := range map[string]func(n *node){
+			"200 ms away": func(n *node) { n.toRedis.Delay(200 * time.Millisecond) },
+			"2 s away":    func(n *node) { n.toRedis.Delay(2 * time.Second) },
+			"cut off":     func(n *node) { n.toRedis.Cut() },
+			"frozen":      func(n *node) { n.toRedis.Freeze() },
+		} {
+			m.each(spoil)
+			m.feel(noRedis)
+			m.sells(20, "with Redis "+name)
+			m.each(func(n *node) { n.toRedis.Restore() })
+			m.feel(well)
+			m.sells(10, "after Redis was "+name)
+
+			spoil(m.nodes[0]) // alone: it takes no locks, and the other one does
+			m.feel(noRedis, m.nodes[0])
+			m.sells(10, "with Redis "+name+" for one process")
+			m.feel(well, m.nodes[1:]...)
+			m.nodes[0].toRedis.Restore()
+			m.feel(well)
+		}
+		m.delivers("after all that")
+	})
+	m.close()
+}

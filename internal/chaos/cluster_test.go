@@ -26,27 +26,34 @@ func TestCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	redis, address := ownRedis(t)
+	redis, err := servers.RedisCluster(t.Context(), serverstest.Folder(t), 1)
+	for _, node := range redis {
+		serverstest.Started(t, node, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	// fresh is a new database on all nodes, and keys of its own.
 	prefixes := 0
 	fresh := func(t *testing.T) ground {
 		t.Helper()
 		prefixes++
 		name := nameOf(serverstest.NewDatabase(t, servers.MySQLURL(galera[0].Addr(), "")))
-		g := on("", address, fmt.Sprintf("%d:", prefixes))
+		g := on("", servers.RedisClusterURL(redis), fmt.Sprintf("%d:", prefixes))
 		g.databases, g.direct = nil, true
 		for _, node := range galera {
 			g.databases = append(g.databases, servers.MySQLURL(node.Addr(), name))
 		}
 		return g
 	}
-	_ = redis
 	t.Run("Migrate", func(t *testing.T) { migrateAtOnce(t, fresh(t)) })
 	t.Run("Races", func(t *testing.T) { races(t, fresh(t)) })
 	t.Run("Conflicts", func(t *testing.T) { conflicts(t, fresh(t), galera) })
 	t.Run("OneMind", func(t *testing.T) { oneMind(t, fresh(t)) })
 	t.Run("GaleraNodeLost", func(t *testing.T) { galeraNodeLost(t, fresh(t), galera[0]) })
 	t.Run("GaleraQuorumLost", func(t *testing.T) { galeraQuorumLost(t, fresh(t), galera[1:]) })
+	t.Run("RedisMasterLost", func(t *testing.T) { redisMasterLost(t, fresh(t), redis[0]) })
+	t.Run("SentinelFailover", func(t *testing.T) { sentinelFailover(t, fresh(t)) })
 }
 
 // nameOf is the database's name in a mysql:// address.
@@ -182,10 +189,12 @@ func oneMind(t *testing.T, g ground) {
 			a   answer
 			err error
 		)
-		m.until("a definite answer", func() (string, bool) {
+		for range 20 { // 503 is no definite answer
 			a, err = doors[door].ask(m.nodes[door].addr, method, path, body)
-			return a.String(), err != nil || a.status != http.StatusServiceUnavailable
-		})
+			if err != nil || a.status != http.StatusServiceUnavailable {
+				break
+			}
+		}
 		o, shownErr := a.order()
 		if err != nil || shownErr != nil || a.status != want {
 			t.Fatalf("%s %s: %v, %v", method, path, a, err)
@@ -228,5 +237,54 @@ func galeraQuorumLost(t *testing.T, g ground, lost []*servers.Server) {
 	starts.Wait()
 	m.feel(well)
 	m.sells(20, "with all nodes back")
+	m.close()
+}
+
+// redisMasterLost kills a master of the Redis Cluster. Orders go on while a replica takes its place, and with it.
+func redisMasterLost(t *testing.T, g ground, lost *servers.Server) {
+	m := open(t, g)
+	m.delivers("on a good day")
+	if err := lost.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	m.sells(100, "with a master of Redis lost")
+	m.feel(well)
+	m.delivers("with a new master of Redis")
+	if err := lost.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.sells(20, "with the old master back")
+	m.close()
+}
+
+// sentinelFailover kills the master that sentinels watch over, which then make another one.
+func sentinelFailover(t *testing.T, g ground) {
+	set, err := servers.Sentinel(t.Context(), serverstest.Folder(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = set.Kill() })
+	g.redis = set.URL()
+	m := open(t, g)
+	m.delivers("on a good day")
+	master, err := set.Master()
+	if err == nil {
+		err = master.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.sells(100, "without a master of Redis")
+	m.until("a new master", func() (string, bool) {
+		now, err := set.Master()
+		return fmt.Sprint(err), err == nil && now != master
+	})
+	m.feel(well)
+	m.delivers("with a new master of Redis")
+	if err := master.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.sells(20, "with the old master back")
+	m.feel(well)
 	m.close()
 }

@@ -150,9 +150,9 @@ type condition struct {
 }
 
 var (
-	well        = condition{http.StatusOK, "ok", "connected", "embedded", http.StatusOK}
+	well        = condition{http.StatusOK, "ok", "connected", "connected", http.StatusOK}
 	noRedis     = condition{http.StatusServiceUnavailable, "degraded", "connected", "disconnected", http.StatusOK}
-	noDatabase  = condition{http.StatusServiceUnavailable, "degraded", "disconnected", "embedded", http.StatusServiceUnavailable}
+	noDatabase  = condition{http.StatusServiceUnavailable, "degraded", "disconnected", "connected", http.StatusServiceUnavailable}
 	unreachable = condition{}
 )
 

@@ -337,7 +337,7 @@ func (c *shopper) expect(a answer, b bought, status int) bool {
 // insist asks until there is a definite answer; false when the test is over before. A server that cannot do it now, or
 // may have done it and died, is asked again.
 func (c *shopper) insist(ctx context.Context, method, path, body string) (answer, bool) {
-	for {
+	for ctx.Err() == nil {
 		addr, err := c.shop.find(ctx, c.door)
 		if err != nil {
 			return answer{}, false
@@ -356,6 +356,7 @@ func (c *shopper) insist(ctx context.Context, method, path, body string) (answer
 		c.door++
 		c.shop.breathe(ctx)
 	}
+	return answer{}, false
 }
 
 // refOf is the ref of an order that create makes.

@@ -11,10 +11,9 @@ import (
 )
 
 // tryAgain takes a ticket whose first try met a busy product through the rest of the schedule. A release on the way is
-// an extra try that uses up none of the schedule's. In the end the order is refused, or goes in without the locks of
-// holders that must be dead.
+// an extra try that uses up none of the schedule's. In the end the order is refused.
 func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (order.Placed, error) {
-	first, started := busy, time.Now()
+	started := time.Now()
 	defer func() { s.metrics.lockWait.Observe(time.Since(started).Seconds()) }()
 	delays := lock.Schedule(s.random)
 	next := started
@@ -26,13 +25,6 @@ func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (ord
 			if !errors.As(answer.Err, &busy) {
 				return answer.Value, answer.Err
 			}
-		}
-	}
-	if t.bare = deadHolders(first.busy, busy.busy); t.bare != nil {
-		s.metrics.deadHolder.Inc()
-		answer := receive(ctx, s.creates.Ahead(t)[0])
-		if !errors.As(answer.Err, &busy) {
-			return answer.Value, answer.Err
 		}
 	}
 	return order.Placed{}, order.Errorf(order.CodeLockConflict,
@@ -69,22 +61,4 @@ func receive(ctx context.Context, answer <-chan batch.Answer[order.Placed]) batc
 	case <-ctx.Done():
 		return batch.Answer[order.Placed]{Err: ctx.Err()}
 	}
-}
-
-// deadHolders returns the products of last, if each has been held under one and the same token of ours since the first
-// try: a holder that works gives its lock back within a transaction's time, which is far shorter than the schedule. A
-// stranger's token is respected, and one that changed belongs to somebody alive.
-func deadHolders(first, last []lock.Busy) []int64 {
-	tokens := make(map[int64]string, len(first))
-	for _, b := range first {
-		tokens[b.Product] = b.Token
-	}
-	products := make([]int64, 0, len(last))
-	for _, b := range last {
-		if tokens[b.Product] != b.Token || !lock.Ours(b.Token) {
-			return nil
-		}
-		products = append(products, b.Product)
-	}
-	return products
 }

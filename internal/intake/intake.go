@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,7 @@ type Service struct {
 	metrics   *metrics
 	known     known
 	lot       lot
+	holders   holders
 	arrivals  atomic.Int64
 
 	creates *batch.Batcher[*ticket, order.Placed]
@@ -76,10 +78,14 @@ type Service struct {
 // ticket is a draft on its way in.
 type ticket struct {
 	draft   order.Draft
-	arrival int64   // its place among all that came in
-	bare    []int64 // products that it takes without their locks: their holders are dead
-	looked  bool    // its key was looked up and is free, but for a race that the database decides
-	waited  bool    // it has been in a line
+	arrival int64 // its place among all that came in
+	looked  bool  // its key was looked up and is free, but for a race that the database decides
+	waited  bool  // it has been in a line
+}
+
+// wants reports whether a product is among those of the ticket.
+func (t *ticket) wants(product int64) bool {
+	return slices.ContainsFunc(t.draft.Lines, func(line order.Line) bool { return line.ProductID == product })
 }
 
 // New returns a Service. It answers only while Run does its work.

@@ -226,6 +226,43 @@ func TestBusyProduct(t *testing.T) {
 	}
 }
 
+// TestDeadHolder: a process that died with the locks of several products stops the sale for two or three seconds, whatever
+// products an order wants beside them; until the locks expire, who comes later does not wait at all.
+func TestDeadHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		defer h.stop()
+		dead := lock.NewToken()
+		for product := range int64(3) {
+			h.locker.hold(product+1, func() string { return dead })
+		}
+		start := time.Now()
+		var buyers sync.WaitGroup
+		for i := range int64(30) {
+			d := draft(t, 1, fmt.Sprint("k", i), order.Line{ProductID: i%3 + 1, Quantity: 1}, order.Line{ProductID: i%4 + 1, Quantity: 1})
+			buyers.Go(func() {
+				if _, err := h.Create(t.Context(), d); err != nil {
+					t.Errorf("%+v: %v", d.Lines, err)
+				}
+			})
+			time.Sleep(30 * time.Millisecond)
+		}
+		buyers.Wait()
+		if took := time.Since(start); took < 2*time.Second || took > 3900*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+		start = time.Now()
+		if _, err := h.Create(t.Context(), draft(t, 1, "late", order.Line{ProductID: 1, Quantity: 1})); err != nil || time.Since(start) > time.Second {
+			t.Errorf("who came later: %v after %s", err, time.Since(start))
+		}
+		h.locker.hold(1, func() string { return "somebody else's" })
+		if _, err := h.Create(t.Context(), draft(t, 1, "foreign", order.Line{ProductID: 1, Quantity: 1})); order.CodeOf(err) != order.CodeLockConflict {
+			t.Errorf("under a lock of somebody else: %v", err)
+		}
+		h.audit(t)
+	})
+}
+
 // TestReleaseWakes: whoever waits for a product is woken by its release, in order of arrival, and uses up no try; who comes
 // later joins the line without asking the lock; orders of other products never wait.
 func TestReleaseWakes(t *testing.T) {

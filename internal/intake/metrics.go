@@ -48,7 +48,7 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 			Name: "orderflow_lock_unavailable_total", Help: "Batches that went on without product locks, which could not be had.",
 		}),
 		deadHolder: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_lock_dead_holder_total", Help: "Orders placed without the lock of a holder that must be dead.",
+			Name: "orderflow_lock_dead_holder_total", Help: "Locks of holders that must be dead, which orders went without.",
 		}),
 		size: map[string]prometheus.Observer{}, wait: map[string]prometheus.Observer{}, commit: map[string]prometheus.Observer{},
 	}

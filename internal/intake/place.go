@@ -158,38 +158,41 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 
 // lockProducts tries the locks of all products at once. Orders of busy ones are answered so, and what was locked for
 // them alone is given back with the rest. When the locks cannot be had at all, the batch goes on without: the database
-// decides.
+// decides. It does so for those that the dead have left behind, too.
 func (s *Service) lockProducts(ctx context.Context, r *round) (token string, held []int64) {
 	var products []int64
 	for _, open := range r.open {
 		t := r.tickets[open]
 		for _, line := range t.draft.Lines {
-			if !slices.Contains(t.bare, line.ProductID) {
-				products = append(products, line.ProductID)
-			}
+			products = append(products, line.ProductID)
 		}
 	}
 	slices.Sort(products)
 	products = slices.Compact(products)
-	if len(products) == 0 {
-		return "", nil
-	}
 	grant, err := s.locker.TryLock(ctx, products)
 	if err != nil {
 		s.metrics.lockless.Inc()
 		return "", nil
 	}
-	if len(grant.Busy) > 0 {
+	alive, dead := s.holders.judge(grant)
+	if len(alive) > 0 {
 		r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
 			var mine []lock.Busy
-			for _, busy := range grant.Busy {
-				wants := slices.ContainsFunc(t.draft.Lines, func(line order.Line) bool { return line.ProductID == busy.Product })
-				if wants && !slices.Contains(t.bare, busy.Product) {
+			for _, busy := range alive {
+				if t.wants(busy.Product) {
 					mine = append(mine, busy)
 				}
 			}
 			return batch.Answer[order.Placed]{Err: &busyError{mine}}, len(mine) > 0
 		})
+	}
+	for _, product := range dead {
+		s.lot.wake(product, s.creates.Ahead) // nobody will release it
+		for _, open := range r.open {
+			if r.tickets[open].wants(product) {
+				s.metrics.deadHolder.Inc()
+			}
+		}
 	}
 	return grant.Token, grant.Held
 }

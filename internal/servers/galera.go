@@ -10,7 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// joinWithin is how long a node may take to join: it looks for the others, who look for those that are gone, and copies all
+// data from one of them, which serves one at a time.
+const joinWithin = 2 * time.Minute
 
 // Galera starts n MariaDB servers below dir (see Folder) as one Galera cluster: each is a copy of the others, and each may
 // be written to. One that was killed joins again when it is started again, as long as another one is there. A node that
@@ -53,6 +58,7 @@ func Galera(ctx context.Context, dir string, n int, flags ...string) (nodes []*S
 			return nodes, err
 		}
 		nodes = append(nodes, node)
+		node.wait = joinWithin
 		node.answers = synced(node.port) //nolint:contextcheck // it is asked at later starts, too
 		join := node.args
 		if i == 0 { // there is nobody to join

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Server struct {
 	dir  string   // its data and its log
 	port int
 	user *syscall.Credential // nil for this process's
+	wait time.Duration       // from a start to the first answer; 0 for readyWithin
 
 	// answers returns nil when the server at the other end does.
 	answers func(conn net.Conn) error
@@ -73,7 +75,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // await waits until the server answers.
 func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.wait, readyWithin))
 	defer cancel()
 	tick := time.NewTicker(readyPause)
 	defer tick.Stop()
