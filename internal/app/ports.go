@@ -62,7 +62,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 		log.WarnContext(ctx, "Redis does not answer; starting without it, and going on by the database alone until it does.",
 			"event", "redis.down", "error", err.Error())
 	}
-	products := redis.NewProducts(client)
+	products := redis.NewProducts(client) //nolint:contextcheck // what it does when Redis is back has a time of its own
 	locker := redis.NewLocker(client, lock.TTL, products)
 	s.stage("redis", client.Run)
 	s.stage("locks", locker.Run)

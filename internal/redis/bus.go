@@ -111,13 +111,13 @@ func (b *Bus) publishTo(ctx context.Context, t *topic, messages []bus.Message) e
 	known := t.known()
 	args := append([]string{t.tag, strconv.Itoa(b.options.Buffer), strconv.Itoa(len(messages)), strconv.Itoa(len(known))}, known...)
 	for entry := range slices.Chunk(messages, entryMax) {
-		args = append(args, strconv.Itoa(len(entry)), rueidis.BinaryString(appendMessages(nil, entry)))
+		args = append(args, strconv.Itoa(len(entry)), rueidis.BinaryString(writeMessages(entry)))
 	}
 	limited, cancel := context.WithTimeout(ctx, busLimit)
 	defer cancel()
 	result := run(limited, conn, []call{{b.publish, []string{t.tag + "groups"}, args}})[0]
 	if err := result.Error(); err != nil {
-		return b.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+		return b.client.failed(ctx, err)
 	}
 	groups, err := result.AsStrSlice()
 	if err != nil {
@@ -141,7 +141,7 @@ func (b *Bus) Group(ctx context.Context, topicName, groupName string) (bus.Group
 		return nil, err
 	}
 	t.learn([]string{groupName})
-	if !b.listen(t) {
+	if !b.listen(t) { //nolint:contextcheck // it goes on after this call
 		return nil, bus.ErrClosed
 	}
 	t.mu.Lock()
@@ -156,7 +156,7 @@ func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
 		return nil, err
 	}
 	t := b.topic(topicName)
-	if !b.listen(t) {
+	if !b.listen(t) { //nolint:contextcheck // it goes on after this call
 		return nil, bus.ErrClosed
 	}
 	l := newTail(b, t)
@@ -200,7 +200,7 @@ func (b *Bus) Depth(ctx context.Context, topicName, groupName string) (bus.Depth
 		err = errOddAnswer
 	}
 	if err != nil {
-		return bus.Depth{}, b.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+		return bus.Depth{}, b.client.failed(ctx, err)
 	}
 	return bus.Depth{Waiting: int(max(0, figures[0]-figures[1])), Unacked: int(figures[1]), SetAside: uint64(max(0, figures[2]))}, nil
 }

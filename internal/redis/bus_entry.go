@@ -12,9 +12,9 @@ const entryMax = 64
 
 var errBadEntry = errors.New("redis: an entry of the bus cannot be read")
 
-// appendMessages appends messages as an entry carries them: of each its id, key, trace and body, with their lengths before
+// writeMessages returns messages as an entry carries them: of each its id, key, trace and body, with their lengths before
 // them. The topic is that of the stream.
-func appendMessages(b []byte, messages []bus.Message) []byte {
+func writeMessages(messages []bus.Message) (b []byte) {
 	for i := range messages {
 		m := &messages[i]
 		for _, part := range []string{m.ID, m.Key, m.Traceparent} {
@@ -25,7 +25,7 @@ func appendMessages(b []byte, messages []bus.Message) []byte {
 	return b
 }
 
-// readMessages reads what appendMessages wrote.
+// readMessages reads what writeMessages wrote.
 func readMessages(topic, text string) (messages []bus.Message, err error) {
 	for len(text) > 0 {
 		var parts [4]string

@@ -70,7 +70,7 @@ func (c *consumer) join(ctx context.Context) error {
 		conn.B().XgroupCreate().Key(c.key("stream")).Group(c.group).Id("0").Mkstream().Build(),
 	) {
 		if err := result.Error(); err != nil && !rueidis.IsRedisBusyGroup(err) {
-			return c.bus.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+			return c.bus.client.failed(ctx, err)
 		}
 	}
 	return nil
@@ -146,7 +146,7 @@ func (c *consumer) take(ctx context.Context, limit int) ([]bus.Delivery, error) 
 	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
 		return nil, c.join(limited) // Redis was restarted without its data
 	}
-	return deliveries, c.bus.client.failed(context.Background(), err) //nolint:contextcheck // the bound was ours
+	return deliveries, c.bus.client.failed(context.Background(), err)
 }
 
 // read takes entries that nobody has had.
@@ -188,7 +188,9 @@ func (c *consumer) takeOver(ctx context.Context, conn rueidis.Client, limit int)
 }
 
 // handOut adds an entry's messages to deliveries. Those for which the limit leaves no room are given back.
-func (c *consumer) handOut(ctx context.Context, conn rueidis.Client, deliveries []bus.Delivery, id, text, done string, attempt, limit int) ([]bus.Delivery, error) {
+func (c *consumer) handOut(
+	ctx context.Context, conn rueidis.Client, deliveries []bus.Delivery, id, text, done string, attempt, limit int,
+) ([]bus.Delivery, error) {
 	messages, err := readMessages(c.topic.name, text)
 	if err != nil || len(messages) == 0 {
 		// Nobody can read it, now or later. It is as good as done.
@@ -219,7 +221,7 @@ func (c *consumer) handOut(ctx context.Context, conn rueidis.Client, deliveries 
 		back[i] = messages[position]
 	}
 	err = run(ctx, conn, []call{{c.bus.split, []string{c.key("stream"), c.key("done")}, []string{
-		id, strconv.Itoa(e.size), positions(surplus), strconv.Itoa(len(surplus)), rueidis.BinaryString(appendMessages(nil, back)),
+		id, strconv.Itoa(e.size), positions(surplus), strconv.Itoa(len(surplus)), rueidis.BinaryString(writeMessages(back)),
 		strconv.Itoa(attempt - 1), c.topic.tag + "bell",
 	}}})[0].Error()
 	return deliveries, err
@@ -318,7 +320,7 @@ func (c *consumer) Ack(ctx context.Context, deliveries []bus.Delivery) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, busLimit)
 	defer cancel()
-	return c.bus.client.failed(ctx, c.acknowledge(limited, conn, args)) //nolint:contextcheck // the caller's own
+	return c.bus.client.failed(ctx, c.acknowledge(limited, conn, args))
 }
 
 // settle notes which messages are done, and returns the arguments of the script: id, size, positions of each entry.
@@ -381,7 +383,7 @@ func (c *consumer) Close() error {
 	defer c.taking.Unlock()
 	conn, err := c.bus.client.conn()
 	if err != nil {
-		return nil //nolint:nilerr // its time will do
+		return nil // its time will do
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), busLimit)
 	defer cancel()

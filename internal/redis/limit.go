@@ -62,7 +62,7 @@ func (l *Limiter) count(ctx context.Context, key string, rate limit.Rate) (d lim
 	name := l.client.key("orderflow:limit:" + limit.Short(key) + ":" + tokens + "/" + per)
 	answer, err := run(limited, conn, []call{{l.script, []string{name}, []string{tokens, per}}})[0].AsIntSlice()
 	if err != nil {
-		return d, l.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+		return d, l.client.failed(ctx, err)
 	}
 	if len(answer) != 4 {
 		return d, errors.New("redis: an answer of the limit's script is not what it should be")

@@ -69,8 +69,9 @@ func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
 		drop = products.keys()[:1]
 	}
 	l := &Locker{
-		client: client, ttl: ttl, drop: drop, free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText), waits: map[int64]*wait{},
-		woken: map[int64]time.Time{},
+		client: client, ttl: ttl, drop: drop,
+		free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText),
+		waits: map[int64]*wait{}, woken: map[int64]time.Time{},
 	}
 	client.onReturn(l.releaseLost)
 	return l
@@ -122,7 +123,7 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	limited, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
 	if err = l.try(limited, conn, products, &grant); err != nil {
-		l.client.failed(ctx, err) //nolint:errcheck,contextcheck // returned below
+		l.client.failed(ctx, err) //nolint:errcheck // returned below
 		l.remember(grant.Token, products)
 		return lock.Grant{}, err
 	}
@@ -256,7 +257,7 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, lockLimit)
 		defer cancel()
-		err = l.client.failed(ctx, l.unlock(limited, conn, token, products, used)) //nolint:contextcheck // the caller's own
+		err = l.client.failed(ctx, l.unlock(limited, conn, token, products, used))
 	}
 	if err != nil {
 		l.remember(token, products)

@@ -54,7 +54,7 @@ func (p *Products) Get(ctx context.Context) (list []byte, version string, err er
 	defer cancel()
 	values, err := conn.Do(limited, conn.B().Mget().Key(p.keys()...).Build()).ToArray()
 	if err != nil {
-		return nil, "", p.client.failed(ctx, err) //nolint:contextcheck // the caller's own
+		return nil, "", p.client.failed(ctx, err)
 	}
 	if len(values) != 2 {
 		return nil, "", errors.New("redis: the products are not what they should be")
@@ -88,7 +88,7 @@ func (p *Products) Put(ctx context.Context, version string, list []byte, left ti
 	limited, cancel := context.WithTimeout(ctx, productsTime)
 	defer cancel()
 	args := []string{version, string(list), strconv.FormatInt(left.Milliseconds(), 10)}
-	return p.client.failed(ctx, run(limited, conn, []call{{p.put, p.keys(), args}})[0].Error()) //nolint:contextcheck // the caller's own
+	return p.client.failed(ctx, run(limited, conn, []call{{p.put, p.keys(), args}})[0].Error())
 }
 
 // Drop makes everybody forget the list.
@@ -99,5 +99,5 @@ func (p *Products) Drop(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, productsTime)
 	defer cancel()
-	return p.client.failed(ctx, conn.Do(limited, conn.B().Incr().Key(p.keys()[0]).Build()).Error()) //nolint:contextcheck // the caller's own
+	return p.client.failed(ctx, conn.Do(limited, conn.B().Incr().Key(p.keys()[0]).Build()).Error())
 }

@@ -167,7 +167,8 @@ func (d *mysqlDialect) createDatabase(ctx context.Context) error {
 	}
 	defer func() { _ = db.Close() }() // it has done what it was for
 	var there int
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ?", name).Scan(&there); err != nil || there > 0 {
+	const query = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ?"
+	if err := db.QueryRowContext(ctx, query, name).Scan(&there); err != nil || there > 0 {
 		return err
 	}
 	_, err = db.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+quoteName(name)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")

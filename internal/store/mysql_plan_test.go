@@ -71,12 +71,12 @@ func TestMySQLPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := serverstest.Admin(t, address)
-	must(t, admin, "ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1")
+	must(t, admin, "ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1") //nolint:misspell // SQL
 	everyWrite(t, s)
 	everyRead(t, s)
 	must(t, admin, "SET GLOBAL general_log = 0",
 		"INSERT INTO outbox (id, events, created_at, leased_until, paid_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
-			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") // an outbox that nobody has emptied for a while
+			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that nobody has emptied for a while
 	found, err := admin.QueryContext(t.Context(), "SELECT DISTINCT CONVERT(argument USING utf8mb4) FROM mysql.general_log "+
 		"WHERE command_type = 'Query' AND argument REGEXP '^(SELECT|UPDATE|DELETE)' AND argument NOT REGEXP 'information_schema|count\\\\(\\\\*\\\\)|LEFT JOIN|lag\\\\(' -- the audit reads everything")
 	if err != nil {
@@ -163,8 +163,14 @@ func everyRead(t *testing.T, s *store.Store) {
 	}
 	for _, q := range []order.ListQuery{
 		{},
-		{Before: 2000}, {UserID: 1}, {UserID: 1, Before: 2000}, {UserID: 1, Status: order.Paid}, {Status: order.Paid},
-		{Status: order.Paid, Before: 2000}, {Status: order.Pending}, {Status: order.Processing, Before: 5},
+		{Before: 2000},
+		{UserID: 1},
+		{UserID: 1, Before: 2000},
+		{UserID: 1, Status: order.Paid},
+		{Status: order.Paid},
+		{Status: order.Paid, Before: 2000},
+		{Status: order.Pending},
+		{Status: order.Processing, Before: 5},
 	} {
 		q.PerPage = 15
 		if _, err := s.Orders(ctx, q); err != nil {

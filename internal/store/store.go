@@ -3,8 +3,8 @@
 // and what is owed to the bus, and commits; nobody outside ever holds a transaction. Reads are plain queries.
 //
 // It runs on SQLite (sqlite.go) and on MySQL and MariaDB (mysql*.go). What differs between them stands behind one small
-// interface (dialect.go); the rest is one text of SQL. DESIGN.md beside this file explains the order of locks, the unknown outcome of a commit, what is
-// durable and why the books add up.
+// interface (dialect.go); the rest is one text of SQL. DESIGN.md beside this file explains the order of locks, the unknown
+// outcome of a commit, what is durable and why the books add up.
 package store
 
 import (
@@ -131,7 +131,7 @@ func (s *Store) Close() (err error) {
 			w := s.writers.take()
 			w.drop()
 		}
-		err = s.pools.close()
+		err = s.close()
 	})
 	return err
 }
