@@ -9,7 +9,8 @@
 //
 // One goroutine commits one batch at a time, so orders of one product are served in order of arrival. An order whose
 // product is locked elsewhere leaves its batch, waits on its own schedule and comes back ahead of newer ones; it never
-// holds the batch up. Newer ones that want the same product join it without a try of their own. LOCKS.md has the argument for what happens when the locks themselves fail.
+// holds the batch up. Newer ones that want the same product join it without a try of their own. LOCKS.md has the argument
+// for what happens when the locks themselves fail.
 package intake
 
 import (
