@@ -134,10 +134,14 @@ func (c *consumer) take(ctx context.Context, limit int) ([]bus.Delivery, error) 
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), busLimit)
 	defer cancel()
-	deliveries, err := c.read(limited, conn, limit)
-	if err == nil && len(deliveries) == 0 && (c.back.Swap(false) || time.Since(c.looked) >= min(busLook, c.bus.options.AckWithin/4)) {
+	var deliveries []bus.Delivery
+	// First what is overdue: where new entries never run out, nobody would ever come to it.
+	if c.back.Swap(false) || time.Since(c.looked) >= min(busLook, c.bus.options.AckWithin/4) {
 		c.looked = time.Now()
 		deliveries, err = c.takeOver(limited, conn, limit)
+	}
+	if err == nil && len(deliveries) == 0 {
+		deliveries, err = c.read(limited, conn, limit)
 	}
 	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
 		return nil, c.join(limited) // Redis was restarted without its data
