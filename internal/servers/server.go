@@ -41,14 +41,8 @@ type Server struct {
 // Addr is where the server listens, HOST:PORT; it stays the same over restarts.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// Port is the port of Addr.
-func (s *Server) Port() int { return s.port }
-
 // Dir is the server's folder.
 func (s *Server) Dir() string { return s.dir }
-
-// Pid is the process id of the last start.
-func (s *Server) Pid() int { return s.command.Process.Pid }
 
 // Start starts the server, for the first time or again, and waits until it answers.
 func (s *Server) Start(ctx context.Context) error {
