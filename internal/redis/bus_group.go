@@ -146,7 +146,7 @@ func (c *consumer) take(ctx context.Context, limit int) ([]bus.Delivery, error) 
 	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
 		return nil, c.join(limited) // Redis was restarted without its data
 	}
-	return deliveries, c.bus.client.failed(context.Background(), err)
+	return deliveries, c.bus.client.failed(context.WithoutCancel(ctx), err) // the bound was ours
 }
 
 // read takes entries that nobody has had.

@@ -33,8 +33,6 @@ type pools struct {
 type dialect interface {
 	// open returns the connections, checked to work.
 	open(ctx context.Context) (pools, error)
-	// name is the database as messages and logs may show it.
-	name() string
 	// migrator returns the connections for migrations, what closes them, the folder of the steps and goose's word for
 	// the dialect.
 	migrator(pool *sql.DB) (db *sql.DB, done func(), folder string, kind goose.Dialect, err error)

@@ -69,8 +69,6 @@ func (d sqliteDialect) open(ctx context.Context) (p pools, err error) {
 	return p, nil
 }
 
-func (d sqliteDialect) name() string { return d.path }
-
 func (sqliteDialect) migrator(pool *sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
 	return pool, func() {}, "migrations/sqlite", goose.DialectSQLite3, nil
 }

@@ -24,7 +24,7 @@ import (
 const (
 	writeLimit = 5 * time.Second // a write transaction's time, below the lock's 10 s
 	readLimit  = 5 * time.Second
-	writeTries = 5 // runs of a transaction that keeps losing to others, or its connection
+	writeTries = 8 // runs of a transaction that keeps losing to others, or its connection
 	readTries  = 3 // of a read that loses its connection
 
 	replicaLimit = 2 * time.Second // for the replica's answer; the primary is asked after that

@@ -123,7 +123,8 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) er
 		if (class != classTransient && class != classLost) || try == writeTries {
 			return s.coded(err)
 		}
-		if !sleep(ctx, time.Duration(try)*2*time.Millisecond+time.Duration(mathrand.Int64N(int64(2*time.Millisecond)))) {
+		pause := time.Millisecond << try // 2 ms to 128 ms, give or take half: others are on their way as well
+		if !sleep(ctx, pause/2+time.Duration(mathrand.Int64N(int64(pause)))) {
 			return s.coded(err)
 		}
 	}
