@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"orderflow/internal/config"
+	"orderflow/internal/servers/serverstest"
 )
 
 // notRun are the commands of the documents that TestDocuments does not run: each with the reason, and with what does.
@@ -24,11 +25,12 @@ var notRun = []struct{ command, reason, by string }{
 }
 
 // volatile are the keys whose values differ from run to run.
-var volatile = regexp.MustCompile(`_at$|^trace_id$|^actor$`)
+var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$`)
 
 // TestDocuments runs every command in the fenced blocks of README and CONTRIBUTING (sh: commands; console: commands
 // behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would
-// disturb others is put elsewhere: ports are free ones, the default database is a temporary file, loads are short, and
+// disturb others is put elsewhere: ports are free ones, the default database is a temporary file, MySQL and Redis are
+// private ones, loads are short, and
 // the simulated bank declines nothing, so that the answers are those on the page.
 func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -150,6 +152,11 @@ func (r *reader) follow(t *testing.T, c command) {
 	t.Helper()
 	if isServer.MatchString(c.text) {
 		r.serve(t, c)
+		return
+	}
+	if strings.HasPrefix(c.text, "export DATABASE_URL=mysql:") {
+		redis, prefix := serverstest.Redis(t)
+		r.env = append(r.env, "DATABASE_URL="+serverstest.MySQL(t), "REDIS_URL="+redis, "REDIS_PREFIX="+prefix)
 		return
 	}
 	text := local.ReplaceAllStringFunc(c.text, func(place string) string {
