@@ -45,8 +45,8 @@ type Options struct {
 type Client struct {
 	options Options
 	option  rueidis.ClientOption
-	node    string // names this process to the others
-	cluster bool
+	node    string      // names this process to the others
+	cluster atomic.Bool // the keys of a script must be in one slot
 
 	current atomic.Pointer[rueidis.Client] // nil while there has been no connection yet
 	up      atomic.Bool
@@ -73,7 +73,6 @@ func New(address string, options Options) (*Client, error) {
 	}
 	return &Client{
 		options: options, option: option, node: rand.Text()[:12], wake: make(chan struct{}, 1),
-		cluster: len(option.InitAddress) > 1 && option.Sentinel.MasterSet == "",
 	}, nil
 }
 
@@ -130,6 +129,7 @@ func (c *Client) Connect(ctx context.Context) error {
 func (c *Client) keep(client rueidis.Client) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cluster.Store(client.Mode() == rueidis.ClientModeCluster) // one address may do for a cluster
 	if c.closed || !c.current.CompareAndSwap(nil, &client) {
 		client.Close()
 		return !c.closed
@@ -196,7 +196,7 @@ func (c *Client) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
 	keys := 1
-	if c.cluster {
+	if c.cluster.Load() {
 		keys = probeKeys
 	}
 	commands := make([]rueidis.Completed, keys)

@@ -97,7 +97,7 @@ func (l *Locker) keys(products []int64) []string {
 
 // parts cuts products into those that one script may touch: all, or on a cluster each by itself.
 func (l *Locker) parts(products []int64) [][]int64 {
-	if !l.client.cluster {
+	if !l.client.cluster.Load() {
 		return [][]int64{products}
 	}
 	return slices.Collect(slices.Chunk(products, 1))

@@ -85,7 +85,8 @@ func TestMySQLStaysInTheIntersection(t *testing.T) {
 			if !strings.HasSuffix(s.up, ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;") {
 				t.Errorf("step %s leaves engine, character set or collation to the server", s.number)
 			}
-			if want := "DROP TABLE " + strings.Fields(s.up)[2] + ";"; s.down != want {
+			words := strings.Fields(s.up) // a step that was cut off runs again: CREATE TABLE IF NOT EXISTS name
+			if want := "DROP TABLE IF EXISTS " + words[5] + ";"; words[2] != "IF" || s.down != want {
 				t.Errorf("step %s is taken back by %q, want %q", s.number, s.down, want)
 			}
 		}

@@ -55,6 +55,7 @@ func classOfNumber(number uint16) class {
 		1077, 1078, 1079, // likewise
 		1317, // the statement was interrupted
 		1927, // the connection was killed
+		4031, // disconnected for being idle
 		2006, 2013:
 		return classLost
 	case 1040, 1203, 1226, // too many connections, of all or of this user
@@ -64,8 +65,7 @@ func classOfNumber(number uint16) class {
 		1021, 1030, 1037, 1041, 1114, 1135, // no disk, memory or threads
 		1036, 1194, 1195, // a table that is read-only or broken
 		1969,       // max_statement_time of MariaDB
-		3100, 3101, // group replication gave the transaction up
-		4031: // disconnected for being idle
+		3100, 3101: // group replication gave the transaction up
 		return classUnavailable
 	}
 	return classOther

@@ -10,7 +10,10 @@ import (
 
 // seedBlock is how many chunks of sample orders go through the decisions that a real one goes through. Beyond them the
 // database copies those, which is several times as fast.
-const seedBlock = 3 // chunks
+const (
+	orderChunk = 500 // orders in one transaction, so few that a slow machine is done with them within the time of a write
+	seedBlock  = 12  // chunks
+)
 
 // seedOrders adds finished orders: of ten, seven are PAID, two FAILED, one CANCELLED. What the paid ones took is put in by
 // a movement of its own, so that the stock at hand stays.
@@ -31,23 +34,23 @@ func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, 
 	var block []span
 	copies := 0
 	for have < want {
-		n := min(seedChunk, want-have)
-		err := s.write(ctx, "seed", func(t *tx) error {
-			if len(block) == seedBlock && n == seedChunk {
+		n := min(orderChunk, want-have)
+		var made span
+		err := s.write(ctx, "seed", func(t *tx) (err error) {
+			if len(block) == seedBlock && n == orderChunk {
 				round := int64(copies/seedBlock + 1)
 				from := block[copies%seedBlock]
 				return t.copyOrders(from.first, from.last, round*(block[seedBlock-1].last+1-block[0].first))
 			}
-			first, last, err := t.seedOrders(have, n, users, products)
-			if err == nil && len(block) < seedBlock {
-				block = append(block, span{first, last})
-			}
+			made.first, made.last, err = t.seedOrders(have, n, users, products)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if len(block) == seedBlock {
+		if len(block) < seedBlock {
+			block = append(block, made)
+		} else {
 			copies++
 		}
 		have += n
