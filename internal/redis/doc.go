@@ -1,4 +1,3 @@
 // Package redis holds the adapters over Redis 7: product locks, rate limits, the bus, and the cache of the list of
-// products. Processes that share a Redis share all of these. LOCKS.md beside this file is about the locks, BUS.md about the
-// bus.
+// products. Processes that share a Redis share all of these.
 package redis
