@@ -192,7 +192,7 @@ func TestBaskets(t *testing.T) {
 			random := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
 			for k := range 6 {
 				products := random.Perm(5)[:3]
-				r := s.post("/api/v1/orders", fmt.Sprintf(
+				r := s.order(fmt.Sprintf(
 					`{"user_id":1,"idempotency_key":"%d-%d","items":[{"product_id":%d,"quantity":1},{"product_id":%d,"quantity":2},{"product_id":%d,"quantity":1}]}`,
 					i, k, products[0]+1, products[1]+1, products[2]+1))
 				switch {

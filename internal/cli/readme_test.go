@@ -25,7 +25,7 @@ var notRun = []struct{ command, reason, by string }{
 }
 
 // volatile are the keys whose values differ from run to run.
-var volatile = regexp.MustCompile(`_at$|^trace_id$|^actor$`)
+var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$`)
 
 // TestDocuments runs every command in the fenced blocks of README and CONTRIBUTING (sh: commands; console: commands
 // behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would

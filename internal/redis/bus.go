@@ -23,6 +23,11 @@ const (
 	busTailWait = 2 * time.Second        // for a tail's subscription to stand
 	busForget   = 10 * time.Minute       // after which a consumer that is gone is forgotten
 	busRejoin   = 100 * time.Millisecond // between two tries to listen
+	busEntries  = 64                     // that are read at once
+	busOverdue  = 4                      // that are taken over at once
+
+	busSpare     = 5 * time.Millisecond   // after which what a consumer has not asked for may go to others
+	busSpareLook = 100 * time.Millisecond // between two looks whether it may
 )
 
 var (
@@ -141,7 +146,7 @@ func (b *Bus) Group(ctx context.Context, topicName, groupName string) (bus.Group
 		return nil, err
 	}
 	t.learn([]string{groupName})
-	if !b.listen(t) { //nolint:contextcheck // it goes on after this call
+	if !b.listen(t.bell) { //nolint:contextcheck // it listens for all, until the bus is closed
 		return nil, bus.ErrClosed
 	}
 	t.mu.Lock()
@@ -156,20 +161,18 @@ func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
 		return nil, err
 	}
 	t := b.topic(topicName)
-	if !b.listen(t) { //nolint:contextcheck // it goes on after this call
+	if !b.listen(t.news) { //nolint:contextcheck // likewise
 		return nil, bus.ErrClosed
 	}
 	l := newTail(b, t)
 	limit := time.NewTimer(busTailWait)
 	defer limit.Stop()
 	for {
-		t.mu.Lock()
-		listening, changed := t.listening, t.changed
+		listening, changed := t.news.state()
 		if listening {
+			t.mu.Lock()
 			t.tails = append(t.tails, l)
-		}
-		t.mu.Unlock()
-		if listening {
+			t.mu.Unlock()
 			return l, nil
 		}
 		select {
@@ -218,6 +221,17 @@ func (b *Bus) Close() error {
 	return nil
 }
 
+// begin lets something run that Close waits for, until all.Done; false when the bus is closed.
+func (b *Bus) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return false
+	}
+	b.all.Add(1)
+	return true
+}
+
 func (b *Bus) isClosed() bool {
 	select {
 	case <-b.closed:
@@ -233,44 +247,40 @@ func (b *Bus) topic(name string) *topic {
 	defer b.mu.Unlock()
 	t := b.topics[name]
 	if t == nil {
-		t = &topic{name: name, tag: "{" + b.client.key("orderflow:bus:"+name) + "}:", groups: map[string]bool{}, changed: make(chan struct{})}
+		t = &topic{name: name, tag: "{" + b.client.key("orderflow:bus:"+name) + "}:", groups: map[string]bool{}}
+		t.bell = newEar(t.tag+"bell", func() { t.ring(true) }, func(word string) { t.ring(word == "back") })
+		t.news = newEar(t.tag+"news", t.missed, t.spread)
 		b.topics[name] = t
 	}
 	return t
 }
 
-// listen starts to listen to a topic, once; false when the bus is closed.
-func (b *Bus) listen(t *topic) bool {
+// listen starts to listen to a channel, once; false when the bus is closed.
+func (b *Bus) listen(e *ear) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.isClosed() {
 		return false
 	}
-	if !t.followed {
-		t.followed = true
-		b.all.Go(func() { b.follow(t) })
+	if !e.followed {
+		e.followed = true
+		b.all.Go(func() { b.follow(e) })
 	}
 	return true
 }
 
-// follow listens to a topic until the bus is closed.
-func (b *Bus) follow(t *topic) {
+// follow listens to a channel until the bus is closed.
+func (b *Bus) follow(e *ear) {
 	for b.life.Err() == nil {
 		if conn, err := b.client.conn(); err == nil {
 			heard := rueidis.WithOnSubscriptionHook(b.life, func(s rueidis.PubSubSubscription) {
-				if s.Kind == "subscribe" && s.Channel == t.tag+"bell" { // the last of the two
-					t.heard(true)
+				if s.Kind == "ssubscribe" {
+					e.heard(true)
 				}
 			})
 			// Whatever ended it, it is tried again; the client finds out about Redis by itself.
-			_ = conn.Receive(heard, conn.B().Subscribe().Channel(t.tag+"news", t.tag+"bell").Build(), func(m rueidis.PubSubMessage) {
-				if m.Channel == t.tag+"bell" {
-					t.ring(m.Message == "back")
-				} else if messages, err := readMessages(t.name, m.Message); err == nil {
-					t.spread(messages)
-				}
-			})
-			t.heard(false)
+			_ = conn.Receive(heard, conn.B().Ssubscribe().Channel(e.channel).Build(), func(m rueidis.PubSubMessage) { e.message(m.Message) })
+			e.heard(false)
 		}
 		pause := time.NewTimer(busRejoin)
 		select {
@@ -281,17 +291,54 @@ func (b *Bus) follow(t *topic) {
 	}
 }
 
+// ear listens to a channel of a topic: to the bell for its consumers, to the news for its tails, to neither for nobody.
+type ear struct {
+	channel  string
+	message  func(text string)
+	stirred  func() // called when it begins to hear, and when it does so no more
+	followed bool   // guarded by the bus's mutex
+
+	mu        sync.Mutex
+	listening bool
+	changed   chan struct{} // closed, and replaced, when listening changes
+}
+
+func newEar(channel string, stirred func(), message func(string)) *ear {
+	return &ear{channel: channel, message: message, stirred: stirred, changed: make(chan struct{})}
+}
+
+func (e *ear) heard(now bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.listening == now {
+		return
+	}
+	e.listening = now
+	close(e.changed)
+	e.changed = make(chan struct{})
+	e.stirred() // before anybody sees the change: who comes after it has missed nothing
+}
+
+func (e *ear) state() (listening bool, changed <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.listening, e.changed
+}
+
+func (e *ear) isHeard() bool {
+	listening, _ := e.state()
+	return listening
+}
+
 // topic is a topic and who of this process reads it.
 type topic struct {
-	name, tag string
-	followed  bool // guarded by the bus's mutex
+	name, tag  string
+	bell, news *ear
 
 	mu        sync.Mutex
 	groups    map[string]bool // that are known to exist
 	consumers []*consumer
 	tails     []*tail
-	listening bool
-	changed   chan struct{} // closed, and replaced, when listening changes
 }
 
 // key is one of a group's keys; all keys of a topic are in one slot of a cluster.
@@ -311,24 +358,17 @@ func (t *topic) learn(groups []string) {
 	}
 }
 
-// heard notes whether the topic is listened to. Before and after a gap, something may have been missed.
-func (t *topic) heard(now bool) {
+// missed notes that the news were not heard for a while: when that begins, and when it is over, so that who reads elsewhere
+// when told has missed nothing in between.
+func (t *topic) missed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.listening == now {
-		return
-	}
-	t.listening = now
-	close(t.changed)
-	t.changed = make(chan struct{})
 	for _, l := range t.tails {
 		l.miss()
 	}
-	for _, c := range t.consumers {
-		c.wake(true)
-	}
 }
 
+// ring wakes the consumers; back says that there may be something to take over.
 func (t *topic) ring(back bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -337,16 +377,16 @@ func (t *topic) ring(back bool) {
 	}
 }
 
-func (t *topic) spread(messages []bus.Message) {
+// spread hands what was heard to the tails. What nobody here can read is lost to them.
+func (t *topic) spread(text string) {
+	messages, err := readMessages(t.name, text)
+	if err != nil {
+		t.missed()
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, l := range t.tails {
 		l.add(messages)
 	}
-}
-
-func (t *topic) isHeard() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.listening
 }

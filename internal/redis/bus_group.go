@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,8 +29,11 @@ type consumer struct {
 	back   atomic.Bool   // some may have been given back, or be overdue
 	closed chan struct{}
 
-	taking sync.Mutex // one look at a time
-	looked time.Time  // for what is overdue; guarded by taking
+	taking sync.Mutex  // one look at a time; guards what follows
+	looked time.Time   // for what is overdue
+	rest   []remainder // of entries that were read, what has not been asked for yet, oldest first
+	size   int         // messages that an entry is expected to have
+	spare  *time.Timer // gives the rest to others when nobody here asks for it
 
 	mu      sync.Mutex
 	over    bool // closed is closed
@@ -40,9 +44,18 @@ type consumer struct {
 
 // entry is one entry of the stream.
 type entry struct {
-	id   string
-	size int          // messages it has
-	open map[int]bool // positions handed out here and not acknowledged yet
+	id    string
+	size  int       // messages it has
+	open  int       // messages that are here and not acknowledged yet
+	since time.Time // when it came
+}
+
+// remainder is what has not been asked for yet of an entry.
+type remainder struct {
+	entry     *entry
+	messages  []bus.Message
+	positions []int // of messages, in the entry
+	attempt   int
 }
 
 type tagging struct {
@@ -51,10 +64,13 @@ type tagging struct {
 }
 
 func newConsumer(b *Bus, t *topic, group string) *consumer {
-	return &consumer{
+	c := &consumer{
 		bus: b, topic: t, group: group, name: b.client.node + "-" + rand.Text()[:8], bell: make(chan struct{}, 1), closed: make(chan struct{}),
-		entries: map[string]*entry{}, tags: map[uint64]tagging{},
+		size: entryMax, entries: map[string]*entry{}, tags: map[uint64]tagging{},
 	}
+	c.spare = time.AfterFunc(time.Hour, c.giveRest)
+	c.spare.Stop()
+	return c
 }
 
 // join makes the group, if it is not there.
@@ -103,7 +119,7 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]bus.Delivery, error)
 			return deliveries, err
 		}
 		pause := busDeafLook
-		if c.topic.isHeard() {
+		if c.topic.bell.isHeard() {
 			pause = min(busLook, c.bus.options.AckWithin/4)
 		}
 		timer := time.NewTimer(pause)
@@ -134,97 +150,166 @@ func (c *consumer) take(ctx context.Context, limit int) ([]bus.Delivery, error) 
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), busLimit)
 	defer cancel()
-	var deliveries []bus.Delivery
-	// First what is overdue: where new entries never run out, nobody would ever come to it.
-	if c.back.Swap(false) || time.Since(c.looked) >= min(busLook, c.bus.options.AckWithin/4) {
-		c.looked = time.Now()
-		deliveries, err = c.takeOver(limited, conn, limit)
+	deliveries, err := c.takeOver(limited, conn, limit)
+	if err == nil && len(deliveries) == 0 {
+		deliveries = c.handOut(nil, limit)
 	}
 	if err == nil && len(deliveries) == 0 {
 		deliveries, err = c.read(limited, conn, limit)
 	}
+	if len(c.rest) > 0 {
+		c.spare.Reset(busSpare)
+	}
 	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
+		c.wake(false)
 		return nil, c.join(limited) // Redis was restarted without its data
 	}
-	return deliveries, c.bus.client.failed(context.WithoutCancel(ctx), err) // the bound was ours
+	return deliveries, c.bus.client.failed(context.WithoutCancel(ctx), err) // the bound was ours //nolint:contextcheck // the bound was ours
 }
 
-// read takes entries that nobody has had.
+// read takes entries that nobody has had: about as many as hold what is asked for. They are expected to be full, until a
+// read that found as many as it asked for has shown that they are not.
 func (c *consumer) read(ctx context.Context, conn rueidis.Client, limit int) ([]bus.Delivery, error) {
-	streams, err := conn.Do(ctx, conn.B().Xreadgroup().Group(c.group, c.name).Count(int64((limit+entryMax-1)/entryMax)).
+	count := min((limit+c.size-1)/c.size, busEntries)
+	streams, err := conn.Do(ctx, conn.B().Xreadgroup().Group(c.group, c.name).Count(int64(count)).
 		Streams().Key(c.key("stream")).Id(">").Build()).AsXRead()
 	if rueidis.IsRedisNil(err) {
+		c.size = entryMax
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var deliveries []bus.Delivery
-	for _, e := range streams[c.key("stream")] {
+	entries, messages := streams[c.key("stream")], 0
+	for _, e := range entries {
 		before, _ := strconv.Atoi(e.FieldValues["a"]) // most have none
-		deliveries, err = c.handOut(ctx, conn, deliveries, e.ID, e.FieldValues["m"], "", before+1, limit)
-		if err != nil {
-			return deliveries, err
-		}
+		messages += c.keep(e.ID, e.FieldValues["m"], "", before+1)
 	}
-	return deliveries, nil
+	if c.size = entryMax; len(entries) == count {
+		c.size = max(1, min(messages/count, entryMax))
+	}
+	return c.handOut(nil, limit), nil
 }
 
-// takeOver takes entries that somebody else did not acknowledge in time, or gave back.
-func (c *consumer) takeOver(ctx context.Context, conn rueidis.Client, limit int) ([]bus.Delivery, error) {
+// takeOver takes entries that somebody else did not acknowledge in time, or gave back, if it is time to look for them:
+// before all others, since there may always be others.
+func (c *consumer) takeOver(ctx context.Context, conn rueidis.Client, limit int) (deliveries []bus.Delivery, err error) {
+	if !c.back.Swap(false) && time.Since(c.looked) < min(busLook, c.bus.options.AckWithin/4) {
+		return nil, nil
+	}
+	c.looked = time.Now()
+	c.forgetOld()
 	answers, err := c.reclaim(ctx, conn, false)
-	var deliveries []bus.Delivery
+	if len(answers) == busOverdue {
+		c.back.Store(true) // there may be more
+	}
+	held := c.rest
+	c.rest = nil
 	for _, answer := range answers {
 		if answer.attempt == 0 {
 			c.report(answer)
 			continue
 		}
 		c.forget(answer.id)
-		if deliveries, err = c.handOut(ctx, conn, deliveries, answer.id, answer.messages, answer.done, answer.attempt, limit); err != nil {
-			break
-		}
+		held = slices.DeleteFunc(held, func(r remainder) bool { return r.entry.id == answer.id })
+		c.keep(answer.id, answer.messages, answer.done, answer.attempt)
 	}
+	deliveries = c.handOut(nil, limit)
+	c.rest = append(c.rest, held...)
 	return deliveries, err
 }
 
-// handOut adds an entry's messages to deliveries. Those for which the limit leaves no room are given back.
-func (c *consumer) handOut(
-	ctx context.Context, conn rueidis.Client, deliveries []bus.Delivery, id, text, done string, attempt, limit int,
-) ([]bus.Delivery, error) {
+// keep adds what is open of an entry to the rest, and returns how many messages that are. What cannot be read stays where
+// it is: somebody with a newer release may be able to, and in the end it is set aside.
+func (c *consumer) keep(id, text, done string, attempt int) int {
 	messages, err := readMessages(c.topic.name, text)
 	if err != nil || len(messages) == 0 {
-		// Nobody can read it, now or later. It is as good as done.
-		return deliveries, c.acknowledge(ctx, conn, []string{id, "1", ""})
+		return 0
 	}
-	e := &entry{id: id, size: len(messages), open: map[int]bool{}}
-	var surplus []int
-	c.mu.Lock()
-	for i, m := range messages {
-		switch {
-		case i < len(done) && done[i] == '1':
-		case len(deliveries) < limit:
-			c.tag++
-			c.tags[c.tag] = tagging{e, i}
-			e.open[i] = true
-			deliveries = append(deliveries, bus.Delivery{Message: m, Attempt: attempt, Tag: c.tag})
-		default:
-			surplus = append(surplus, i)
+	e := &entry{id: id, size: len(messages), since: time.Now()}
+	r := remainder{entry: e, attempt: attempt, positions: make([]int, 0, len(messages))}
+	for i := range messages {
+		if i < len(done) && done[i] == '1' {
+			continue
 		}
+		r.positions = append(r.positions, i)
+		messages[len(r.positions)-1] = messages[i]
 	}
+	r.messages = messages[:len(r.positions)]
+	e.open = len(r.messages)
+	c.mu.Lock()
 	c.entries[id] = e
 	c.mu.Unlock()
-	if len(surplus) == 0 {
-		return deliveries, nil
+	c.rest = append(c.rest, r)
+	return len(r.messages)
+}
+
+// handOut moves messages from the rest to deliveries, up to limit.
+func (c *consumer) handOut(deliveries []bus.Delivery, limit int) []bus.Delivery {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.rest) > 0 && len(deliveries) < limit {
+		r := &c.rest[0]
+		n := min(limit-len(deliveries), len(r.messages))
+		for i, m := range r.messages[:n] {
+			c.tag++
+			c.tags[c.tag] = tagging{r.entry, r.positions[i]}
+			deliveries = append(deliveries, bus.Delivery{Message: m, Attempt: r.attempt, Tag: c.tag})
+		}
+		if r.messages, r.positions = r.messages[n:], r.positions[n:]; len(r.messages) == 0 {
+			c.rest = c.rest[1:]
+		}
 	}
-	back := make([]bus.Message, len(surplus))
-	for i, position := range surplus {
-		back[i] = messages[position]
+	return deliveries
+}
+
+// giveRest gives the rest back when nobody here has asked for it for a while: at once if others may be waiting for it,
+// since nothing else does, and else when it has been here for long. The timer calls it.
+func (c *consumer) giveRest() {
+	if !c.bus.begin() {
+		return
 	}
-	err = run(ctx, conn, []call{{c.bus.split, []string{c.key("stream"), c.key("done")}, []string{
-		id, strconv.Itoa(e.size), positions(surplus), strconv.Itoa(len(surplus)), rueidis.BinaryString(writeMessages(back)),
-		strconv.Itoa(attempt - 1), c.topic.tag + "bell",
-	}}})[0].Error()
-	return deliveries, err
+	defer c.bus.all.Done()
+	c.taking.Lock()
+	defer c.taking.Unlock()
+	if len(c.rest) == 0 || c.isOver() {
+		return
+	}
+	c.spare.Reset(busSpareLook) // in vain once all is given
+	conn, err := c.bus.client.conn()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), busLimit)
+	defer cancel()
+	// Whoever takes the rest counts an error; it goes on being the rest here, which at worst is delivered twice.
+	_ = c.bus.client.failed(context.Background(), c.split(ctx, conn, time.Since(c.rest[0].entry.since) > c.bus.options.AckWithin/4))
+}
+
+// split gives the rest back as entries of its own, behind all others; without must only if nothing else waits: then others
+// may be waiting for it, and nothing gets before it.
+func (c *consumer) split(ctx context.Context, conn rueidis.Client, must bool) error {
+	if len(c.rest) == 0 {
+		return nil
+	}
+	args := []string{c.group, c.name, c.topic.tag + "bell", strconv.FormatBool(must)}
+	for _, r := range c.rest {
+		args = append(args, r.entry.id, strconv.Itoa(r.entry.size), positions(r.positions), strconv.Itoa(len(r.messages)),
+			rueidis.BinaryString(writeMessages(r.messages)), strconv.Itoa(r.attempt-1))
+	}
+	given, err := run(ctx, conn, []call{{c.bus.split, []string{c.key("stream"), c.key("done")}, args}})[0].AsInt64()
+	if err != nil || given == 0 {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.rest {
+		if r.entry.open -= len(r.positions); r.entry.open == 0 {
+			delete(c.entries, r.entry.id)
+		}
+	}
+	c.rest = nil
+	return nil
 }
 
 // positions counts from 1, as the scripts do.
@@ -247,7 +332,7 @@ type reclaimed struct {
 
 // reclaim runs the script that takes over what is overdue, or with giveBack gives back what this consumer has.
 func (c *consumer) reclaim(ctx context.Context, conn rueidis.Client, giveBack bool) ([]reclaimed, error) {
-	flag, most := "0", 4 // few at a time, since the messages of each are work for a while
+	flag, most := "0", busOverdue // few at a time, since the messages of each are work for a while
 	if giveBack {
 		flag, most = "1", 10_000
 	}
@@ -282,6 +367,7 @@ func (c *consumer) reclaim(ctx context.Context, conn rueidis.Client, giveBack bo
 func (c *consumer) report(aside reclaimed) {
 	messages, err := readMessages(c.topic.name, aside.messages)
 	if err != nil {
+		c.bus.options.SetAside(c.group, bus.Message{ID: aside.id, Topic: c.topic.name, Body: []byte(aside.messages)})
 		return
 	}
 	for i, m := range messages {
@@ -302,6 +388,19 @@ func (c *consumer) forget(id string) {
 			}
 		}
 		delete(c.entries, id)
+	}
+}
+
+// forgetOld ends the hold of entries that others must have taken over by now, should they still be here.
+func (c *consumer) forgetOld() {
+	old := time.Now().Add(-2 * c.bus.options.AckWithin)
+	c.rest = slices.DeleteFunc(c.rest, func(r remainder) bool { return r.entry.since.Before(old) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := len(c.entries)
+	maps.DeleteFunc(c.entries, func(_ string, e *entry) bool { return e.since.Before(old) })
+	if len(c.entries) < size {
+		maps.DeleteFunc(c.tags, func(_ uint64, t tagging) bool { return t.entry.since.Before(old) })
 	}
 }
 
@@ -335,7 +434,7 @@ func (c *consumer) settle(deliveries []bus.Delivery) (args []string, err error) 
 			continue // acknowledged, or delivered again meanwhile
 		}
 		delete(c.tags, deliveries[i].Tag)
-		delete(t.entry.open, t.position)
+		t.entry.open--
 		if done[t.entry] == nil {
 			order = append(order, t.entry)
 		}
@@ -347,7 +446,7 @@ func (c *consumer) settle(deliveries []bus.Delivery) (args []string, err error) 
 			words = ""
 		}
 		args = append(args, e.id, strconv.Itoa(e.size), words)
-		if len(e.open) == 0 {
+		if e.open == 0 {
 			delete(c.entries, e.id)
 		}
 	}
@@ -381,13 +480,18 @@ func (c *consumer) Close() error {
 
 	c.taking.Lock() // who takes right now takes for the last time
 	defer c.taking.Unlock()
+	c.spare.Stop()
 	conn, err := c.bus.client.conn()
 	if err != nil {
 		return nil // its time will do
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), busLimit)
 	defer cancel()
-	aside, err := c.reclaim(ctx, conn, true)
+	err = c.split(ctx, conn, true) // what nobody has seen counts no attempt
+	var aside []reclaimed
+	if err == nil {
+		aside, err = c.reclaim(ctx, conn, true)
+	}
 	for _, a := range aside {
 		c.report(a)
 	}

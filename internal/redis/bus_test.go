@@ -27,3 +27,10 @@ func TestBus(t *testing.T) {
 		return station(t, address, prefix, options), station(t, address, prefix, options)
 	})
 }
+
+func TestBusOnCluster(t *testing.T) {
+	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
+		address, prefix := serverstest.RedisCluster(t)
+		return station(t, address, prefix, options), station(t, address, prefix, options)
+	})
+}

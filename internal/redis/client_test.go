@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -31,5 +32,15 @@ func TestConnect(t *testing.T) {
 	address, prefix := serverstest.Redis(t)
 	if c := connected(t, address, prefix); !c.Up() {
 		t.Error("connected and not up")
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }

@@ -22,7 +22,7 @@ while i <= #ARGV do
       redis.call('XDEL', KEYS[1], id)
       left = left + now - before
     end
-  elseif #redis.call('XRANGE', KEYS[1], id, id) == 1 then
+  elseif #redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 1 then -- an error, when there is no group, has no length
     redis.call('HSET', KEYS[3], id, done)
     left = left + now - before
   end

@@ -23,9 +23,9 @@ for _, group in ipairs(groups) do
   redis.call('INCRBY', tag .. 'count:' .. group, total)
 end
 for i = 5 + known, #ARGV, 2 do
-  redis.call('PUBLISH', tag .. 'news', ARGV[i + 1])
+  redis.call('SPUBLISH', tag .. 'news', ARGV[i + 1])
 end
 if #groups > 0 then
-  redis.call('PUBLISH', tag .. 'bell', 'new')
+  redis.call('SPUBLISH', tag .. 'bell', 'new')
 end
 return groups

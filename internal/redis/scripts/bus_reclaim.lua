@@ -47,7 +47,7 @@ if giveBack then
   if #redis.call('XPENDING', KEYS[1], group, '-', '+', 1, consumer) == 0 then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, consumer)
   else
-    redis.call('PUBLISH', ARGV[6], 'back')
+    redis.call('SPUBLISH', ARGV[6], 'back')
   end
 end
 return answers

@@ -1,12 +1,36 @@
--- Gives back the messages of an entry beyond those that its consumer has asked for: as an entry of their own.
--- KEYS: the stream, what is done of entries. ARGV: id, how many messages it has, the positions given back, how many those
--- are, the messages, how often they were delivered before, the channel of the bell.
-local done = redis.call('HGET', KEYS[2], ARGV[1]) or string.rep('0', tonumber(ARGV[2]))
-for position in string.gmatch(ARGV[3], '%d+') do
-  local p = tonumber(position)
-  done = string.sub(done, 1, p - 1) .. '1' .. string.sub(done, p + 1)
+-- Gives back messages of entries that their consumer has not asked for: as entries of their own, behind all others.
+-- KEYS: the stream, what is done of entries. ARGV: the group, the consumer, the channel of the bell, false to do it only if
+-- nothing else waits; then for each entry its id, how many messages it has, the positions
+-- given back, how many those are, the messages, how often they were delivered before. Returns 1 when it was done.
+local stream, group = KEYS[1], ARGV[1]
+if ARGV[4] ~= 'true' then
+  for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    local fact = {}
+    for k = 1, #info, 2 do
+      fact[info[k]] = info[k + 1]
+    end
+    if fact.name == group and #redis.call('XRANGE', stream, '(' .. fact['last-delivered-id'], '+', 'COUNT', 1) > 0 then
+      return 0
+    end
+  end
 end
-redis.call('HSET', KEYS[2], ARGV[1], done)
-redis.call('XADD', KEYS[1], '*', 'n', ARGV[4], 'm', ARGV[5], 'a', ARGV[6])
-redis.call('PUBLISH', ARGV[7], 'new')
+for i = 5, #ARGV, 6 do
+  local id, n = ARGV[i], tonumber(ARGV[i + 1])
+  if #redis.call('XPENDING', stream, group, id, id, 1, ARGV[2]) == 1 then -- else somebody has taken it over
+    local done = redis.call('HGET', KEYS[2], id) or string.rep('0', n)
+    for position in string.gmatch(ARGV[i + 2], '%d+') do
+      local p = tonumber(position)
+      done = string.sub(done, 1, p - 1) .. '1' .. string.sub(done, p + 1)
+    end
+    redis.call('XADD', stream, '*', 'n', ARGV[i + 3], 'm', ARGV[i + 4], 'a', ARGV[i + 5])
+    if string.find(done, '0', 1, true) then
+      redis.call('HSET', KEYS[2], id, done)
+    else -- all else was acknowledged
+      redis.call('HDEL', KEYS[2], id)
+      redis.call('XACK', stream, group, id)
+      redis.call('XDEL', stream, id)
+    end
+  end
+end
+redis.call('SPUBLISH', ARGV[3], 'new')
 return 1
