@@ -30,8 +30,7 @@ var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$`)
 // TestDocuments runs every command in the fenced blocks of README and CONTRIBUTING (sh: commands; console: commands
 // behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would
 // disturb others is put elsewhere: ports are free ones, the default database is a temporary file, MySQL and Redis are
-// private ones, loads are short, and
-// the simulated bank declines nothing, so that the answers are those on the page.
+// private ones, loads are short, and the simulated bank declines nothing, so that the answers are those on the page.
 func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("the documents use curl, so this test needs it: ", err)
@@ -144,19 +143,19 @@ func newReader(t *testing.T) *reader {
 var (
 	isServer = regexp.MustCompile(`^(make run|bin/orderflow serve)\b`)
 	isBench  = regexp.MustCompile(`^bin/orderflow bench\b`)
+	isExport = regexp.MustCompile(`^export `)
 	local    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
 
 // follow runs one command and compares its answer with the document's.
 func (r *reader) follow(t *testing.T, c command) {
 	t.Helper()
-	if isServer.MatchString(c.text) {
+	switch {
+	case isServer.MatchString(c.text):
 		r.serve(t, c)
 		return
-	}
-	if strings.HasPrefix(c.text, "export DATABASE_URL=mysql:") {
-		redis, prefix := serverstest.Redis(t)
-		r.env = append(r.env, "DATABASE_URL="+serverstest.MySQL(t), "REDIS_URL="+redis, "REDIS_PREFIX="+prefix)
+	case isExport.MatchString(c.text):
+		r.export(t, c)
 		return
 	}
 	text := local.ReplaceAllStringFunc(c.text, func(place string) string {
@@ -185,6 +184,22 @@ func (r *reader) follow(t *testing.T, c command) {
 	}
 	if fault := sameAnswer(c.answers, strings.Split(strings.TrimRight(out.String(), "\r\n"), "\n")); fault != "" {
 		t.Errorf("line %d: %s: %s", c.line, c.text, fault)
+	}
+}
+
+// export sets variables for all commands that follow. The servers that they name are private ones here.
+func (r *reader) export(t *testing.T, c command) {
+	t.Helper()
+	for _, assignment := range strings.Fields(c.text)[1:] {
+		switch name, _, _ := strings.Cut(assignment, "="); name {
+		case "DATABASE_URL":
+			r.env = append(r.env, name+"="+serverstest.MySQL(t))
+		case "REDIS_URL":
+			address, prefix := serverstest.Redis(t)
+			r.env = append(r.env, name+"="+address, "REDIS_PREFIX="+prefix)
+		default:
+			t.Fatalf("line %d: %s: this test does not know what to put into %s", c.line, c.text, name)
+		}
 	}
 }
 
