@@ -231,10 +231,16 @@ func (c *Client) turn(up bool, cause error) {
 // failed is told of every error of a command. It turns the client down when the error says that Redis cannot do its work,
 // and returns the error. ctx is the caller's own: that it ended says nothing about Redis.
 func (c *Client) failed(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && unfit(err) {
+	if err != nil && !ended(ctx) && unfit(err) {
 		c.turn(false, err)
 	}
 	return err
+}
+
+// ended reports whether a context has ended, or is about to: the library looks at the clock, the context at its timer.
+func ended(ctx context.Context) bool {
+	deadline, has := ctx.Deadline()
+	return ctx.Err() != nil || has && time.Until(deadline) < time.Millisecond
 }
 
 // unfit reports whether an error says that the server cannot do its work at the moment, rather than that it was asked
