@@ -34,6 +34,7 @@ type locker struct {
 	*lock.Local
 	mu      sync.Mutex
 	fail    error
+	used    int                     // releases of locks under which, or past which, something was done
 	foreign map[int64]func() string // products that somebody holds for ever, and under which token
 	tries   []time.Time
 }
@@ -56,6 +57,15 @@ func (l *locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	grant, err := l.Local.TryLock(ctx, products)
 	grant.Busy = append(busy, grant.Busy...)
 	return grant, err
+}
+
+func (l *locker) Unlock(ctx context.Context, token string, products []int64, used bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if used {
+		l.used++
+	}
+	return l.Local.Unlock(ctx, token, products, used)
 }
 
 func (l *locker) hold(product int64, token func() string) {
@@ -254,6 +264,10 @@ func TestDeadHolder(t *testing.T) {
 		start = time.Now()
 		if _, err := h.Create(t.Context(), draft(t, 1, "late", order.Line{ProductID: 1, Quantity: 1})); err != nil || time.Since(start) > time.Second {
 			t.Errorf("who came later: %v after %s", err, time.Since(start))
+		}
+		before := h.locker.used
+		if _, err := h.Create(t.Context(), draft(t, 1, "last", order.Line{ProductID: 1, Quantity: 1})); err != nil || h.locker.used != before+1 {
+			t.Errorf("an order past the dead alone: %v, told %d times", err, h.locker.used-before)
 		}
 		h.locker.hold(1, func() string { return "somebody else's" })
 		if _, err := h.Create(t.Context(), draft(t, 1, "foreign", order.Line{ProductID: 1, Quantity: 1})); order.CodeOf(err) != order.CodeLockConflict {

@@ -130,7 +130,7 @@ func (s *Service) joinLines(_ context.Context, r *round) error {
 func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	token, held := s.lockProducts(ctx, r)
 	used := len(r.open) > 0
-	if len(held) > 0 {
+	if len(held) > 0 || used && token != "" { // who goes past the dead holds nothing, and changes the stock all the same
 		defer func() {
 			if err := s.locker.Unlock(ctx, token, held, used); err != nil {
 				s.log.Warn("product locks were not released; they go by their time", slog.Any("error", err))

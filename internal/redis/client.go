@@ -93,7 +93,7 @@ func parse(address string) (rueidis.ClientOption, error) {
 		return rueidis.ClientOption{}, errors.New("redis: the address cannot be read; use redis://HOST:PORT")
 	}
 	if option.Sentinel.MasterSet != "" && option.Sentinel.Password == "" {
-		option.Sentinel.Username, option.Sentinel.Password = option.Username, option.Password
+		option.Sentinel.Password = option.Password // of their default user, who takes any where none is asked for
 	}
 	option.DisableCache = true // of the library's: it needs tracking, which not every server allows
 	option.DisableRetry = true // who waits has a bound, and knows what to do without Redis

@@ -18,6 +18,13 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
+func TestLimiterOnCluster(t *testing.T) {
+	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
+		address, prefix := serverstest.RedisCluster(t)
+		return redis.NewLimiter(connected(t, address, prefix), 100), redis.NewLimiter(connected(t, address, prefix), 100)
+	})
+}
+
 // TestLimiterWithoutRedis: requests are counted by the process alone, and nobody waits, until Redis is back.
 func TestLimiterWithoutRedis(t *testing.T) {
 	t.Parallel()

@@ -250,7 +250,7 @@ func (l *Locker) taken(product int64, released <-chan struct{}, holder, left rue
 // Unlock implements lock.Locker, within a tenth of a second. Locks that it could not release for sure are released when
 // Redis is back, if they have not expired by then.
 func (l *Locker) Unlock(ctx context.Context, token string, products []int64, used bool) error {
-	if len(products) == 0 {
+	if len(products) == 0 && !used {
 		return nil
 	}
 	conn, err := l.client.conn()
@@ -259,7 +259,7 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 		defer cancel()
 		err = l.client.failed(ctx, l.unlock(limited, conn, token, products, used))
 	}
-	if err != nil {
+	if err != nil && len(products) > 0 {
 		l.remember(token, products)
 	}
 	return err
@@ -270,7 +270,10 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 	if used {
 		turn = strconv.FormatInt(turnTime.Milliseconds(), 10)
 	}
-	parts := l.parts(products)
+	var parts [][]int64
+	if len(products) > 0 {
+		parts = l.parts(products)
+	}
 	calls := make([]call, len(parts))
 	for i, part := range parts {
 		args := []string{token, turn, l.channel()}

@@ -37,6 +37,13 @@ func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Lock
 	return l
 }
 
+func TestLockerOnCluster(t *testing.T) {
+	locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
+		address, prefix := serverstest.RedisCluster(t)
+		return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
+	})
+}
+
 func TestLocker(t *testing.T) {
 	locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
 		address, prefix := serverstest.Redis(t)
