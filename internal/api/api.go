@@ -82,6 +82,8 @@ type Options struct {
 	AllowedOrigins []string       // such as https://shop.example, or *; empty for the same host and loopback
 	MaxStreams     int            // event streams at once; 0 for 10,000
 
+	SignChannel func(socketID, channel string) string // for POST /broadcasting/auth; nil: nothing is signed here
+
 	Metrics    http.Handler  // answers /metrics; nil for no such path
 	RedisState func() string // for /health: connected, disconnected or embedded; nil for embedded
 }

@@ -34,6 +34,10 @@ func newOrigins(list []string) origins {
 	return o
 }
 
+// MayCall returns what tells whether a page of an origin may use what a browser reached as host: the rule of the setting
+// allowed-origins, for other servers than the API.
+func MayCall(allowed []string) func(origin, host string) bool { return newOrigins(allowed).permits }
+
 // permits reports whether a page of this origin may use the API that the browser reached as host.
 func (o origins) permits(origin, host string) bool {
 	if o.any || o.allowed[strings.ToLower(origin)] {

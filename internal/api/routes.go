@@ -40,6 +40,9 @@ func (a *API) rootTable() []route {
 		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true},
 		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true},
 	}
+	if a.options.SignChannel != nil && a.options.Intake != nil {
+		table = append(table, route{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel})
+	}
 	if a.options.Metrics != nil {
 		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true})
 	}

@@ -55,6 +55,7 @@ type Server struct {
 	api      *api.API
 	http     *http.Server
 	listener net.Listener // nil with --addr off
+	sockets  net.Listener // of WebSockets; nil without the role realtime
 	conns    *connections
 	ports    ports
 	stages   []stage
@@ -153,6 +154,10 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	messages := s.ports.bus
+	sign, err := s.buildRealtime(log)
+	if err != nil {
+		return err
+	}
 	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log})
 	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log})
 	s.stage("store", s.db.Run)
@@ -169,7 +174,7 @@ func (s *Server) build(ctx context.Context) error {
 		}
 		s.stage("worker", workers.Run)
 	}
-	return s.buildAPI(publisher, log)
+	return s.buildAPI(publisher, sign, log)
 }
 
 // newWorker makes the worker with its gateway behind the breaker.
@@ -202,12 +207,13 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 
 // buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
 // probes.
-func (s *Server) buildAPI(publisher *outbox.Publisher, log *slog.Logger) error {
+func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger) error {
 	options := api.Options{
 		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
-		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
+		SignChannel: sign,
+		Metrics:     promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
 	}
 	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",
@@ -264,6 +270,9 @@ func Node(role string) string {
 }
 
 func (s *Server) listen(ctx context.Context) error {
+	if err := s.listenRealtime(ctx); err != nil {
+		return err
+	}
 	s.http = api.NewServer(s.api.Handler())
 	s.http.ErrorLog = slog.NewLogLogger(s.log.Logger().Handler(), slog.LevelDebug)
 	if s.settings.Addr == config.AddrOff {
@@ -273,7 +282,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return order.Errorf(order.CodeUnavailable, "Cannot listen on %s: %v. Stop what uses it, or choose another --addr.", s.settings.Addr, err)
 	}
-	s.listener = limited(listener.(*net.TCPListener), maxConnections(s.settings.WorkerConcurrency)) //nolint:forcetypeassert // of "tcp"
+	s.listener = limited(listener.(*net.TCPListener), s.connections()) //nolint:forcetypeassert // of "tcp"
 	s.conns = watch(s.http)
 	return nil
 }
@@ -283,6 +292,11 @@ func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	if s.listener != nil {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.sockets != nil {
+		if err := s.sockets.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

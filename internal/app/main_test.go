@@ -85,7 +85,7 @@ type site struct {
 // take no time and succeed.
 func settings(path string) config.Settings {
 	s := config.Defaults()
-	s.Addr, s.Database, s.RateLimit = "127.0.0.1:0", config.NewURL("sqlite:"+path), config.Rate{}
+	s.Addr, s.RealtimeAddr, s.Database, s.RateLimit = "127.0.0.1:0", "127.0.0.1:0", config.NewURL("sqlite:"+path), config.Rate{}
 	s.SimulatedLatency, s.SimulatedSuccess = config.Span{}, 1
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"orderflow/internal/config"
 	"orderflow/internal/limit"
 	"orderflow/internal/lock"
+	"orderflow/internal/realtime"
 	"orderflow/internal/redis"
 )
 
@@ -20,9 +21,10 @@ type ports struct {
 	bus      messageBus
 	locker   lock.Locker
 	limiter  limit.Limiter
-	products api.Products  // nil when each process keeps its own
-	state    func() string // of Redis, for /health; nil when there is none
-	client   *redis.Client // nil when there is none
+	products api.Products   // nil when each process keeps its own
+	lasts    realtime.Lasts // likewise
+	state    func() string  // of Redis, for /health; nil when there is none
+	client   *redis.Client  // nil when there is none
 }
 
 // messageBus is a bus that is closed with the server.
@@ -67,7 +69,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	s.stage("redis", client.Run)
 	s.stage("locks", locker.Run)
 	return ports{
-		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys), products: products, client: client,
+		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys), products: products, lasts: redis.NewLasts(client), client: client,
 		state: func() string {
 			if client.Up() {
 				return api.StateConnected

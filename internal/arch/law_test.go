@@ -19,6 +19,7 @@ func rooms() [][]room {
 	redis, servers := "internal/redis", "internal/servers"
 	payment, telemetry := "internal/payment", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
+	realtime := "internal/realtime"
 	api, config := "internal/api", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
@@ -49,6 +50,7 @@ func rooms() [][]room {
 			{path: intake, imports: []string{order, batch, lock}},
 			{path: worker, imports: []string{order, batch, bus, payment}},
 			{path: outbox, imports: []string{order, bus}},
+			{path: realtime, imports: []string{order, bus}},
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges
@@ -57,7 +59,7 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, telemetry, intake, worker, outbox, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, telemetry, intake, worker, outbox, realtime, audit, api, config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -83,16 +85,18 @@ func libraries() []library {
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/store"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
-		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/bench"}},
+		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
 		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli"}},
 		{"github.com/willabides/kongplete", []string{"internal/cli"}},
 		{"github.com/posener/complete", []string{"internal/cli"}},
 		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench"}},
-		{"github.com/google/uuid", []string{"internal/lock", "internal/worker"}},
+		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
+		{"github.com/gorilla/websocket", []string{"internal/realtime"}},
+		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
-			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/api", "internal/app",
+			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
 		}},
 	}
 }

@@ -9,6 +9,7 @@ import (
 const (
 	Work    = "work"    // OrderCreated: what the workers have to do
 	News    = "news"    // OrderPaid, OrderFailed, OrderCancelled, OrderProcessing: what customers hear and streams wake on
+	Pushed  = "pushed"  // what other programs publish to subscribers: best effort, never owed
 	Workers = "workers" // the group of topic Work
 )
 

@@ -81,7 +81,7 @@ func unchanged(t *testing.T, dir string, before map[string]string) {
 }
 
 func serveOn(path string) []string {
-	return []string{"serve", "--addr", "127.0.0.1:0", "--database", "sqlite:" + path}
+	return []string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--database", "sqlite:" + path}
 }
 
 // TestSecondServer: one file, one server. The first one does not notice.

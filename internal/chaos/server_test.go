@@ -49,7 +49,7 @@ func start(t *testing.T, l launch) *server {
 	t.Helper()
 	s := &server{t: t, pained: l.pained, first: make(chan string, 1), ended: make(chan struct{})}
 	s.command = command(t, append([]string{
-		"serve", "--addr", "127.0.0.1:0", "--database", addressOf(l.database), "--rate-limit", "off",
+		"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--database", addressOf(l.database), "--rate-limit", "off",
 		"--log-format", "json", "--log-level", "warn",
 	}, l.args...)...)
 	s.command.SysProcAttr = &syscall.SysProcAttr{Credential: l.as}

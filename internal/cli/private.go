@@ -186,7 +186,7 @@ func (p *private) prepare(ctx context.Context, want bench.Server) error {
 }
 
 func serveArgs(want bench.Server) []string {
-	args := []string{"serve", "--addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json"}
+	args := []string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json"}
 	if want.Roles != "" {
 		args = append(args, "--roles", want.Roles)
 	}

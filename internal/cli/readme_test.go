@@ -128,7 +128,7 @@ type reader struct {
 func newReader(t *testing.T) *reader {
 	t.Helper()
 	r := &reader{env: withoutSettings(os.Environ()), places: map[string]string{}}
-	r.env = append(r.env, "ORDERFLOW_ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"),
+	r.env = append(r.env, "ORDERFLOW_ADDR=127.0.0.1:0", "ORDERFLOW_REALTIME_ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"),
 		"ORDERFLOW_SIMULATED_SUCCESS=1", "VERSION="+builtVersion, "TMPDIR="+t.TempDir())
 	t.Cleanup(func() {
 		for _, server := range r.servers {

@@ -94,7 +94,7 @@ func servers(ts *testscript.TestScript) map[string]*background {
 
 func serveWord(ts *testscript.TestScript, args []string) {
 	name := args[0]
-	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0"}, args[1:]...)...)
+	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0"}, args[1:]...)...)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(server.kill()) })
 	servers(ts)[name] = server

@@ -45,6 +45,9 @@ func (s serve) Run(ctx context.Context, streams Streams) error {
 	if s.Roles.API {
 		_, _ = fmt.Fprintf(streams.Out, "  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
 	}
+	if s.Roles.Realtime {
+		_, _ = fmt.Fprintf(streams.Out, "  WebSockets  %s/app/%s\n", server.RealtimeURL(), s.RealtimeKey)
+	}
 	return server.Run(ctx)
 }
 

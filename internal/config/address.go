@@ -27,6 +27,37 @@ func addr() codec[Addr] {
 	}
 }
 
+// listenAddr is HOST:PORT with a numeric port.
+func listenAddr() codec[Addr] {
+	address := addr()
+	return codec[Addr]{
+		parse: func(text string) (Addr, error) {
+			value, err := address.parse(text)
+			if err != nil || value == AddrOff {
+				return "", mustBe("HOST:PORT, such as 127.0.0.1:8080", text)
+			}
+			return value, nil
+		},
+		print: address.print,
+	}
+}
+
+// pathSegment is a name that stands in addresses.
+func pathSegment() codec[string] {
+	return codec[string]{
+		parse: func(text string) (string, error) {
+			letter := func(r rune) bool {
+				return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+			}
+			if text == "" || len(text) > 64 || strings.ContainsFunc(text, func(r rune) bool { return !letter(r) }) {
+				return "", mustBe("1 to 64 letters, digits, - and _", text)
+			}
+			return text, nil
+		},
+		print: func(value string) string { return value },
+	}
+}
+
 func portNumber(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && digits(text) && text == strconv.FormatUint(n, 10)

@@ -256,10 +256,10 @@ func roles() codec[Roles] {
 				case "worker":
 					role = &r.Worker
 				case "realtime":
-					return Roles{}, errors.New("has a role that this release does not have: realtime; it has api and worker")
+					role = &r.Realtime
 				}
 				if role == nil || *role {
-					return Roles{}, mustBe("api, worker, or both with a comma between them", text)
+					return Roles{}, mustBe("api, worker, realtime, or several of them with commas between", text)
 				}
 				*role = true
 			}

@@ -150,7 +150,6 @@ func TestWrongSettings(t *testing.T) {
 			name: "unknown name in the environment", args: []string{"serve"}, environ: []string{"PATH=/bin", "ORDERFLOW_TRYS=3"},
 			want: `"ORDERFLOW_TRYS" in the environment is no setting`,
 		},
-		{name: "of a later release", args: []string{"serve"}, environ: []string{"ORDERFLOW_REALTIME_ADDR=:8080"}, want: "is no setting"},
 		{name: "unknown name, verb without settings", args: []string{"version"}, environ: []string{"ORDERFLOW_TRYS=3"}},
 		{name: "Redis, malformed", args: []string{"serve"}, environ: []string{"REDIS_URL=x"}, want: "REDIS_URL in the environment must be redis://"},
 		{name: "other programs' Redis", args: []string{"audit"}, environ: []string{"REDIS_URL=x"}},

@@ -17,6 +17,7 @@ type Settings struct {
 	Shared
 	Process
 	Server
+	Realtime
 	Intake
 	Worker
 	Payment
@@ -63,6 +64,14 @@ type Server struct {
 	AllowedOrigins []string       `name:"allowed-origins"` // scheme://host[:port], lower case; none: same host and loopback
 }
 
+// Realtime is the WebSocket server, and what signs for it.
+type Realtime struct {
+	RealtimeAddr   Addr   `name:"realtime-addr"`
+	RealtimeAppID  string `name:"realtime-app-id"`
+	RealtimeKey    string `name:"realtime-key"`
+	RealtimeSecret Secret `name:"realtime-secret"` // not set: one that is drawn at start
+}
+
 // Intake is the way in for orders.
 type Intake struct {
 	BatchMax int `name:"batch-max"` // orders in a batch; 1 turns batching off
@@ -94,7 +103,7 @@ const GatewaySimulated = "simulated"
 const AuthOptional = "optional"
 
 // Roles says which parts of the product run in a process; at least one does.
-type Roles struct{ API, Worker bool }
+type Roles struct{ API, Worker, Realtime bool }
 
 // String is the list that --roles takes.
 func (r Roles) String() string {
@@ -104,6 +113,9 @@ func (r Roles) String() string {
 	}
 	if r.Worker {
 		names = append(names, "worker")
+	}
+	if r.Realtime {
+		names = append(names, "realtime")
 	}
 	return strings.Join(names, ",")
 }

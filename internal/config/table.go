@@ -27,6 +27,7 @@ const (
 	groupShared  = "Redis"
 	groupProcess = "Process"
 	groupServer  = "HTTP"
+	groupLive    = "WebSockets"
 	groupIntake  = "Intake of orders"
 	groupWorker  = "Processing of payments"
 	groupPayment = "Payment gateway"
@@ -37,8 +38,8 @@ const day = 24 * time.Hour
 
 // Table returns every setting, in the order in which they are shown.
 func Table() []Setting {
-	return slices.Concat(tableCommon(), tableStore(), tableMySQL(), tableShared(), tableProcess(), tableServer(), tableIntake(),
-		tableWorker(), tablePayment())
+	return slices.Concat(tableCommon(), tableStore(), tableMySQL(), tableShared(), tableProcess(), tableServer(), tableRealtime(),
+		tableIntake(), tableWorker(), tablePayment())
 }
 
 func tableCommon() []Setting {
@@ -97,8 +98,8 @@ func tableShared() []Setting {
 
 func tableProcess() []Setting {
 	return []Setting{{
-		Flag: "roles", Env: "ORDERFLOW_ROLES", Group: groupProcess, Value: "LIST", Default: "api,worker",
-		Help:    "What this process does: api, worker, or both.",
+		Flag: "roles", Env: "ORDERFLOW_ROLES", Group: groupProcess, Value: "LIST", Default: "api,worker,realtime",
+		Help:    "What this process does: any of api, worker and realtime.",
 		binding: bind(func(s *Settings) *Roles { return &s.Roles }, roles()),
 	}, {
 		Flag: "max-time", Env: "ORDERFLOW_MAX_TIME", Group: groupProcess, Value: "DURATION", Default: "0",
@@ -134,6 +135,27 @@ func tableServer() []Setting {
 		Help: "Web pages that may call the API from a browser, such as https://shop.example. " +
 			"None: those of the same host and of loopback addresses.",
 		binding: bind(func(s *Settings) *[]string { return &s.AllowedOrigins }, list(origin(), 0, 100)),
+	}}
+}
+
+func tableRealtime() []Setting {
+	return []Setting{{
+		Flag: "realtime-addr", Env: "ORDERFLOW_REALTIME_ADDR", Group: groupLive, Value: "HOST:PORT", Default: "127.0.0.1:8080",
+		Help:    "Where the role realtime listens for WebSockets.",
+		binding: bind(func(s *Settings) *Addr { return &s.RealtimeAddr }, listenAddr()),
+	}, {
+		Flag: "realtime-app-id", Env: "ORDERFLOW_REALTIME_APP_ID", Group: groupLive, Value: "TEXT", Default: "orderflow",
+		Help:    "What programs that publish by the signed HTTP API call the application.",
+		binding: bind(func(s *Settings) *string { return &s.RealtimeAppID }, pathSegment()),
+	}, {
+		Flag: "realtime-key", Env: "ORDERFLOW_REALTIME_KEY", Group: groupLive, Value: "TEXT", Default: "orderflow-key",
+		Help:    "What clients call the application; it is no secret.",
+		binding: bind(func(s *Settings) *string { return &s.RealtimeKey }, pathSegment()),
+	}, {
+		Flag: "realtime-secret", Env: "ORDERFLOW_REALTIME_SECRET", Group: groupLive, Value: "SECRET",
+		Help: "Signs channels and what is published. None: drawn at start, which does for a process that is alone. Rather in the environment " +
+			"or the file: other users of a machine see flags.",
+		binding: bind(func(s *Settings) *Secret { return &s.RealtimeSecret }, secret()),
 	}}
 }
 

@@ -21,9 +21,14 @@ func (s Settings) Validate() error {
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
 	case s.DatabaseRead != URL{} && !s.Database.MySQL():
 		return fmt.Errorf("--database-read (%s) is a replica of a MySQL database, and --database is %s", s.DatabaseRead, s.Database)
-	case s.Database.MySQL() && s.Redis == URL{} && s.Roles != (Roles{API: true, Worker: true}):
+	case s.Database.MySQL() && s.Redis == URL{} && !(s.Roles.API && s.Roles.Worker):
 		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: it hands the workers what the API takes in, and streams "+
 			"what the workers have done", s.Roles, s.Database)
+	case s.Roles == Roles{Realtime: true} && s.Redis == URL{}:
+		return fmt.Errorf("--roles realtime needs --redis, or the roles api and worker beside it: else it hears of no order")
+	case s.Roles.Realtime && s.Database.MySQL() && s.Redis != URL{} && s.RealtimeSecret == Secret{}:
+		return fmt.Errorf("--roles %s over MySQL and Redis needs --realtime-secret, the same for every process: what one has signed is shown to "+
+			"another", s.Roles)
 	case s.Addr == AddrOff && s.Roles.API:
 		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s", s.Roles)
 	case s.MaxTime > 0 && !workerOnly:

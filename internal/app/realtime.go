@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+
+	"orderflow/internal/api"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+	"orderflow/internal/realtime"
+)
+
+// turnedAway is how many clients beyond those let in may be told at a time that there is no room.
+const turnedAway = 64
+
+// buildRealtime makes the realtime server, when the process has the role, and returns what signs its channels; nil when
+// the process has no secret to sign with. Its stage comes before those that publish, and so ends after them: what the
+// last batch has to say is still told.
+func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel string) string, err error) {
+	app := realtime.App{ID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal()}
+	if !s.settings.Roles.Realtime {
+		if app.Secret == "" {
+			return nil, nil
+		}
+		return app.SignChannel, nil
+	}
+	if app.Secret == "" {
+		app.Secret = rand.Text()
+	}
+	server, err := realtime.New(realtime.Options{
+		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayCall(s.settings.AllowedOrigins), NewHTTP: api.NewServer,
+		MaxConnections: s.connections(), Logger: log, Registerer: s.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.stage("realtime", func(ctx context.Context) error { return server.Run(ctx, s.sockets) })
+	return app.SignChannel, nil
+}
+
+// connections is how many clients each of the process's listeners takes.
+func (s *Server) connections() int {
+	all := maxConnections(s.settings.WorkerConcurrency)
+	if s.settings.Roles.Realtime && s.settings.Addr != config.AddrOff {
+		return max(1, all/2)
+	}
+	return all
+}
+
+// listenRealtime opens the listener for WebSockets.
+func (s *Server) listenRealtime(ctx context.Context) error {
+	if !s.settings.Roles.Realtime {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(s.settings.RealtimeAddr))
+	if err != nil {
+		return order.Errorf(order.CodeUnavailable, "Cannot listen for WebSockets on %s: %v. Stop what uses it, or choose another --realtime-addr.",
+			s.settings.RealtimeAddr, err)
+	}
+	s.sockets = limited(listener.(*net.TCPListener), s.connections()+turnedAway) //nolint:forcetypeassert // of "tcp"
+	return nil
+}
+
+// RealtimeURL is where clients connect; "" without the role realtime.
+func (s *Server) RealtimeURL() string {
+	if s.sockets == nil {
+		return ""
+	}
+	return "ws://" + s.sockets.Addr().String()
+}

@@ -1,0 +1,130 @@
+package realtime
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/gorilla/websocket"
+)
+
+// said is a message of a client.
+type said struct {
+	Event   string         `json:"event"`
+	Channel string         `json:"channel"`
+	Data    jsontext.Value `json:"data"`
+}
+
+// wish is the data of a subscribe or unsubscribe.
+type wish struct {
+	Channel     string `json:"channel"`
+	Auth        string `json:"auth"`
+	ChannelData string `json:"channel_data"`
+}
+
+// read answers what the client says until the connection ends. It is the conn's reader: one goroutine.
+func (c *conn) read(ctx context.Context) {
+	defer func() {
+		c.hub.leave(c)
+		c.close(newWriter(writeRoom / 8))
+	}()
+	for {
+		kind, text, err := c.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		c.heard.Store(now.UnixNano())
+		if c.over() {
+			continue // what it says while it is closed is not heard; the deadline of the close bounds it
+		}
+		if !c.words.take(now) {
+			c.end(c.hub.codes.tooManyWords)
+			continue
+		}
+		c.answer(ctx, kind, text)
+	}
+}
+
+// answer does what a message asks for.
+func (c *conn) answer(ctx context.Context, kind int, text []byte) {
+	var m said
+	if kind != websocket.TextMessage || json.Unmarshal(text, &m) != nil || m.Event == "" {
+		c.send(errorMessage(c.hub.codes.badMessage))
+		return
+	}
+	switch m.Event {
+	case eventPing:
+		c.send(c.hub.pong)
+	case eventPong: // that it came is all it says
+	case eventSubscribe, eventUnsubscribe:
+		var w wish
+		if json.Unmarshal(plainData(m.Data), &w) != nil || !validChannel(w.Channel) {
+			c.send(errorMessage(c.hub.codes.badChannel))
+			return
+		}
+		if m.Event == eventSubscribe {
+			c.subscribe(ctx, w)
+		} else {
+			c.hub.unsubscribe(c, w.Channel)
+		}
+	default: // client-…, pusher:signin and all else
+		c.send(errorMessage(c.hub.codes.notSupported))
+	}
+}
+
+// plainData is the data of a message: an object, or, as some clients send it, a string that holds one.
+func plainData(data jsontext.Value) []byte {
+	if data.Kind() != '"' {
+		return data
+	}
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return nil
+	}
+	return []byte(text)
+}
+
+// Kinds of refused subscriptions, with the status that clients are told.
+const (
+	authError      = "AuthError"
+	authStatus     = 401
+	presenceError  = "NotSupported"
+	presenceStatus = 400
+)
+
+// subscribe lets the client listen to a channel, or tells it why not.
+func (c *conn) subscribe(ctx context.Context, w wish) {
+	switch {
+	case c.listens(w.Channel):
+		c.send(message(eventSubscribed, w.Channel, "{}")) // as it did before
+	case isPresence(w.Channel):
+		c.refuse(w.Channel, presenceError, "Presence channels are not supported.", presenceStatus)
+	case isPrivate(w.Channel) && !c.hub.options.App.allows(w.Auth, c.id, w.Channel, w.ChannelData):
+		c.refuse(w.Channel, authError, "The signature does not allow this connection to subscribe to this channel.", authStatus)
+	case len(c.members) >= c.hub.options.MaxChannels:
+		c.send(errorMessage(c.hub.codes.tooManyTopics))
+	default:
+		if isCache(w.Channel) {
+			c.hub.lasts.learn(ctx, w.Channel)
+		}
+		c.hub.subscribe(c, strings.Clone(w.Channel))
+	}
+}
+
+func (c *conn) refuse(channel, kind, why string, status int) {
+	c.hub.metrics.refused.Inc()
+	c.send(subscriptionError(channel, kind, why, status))
+}
+
+// listens reports whether the conn has a place in a channel.
+func (c *conn) listens(channel string) bool {
+	for _, m := range c.members {
+		if m.channel.name == channel {
+			return true
+		}
+	}
+	return false
+}

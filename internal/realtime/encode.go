@@ -1,0 +1,104 @@
+package realtime
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"orderflow/internal/order"
+)
+
+// Names of the protocol's own events.
+const (
+	eventEstablished       = "pusher:connection_established"
+	eventError             = "pusher:error"
+	eventPing              = "pusher:ping"
+	eventPong              = "pusher:pong"
+	eventSubscribe         = "pusher:subscribe"
+	eventUnsubscribe       = "pusher:unsubscribe"
+	eventSubscribed        = "pusher_internal:subscription_succeeded"
+	eventSubscriptionError = "pusher:subscription_error"
+	eventCacheMiss         = "pusher:cache_miss"
+)
+
+// appendMessage appends an event as it goes over the wire. data is the event's data as a text, which is sent as a JSON
+// string: the protocol has JSON within JSON. Without a channel ("") it has none.
+func appendMessage(dst []byte, event, channel, data string) []byte {
+	dst = append(dst, `{"event":`...)
+	dst = appendString(dst, event)
+	if channel != "" {
+		dst = append(dst, `,"channel":`...)
+		dst = appendString(dst, channel)
+	}
+	dst = append(dst, `,"data":`...)
+	dst = appendString(dst, data)
+	return append(dst, '}')
+}
+
+// message is the frame of an event.
+func message(event, channel, data string) []byte {
+	text := appendMessage(make([]byte, 0, len(event)+len(channel)+len(data)+len(data)/4+64), event, channel, data)
+	return appendFrame(make([]byte, 0, len(text)+10), opText, text)
+}
+
+// errorMessage is the frame that tells a client of an error.
+func errorMessage(code Code) []byte {
+	data := append([]byte(`{"code":`), strconv.Itoa(code.Number)...)
+	data = append(data, `,"message":`...)
+	data = appendString(data, code.Text)
+	text := append([]byte(`{"event":"`+eventError+`","data":`), data...)
+	return appendFrame(nil, opText, append(text, '}', '}'))
+}
+
+// subscriptionError is the frame that refuses a subscription.
+func subscriptionError(channel, kind, why string, status int) []byte {
+	data := append([]byte(`{"type":`), appendString(nil, kind)...)
+	data = append(data, `,"error":`...)
+	data = appendString(data, why)
+	data = append(data, `,"status":`...)
+	data = strconv.AppendInt(data, int64(status), 10)
+	return message(eventSubscriptionError, channel, string(append(data, '}')))
+}
+
+// appendNews appends what customers hear of an event: the data of OrderPaid, OrderFailed and OrderCancelled.
+func appendNews(dst []byte, e *order.Event) []byte {
+	dst = append(dst, `{"event_id":`...)
+	dst = appendString(dst, e.ID())
+	dst = append(dst, `,"order_id":`...)
+	dst = strconv.AppendInt(dst, e.OrderID, 10)
+	dst = append(dst, `,"status":`...)
+	dst = appendString(dst, string(e.Type.Status()))
+	switch e.Type { //nolint:exhaustive // the others are not told
+	case order.OrderCancelled:
+		dst = append(dst, `,"cancelled_at":`...)
+		dst = appendTime(dst, e.At)
+	case order.OrderFailed:
+		dst = appendTotal(dst, e)
+		dst = append(dst, `,"reason":`...)
+		dst = appendString(dst, e.Reason)
+	default:
+		dst = appendTotal(dst, e)
+	}
+	dst = append(dst, `,"timestamp":`...)
+	dst = appendTime(dst, e.At)
+	dst = append(dst, `,"trace_id":`...)
+	dst = appendString(dst, e.Trace.ID)
+	return append(dst, '}')
+}
+
+func appendTotal(dst []byte, e *order.Event) []byte {
+	dst = append(dst, `,"total_amount":"`...)
+	return append(e.Total.Append(dst), '"')
+}
+
+// appendTime appends a time as RFC 3339 in UTC with exactly six decimals.
+func appendTime(dst []byte, t time.Time) []byte {
+	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
+}
+
+// appendString appends s as a JSON string. What is no UTF-8 becomes the replacement character.
+func appendString(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s) //nolint:errcheck // the error says that something was replaced, which is what is wanted
+	return dst
+}

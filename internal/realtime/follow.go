@@ -1,0 +1,122 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+)
+
+// rejoinPause is the wait before a topic is read again that could not be read.
+const rejoinPause = time.Second
+
+// follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost.
+func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) {
+	for ctx.Err() == nil {
+		if err := s.tail(ctx, topic, deliver, lost); err != nil && ctx.Err() == nil {
+			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read", "event", "realtime.deaf", "topic", topic, "error", err)
+			pause := time.NewTimer(rejoinPause)
+			select {
+			case <-ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
+		}
+	}
+}
+
+// tail reads one tail of the bus until it fails.
+func (s *Server) tail(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) error {
+	tail, err := s.options.Bus.Tail(ctx, topic)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
+	for {
+		messages, err := tail.Next(ctx)
+		switch {
+		case errors.Is(err, bus.ErrLagged):
+			s.hub.metrics.lost.Inc()
+			lost()
+		case err != nil:
+			return err
+		default:
+			deliver(messages)
+		}
+	}
+}
+
+// tellNews tells customers what became of their orders.
+func (s *Server) tellNews(messages []bus.Message) {
+	for i := range messages {
+		event, err := order.ParseEvent(messages[i].Body)
+		if err != nil {
+			s.options.Logger.Warn("a message of the bus is no event", "event", "realtime.garbage", "id", messages[i].ID, "error", err)
+			continue
+		}
+		switch event.Type { //nolint:exhaustive // the others are not told
+		case order.OrderPaid, order.OrderFailed, order.OrderCancelled:
+			s.tellEvent(&event)
+		}
+	}
+}
+
+// tellEvent tells one customer of one event, on both of the customer's channels.
+func (s *Server) tellEvent(e *order.Event) {
+	data := string(appendNews(make([]byte, 0, 256), e))
+	user := strconv.FormatInt(e.UserID, 10)
+	if ch := s.hub.find(ordersPrefix + user); ch != nil {
+		s.hub.broadcast(ch, message(string(e.Type), ch.name, data), "")
+	}
+	s.say(cacheOrdersPrefix+user, string(e.Type), data, e.At, "")
+}
+
+// say sends an event to all who listen to a channel, and keeps it when the channel is a cache channel.
+func (s *Server) say(channel, event, data string, at time.Time, except string) {
+	ch := s.hub.find(channel)
+	if ch == nil && !isCache(channel) {
+		return
+	}
+	frame := message(event, channel, data)
+	if isCache(channel) {
+		s.hub.lasts.put(channel, frame, at) // before it is sent: who subscribes in between hears it twice rather than never
+		ch = s.hub.find(channel)
+	}
+	if ch != nil {
+		s.hub.broadcast(ch, frame, except)
+	}
+}
+
+// pushed is an event that came in by the HTTP API, as it travels on the bus.
+type pushed struct {
+	Channels []string `json:"channels"`
+	Event    string   `json:"event"`
+	Data     string   `json:"data"`
+	Except   string   `json:"except,omitempty"` // socket id of a connection that is not told
+	At       int64    `json:"at"`               // microseconds since 1970
+	Node     string   `json:"node"`             // that took it in
+}
+
+// tellPushed sends what other programs have published.
+func (s *Server) tellPushed(messages []bus.Message) {
+	own := 0
+	for i := range messages {
+		var p pushed
+		if err := json.Unmarshal(messages[i].Body, &p); err != nil {
+			s.options.Logger.Warn("a message of the bus is no event", "event", "realtime.garbage", "id", messages[i].ID, "error", err)
+			continue
+		}
+		for _, channel := range p.Channels {
+			s.say(channel, p.Event, p.Data, time.UnixMicro(p.At), p.Except)
+		}
+		if p.Node == s.node {
+			own++
+		}
+	}
+	s.gate.passed(own)
+}

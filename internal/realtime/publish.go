@@ -1,0 +1,128 @@
+package realtime
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+)
+
+// Bounds of the HTTP API, which are those of Pusher Channels.
+const (
+	maxData     = 10 << 10 // bytes of an event's data
+	maxChannels = 100      // that one event goes to
+	maxBatch    = 10       // events in one request
+	maxPublish  = 256 << 10
+
+	publishWithin = 2 * time.Second // for this node to catch up with what it has taken in
+)
+
+// publication is an event as the HTTP API takes it.
+type publication struct {
+	Name     string   `json:"name"`
+	Data     string   `json:"data"`
+	Channel  string   `json:"channel"`
+	Channels []string `json:"channels"`
+	SocketID string   `json:"socket_id"`
+}
+
+// publishOne takes one event for up to a hundred channels.
+func (s *Server) publishOne(w http.ResponseWriter, r *http.Request) error {
+	var p publication
+	if err := s.readSigned(w, r, &p); err != nil {
+		return err
+	}
+	return s.publish(w, r, []publication{p})
+}
+
+// publishBatch takes up to ten events.
+func (s *Server) publishBatch(w http.ResponseWriter, r *http.Request) error {
+	var batch struct {
+		Batch []publication `json:"batch"`
+	}
+	if err := s.readSigned(w, r, &batch); err != nil {
+		return err
+	}
+	if len(batch.Batch) == 0 || len(batch.Batch) > maxBatch {
+		return order.Invalid("batch", fmt.Sprintf("must hold 1 to %d events", maxBatch))
+	}
+	return s.publish(w, r, batch.Batch)
+}
+
+// readSigned reads a body whose request is signed, into a value.
+func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) error {
+	if r.PathValue("app") != s.options.App.ID {
+		return order.Errorf(order.CodeNotFound, "There is no application with this id.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPublish))
+	if err != nil {
+		return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes, or broke off.", maxPublish)
+	}
+	if err := s.options.App.checkRequest(r.Method, r.URL.Path, r.URL.Query(), body, time.Now()); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return order.Errorf(order.CodeMalformedJSON, "The body is no JSON of the form that Pusher's HTTP API has.")
+	}
+	return nil
+}
+
+// publish hands events to the bus, which brings them to every node, this one too.
+func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []publication) error {
+	messages := make([]bus.Message, len(events))
+	now := time.Now().UnixMicro()
+	for i := range events {
+		p := &events[i]
+		if p.Channel != "" {
+			p.Channels = append(p.Channels, p.Channel)
+		}
+		if err := p.check(); err != nil {
+			return err
+		}
+		body, err := json.Marshal(pushed{p.Channels, p.Name, p.Data, p.SocketID, now, s.node})
+		if err != nil {
+			return err
+		}
+		messages[i] = bus.Message{ID: rand.Text(), Key: p.Channels[0], Topic: bus.Pushed, Body: body}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), publishWithin)
+	defer cancel()
+	if !s.gate.enter(ctx, len(messages)) {
+		return order.Errorf(order.CodeOverloaded, "More is published than can be sent. Try again shortly.")
+	}
+	if err := s.options.Bus.Publish(ctx, messages); err != nil {
+		s.gate.passed(len(messages))
+		return &order.Error{Code: order.CodeUnavailable, Message: "The event could not be published. Try again shortly.", Cause: err}
+	}
+	s.hub.metrics.published.Add(float64(len(messages)))
+	answer(w, http.StatusOK, []byte("{}\n"))
+	return nil
+}
+
+// check says what is wrong with an event.
+func (p *publication) check() error {
+	switch {
+	case p.Name == "" || len(p.Name) > maxEventName:
+		return order.Invalid("name", fmt.Sprintf("must have 1 to %d bytes", maxEventName))
+	case len(p.Channels) == 0 || len(p.Channels) > maxChannels:
+		return order.Invalid("channels", fmt.Sprintf("must be 1 to %d", maxChannels))
+	case len(p.Data) > maxData:
+		return order.Errorf(order.CodePayloadTooLarge, "The data of an event may have %d bytes.", maxData)
+	}
+	for _, channel := range p.Channels {
+		if !validChannel(channel) {
+			return order.Invalid("channels", "must be names of up to 164 letters, digits and _-=@,.;")
+		}
+		if isPresence(channel) {
+			return order.Invalid("channels", "must be no presence channels, which are not supported")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package realtime
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	mathrand "math/rand/v2"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/bus"
+)
+
+// Bounds of the WebSocket server.
+const (
+	maxMessage   = 8 << 10         // bytes of a client's message
+	readRoom     = 512             // bytes of a connection's buffer
+	refuseWithin = time.Second     // for a client that is turned away to take its leave
+	sweepEvery   = 5 * time.Second // between looks for silent connections
+	drainWithin  = 5 * time.Second // for clients to take their leave when the server ends
+	gateRoom     = 2048            // events taken in and not yet sent: well below what a tail of the bus holds
+)
+
+// Options are what a Server works with. App, Bus, NewHTTP, Logger and Registerer must be set.
+type Options struct {
+	App   App
+	Bus   bus.Bus
+	Lasts Lasts // keeps cache channels for all nodes; nil for each by itself
+	// MayConnect says whether a page of this origin may connect to this host; nil for any. Programs, which send no
+	// origin, always may.
+	MayConnect func(origin, host string) bool
+	// NewHTTP returns a server with the limits that every server of the product has.
+	NewHTTP func(http.Handler) *http.Server
+
+	MaxConnections int           // in all, and half of them from one address that is not this machine's; 0 for 10,000
+	MaxChannels    int           // of a connection; 0 for 200
+	MaxQueue       int           // bytes that wait for one client; 0 for 1 MiB
+	Activity       time.Duration // silence after which a client is to ping, and is asked to; 0 for 2 minutes
+	PongWithin     time.Duration // for the answer to that; 0 for 30 s, as the protocol recommends
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// withDefaults returns the options with defaults where they say nothing.
+func (o Options) withDefaults() Options {
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 10_000
+	}
+	if o.MaxChannels == 0 {
+		o.MaxChannels = 200
+	}
+	if o.MaxQueue == 0 {
+		o.MaxQueue = 1 << 20
+	}
+	if o.Activity == 0 {
+		o.Activity = 2 * time.Minute
+	}
+	if o.PongWithin == 0 {
+		o.PongWithin = 30 * time.Second
+	}
+	if o.MayConnect == nil {
+		o.MayConnect = func(string, string) bool { return true }
+	}
+	return o
+}
+
+// Server is a node of the realtime service. Its methods may be called from any goroutine.
+type Server struct {
+	options  Options
+	hub      *hub
+	gate     *gate
+	node     string // names this node on the bus
+	upgrader websocket.Upgrader
+}
+
+// New returns a Server. It serves while Run runs.
+func New(options Options) (*Server, error) {
+	options = options.withDefaults()
+	kept, err := newLasts(options.Lasts)
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{
+		options: options, lasts: kept, codes: newCodes(), pong: message(eventPong, "", "{}"),
+		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Addr]int{},
+	}
+	h.metrics = newMetrics(options.Registerer, h.count)
+	for i := range runtime.GOMAXPROCS(0) {
+		h.flushers = append(h.flushers, newFlusher(i))
+	}
+	return &Server{
+		options: options, hub: h, gate: newGate(gateRoom), node: rand.Text()[:12],
+		upgrader: websocket.Upgrader{
+			ReadBufferSize: readRoom, WriteBufferSize: readRoom, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: refuseWithin,
+			CheckOrigin: func(*http.Request) bool { return true }, // connect does, and can say why not
+			Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+				answerError(w, status, "validation_error", "This address is for WebSockets: "+reason.Error()+".")
+			},
+		},
+	}, nil
+}
+
+// Run serves connections of the listener until ctx ends, then asks all clients to come back later and closes. It returns
+// nil when all went as it should.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var readers, flushers sync.WaitGroup
+	for _, f := range s.hub.flushers {
+		flushers.Go(func() { f.run(life) })
+	}
+	reading, stopReading := context.WithCancel(life)
+	defer stopReading()
+	readers.Go(func() { s.follow(reading, bus.News, s.tellNews, func() {}) })
+	readers.Go(func() { s.follow(reading, bus.Pushed, s.tellPushed, s.gate.reset) })
+	readers.Go(func() { s.hub.lasts.run(reading, s.options.Logger) })
+	readers.Go(func() { s.hub.sweep(reading) })
+
+	server := s.options.NewHTTP(s.handler(life))
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(sockets{listener}) }()
+	var err error
+	select {
+	case <-ctx.Done():
+		err = s.drain(life, server) // which ends Serve
+		<-failed
+	case err = <-failed:
+		err = fmt.Errorf("serve WebSockets: %w", err)
+	}
+	stopReading()
+	readers.Wait()
+	s.hub.cutAll()
+	s.hub.goroutines.Wait()
+	end()
+	flushers.Wait()
+	return err
+}
+
+// drain ends the server without losing what has been said: nobody new is let in, requests are answered, clients are asked
+// to come back and get a moment to go.
+func (s *Server) drain(ctx context.Context, server *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	s.hub.end(s.hub.codes.goingAway)
+	err := server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("requests were cut off: %w", err), server.Close())
+	}
+	gone := make(chan struct{})
+	go func() { // ends with the readers, which cutAll ends
+		s.hub.goroutines.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	}
+	return err
+}
+
+// handler answers all paths.
+func (s *Server) handler(ctx context.Context) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, do func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := do(w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+	}
+	mux.HandleFunc("GET /app/{key}", func(w http.ResponseWriter, r *http.Request) { s.connect(ctx, w, r) })
+	handle("POST /apps/{app}/events", s.publishOne)
+	handle("POST /apps/{app}/batch_events", s.publishBatch)
+	handle("/app/{key}", wrongMethod(http.MethodGet))
+	handle("/apps/{app}/events", wrongMethod(http.MethodPost))
+	handle("/apps/{app}/batch_events", wrongMethod(http.MethodPost))
+	handle("/", nothingHere)
+	return mux
+}
+
+// connect takes a client in. Its reader leaves the handler, so that what the handler needed is given back.
+func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // it is answered
+	}
+	sock, ok := ws.NetConn().(*socket)
+	if !ok {
+		_ = ws.Close() // its connection was closed as it came
+		return
+	}
+	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: remote(r)}
+	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10) //nolint:gosec // a name
+	c.heard.Store(time.Now().UnixNano())
+	code := s.refusal(r)
+	if code == nil && !s.hub.enter(c) {
+		code = &s.hub.codes.overCapacity
+	}
+	if code != nil {
+		s.turnAway(ws, *code)
+		return
+	}
+	ws.SetReadLimit(maxMessage)
+	ws.SetPingHandler(func(text string) error {
+		c.heard.Store(time.Now().UnixNano())
+		c.send(appendFrame(nil, opPong, []byte(text)))
+		return nil
+	})
+	sock.owner = c
+	c.send(message(eventEstablished, "", `{"socket_id":"`+c.id+`","activity_timeout":`+strconv.Itoa(int(s.options.Activity.Seconds()))+`}`))
+	go func() {
+		defer s.hub.goroutines.Done()
+		c.read(ctx)
+	}()
+}
+
+// refusal is why a client is not let in, nil when it is.
+func (s *Server) refusal(r *http.Request) *Code {
+	codes := &s.hub.codes
+	version := r.URL.Query().Get("protocol")
+	number, err := strconv.Atoi(version)
+	switch origin := r.Header.Get("Origin"); {
+	case r.PathValue("key") != s.options.App.Key:
+		return &codes.unknownApp
+	case version == "":
+		return &codes.noVersion
+	case err != nil:
+		return &codes.badVersion
+	case number < 5 || number > 7: // 5 and 6 differ from 7 in nothing that this server does
+		return &codes.wrongVersion
+	case origin != "" && !s.options.MayConnect(origin, r.Host):
+		return &codes.unauthorized
+	}
+	return nil
+}
+
+// turnAway tells a client why it is not let in, and gives it a moment to hear it.
+func (s *Server) turnAway(ws *websocket.Conn, code Code) {
+	s.hub.metrics.turnedAway.WithLabelValues(strconv.Itoa(code.Number)).Inc()
+	defer func() { _ = ws.Close() }() // there is nobody to tell
+	deadline := time.Now().Add(refuseWithin)
+	connection := ws.NetConn()
+	if connection.SetDeadline(deadline) != nil {
+		return
+	}
+	if _, err := connection.Write(append(errorMessage(code), closeFrame(code)...)); err != nil {
+		return
+	}
+	ws.SetReadLimit(maxMessage)
+	for range 16 { // what it says is not heard
+		if _, _, err := ws.NextReader(); err != nil {
+			return
+		}
+	}
+}
+
+// remote is the address that a request came from.
+func remote(r *http.Request) netip.Addr {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr().Unmap().WithZone("")
+}
+
+// sweep asks clients that are silent whether they are there, and closes those that do not answer, until ctx ends.
+func (h *hub) sweep(ctx context.Context) {
+	ticker := time.NewTicker(min(sweepEvery, h.options.Activity))
+	defer ticker.Stop()
+	ping := message(eventPing, "", "{}")
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for _, c := range h.all() {
+				c.look(now, ping)
+			}
+		}
+	}
+}
+
+// look pings a silent client, and closes one that has not answered.
+func (c *conn) look(now time.Time, ping []byte) {
+	heard := c.heard.Load()
+	switch silent := time.Duration(now.UnixNano() - heard); {
+	case silent < c.hub.options.Activity:
+	case c.pinged < heard:
+		c.pinged = now.UnixNano()
+		c.send(ping)
+	case time.Duration(now.UnixNano()-c.pinged) > c.hub.options.PongWithin:
+		c.end(c.hub.codes.noPong)
+	}
+}
