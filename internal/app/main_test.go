@@ -87,6 +87,7 @@ func settings(path string) config.Settings {
 	s := config.Defaults()
 	s.Addr, s.RealtimeAddr, s.Database, s.RateLimit = "127.0.0.1:0", "127.0.0.1:0", config.NewURL("sqlite:"+path), config.Rate{}
 	s.SimulatedLatency, s.SimulatedSuccess = config.Span{}, 1
+	s.RealtimeSecret = config.NewSecret("realtime secret of the tests")
 	return s
 }
 
