@@ -86,7 +86,7 @@ func (a App) checkRequest(method, path string, query url.Values, body []byte, no
 		return refuse("auth_signature is wrong")
 	case err != nil || now.Sub(time.Unix(at, 0)).Abs() > clockSkew:
 		return refuse("auth_timestamp is more than 600 s away from this server's clock")
-	case len(body) > 0 && subtle.ConstantTimeCompare([]byte(query.Get("body_md5")), []byte(hex.EncodeToString(sum[:]))) != 1:
+	case (len(body) > 0 || query.Has("body_md5")) && subtle.ConstantTimeCompare([]byte(query.Get("body_md5")), []byte(hex.EncodeToString(sum[:]))) != 1:
 		return refuse("body_md5 is not the body's")
 	}
 	return nil
