@@ -105,6 +105,7 @@ func libraries() []library {
 func testLibraries() []string {
 	return []string{
 		"github.com/anishathalye/porcupine",
+		"github.com/chromedp", // a real browser
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
 		"github.com/google/go-cmp",
