@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -86,5 +85,3 @@ func FuzzCloseFrame(f *testing.F) {
 		}
 	})
 }
-
-var _ net.Conn = (*socket)(nil)
