@@ -19,7 +19,8 @@ const rejoinPause = time.Second
 func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) {
 	for ctx.Err() == nil {
 		if err := s.tail(ctx, topic, deliver, lost); err != nil && ctx.Err() == nil {
-			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read", "event", "realtime.deaf", "topic", topic, "error", err)
+			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read",
+				"event", "realtime.deaf", "topic", topic, "error", err)
 			pause := time.NewTimer(rejoinPause)
 			select {
 			case <-ctx.Done():
