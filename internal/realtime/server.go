@@ -134,7 +134,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	select {
 	case <-ctx.Done():
 		err = s.drain(life, server) // which ends Serve
-		<-failed
+		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 	case err = <-failed:
 		err = fmt.Errorf("serve WebSockets: %w", err)
 	}
