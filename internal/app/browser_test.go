@@ -127,7 +127,7 @@ func (p *page) shows(text string) {
 
 // script is a program for a page: what it needs to know of the server as constants, and its text.
 func (s *site) script(text string) string {
-	options, err := json.Marshal(clientOptions(s.t, s.sockets))
+	options, err := json.Marshal(clientOptions(s.t, s.live))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func TestClientsComeBackAfterARestart(t *testing.T) {
 		first := serveOn(t, path, nil)
 		// The restart keeps both addresses: the client's options name them.
 		again := func(set *config.Settings) {
-			set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(first.url, "http://")), config.Addr(strings.TrimPrefix(first.sockets, "ws://"))
+			set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(first.url, "http://")), config.Addr(strings.TrimPrefix(first.live, "ws://"))
 		}
 		c := first.customer(program, nil)
 		c.subscribe("private-orders.1")
@@ -78,7 +78,7 @@ func TestClientsHearTheLastAfterARestart(t *testing.T) {
 	elsewhere.stop()
 	serve(t, func(set *config.Settings) {
 		*set = sameGround(*set, first.settings)
-		set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(first.url, "http://")), config.Addr(strings.TrimPrefix(first.sockets, "ws://"))
+		set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(first.url, "http://")), config.Addr(strings.TrimPrefix(first.live, "ws://"))
 	})
 	if data := c.hears("private-cache-orders.1", "OrderPaid").Data; data["order_id"] != float64(id) {
 		t.Errorf("heard %v of order %d", data, id)
@@ -96,7 +96,7 @@ func TestClientsComeBackAfterACut(t *testing.T) {
 	t.Parallel()
 	bothClients(t, func(t *testing.T, program string) {
 		s := serve(t, nil)
-		network, proxied := serverstest.Proxy(t, s.sockets)
+		network, proxied := serverstest.Proxy(t, s.live)
 		c := s.customer(program, func(o *customerOptions) { o.Options = clientOptions(t, proxied) })
 		c.subscribe("private-orders.1")
 		c.subscribe("private-cache-orders.1")

@@ -87,7 +87,7 @@ type customerOptions struct {
 func (s *site) customer(program string, change func(*customerOptions)) *customer {
 	s.t.Helper()
 	options := customerOptions{
-		Key: s.settings.RealtimeKey, Options: clientOptions(s.t, s.sockets), Authorize: "form", Endpoint: s.url + "/broadcasting/auth",
+		Key: s.settings.RealtimeKey, Options: clientOptions(s.t, s.live), Authorize: "form", Endpoint: s.url + "/broadcasting/auth",
 		Headers: map[string]string{},
 	}
 	if change != nil {
@@ -204,7 +204,7 @@ func (c *customer) hears(channel, event string) told {
 func (s *site) publisher() *pusher.Client {
 	return &pusher.Client{
 		AppID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal(),
-		Host: strings.TrimPrefix(s.sockets, "ws://"), HTTPClient: s.client,
+		Host: strings.TrimPrefix(s.live, "ws://"), HTTPClient: s.client,
 	}
 }
 

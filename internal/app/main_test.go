@@ -75,7 +75,7 @@ func fill(t *testing.T, set config.Settings, plan app.SeedPlan) {
 type site struct {
 	t        *testing.T
 	url      string
-	sockets  string // where clients of Pusher Channels connect
+	live     string // address of WebSockets
 	settings config.Settings
 	client   *http.Client
 	log      *memory
@@ -119,7 +119,8 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
-	s.url, s.sockets, s.client = server.URL(), server.RealtimeURL(), &http.Client{Transport: transport, Timeout: patience}
+	s.live = server.RealtimeURL()
+	s.url, s.client = server.URL(), &http.Client{Transport: transport, Timeout: patience}
 	s.stop = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()
 		end()

@@ -69,7 +69,8 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	s.stage("redis", client.Run)
 	s.stage("locks", locker.Run)
 	return ports{
-		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys), products: products, lasts: redis.NewLasts(client), client: client,
+		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys),
+		products: products, lasts: redis.NewLasts(client), client: client,
 		state: func() string {
 			if client.Up() {
 				return api.StateConnected

@@ -75,7 +75,7 @@ func TestEveryProgramOfTheDocumentIsRun(t *testing.T) {
 // shown returns the program below a heading, with this server's addresses in place of those of the document.
 func (s *site) shown(heading string) string {
 	s.t.Helper()
-	return atAddresses(s.t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.sockets, "ws://"))
+	return atAddresses(s.t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.live, "ws://"))
 }
 
 func atAddresses(t *testing.T, heading, api, sockets string) string {
@@ -195,7 +195,7 @@ func TestShownGo(t *testing.T) {
 func TestShownCatchUp(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	network, proxied := serverstest.Proxy(t, s.sockets)
+	network, proxied := serverstest.Proxy(t, s.live)
 	at := func(heading string) string {
 		return atAddresses(t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(proxied, "ws://"))
 	}

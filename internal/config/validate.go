@@ -21,7 +21,7 @@ func (s Settings) Validate() error {
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
 	case s.DatabaseRead != URL{} && !s.Database.MySQL():
 		return fmt.Errorf("--database-read (%s) is a replica of a MySQL database, and --database is %s", s.DatabaseRead, s.Database)
-	case s.Database.MySQL() && s.Redis == URL{} && !(s.Roles.API && s.Roles.Worker):
+	case s.Database.MySQL() && s.Redis == URL{} && (!s.Roles.API || !s.Roles.Worker):
 		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: it hands the workers what the API takes in, and streams "+
 			"what the workers have done", s.Roles, s.Database)
 	case s.Roles == Roles{Realtime: true} && s.Redis == URL{}:

@@ -41,12 +41,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	text := err.Error()
 	if coded, ok := err.(*order.Error); ok { //nolint:errorlint // our own functions return nothing else
 		text = coded.Message
-		for field, faults := range coded.Fields {
-			text += " " + field + " " + faults[0] + "."
+		for field, faults := range coded.Fields { // one at most
+			text = field + " " + faults[0] + "."
 		}
 	}
 	if code == order.CodeInternal {
-		s.options.Logger.LogAttrs(r.Context(), slog.LevelError, "a request failed", slog.String("event", "request.failed"), slog.String("error", err.Error()))
+		s.options.Logger.LogAttrs(r.Context(), slog.LevelError, "a request failed",
+			slog.String("event", "request.failed"), slog.String("error", err.Error()))
 		text = "Something went wrong on our side."
 	}
 	answerError(w, status, code, text)
@@ -54,7 +55,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // statusOf is the HTTP status of a code.
 func statusOf(code order.Code) int {
-	switch code { //nolint:exhaustive // the others do not occur here
+	switch code {
 	case order.CodeMalformedJSON:
 		return http.StatusBadRequest
 	case order.CodeUnauthenticated:
@@ -84,5 +85,6 @@ func wrongMethod(allowed string) func(http.ResponseWriter, *http.Request) error 
 
 // nothingHere answers all that is no address.
 func nothingHere(http.ResponseWriter, *http.Request) error {
-	return order.Errorf(order.CodeNotFound, "There is nothing at this address: WebSockets connect to /app/KEY, and events are published to /apps/ID/events.")
+	return order.Errorf(order.CodeNotFound, "There is nothing at this address: "+
+		"WebSockets connect to /app/KEY, and events are published to /apps/ID/events.")
 }

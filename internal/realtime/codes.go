@@ -25,7 +25,7 @@ type codes struct {
 	badVersion    Code // protocol is no number
 	wrongVersion  Code // a protocol that is not spoken here
 	noVersion     Code // no protocol in the query
-	unauthorized  Code // the origin is not allowed
+	badOrigin     Code // the origin is not allowed
 	overCapacity  Code // too many connections, of all or of this address
 	goingAway     Code // the server shuts down
 	tooManyWords  Code // more messages than a client may send
@@ -42,7 +42,7 @@ func newCodes() codes {
 		badVersion:    Code{4006, "The protocol version is not a number."},
 		wrongVersion:  Code{4007, "This protocol version is not supported: use 7."},
 		noVersion:     Code{4008, "No protocol version was given: add protocol=7 to the query."},
-		unauthorized:  Code{4009, "Pages of this origin may not connect. The setting allowed-origins says which may."},
+		badOrigin:     Code{4009, "Pages of this origin may not connect. The setting allowed-origins says which may."},
 		overCapacity:  Code{4100, "Too many connections. Try again shortly."},
 		goingAway:     Code{4100, "The server is shutting down. Connect again."},
 		tooManyWords:  Code{4100, "Too many messages. Try again more slowly."},

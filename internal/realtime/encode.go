@@ -69,7 +69,7 @@ func appendNews(dst []byte, e *order.Event) []byte {
 	dst = strconv.AppendInt(dst, e.OrderID, 10)
 	dst = append(dst, `,"status":`...)
 	dst = appendString(dst, string(e.Type.Status()))
-	switch e.Type { //nolint:exhaustive // the others are not told
+	switch e.Type {
 	case order.OrderCancelled:
 		dst = append(dst, `,"cancelled_at":`...)
 		dst = appendTime(dst, e.At)
@@ -99,6 +99,6 @@ func appendTime(dst []byte, t time.Time) []byte {
 
 // appendString appends s as a JSON string. What is no UTF-8 becomes the replacement character.
 func appendString(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) //nolint:errcheck // the error says that something was replaced, which is what is wanted
+	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst
 }

@@ -73,7 +73,7 @@ func (f *flusher) flush(round []*conn, w *writer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dirty = append(f.dirty, round[:again]...)
-	f.given += uint64(again) //nolint:gosec // a length
+	f.given += uint64(again)
 	f.done += uint64(len(round))
 	f.moved.Broadcast()
 }

@@ -28,7 +28,7 @@ func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 
 // closeFrame is the frame that ends a connection with a code. A control frame has room for 123 bytes of text.
 func closeFrame(code Code) []byte {
-	payload := binary.BigEndian.AppendUint16(nil, uint16(code.Number)) //nolint:gosec // of the table of codes
+	payload := binary.BigEndian.AppendUint16(nil, uint16(code.Number))
 	payload = append(payload, code.Text[:min(len(code.Text), 123)]...)
 	return appendFrame(nil, opClose, payload)
 }

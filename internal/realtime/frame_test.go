@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -81,10 +80,8 @@ func FuzzCloseFrame(f *testing.F) {
 	f.Add(4100, "text")
 	f.Fuzz(func(t *testing.T, number int, text string) {
 		frame := closeFrame(Code{number, text})
-		if int(frame[1]) != len(frame)-2 || frame[1] > 125 || binary.BigEndian.Uint16(frame[2:]) != uint16(number) { //nolint:gosec // cut alike
+		if int(frame[1]) != len(frame)-2 || frame[1] > 125 || binary.BigEndian.Uint16(frame[2:]) != uint16(number) {
 			t.Errorf("frame %v", frame)
 		}
 	})
 }
-
-var _ net.Conn = (*socket)(nil)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,8 +14,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	mathrand "math/rand/v2"
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,7 +134,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	select {
 	case <-ctx.Done():
 		err = s.drain(life, server) // which ends Serve
-		<-failed
+		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 	case err = <-failed:
 		err = fmt.Errorf("serve WebSockets: %w", err)
 	}
@@ -202,7 +203,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return
 	}
 	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: remote(r)}
-	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10) //nolint:gosec // a name
+	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10)
 	c.heard.Store(time.Now().UnixNano())
 	code := s.refusal(r)
 	if code == nil && !s.hub.enter(c) {
@@ -241,7 +242,7 @@ func (s *Server) refusal(r *http.Request) *Code {
 	case number < 5 || number > 7: // 5 and 6 differ from 7 in nothing that this server does
 		return &codes.wrongVersion
 	case origin != "" && !s.options.MayConnect(origin, r.Host):
-		return &codes.unauthorized
+		return &codes.badOrigin
 	}
 	return nil
 }

@@ -303,8 +303,10 @@ func TestRefusals(t *testing.T) {
 	c := n.connect()
 	for _, test := range []struct{ say, event, channel, data string }{
 		{`{"event":"pusher:subscribe","data":{"channel":"private-orders.7"}}`, eventSubscriptionError, "private-orders.7", `"status":401`},
-		{`{"event":"pusher:subscribe","data":{"channel":"private-orders.7","auth":"` + documented().SignChannel("1.1", "private-orders.7") + `"}}`,
-			eventSubscriptionError, "private-orders.7", `"type":"AuthError"`},
+		{
+			`{"event":"pusher:subscribe","data":{"channel":"private-orders.7","auth":"` + documented().SignChannel("1.1", "private-orders.7") + `"}}`,
+			eventSubscriptionError, "private-orders.7", `"type":"AuthError"`,
+		},
 		{`{"event":"pusher:subscribe","data":{"channel":"presence-x","auth":"a:b","channel_data":"{}"}}`, eventSubscriptionError, "presence-x", "not supported"},
 		{`{"event":"pusher:subscribe","data":{"channel":"with space"}}`, eventError, "", "4301"},
 		{`{"event":"pusher:subscribe","data":7}`, eventError, "", "4301"},

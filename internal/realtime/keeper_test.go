@@ -1,0 +1,89 @@
+package realtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+)
+
+// keeper keeps last events beyond the life of a node, as Redis does.
+type keeper struct {
+	mu     sync.Mutex
+	frames map[string][]byte
+	down   bool
+}
+
+var errDown = errors.New("the keeper is down")
+
+func (k *keeper) Keep(_ context.Context, channels []string, at []int64, frames [][]byte, _ time.Duration) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.down || len(channels) != len(at) || len(channels) != len(frames) {
+		return errDown
+	}
+	for i, channel := range channels {
+		k.frames[channel] = frames[i]
+	}
+	return nil
+}
+
+func (k *keeper) Last(_ context.Context, channel string) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.down {
+		return nil, errDown
+	}
+	return k.frames[channel], nil
+}
+
+func (k *keeper) has(channel string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.frames[channel] != nil
+}
+
+func TestLasts(t *testing.T) {
+	kept := &keeper{frames: map[string][]byte{"cache-b": []byte("of another node")}}
+	l, err := newLasts(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(channel, frame string) {
+		t.Helper()
+		if got := l.get(channel); !bytes.Equal(got, []byte(frame)) {
+			t.Errorf("%s: %q, want %q", channel, got, frame)
+		}
+	}
+	now := time.Now()
+	l.put("cache-a", []byte("late"), now)
+	l.put("cache-a", []byte("early"), now.Add(-time.Second))
+	want("cache-a", "late")
+	want("cache-b", "")
+	l.learn(t.Context(), "cache-b")
+	want("cache-b", "of another node")
+	l.put("cache-b", []byte("own"), now)
+	l.learn(t.Context(), "cache-b")
+	want("cache-b", "own")
+	if err := l.share(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("late")) {
+		t.Errorf("shared %v, %v", kept.frames, err)
+	}
+	kept.down = true
+	l.put("cache-a", []byte("later"), now.Add(time.Second))
+	if err := l.share(t.Context()); !errors.Is(err, errDown) {
+		t.Errorf("down: %v", err)
+	}
+	l.learn(t.Context(), "cache-c")
+	want("cache-c", "")
+	want("cache-a", "later")
+	for range lastsKept {
+		l.put("cache-x"+now.String(), []byte("x"), now)
+		now = now.Add(time.Microsecond)
+	}
+	if l.kept.Len() > lastsKept {
+		t.Errorf("%d are kept", l.kept.Len())
+	}
+	want("cache-a", "")
+}

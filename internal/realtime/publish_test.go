@@ -1,0 +1,228 @@
+package realtime
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// post sends a signed request, as Pusher's SDKs do, and returns the status and the body.
+func (n *node) post(path, body string) (int, string) {
+	n.Helper()
+	sum := md5.Sum([]byte(body))
+	query := url.Values{
+		"auth_key": {documented().Key}, "auth_version": {"1.0"}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
+		"body_md5": {hex.EncodeToString(sum[:])},
+	}
+	var parts []string
+	for name, values := range query {
+		parts = append(parts, name+"="+values[0])
+	}
+	slices.Sort(parts)
+	query.Set("auth_signature", documented().sign("POST\n"+path+"\n"+strings.Join(parts, "&")))
+	return n.send(http.MethodPost, path+"?"+query.Encode(), body)
+}
+
+func (n *node) send(method, path, body string) (int, string) {
+	n.Helper()
+	request, err := http.NewRequestWithContext(n.Context(), method, "http://"+n.addr+path, strings.NewReader(body))
+	if err != nil {
+		n.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: wait}
+	response, err := client.Do(request)
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		n.Fatal(err)
+	}
+	return response.StatusCode, string(answer)
+}
+
+func TestPublish(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	n.settled()
+	one, two := n.connect(), n.connect()
+	one.subscribe("a")
+	one.subscribe("private-b")
+	two.subscribe("a")
+	two.subscribe("cache-c")
+	two.want(eventCacheMiss, "cache-c", "{}")
+
+	status, body := n.post("/apps/3/events", `{"name":"hello","channels":["a","private-b","nobody"],"data":"{\"x\":\"ü\"}"}`)
+	if status != http.StatusOK || body != "{}\n" {
+		t.Fatalf("%d %s", status, body)
+	}
+	one.want("hello", "a", `{"x":"ü"}`)
+	one.want("hello", "private-b", `{"x":"ü"}`)
+	two.want("hello", "a", `{"x":"ü"}`)
+
+	n.post("/apps/3/events", `{"name":"not you","channel":"a","data":"1","socket_id":"`+one.id+`"}`)
+	n.post("/apps/3/batch_events", `{"batch":[{"name":"b1","channel":"a","data":"2"},{"name":"b2","channel":"cache-c","data":"3"}]}`)
+	two.want("not you", "a", "1")
+	two.want("b1", "a", "2")
+	two.want("b2", "cache-c", "3")
+	one.want("b1", "a", "2")
+	one.subscribe("cache-c")
+	one.want("b2", "cache-c", "3")
+}
+
+func TestPublishRefused(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	event := func(fields string) string { return `{"name":"n","channel":"c","data":"d"` + fields + `}` }
+	for _, test := range []struct {
+		path, body string
+		status     int
+		says       string
+	}{
+		{"/apps/4/events", event(""), 404, "no application"},
+		{"/apps/3/events", `{"name":"","channel":"c","data":""}`, 400, "name"},
+		{"/apps/3/events", `{"name":"` + strings.Repeat("n", 201) + `","channel":"c","data":""}`, 400, "name"},
+		{"/apps/3/events", `{"name":"n","data":"d"}`, 400, "channels"},
+		{"/apps/3/events", `{"name":"n","channels":["a","b c"],"data":"d"}`, 400, "channels"},
+		{"/apps/3/events", `{"name":"n","channel":"presence-x","data":"d"}`, 400, "presence"},
+		{"/apps/3/events", `{"name":"n","channels":["x"` + strings.Repeat(`,"x"`, 100) + `],"data":"d"}`, 400, "channels"},
+		{"/apps/3/events", `{"name":"n","channel":"c","data":"` + strings.Repeat("d", maxData+1) + `"}`, 413, "10240 bytes"},
+		{"/apps/3/events", event(`,"padding":"` + strings.Repeat("x", maxPublish) + `"`), 413, "262144"},
+		{"/apps/3/events", `{"name":7}`, 400, "no JSON of the form"},
+		{"/apps/3/events", `{`, 400, "malformed_json"},
+		{"/apps/3/events", `{"name":"n","name":"m","channel":"c","data":"d"}`, 400, "malformed_json"},
+		{"/apps/3/batch_events", `{"batch":[]}`, 400, "batch"},
+		{"/apps/3/batch_events", `{"batch":[` + strings.Repeat(event("")+",", 10) + event("") + `]}`, 400, "batch"},
+	} {
+		if status, body := n.post(test.path, test.body); status != test.status || !strings.Contains(body, test.says) || !strings.Contains(body, `"trace_id":"`) {
+			t.Errorf("%s %.80s: %d %s, want %d with %q", test.path, test.body, status, body, test.status, test.says)
+		}
+	}
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{"POST", "/apps/3/events", 401},
+		{"GET", "/apps/3/events", 405},
+		{"PUT", "/apps/3/batch_events", 405},
+		{"POST", "/app/k", 405},
+		{"GET", "/", 404},
+		{"GET", "/apps/3/channels", 404},
+		{"GET", "/app/" + documented().Key, 400},
+	} {
+		if status, body := n.send(test.method, test.path, ""); status != test.status || !strings.HasPrefix(body, `{"error":"`) {
+			t.Errorf("%s %s: %d %s, want %d", test.method, test.path, status, body, test.status)
+		}
+	}
+}
+
+// TestGate holds that a publisher waits while the node is behind, and is refused when that takes too long.
+func TestGate(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	n.settled()
+	if !n.gate.enter(t.Context(), gateRoom) {
+		t.Fatal("an empty gate is closed")
+	}
+	refused := make(chan int, 1)
+	go func() {
+		status, _ := n.post("/apps/3/events", `{"name":"n","channel":"c","data":"d"}`)
+		refused <- status
+	}()
+	if status := <-refused; status != http.StatusServiceUnavailable {
+		t.Errorf("behind: %d, want 503", status)
+	}
+	n.gate.passed(gateRoom)
+	for range 2 * gateRoom / maxBatch { // who is in step is never refused
+		event := `{"name":"n","channel":"c","data":"d"}`
+		if status, body := n.post("/apps/3/batch_events", `{"batch":[`+strings.Repeat(event+",", maxBatch-1)+event+`]}`); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	n.waitFor(func() bool {
+		n.gate.mu.Lock()
+		defer n.gate.mu.Unlock()
+		return n.gate.behind == 0
+	})
+}
+
+// TestSlowReader holds that a client that does not read is cut off, and holds nobody up meanwhile.
+func TestSlowReader(t *testing.T) {
+	n := newNode(t, newBus(t), func(o *Options) { o.MaxQueue = 256 << 10 })
+	slow, quick := n.connect(), n.connect()
+	slow.subscribe("c")
+	quick.subscribe("c")
+	ch := n.hub.find("c")
+	frame := message("e", "c", strings.Repeat("x", 8<<10))
+	const rounds = 3000 // 24 MB: more than the system takes for a client that does not read
+	heard := make(chan error, 1)
+	go func() {
+		for range rounds {
+			_ = quick.ws.SetReadDeadline(time.Now().Add(wait))
+			if _, text, err := quick.ws.ReadMessage(); err != nil || len(text) < 8<<10 {
+				heard <- fmt.Errorf("%.50s, %w", text, err)
+				return
+			}
+		}
+		heard <- nil
+	}()
+	for i := range rounds {
+		n.hub.broadcast(ch, frame, "")
+		if i%8 == 0 { // as fast as the quick one reads, so that it is not slow too
+			quick.caughtUp(n)
+		}
+	}
+	if err := <-heard; err != nil {
+		t.Fatal(err)
+	}
+	n.waitFor(func() bool { return n.hub.count() == 1 })
+}
+
+// caughtUp waits until nothing is queued for the client.
+func (c *client) caughtUp(n *node) {
+	c.Helper()
+	n.waitFor(func() bool {
+		for _, own := range n.hub.all() {
+			if own.id != c.id {
+				continue
+			}
+			own.mu.Lock()
+			defer own.mu.Unlock()
+			return own.state == idle
+		}
+		return false
+	})
+}
+
+// TestNodes holds that nodes on one bus each tell their own clients, and that a cache channel outlives a node where its
+// last events are kept.
+func TestNodes(t *testing.T) {
+	b, kept := newBus(t), &keeper{frames: map[string][]byte{}}
+	with := func(o *Options) { o.Lasts = kept }
+	first, second := newNode(t, b, with), newNode(t, b, with)
+	first.settled()
+	second.settled()
+	one, two := first.connect(), second.connect()
+	one.subscribe("private-orders.7")
+	two.subscribe("private-orders.7")
+	first.publish(paid(100, 7))
+	one.want("OrderPaid", "private-orders.7", `"order_id":100`)
+	two.want("OrderPaid", "private-orders.7", `"order_id":100`)
+	first.post("/apps/3/events", `{"name":"hello","channel":"cache-x","data":"1"}`)
+	first.waitFor(func() bool { return kept.has("cache-x") })
+	if err := errors.Join(first.stop(), second.stop()); err != nil {
+		t.Fatal(err)
+	}
+	third := newNode(t, b, with).connect()
+	third.subscribe("cache-x")
+	third.want("hello", "cache-x", "1")
+	third.subscribe("private-cache-orders.7")
+	third.want("OrderPaid", "private-cache-orders.7", `"order_id":100`)
+}
