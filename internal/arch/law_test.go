@@ -109,7 +109,7 @@ func testLibraries() []string {
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
 		"github.com/google/go-cmp",
-		"github.com/gorilla/websocket", // as a client
+		"github.com/gorilla/websocket",        // as a client
 		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
