@@ -165,7 +165,7 @@ func (c *customer) do(what string, more ...any) {
 	c.t.Helper()
 	command := map[string]any{"do": what}
 	for i := 0; i < len(more); i += 2 {
-		command[more[i].(string)] = more[i+1] //nolint:forcetypeassert // a mistake in a test
+		command[more[i].(string)] = more[i+1]
 	}
 	text, err := json.Marshal(command)
 	if err == nil {

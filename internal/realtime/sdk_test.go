@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -58,9 +59,10 @@ func TestPublishWithPushersLibrary(t *testing.T) {
 	}))
 	want("news", "batch 1", "[1]", first, second)
 	want("private-orders.7", "batch 2", "null", first, second)
-	ok(nil, backEnd.TriggerExclusive("news", "to others", 1, first.id))
+	ok(backEnd.TriggerWithParams("news", "to others", 1, pusher.TriggerParams{SocketID: &first.id}))
 	want("news", "to others", "1", second)
-	ok(nil, backEnd.TriggerExclusive("news", "to all", 2, "1.1"))
+	gone := "1.1"
+	ok(backEnd.TriggerWithParams("news", "to all", 2, pusher.TriggerParams{SocketID: &gone}))
 	want("news", "to all", "2", first, second)
 	n.nothingBehind()
 }
@@ -173,10 +175,7 @@ func TestReplayedPublications(t *testing.T) {
 	}
 	c.want("price", "news", "999.99")
 	with := func(name, value string) url.Values {
-		query := url.Values{}
-		for key, values := range seen.query {
-			query[key] = values
-		}
+		query := maps.Clone(seen.query)
 		query.Set(name, value)
 		return query
 	}
