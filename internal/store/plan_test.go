@@ -124,7 +124,7 @@ func TestReadPlans(t *testing.T) {
 		},
 		"figures": {
 			func() error { _, err := s.Stats(ctx); return err },
-			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "idx_outbox_paid", "SCAN failed_jobs", "idx_products_stock"},
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SEARCH orders USING COVERING INDEX idx_orders_status", "idx_outbox_paid", "SCAN failed_jobs", "idx_products_stock"},
 			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SCAN failed_jobs", "SCAN products USING COVERING INDEX"},
 		},
 		"failed jobs":  {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},

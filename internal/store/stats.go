@@ -7,12 +7,12 @@ import (
 	"orderflow/internal/order"
 )
 
-// statsLimit is how long the figures may take to be counted. Of ten million orders, that is a second or two.
+// statsLimit is how long the figures may take to be counted.
 const statsLimit = 20 * time.Second
 
-// Stats counts what an operator wants to know. The orders are counted by the entries of one index, all of them: that costs
-// a tenth of a microsecond or two an order, so keep the answer for a while. What is owed goes by an index, too; products
-// and dead letters are few.
+// Stats counts what an operator wants to know. The orders are counted by the entries of one index, all of them, which was
+// measured at a quarter of a microsecond an order on SQLite: two or three seconds of ten million, so keep the answer for a while.
+// What is due and what is owed go by an index as well, and read no more than that; products and dead letters are few.
 func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 	stats := order.Stats{}
 	err := s.readWithin(ctx, statsLimit, func(ctx context.Context) (err error) {
@@ -44,23 +44,23 @@ func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 	return stats, err
 }
 
-// countOrders counts the orders by status, and how many of them are due.
+// countOrders counts the orders by status, and those that are due.
 func (s *Store) countOrders(ctx context.Context, stats *order.Stats) error {
-	var first time.Time
 	err := s.query(ctx, func(scan func(...any) error) error {
 		var status order.Status
-		var orders, due, overdue int64
-		var earliest time.Time
-		err := scan(&status, &orders, &due, &overdue, scanTime{&earliest})
+		var orders int64
+		err := scan(&status, &orders)
 		stats.ByStatus[status] = orders
-		stats.Due += due
-		stats.Overdue += overdue
-		if !earliest.IsZero() && (first.IsZero() || earliest.Before(first)) {
-			first = earliest
-		}
 		return err
-	}, "SELECT status, count(*), count(due_at), COALESCE(sum(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), 0), min(due_at) "+
-		"FROM orders GROUP BY status", s.dialect.time(stats.At))
+	}, "SELECT status, count(*) FROM orders GROUP BY status")
+	if err != nil {
+		return err
+	}
+	var first time.Time
+	err = s.query(ctx, func(scan func(...any) error) error { return scan(&stats.Due, &stats.Overdue, scanTime{&first}) },
+		"SELECT count(*), COALESCE(sum(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), 0), min(due_at) FROM orders "+
+			"WHERE status IN (?, ?, ?) AND due_at IS NOT NULL",
+		s.dialect.time(stats.At), string(order.Pending), string(order.Processing), string(order.Failed))
 	if stats.Overdue > 0 {
 		stats.LongestOverdue = max(0, stats.At.Sub(first))
 	}
