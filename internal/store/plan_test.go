@@ -119,7 +119,8 @@ func TestReadPlans(t *testing.T) {
 			}, []string{byID}, nil,
 		},
 		"failed jobs by page": {
-			func() error { _, err := s.JobPage(ctx, 1, 5); return err }, []string{"SCAN failed_jobs"},
+			func() error { _, err := s.JobPage(ctx, 1, 5); return err },
+			[]string{"SCAN failed_jobs"},
 			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // dead letters are few
 		},
 		"figures": {
