@@ -30,6 +30,7 @@ func Run(t *testing.T, database Database) {
 		{"catalogue", catalogueTests},
 		{"read", readTests},
 		{"outbox", outboxTests},
+		{"tokens", tokenTests},
 		{"seed", seedTests},
 		{"race", raceTests},
 	} {
