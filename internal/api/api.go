@@ -86,6 +86,9 @@ type Options struct {
 	Reader     Reader
 	Bus        bus.Bus  // whose news wake streams
 	Products   Products // that processes share; nil for a list that is kept in the process
+	Admin      Admin    // with Intake
+	Desk       Desk     // with Intake
+	Auditor    Auditor  // with Intake
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -109,6 +112,8 @@ type API struct {
 	origins  origins
 	products shared[[]byte]
 	ping     shared[struct{}]
+	stats    shared[[]byte]
+	auditing atomic.Bool
 	waker    *waker
 	metrics  *metrics
 	page     page
@@ -140,6 +145,7 @@ func New(options Options) *API {
 		a.products = shared[[]byte]{load: a.loadShared}
 	}
 	a.ping = shared[struct{}]{load: a.loadPing}
+	a.stats = shared[[]byte]{age: statsAge, load: a.loadStats}
 	a.metrics.streams(a.waker.open)
 	a.pool.New = func() any { return new(exchange) }
 	a.mux = a.routes()
