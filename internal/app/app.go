@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"orderflow/internal/api"
+	"orderflow/internal/auth"
 	"orderflow/internal/bus"
 	"orderflow/internal/config"
 	"orderflow/internal/intake"
@@ -221,6 +222,8 @@ func (s *Server) buildAPI(ctx context.Context, publisher *outbox.Publisher, log 
 			Logger: log, Registerer: s.registry,
 		})
 		options.Intake = orders
+		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		s.stage("intake", orders.Run)
 		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
 		if err != nil {
