@@ -170,7 +170,7 @@ func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
 		if worked := h.hashes.Load() - before; worked != 1 || token != "" || about != (order.Token{}) {
 			t.Errorf("%q: %d hashes, %q, %+v", who, worked, token, about)
 		}
-		said = append(said, fmt.Sprintf("%+v", *err.(*order.Error)))
+		said = append(said, fmt.Sprint(order.CodeOf(err), err))
 	}
 	if said[0] != said[1] || said[0] != said[2] {
 		t.Errorf("said %q", said)

@@ -10,7 +10,7 @@ import (
 // maxTokens is how many tokens a list has at most.
 const maxTokens = 1000
 
-const columnsOfToken = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at"
+const tokenColumns = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at" //nolint:gosec // no credentials, their columns
 
 func scanToken(scan func(...any) error) (order.Token, error) {
 	var t order.Token
@@ -70,7 +70,7 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, erro
 			t, err := scanToken(scan)
 			found = append(found, t)
 			return err
-		}, "SELECT "+columnsOfToken+" FROM api_tokens WHERE token_hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")",
+		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")",
 			args...)
 	})
 	if err == nil && len(found) == 0 {
@@ -108,7 +108,7 @@ func (s *Store) Tokens(ctx context.Context) (tokens []order.Token, err error) {
 			t, err := scanToken(scan)
 			tokens = append(tokens, t)
 			return err
-		}, "SELECT "+columnsOfToken+" FROM "+s.dialect.table("api_tokens")+" ORDER BY id DESC LIMIT ?", maxTokens)
+		}, "SELECT "+tokenColumns+" FROM "+s.dialect.table("api_tokens")+" ORDER BY id DESC LIMIT ?", maxTokens)
 	})
 	return tokens, err
 }
