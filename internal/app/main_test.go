@@ -75,6 +75,7 @@ func fill(t *testing.T, set config.Settings, plan app.SeedPlan) {
 type site struct {
 	t        *testing.T
 	url      string
+	live     string // address of WebSockets
 	settings config.Settings
 	client   *http.Client
 	log      *memory
@@ -118,6 +119,7 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
+	s.live = server.RealtimeURL()
 	s.url, s.client = server.URL(), &http.Client{Transport: transport, Timeout: patience}
 	s.stop = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()

@@ -108,6 +108,7 @@ func testLibraries() []string {
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
 		"github.com/google/go-cmp",
+		"github.com/gorilla/websocket", // as a client
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
 		"pgregory.net/rapid",

@@ -89,6 +89,10 @@ func (e *Event) ReadPayload(data []byte) error {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return fmt.Errorf("read the payload of event %s: %w", e.ID(), err)
 	}
+	return e.setPayload(p)
+}
+
+func (e *Event) setPayload(p payload) error {
 	total, err := ParseMoney(p.Total)
 	if err != nil {
 		return fmt.Errorf("read the payload of event %s: %w", e.ID(), err)
@@ -99,14 +103,14 @@ func (e *Event) ReadPayload(data []byte) error {
 
 // wireEvent is an event as it travels on the bus.
 type wireEvent struct {
-	OrderID int64           `json:"order_id"`
-	Seq     int             `json:"sequence"`
-	Type    EventType       `json:"type"`
-	Payload json.RawMessage `json:"payload"`
-	Actor   string          `json:"actor"`
-	TraceID string          `json:"trace_id"`
-	Parent  string          `json:"traceparent,omitempty"`
-	At      int64           `json:"at"` // microseconds since 1970
+	OrderID int64     `json:"order_id"`
+	Seq     int       `json:"sequence"`
+	Type    EventType `json:"type"`
+	Payload payload   `json:"payload"`
+	Actor   string    `json:"actor"`
+	TraceID string    `json:"trace_id"`
+	Parent  string    `json:"traceparent,omitempty"`
+	At      int64     `json:"at"` // microseconds since 1970
 }
 
 // Append appends the event as one JSON object, the form in which it travels on the bus.
@@ -145,7 +149,7 @@ func ParseEvent(data []byte) (Event, error) {
 	if e.OrderID < 1 || e.Seq < 1 || e.Type.Status() == "" {
 		return Event{}, fmt.Errorf("read an event from the bus: order %d, sequence %d, type %q is no event", e.OrderID, e.Seq, e.Type)
 	}
-	return e, e.ReadPayload(w.Payload)
+	return e, e.setPayload(w.Payload)
 }
 
 // appendString appends s as a JSON string; plain ASCII, which nearly all of them are, without encoding/json.

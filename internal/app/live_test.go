@@ -1,0 +1,200 @@
+package app_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"orderflow/internal/config"
+)
+
+// listener is a WebSocket client that hears of its own orders.
+type listener struct {
+	t  *testing.T
+	ws *websocket.Conn
+	id string
+}
+
+// listen connects to a server with the role realtime.
+func (s *site) listen() *listener {
+	s.t.Helper()
+	ws, answer, err := websocket.DefaultDialer.DialContext(s.t.Context(), s.live+"/app/"+s.settings.RealtimeKey+"?protocol=7", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	s.t.Cleanup(func() { _ = ws.Close() })
+	l := &listener{t: s.t, ws: ws}
+	var hello struct {
+		ID string `json:"socket_id"`
+	}
+	if _, _, data := l.hear(); json.Unmarshal([]byte(data), &hello) != nil || hello.ID == "" {
+		s.t.Fatalf("no socket id in %q", data)
+	}
+	l.id = hello.ID
+	return l
+}
+
+// hear returns the next event.
+func (l *listener) hear() (event, channel, data string) {
+	l.t.Helper()
+	_ = l.ws.SetReadDeadline(time.Now().Add(patience))
+	var heard struct{ Event, Channel, Data string }
+	if err := l.ws.ReadJSON(&heard); err != nil {
+		l.t.Fatal(err)
+	}
+	return heard.Event, heard.Channel, heard.Data
+}
+
+// want hears one event of a channel that says something.
+func (l *listener) want(name, on, says string) {
+	l.t.Helper()
+	if event, channel, data := l.hear(); event != name || channel != on || !strings.Contains(data, says) {
+		l.t.Fatalf("heard %s on %s: %s; want %s on %s with %s", event, channel, data, name, on, says)
+	}
+}
+
+// subscribe has the API sign a channel and subscribes to it.
+func (l *listener) subscribe(api *site, channel string) {
+	l.t.Helper()
+	signed := api.post("/broadcasting/auth", fmt.Sprintf(`{"socket_id":%q,"channel_name":%q}`, l.id, channel))
+	var auth struct{ Auth string }
+	if signed.status != http.StatusOK || json.Unmarshal([]byte(signed.body), &auth) != nil {
+		l.t.Fatalf("%+v", signed)
+	}
+	if err := l.ws.WriteJSON(map[string]any{"event": "pusher:subscribe", "data": map[string]string{"channel": channel, "auth": auth.Auth}}); err != nil {
+		l.t.Fatal(err)
+	}
+	l.want("pusher_internal:subscription_succeeded", channel, "{}")
+}
+
+// TestLiveAcrossNodes: an order taken in by one process and charged by another is told by every realtime node, and a cache
+// channel has it still when the nodes are new ones.
+func TestLiveAcrossNodes(t *testing.T) {
+	t.Parallel()
+	ground := config.Defaults()
+	shared(t, &ground)
+	on := func(roles config.Roles) *site {
+		return serve(t, func(set *config.Settings) {
+			set.Database, set.Redis, set.RedisPrefix, set.Roles = ground.Database, ground.Redis, ground.RedisPrefix, roles
+		})
+	}
+	api, worker := on(config.Roles{API: true}), on(config.Roles{Worker: true})
+	one, two := on(config.Roles{Realtime: true}), on(config.Roles{Realtime: true})
+	mine, theirs, other := one.listen(), two.listen(), two.listen()
+	mine.subscribe(api, "private-orders.1")
+	theirs.subscribe(api, "private-orders.1")
+	other.subscribe(api, "private-orders.2")
+	says := func(id int64) string { return fmt.Sprintf(`"order_id":%d,`, id) }
+	first := api.buy(1, "first", 1, 1).order()
+	mine.want("OrderPaid", "private-orders.1", says(first.ID))
+	theirs.want("OrderPaid", "private-orders.1", says(first.ID))
+	others := api.buy(2, "others", 1, 1).order()
+	other.want("OrderPaid", "private-orders.2", says(others.ID))
+	worker.stop()
+	second := api.buy(1, "second", 1, 1).order()
+	api.cancel(second.ID)
+	mine.want("OrderCancelled", "private-orders.1", says(second.ID))
+	theirs.want("OrderCancelled", "private-orders.1", says(second.ID))
+	one.stop()
+	two.stop()
+	late := on(config.Roles{Realtime: true}).listen()
+	late.subscribe(api, "private-cache-orders.1")
+	late.want("OrderCancelled", "private-cache-orders.1", says(second.ID))
+	late.subscribe(api, "private-cache-orders.3")
+	late.want("pusher:cache_miss", "private-cache-orders.3", "")
+}
+
+// TestChannelsAreSigned: what the API signs, and what not.
+func TestChannelsAreSigned(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	form := func(text string) reply {
+		return s.post("/broadcasting/auth", text, "Content-Type: application/x-www-form-urlencoded")
+	}
+	if got := form("socket_id=1.2&channel_name=private-orders.1"); got.status != http.StatusOK || !strings.Contains(got.body, `{"auth":"orderflow-key:`) {
+		t.Errorf("a form: %+v", got)
+	}
+	for _, c := range []struct {
+		body, kind, code string
+		status           int
+	}{
+		{"socket_id=1.2&channel_name=private-orders.x", "application/x-www-form-urlencoded", "forbidden", 403},
+		{"socket_id=1.2&channel_name=private-orders.01", "application/x-www-form-urlencoded", "forbidden", 403},
+		{"socket_id=1.2&channel_name=private-else", "application/x-www-form-urlencoded", "forbidden", 403},
+		{"socket_id=1.2&channel_name=presence-orders.1", "application/x-www-form-urlencoded", "forbidden", 403},
+		{"socket_id=1.2:private-orders.1&channel_name=private-orders.1", "application/x-www-form-urlencoded", "validation_error", 422},
+		{"socket_id=&channel_name=", "application/x-www-form-urlencoded", "validation_error", 422},
+		{"%zz", "application/x-www-form-urlencoded", "validation_error", 422},
+		{"channel_name=" + strings.Repeat("x", 5000), "application/x-www-form-urlencoded", "payload_too_large", 413},
+		{"{", "application/json", "malformed_json", 400},
+		{`{"socket_id":1}`, "application/json", "malformed_json", 400},
+		{"x", "text/plain", "unsupported_media_type", 415},
+	} {
+		s.is(s.post("/broadcasting/auth", c.body, "Content-Type: "+c.kind), c.status, c.code)
+	}
+	s.is(s.get("/broadcasting/auth"), http.StatusMethodNotAllowed, "method_not_allowed")
+	s.is(s.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`, "Origin: https://evil.example"), http.StatusForbidden, "forbidden")
+	apart := serve(t, func(set *config.Settings) {
+		set.Roles, set.RealtimeSecret = config.Roles{API: true}, config.Secret{}
+	})
+	apart.is(apart.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`), http.StatusNotFound, "not_found")
+}
+
+// TestStreamAcrossNodes: a stream that breaks off and is taken up at another process has no gap and repeats nothing.
+func TestStreamAcrossNodes(t *testing.T) {
+	t.Parallel()
+	ground := config.Defaults()
+	shared(t, &ground)
+	on := func(roles config.Roles) *site {
+		return serve(t, func(set *config.Settings) {
+			set.Database, set.Redis, set.RedisPrefix, set.Roles = ground.Database, ground.Redis, ground.RedisPrefix, roles
+		})
+	}
+	one, two := on(config.Roles{API: true}), on(config.Roles{API: true})
+	id := one.buy(1, "k", 1, 1).order().ID
+	ids := one.stream(id, "", 1)
+	on(config.Roles{Worker: true})
+	ids = append(ids, two.stream(id, ids[0], 1)...)
+	ids = append(ids, one.stream(id, ids[1], 9)...)
+	want := fmt.Sprintf("[%d-1 %d-2 %d-3]", id, id, id)
+	if got := fmt.Sprint(ids); got != want {
+		t.Errorf("events %s, want %s", got, want)
+	}
+	if again := two.do(http.MethodGet, fmt.Sprintf("/api/v1/orders/%d/events", id), "", "Accept: text/event-stream", "Last-Event-ID: "+ids[2]); again.status != http.StatusNoContent {
+		t.Errorf("after the last event: %+v", again)
+	}
+}
+
+// stream follows an order until it has so many events, or the stream ends, and returns their ids.
+func (s *site) stream(order int64, last string, most int) (ids []string) {
+	s.t.Helper()
+	ctx, leave := context.WithTimeout(s.t.Context(), patience)
+	defer leave()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/api/v1/orders/%d/events", s.url, order), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	if last != "" {
+		request.Header.Set("Last-Event-ID", last)
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	for lines := bufio.NewScanner(response.Body); len(ids) < most && lines.Scan(); {
+		if id, found := strings.CutPrefix(lines.Text(), "id: "); found {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

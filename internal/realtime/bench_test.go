@@ -1,0 +1,67 @@
+package realtime
+
+import (
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/order"
+)
+
+// BenchmarkNews is what an order's event costs a node on which nobody listens.
+func BenchmarkNews(b *testing.B) {
+	server, err := New(Options{
+		App: documented(), Bus: bus.NewLocal(bus.Options{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		NewHTTP: func(h http.Handler) *http.Server { return &http.Server{Handler: h, ReadHeaderTimeout: wait} },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, kind := range map[string]order.EventType{"told": order.OrderPaid, "untold": order.OrderProcessing} {
+		b.Run(name, func(b *testing.B) {
+			event := paid(100, 7)
+			event.Type = kind
+			messages := []bus.Message{{ID: event.ID(), Topic: bus.News, Body: event.Append(nil)}}
+			b.ReportAllocs()
+			for b.Loop() {
+				server.tellNews(messages)
+			}
+		})
+	}
+}
+
+// BenchmarkBroadcast is what it costs to queue an event to a thousand subscribers; nothing is written.
+func BenchmarkBroadcast(b *testing.B) {
+	server, err := New(Options{
+		App: documented(), Bus: bus.NewLocal(bus.Options{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		NewHTTP: func(h http.Handler) *http.Server { return &http.Server{Handler: h, ReadHeaderTimeout: wait} },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := server.hub
+	var conns []*conn
+	for range 1000 {
+		c := &conn{hub: h}
+		if !h.enter(c) {
+			b.Fatal("not let in")
+		}
+		h.subscribe(c, "c")
+		conns = append(conns, c)
+	}
+	ch, frame := h.find("c"), message("e", "c", "data")
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, c := range conns {
+			c.state, c.queue, c.size = idle, c.queue[:0], 0
+		}
+		for _, f := range h.flushers {
+			f.dirty = f.dirty[:0]
+		}
+		h.broadcast(ch, frame, "")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(conns)), "ns/delivery")
+}

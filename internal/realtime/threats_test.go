@@ -1,0 +1,198 @@
+package realtime
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shake does the handshake by hand, with these headers besides, and returns the connection and the answer's head.
+func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
+	n.Helper()
+	connection, err := (&net.Dialer{}).DialContext(n.Context(), "tcp", n.addr)
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.Cleanup(func() { _ = connection.Close() })
+	_ = connection.SetDeadline(time.Now().Add(wait))
+	_, err = fmt.Fprintf(connection, "GET /app/%s?protocol=7 HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", documented().Key, n.addr, headers)
+	if err != nil {
+		n.Fatal(err)
+	}
+	reader := bufio.NewReader(connection)
+	var head strings.Builder
+	for {
+		line, err := reader.ReadString('\n')
+		if err != nil {
+			n.Fatalf("the handshake: %q, %v", head.String(), err)
+		}
+		if line == "\r\n" {
+			return connection, reader, head.String()
+		}
+		head.WriteString(line)
+	}
+}
+
+// masked is a frame as clients send it, with a mask of zeros.
+func masked(first byte, payload []byte) []byte {
+	frame := []byte{first, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload)), 0, 0, 0, 0}
+	return append(frame, payload...)
+}
+
+// ends reads until the connection ends and reports what came.
+func (n *node) ends(reader io.Reader) string {
+	n.Helper()
+	text, err := io.ReadAll(reader)
+	if err != nil && !strings.Contains(err.Error(), "reset") {
+		n.Fatalf("the connection stays: %v", err)
+	}
+	return string(text)
+}
+
+// TestCompressionIsRefused: a few bytes that would become millions are not even taken as a message.
+func TestCompressionIsRefused(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	connection, reader, head := n.shake("Sec-WebSocket-Extensions: permessage-deflate\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 101") || strings.Contains(head, "Extensions") {
+		t.Fatalf("the answer to a client that compresses: %s", head)
+	}
+	var bomb bytes.Buffer
+	squeeze, err := flate.NewWriter(&bomb, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = squeeze.Write(bytes.Repeat([]byte{'x'}, 4<<20))
+	_ = squeeze.Close()
+	if _, err := connection.Write(masked(0xC1, bomb.Bytes()[:4000])); err != nil { // final, RSV1, text
+		t.Fatal(err)
+	}
+	if said := n.ends(reader); !strings.Contains(said, "\x03\xea") { // close 1002: protocol error
+		t.Errorf("the end: %q", said)
+	}
+}
+
+// TestFramesAgainstTheRules: each ends its connection, and no other.
+func TestFramesAgainstTheRules(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	bystander := n.connect()
+	for name, frame := range map[string][]byte{
+		"unmasked":           {0x81, 2, '{', '}'},
+		"reserved opcode":    masked(0x83, []byte("x")),
+		"control of 200":     masked(0x89, make([]byte, 200)),
+		"split control":      masked(0x09, []byte("x")),
+		"lone continuation":  masked(0x80, []byte("x")),
+		"a length of 2^63":   {0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4},
+		"more than it may":   masked(0x81, make([]byte, maxMessage+1)),
+		"parts without end":  bytes.Repeat(append(masked(0x01, make([]byte, 8000)), masked(0x00, make([]byte, 8000))...), 1),
+		"close of one byte":  masked(0x88, []byte{3}),
+		"close without name": masked(0x88, []byte{3, 0xE8, 0xFF}),
+	} {
+		connection, reader, _ := n.shake("")
+		if _, err := connection.Write(frame); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		n.ends(reader)
+	}
+	bystander.say(`{"event":"pusher:ping"}`)
+	bystander.want(eventPong, "", "{}")
+	n.waitFor(func() bool { return n.hub.count() == 1 })
+}
+
+// TestSlowLoris: who never finishes a request is let go.
+func TestSlowLoris(t *testing.T) {
+	n := newNode(t, newBus(t), func(o *Options) {
+		o.NewHTTP = func(h http.Handler) *http.Server {
+			return &http.Server{Handler: h, ReadHeaderTimeout: 100 * time.Millisecond}
+		}
+	})
+	var slow []net.Conn
+	for range 50 {
+		connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = connection.Close() }()
+		_ = connection.SetDeadline(time.Now().Add(wait))
+		if _, err := connection.Write([]byte("GET /app/x HTTP/1.1\r\nHost: x\r\nX-Slow: ")); err != nil {
+			t.Fatal(err)
+		}
+		slow = append(slow, connection)
+	}
+	n.connect()
+	for _, connection := range slow {
+		n.ends(connection)
+	}
+}
+
+// TestOneAddressCannotTakeAll: half of the connections are left to others. Addresses of this machine, where proxies are,
+// count for nothing.
+func TestOneAddressCannotTakeAll(t *testing.T) {
+	n := newNode(t, newBus(t), func(o *Options) { o.MaxConnections = 8 })
+	far := remote(&http.Request{RemoteAddr: "192.0.2.7:4711"})
+	for i := range 5 {
+		c := &conn{hub: n.hub, addr: far}
+		let := n.hub.enter(c)
+		if let != (i < 4) {
+			t.Fatalf("connection %d of one address: %v", i+1, let)
+		}
+		if let {
+			defer func() {
+				n.hub.leave(c)
+				n.hub.goroutines.Done()
+			}()
+		}
+	}
+	for range 4 {
+		n.connect()
+	}
+}
+
+// TestSubscriptionFlood: a connection has as many channels as it may, and what it leaves behind is nothing.
+func TestSubscriptionFlood(t *testing.T) {
+	n := newNode(t, newBus(t), func(o *Options) { o.MaxChannels = 100 })
+	c := n.connect()
+	for i := range 150 {
+		c.say(fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"flood-%d"}}`, i))
+		if e := c.hear(); (e.Event == eventSubscribed) != (i < 100) {
+			t.Fatalf("channel %d: %+v", i, e)
+		}
+	}
+	_ = c.ws.Close()
+	n.waitFor(func() bool {
+		n.hub.mu.RLock()
+		defer n.hub.mu.RUnlock()
+		return len(n.hub.conns) == 0 && len(n.hub.channels) == 0 && len(n.hub.from) == 0
+	})
+}
+
+// TestRequestsAreBounded: what is no handshake gets a short answer, whatever it looks like.
+func TestRequestsAreBounded(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for _, path := range []string{"/app/../apps/3/events", "/app/%2e%2e/x", "//app/x", "/app/" + strings.Repeat("x", 2000), "/app/x%0d%0aSet-Cookie:%20a=b"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.addr+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := &http.Client{
+			Transport: &http.Transport{DisableKeepAlives: true}, Timeout: wait,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode < 300 || response.StatusCode >= 500 || len(body) > 1000 || response.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: %d %s", path, response.StatusCode, body)
+		}
+	}
+}
