@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"orderflow/internal/bench"
+	"orderflow/internal/servers"
 )
 
 // measurement is one run.
@@ -71,7 +72,7 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 	}()
 	for _, name := range m.settings.Subjects {
 		m.say("%s: connecting %d subscribers of %d channels", name, subscribers, channels)
-		s, err := m.start(ctx, name)
+		s, err := m.start(ctx, name, "")
 		if err != nil {
 			return errors.Join(err, s.stop())
 		}
@@ -197,8 +198,15 @@ func (m *measurement) idle(ctx context.Context) error {
 	return nil
 }
 
+// idleOf gives the server a process of its own, where it has one to itself: a process that answers the API too keeps half of
+// its files for that.
 func (m *measurement) idleOf(ctx context.Context, name string, wanted int) (r idleResult, err error) {
-	s, err := m.start(ctx, name)
+	redis, err := servers.Redis(ctx, m.dir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, redis.Stop()) }()
+	s, err := m.start(ctx, name, servers.RedisURL(redis.Addr()))
 	if err != nil {
 		return r, errors.Join(err, s.stop())
 	}

@@ -28,7 +28,7 @@ const (
 // orders measures the time from the commit that makes an order PAID to the arrival at its user's WebSocket: at half the
 // rate at which a short probe at full speed was finished.
 func (m *measurement) orders(ctx context.Context) (err error) {
-	s, err := m.start(ctx, orderflow, "--simulated-latency", "0s-0s", "--simulated-success", "1")
+	s, err := m.start(ctx, orderflow, "", "--simulated-latency", "0s-0s", "--simulated-success", "1")
 	if err != nil {
 		return errors.Join(err, s.stop())
 	}

@@ -22,8 +22,9 @@ type subject struct {
 	database string // likewise
 }
 
-// start starts a server; flags are for orderflow, besides those that every run has.
-func (m *measurement) start(ctx context.Context, name string, flags ...string) (*subject, error) {
+// start starts a server; flags are for orderflow, besides those that every run has. With redis, the address of one, it
+// has the role realtime alone, else all roles.
+func (m *measurement) start(ctx context.Context, name, redis string, flags ...string) (*subject, error) {
 	w, err := wireOf(name)
 	if err != nil {
 		return nil, err
@@ -45,14 +46,19 @@ func (m *measurement) start(ctx context.Context, name string, flags ...string) (
 	if err != nil {
 		return nil, err
 	}
+	if redis == "" {
+		flags = append(flags, "--roles", "api,worker,realtime", "--addr", loopback(api))
+	} else {
+		flags = append(flags, "--roles", "realtime", "--addr", "off", "--redis", redis)
+	}
 	s.api, s.database = loopback(api), "sqlite:"+filepath.Join(m.dir, strconv.Itoa(port)+".db")
 	// Stock that no load buys up.
 	if said, err := exec.CommandContext(ctx, m.settings.Binary, "seed", "--database", s.database, "--stock", "1000000000").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("seed: %w: %s", err, said)
 	}
 	s.server, err = servers.Program(ctx, m.dir, m.settings.Binary, port, append([]string{
-		"serve", "--roles", "api,worker,realtime", "--addr", s.api, "--realtime-addr", s.addr, "--realtime-app-id", appID,
-		"--realtime-key", appKey, "--realtime-secret", appSecret, "--database", s.database, "--rate-limit", "off",
+		"serve", "--realtime-addr", s.addr, "--realtime-app-id", appID, "--realtime-key", appKey, "--realtime-secret", appSecret,
+		"--database", s.database, "--rate-limit", "off",
 	}, flags...)...)
 	return s, err
 }

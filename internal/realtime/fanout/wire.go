@@ -63,11 +63,11 @@ func expect(ws *websocket.Conn, want string) ([]byte, error) {
 	const unrelated = 3 // messages that may come before it
 	var text []byte
 	for range unrelated {
-		var err error
-		if _, text, err = ws.ReadMessage(); err != nil {
-			return nil, fmt.Errorf("waiting for %s: %w", want, err)
+		_, next, err := ws.ReadMessage()
+		if err != nil {
+			return nil, fmt.Errorf("waiting for %s, after %q: %w", want, text, err)
 		}
-		if bytes.HasPrefix(text, []byte(want)) {
+		if text = next; bytes.HasPrefix(text, []byte(want)) {
 			return text, nil
 		}
 	}
