@@ -40,6 +40,9 @@ type ask struct {
 	Subscribers int
 	Channels    int // the i-th subscriber is in channel i modulo Channels
 
+	// of askBegin: read at intervals, which costs the least and delays what is read, instead of at once
+	Nap bool
+
 	// of askSettle: how many messages each publisher sent on each channel, since the connect
 	Sent [][publishers]uint32
 }
@@ -144,7 +147,7 @@ func (l *listener) answer(ctx context.Context, a ask) (heard, error) {
 		return h, nil
 	case askBegin:
 		for _, loop := range l.loops {
-			loop.begin()
+			loop.begin(a.Nap)
 		}
 		l.began = time.Now()
 		return heard{}, nil
@@ -240,6 +243,9 @@ func (l *listener) subscribe(ctx context.Context, addr string, channel int, to *
 		return conn, nil
 	}}
 	ws, response, err := dialer.DialContext(ctx, l.wire.url(addr), nil)
+	if response != nil {
+		defer func() { _ = response.Body.Close() }()
+	}
 	if err != nil {
 		if response != nil {
 			err = fmt.Errorf("%w: %s", err, response.Status)

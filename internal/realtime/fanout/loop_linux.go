@@ -17,6 +17,10 @@ const (
 	bufferSize = 64 << 10 // bytes that are read at once
 	readyMax   = 256      // connections that are asked for at once
 	lookEvery  = 50       // ms between looks whether it is over, when nothing comes
+
+	// napFor is how long a loop sleeps between its looks where delays are not asked for: a server that writes one frame after
+	// the other would else wake it for each.
+	napFor = time.Millisecond
 )
 
 // loop reads many connections in one thread, by epoll (7): a system call a read, one more for up to readyMax of them, one
@@ -28,6 +32,7 @@ type loop struct {
 	mu          sync.Mutex // held while what is ready is read; for the rest of the process
 	subscribers []*subscriber
 	open        int
+	nap         bool
 	trouble     error // what closed the first connection
 	got         int64 // messages since the connect, and
 	deliveries  int64 // since begin
@@ -70,7 +75,12 @@ func (l *loop) run(ctx context.Context) {
 		for i := range max(n, 0) {
 			l.read(l.subscribers[ready[i].Fd])
 		}
+		nap := l.nap && n < readyMax
 		l.mu.Unlock()
+		if nap {
+			wait := syscall.NsecToTimespec(napFor.Nanoseconds())
+			_ = syscall.Nanosleep(&wait, nil) // a signal may end it early
+		}
 	}
 }
 
@@ -197,11 +207,11 @@ func (l *loop) drop(s *subscriber, cause error) {
 	l.open--
 }
 
-// begin forgets what was counted.
-func (l *loop) begin() {
+// begin forgets what was counted, and reads at intervals from now on, or at once.
+func (l *loop) begin(nap bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deliveries = 0
+	l.deliveries, l.nap = 0, nap
 	l.delay.Reset()
 }
 

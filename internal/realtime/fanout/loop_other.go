@@ -22,7 +22,7 @@ func newLoop() (*loop, error)                                   { return nil, er
 func (*loop) run(context.Context)                               {}
 func (*loop) close() error                                      { return nil }
 func (*loop) add(int, int, []byte) error                        { return errLinux }
-func (*loop) begin()                                            {}
+func (*loop) begin(bool)                                        {}
 func (*loop) addTo(*heard, *hdrhistogram.Histogram)             {}
 func (*loop) missing([][publishers]uint32) (missing, got int64) { return 0, 0 }
 func (*loop) giveUp([][publishers]uint32)                       {}

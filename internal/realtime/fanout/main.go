@@ -40,7 +40,7 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fanout:", err)
 		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(1)
 	}
 }
 

@@ -119,12 +119,16 @@ func loads(n int) []*load {
 
 // load puts one load on a subject, for the warm-up and the duration, waits until all has arrived, and adds what came of it.
 func (m *measurement) load(ctx context.Context, w *watched, rate float64, to *load) (err error) {
+	begin := ask{Do: askBegin, Nap: rate == 0}
+	if _, err := w.audience.ask(begin); err != nil {
+		return err
+	}
 	stop := w.crowd.start(ctx, rate)
 	defer func() { err = errors.Join(err, stop()) }()
 	if !pause(ctx, m.settings.WarmUp) {
 		return ctx.Err()
 	}
-	if _, err := w.audience.ask(ask{Do: askBegin}); err != nil {
+	if _, err := w.audience.ask(begin); err != nil {
 		return err
 	}
 	serverBefore, driverBefore, err := w.processor()
