@@ -32,5 +32,6 @@ io.on('connection', socket => {
   })
 })
 
+http.keepAliveTimeout = 0 // publishers may rest longer than the five seconds after which node hangs up
 process.on('SIGTERM', () => process.exit(0))
 http.listen({ port: Number(process.argv[2]), host: '127.0.0.1', backlog: 4096 })
