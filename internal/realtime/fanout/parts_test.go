@@ -202,6 +202,8 @@ func TestReportFanout(t *testing.T) {
 	}
 	all := []*watched{{subject: &subject{name: orderflow}, crowd: &crowd{}}, {subject: &subject{name: socketIO}, crowd: &crowd{}}}
 	all[1].crowd.refused.Add(4)
+	reason := "I am behind"
+	all[1].crowd.reason.Store(&reason)
 	s := &settings{Rounds: 2, Duration: time.Second}
 	r.fanout(s, 5000, 1, all, fast, paced, []heard{{}, {Lost: 1, Closed: 2, Trouble: "gone"}})
 	got := r.text(false)
@@ -209,7 +211,7 @@ func TestReportFanout(t *testing.T) {
 		"2,000        1,000  2.00 ×  ≥ 1.5 ×", "server's processor                        µs a delivery       0.50         1.00  0.50 ×",
 		"p99                                       ms                  2.00         4.00  0.50 ×  ≤ 0.9 ×",
 		"socket.io, 5,000 subscribers, 1 channel: 1 messages lost and 0 repeated for those who stayed connected; 2 connections closed (gone)",
-		"4 requests to publish were answered 503",
+		"4 requests to publish were answered 503 and tried again: I am behind",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)

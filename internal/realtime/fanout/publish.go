@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,8 @@ type crowd struct {
 	channels int
 
 	members [publishers]*publisher
-	refused atomic.Int64 // 503 answers, each tried again
+	refused atomic.Int64           // 503 answers, each tried again
+	reason  atomic.Pointer[string] // what the last of them said
 }
 
 // publisher is one connection that publishes. Its methods are for one goroutine.
@@ -139,7 +141,6 @@ func (p *publisher) publish(ctx context.Context, at time.Time, count int) error 
 		if err != nil || !behind {
 			return err
 		}
-		p.crowd.refused.Add(1)
 		if !pause(ctx, retryAfter) {
 			return ctx.Err()
 		}
@@ -165,6 +166,9 @@ func (p *publisher) post(ctx context.Context, messages []message) (behind bool, 
 	case http.StatusOK:
 		return false, nil
 	case http.StatusServiceUnavailable:
+		reason := strings.TrimSpace(string(body))
+		p.crowd.reason.Store(&reason)
+		p.crowd.refused.Add(1)
 		return true, nil
 	default:
 		return false, fmt.Errorf("publish: status %d: %s", response.StatusCode, body)

@@ -75,6 +75,7 @@ func (r *report) fanout(s *settings, subscribers, channels int, all []*watched, 
 	r.add(where+", full speed", "deliveries/s", bars[0], 0, of(fast, rate))
 	r.add("server's processor", "µs a delivery", "", 2, of(fast, each(func(l *load) time.Duration { return l.server })))
 	r.add("driver's processor", "µs a delivery", "", 2, of(fast, each(func(l *load) time.Duration { return l.driver })))
+	r.add("p99", "ms", "", 0, of(fast, quantile(99)))
 	r.add(fmt.Sprintf("%s, paced", where), "deliveries/s", "", 0, of(paced, rate))
 	r.add("p50", "ms", "", 2, of(paced, quantile(50)))
 	r.add("p99", "ms", bars[1], 2, of(paced, quantile(99)))
@@ -86,7 +87,7 @@ func (r *report) fanout(s *settings, subscribers, channels int, all []*watched, 
 				w.name, where, h.Lost, h.Repeated, h.Closed, h.Trouble)
 		}
 		if n := w.crowd.refused.Load(); n > 0 {
-			r.note("%s, %s: %d requests to publish were answered 503 and tried again", w.name, where, n)
+			r.note("%s, %s: %d requests to publish were answered 503 and tried again: %s", w.name, where, n, *w.crowd.reason.Load())
 		}
 	}
 	if !slices.ContainsFunc(end, func(h heard) bool { return h.Lost+h.Repeated > 0 || h.Closed > 0 }) {
