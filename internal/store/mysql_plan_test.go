@@ -155,6 +155,7 @@ func everyRead(t *testing.T, s *store.Store) {
 		"known":    func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err },
 		"products": func() error { _, err := s.Products(ctx); return err },
 		"owed":     func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
+		"backlog":  func() error { _, err := s.Backlog(ctx); return err },
 		"purge":    func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
 	} {
 		if err := ask(); err != nil {

@@ -119,6 +119,7 @@ func TestReadPlans(t *testing.T) {
 		},
 		"failed jobs":  {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
 		"owed":         {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
+		"backlog":      {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
