@@ -30,7 +30,9 @@ type backlog struct {
 }
 
 func newBacklog(read func(ctx context.Context) (order.Backlog, error)) *backlog {
-	desc := func(name, help string, labels ...string) *prometheus.Desc { return prometheus.NewDesc(name, help, labels, nil) }
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
 	return &backlog{
 		read: read,
 		up:   desc("orderflow_database_up", "1 while the database answers within a second, else 0."),

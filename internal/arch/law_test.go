@@ -66,6 +66,7 @@ func rooms() [][]room {
 			{path: "cmd/orderflow", imports: []string{cli}},
 			{path: "internal/arch"},
 			{path: "internal/chaos"},
+			{path: "internal/watch"},
 		},
 	}
 }

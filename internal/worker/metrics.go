@@ -57,6 +57,15 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		batchWait:   byKind("orderflow_worker_batch_wait_seconds", "Longest wait of a batch's member for its transaction.", short),
 		batchTime:   byKind("orderflow_worker_batch_commit_seconds", "Time of a batch's transaction.", short),
 	}
+	// Series that begin at 0 show the first event; of histograms there are enough as it is.
+	for _, task := range []string{string(order.TaskCharge), string(order.TaskVoid), "none"} {
+		m.claims.WithLabelValues(task)
+	}
+	for _, kind := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
+		for _, outcome := range []order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack} {
+			m.calls.WithLabelValues(string(kind), string(outcome))
+		}
+	}
 	if to != nil {
 		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.deadLetters, m.poisoned, m.unsettled,
 			m.batchSize, m.batchWait, m.batchTime)
