@@ -54,12 +54,14 @@ run() {
 	echo "== $1" >&2
 	"$k6" inspect "load-tests/$1-test.js" >/dev/null
 	local args=() name
-	for name in RAMP HOLD VUS DURATION P95 SOAK RATE; do
+	for name in RAMP HOLD VUS DURATION SOAK RATE SLACK; do
 		[ -z "${!name:-}" ] || args+=(-e "$name=${!name}")
 	done
 	"$k6" run --quiet --no-color -e BASE_URL="$url" -e ROW_FILE="$dir/rows/$2-$1" "${args[@]}" "load-tests/$1-test.js" >"$dir/k6" 2>&1 || {
-		[ "$?" -eq 99 ] || cat "$dir/k6" >&2 # 99: a threshold failed, which the table says
 		failed+=("$1")
+		# What went wrong in words, each kind once with its number: addresses and ids differ, times too.
+		sed -nE 's/^time=[^ ]+ level=(error|warning) msg="?(.*)$/\2/p' "$dir/k6" | cut -c 1-160 |
+			sed -E 's/[0-9.]+:[0-9]+(->)?//g; s/"trace_id.*//' | sort | uniq -c | sort -rn | head -n 10 >&2
 	}
 	head="$(grep -m 1 '^test  ' "$dir/k6" || true)"
 }

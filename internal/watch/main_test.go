@@ -57,6 +57,7 @@ func promtool(t *testing.T, stdin string, args ...string) (said string, err erro
 type process struct {
 	t         *testing.T
 	url, live string
+	client    *http.Client
 }
 
 // serve starts a server with these roles on a database and a Redis, and ends it with the test.
@@ -80,7 +81,9 @@ func serve(t *testing.T, ground config.Settings, roles config.Roles) process {
 			t.Errorf("the server ended with %v", err)
 		}
 	})
-	return process{t, server.URL(), server.RealtimeURL()}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	t.Cleanup(client.CloseIdleConnections) // before the server ends, which would wait for them
+	return process{t, server.URL(), server.RealtimeURL(), client}
 }
 
 // ground is what servers of several roles share: a MySQL with the sample data, and a Redis.
@@ -114,7 +117,7 @@ func (p process) ask(method, path, body string) (status int, text string) {
 		p.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
+	response, err := p.client.Do(request)
 	if err != nil {
 		p.t.Fatal(err)
 	}
