@@ -30,6 +30,7 @@ stop() {
 }
 trap 'stop || true; rm -rf "$dir"' EXIT
 export DATABASE_URL="${DATABASE_URL:-sqlite:$dir/load.db}"
+export ORDERFLOW_REALTIME_SECRET="${ORDERFLOW_REALTIME_SECRET:-of the load tests}" # over MySQL it must be said
 
 # start serves on free ports. No payment is declined: that would give the last piece back, and somebody else might have it.
 start() {
