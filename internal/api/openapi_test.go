@@ -29,7 +29,7 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 		return nil, err
 	}
 	for name, schema := range doc.Components.Schemas {
-		if name != "OrderRequest" && name != "Line" { // of which unknown fields are ignored
+		if name != "OrderRequest" && name != "Line" && name != "LogInRequest" { // of which unknown fields are ignored
 			shut(schema.Value, map[*openapi3.Schema]bool{})
 		}
 	}
@@ -72,7 +72,7 @@ func operation(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValidati
 			return &openapi3filter.RequestValidationInput{
 				Request: r, PathParams: variables,
 				Route:   &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: item.GetOperation(method)},
-				Options: &openapi3filter.Options{IncludeResponseStatus: true},
+				Options: &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 			}
 		}
 	}

@@ -16,9 +16,6 @@ import (
 	"orderflow/internal/order"
 )
 
-// anonymous is the actor of a change when nobody has said who asks for it.
-const anonymous = "anonymous"
-
 func (a *API) createOrder(x *exchange) error {
 	if err := a.origins.check(x); err != nil {
 		return err
@@ -61,11 +58,13 @@ func (a *API) readDraft(x *exchange) (order.Draft, error) {
 		return order.Draft{}, err
 	}
 	mergeKey(&body, x.r.Header["Idempotency-Key"])
-	draft, err := a.draft(x.r.Context(), &body)
+	draft, err := a.draft(x.r.Context(), &body, x.caller)
 	if err != nil {
 		return order.Draft{}, err
 	}
-	draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10)
+	if draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10); x.caller.Admin {
+		draft.Actor = x.caller.Actor()
+	}
 	draft.Trace = x.trace
 	return draft, nil
 }
@@ -78,7 +77,16 @@ func (a *API) cancelOrder(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: anonymous, Trace: x.trace})
+	if !x.caller.Anonymous() && !x.caller.Admin { // an order's user never changes, so this may come before
+		o, err := a.options.Reader.Order(x.r.Context(), id)
+		if err == nil {
+			err = x.own(id, o.UserID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: x.caller.Actor(), Trace: x.trace})
 	if err != nil {
 		return err
 	}
@@ -94,6 +102,9 @@ func (a *API) showOrder(x *exchange) error {
 		return err
 	}
 	o, err := a.options.Reader.Order(x.r.Context(), id)
+	if err == nil {
+		err = x.own(id, o.UserID)
+	}
 	if err != nil {
 		return err
 	}
@@ -114,6 +125,9 @@ func orderPath(id int64) string {
 	var room [40]byte
 	return string(strconv.AppendInt(append(room[:0], "/api/v1/orders/"...), id, 10))
 }
+
+// noOrder is the error for an order that does not exist, or not for this caller; the store says it in the same words.
+func noOrder(id int64) error { return order.NotFound("Order " + strconv.FormatInt(id, 10)) }
 
 // pathID returns the id in the path. What is no id names no order, so the error carries CodeNotFound.
 func pathID(r *http.Request) (int64, error) {

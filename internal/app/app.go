@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"orderflow/internal/api"
+	"orderflow/internal/auth"
 	"orderflow/internal/bus"
 	"orderflow/internal/config"
 	"orderflow/internal/intake"
@@ -236,6 +237,8 @@ func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, chann
 			Logger: log, Registerer: s.registry,
 		})
 		options.Intake = orders
+		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		s.stage("intake", orders.Run)
 	}
 	s.api = api.New(options)

@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"orderflow/internal/api"
 	"orderflow/internal/audit"
+	"orderflow/internal/auth"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
@@ -25,6 +27,9 @@ type Database struct {
 
 // SeedPlan says what sample data to have.
 type SeedPlan = store.SeedPlan
+
+// Token is what is known of an API token.
+type Token = order.Token
 
 // Desk is where dead letters are dealt with.
 type Desk = worker.Desk
@@ -70,6 +75,11 @@ func (d *Database) ProveText(ctx context.Context) (text string, holds bool, err 
 	var b strings.Builder
 	err = report.WriteText(&b)
 	return b.String(), report.Holds(), err
+}
+
+// NewToken makes a token that lasts so long (0 for ever) and returns it: it is never to be had again. about says whose it is.
+func (d *Database) NewToken(ctx context.Context, about Token, lasts time.Duration) (token string, kept Token, err error) {
+	return auth.NewToken(ctx, d.Store, about, lasts)
 }
 
 // MustHave returns an error when one of these orders does not exist.

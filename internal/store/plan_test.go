@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func planOf(t *testing.T, path, query string) []string {
 }
 
 // walks is a step that reads a growing table from end to end, or sorts what it read.
-var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products)\b|TEMP B-TREE`)
+var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products|api_tokens)\b|TEMP B-TREE`)
 
 // checkPlan fails for a query that walks through a table, and where it does not use the index named.
 func checkPlan(t *testing.T, path, query, index string, allowed ...string) {
@@ -117,7 +118,17 @@ func TestReadPlans(t *testing.T) {
 				return nil
 			}, []string{byID}, nil,
 		},
-		"failed jobs":  {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
+		"failed jobs": {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
+		"token": {
+			func() error {
+				if _, err := s.TokenByHash(ctx, make([]byte, 32)); order.CodeOf(err) != order.CodeUnauthenticated {
+					return err
+				}
+				return nil
+			}, []string{"sqlite_autoindex_api_tokens"}, nil,
+		},
+		"user":         {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
+		"tokens":       {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
 		"owed":         {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
 		"backlog":      {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
@@ -161,7 +172,7 @@ func TestWritePlans(t *testing.T) {
 		explained++
 		index := map[string]string{
 			"products": byID, "orders": byID, "orders o": byID, "order_items": "idx_order_items_order",
-			"failed_jobs": "sqlite_autoindex_failed_jobs", "outbox": "PRIMARY KEY", "wanted": "idx_orders_idempotency",
+			"failed_jobs": "sqlite_autoindex_failed_jobs", "api_tokens": byID, "outbox": "PRIMARY KEY", "wanted": "idx_orders_idempotency",
 		}[regexp.MustCompile(`(?:FROM|UPDATE|UPDATE OR ROLLBACK) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
 		checkPlan(t, path, query, index)
 	}
@@ -215,6 +226,13 @@ func everyWrite(t *testing.T, s *store.Store) {
 		if _, _, err := s.SettleOrders(ctx, reports); err != nil {
 			t.Fatal(err)
 		}
+	}
+	token, err := s.CreateToken(ctx, order.Token{UserID: 1, Name: "every"}, fmt.Appendf(nil, "%032d", time.Now().UnixNano()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RevokeToken(ctx, token.ID); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.RetryOrders(ctx, []int64{1, 2, 3}); err != nil {
 		t.Fatal(err)

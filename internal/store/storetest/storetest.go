@@ -29,6 +29,7 @@ func Run(t *testing.T, database Database) {
 		{"dead letters", deadLetterTests},
 		{"read", readTests},
 		{"outbox", outboxTests},
+		{"tokens", tokenTests},
 		{"seed", seedTests},
 		{"race", raceTests},
 	} {
