@@ -68,6 +68,7 @@ func rooms() [][]room {
 			{path: "internal/arch"},
 			{path: "internal/chaos"},
 			{path: realtime + "/fanout", imports: []string{servers, bench}}, // a measurement; the product does not need it
+			{path: "internal/watch"},
 		},
 	}
 }
