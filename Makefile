@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-cluster fuzz soak bench bench-mysql lint fmt clean
+.PHONY: help run demo build test test-cluster fuzz soak bench bench-mysql lint fmt setup up down logs release-check clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -47,9 +47,25 @@ bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...
 	@dead="$$("$$(scripts/tool.sh deadcode)" -tags cluster -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
+	"$$(scripts/tool.sh actionlint)"
 
 fmt: ## Format all Go files
 	"$$(scripts/tool.sh golangci-lint)" fmt ./...
+
+setup: ## Write .env with secrets of its own, for the containers
+	scripts/setup.sh
+
+up: setup ## Build and start all six services in containers, and wait until they are healthy
+	VERSION=$(VERSION) docker compose up -d --build --wait
+
+down: ## Stop the containers; their data stays
+	docker compose down
+
+logs: ## Follow what the containers say
+	docker compose logs -f --tail 100
+
+release-check: ## Check what a release needs: a clean tree, a tag with its part of CHANGELOG.md, binaries that cross-compile
+	scripts/release.sh check
 
 clean: ## Remove what was built
 	rm -rf bin

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
-# run; MariaDB and Redis; with the argument "cluster" also what makes clusters of them. The product itself is built
-# without any of these.
+# run; MariaDB and Redis; nginx, Supervisor and systemd's checker, for what lies in deploy; with the argument "cluster"
+# also what makes clusters. The product itself is built without any of these.
 set -euo pipefail
 
 cc="$(go env CC)"
@@ -15,6 +15,9 @@ needs=(
 	"gcc libc6-dev|compiles|a C compiler ($cc) with the headers of the C library"
 	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
 	"redis-server|command -v redis-server|Redis (redis-server)"
+	"nginx-light|command -v nginx|nginx"
+	"supervisor|command -v supervisord|Supervisor (supervisord)"
+	"systemd|command -v systemd-analyze|systemd-analyze"
 )
 case "${1:-}" in
 "") ;;

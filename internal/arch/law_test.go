@@ -66,6 +66,7 @@ func rooms() [][]room {
 			{path: "cmd/orderflow", imports: []string{cli}},
 			{path: "internal/arch"},
 			{path: "internal/chaos"},
+			{path: "internal/deploy"},
 		},
 	}
 }
@@ -111,6 +112,7 @@ func testLibraries() []string {
 		"github.com/gorilla/websocket", // as a client
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
+		"go.yaml.in/yaml/v4", // deploy reads what others run
 		"pgregory.net/rapid",
 	}
 }
