@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-cluster fuzz soak bench bench-mysql lint fmt setup up down logs release-check clean
+.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak bench bench-mysql lint fmt setup up down logs release-check clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -25,6 +25,16 @@ build: ## Build the static binary bin/orderflow
 test: ## Run all tests under the race detector, in random order; installs a C compiler where one is missing
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
+
+# The packages whose tests ask for servers.
+SERVED = $(shell grep -rl --include='*_test.go' orderflow/internal/servers internal | xargs -n 1 dirname | sort -u | sed 's|^|orderflow/|')
+
+test-unit: ## Of these, run those that need nothing but Go and a C compiler
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(filter-out $(SERVED),$(shell $(GO) list ./...))
+
+test-feature: ## And those that need MySQL and Redis: private ones, or those that ORDERFLOW_TEST_MYSQL and _REDIS name
+	scripts/test-deps.sh
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m $(SERVED)
 
 test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
 	scripts/test-deps.sh cluster
