@@ -89,8 +89,15 @@ func from(t *testing.T, address string) *http.Client {
 	return &http.Client{Transport: transport, Timeout: patience}
 }
 
-// ask sends a request and returns the answer with its body read.
-func ask(t *testing.T, client *http.Client, method, address, body string, headers ...string) (*http.Response, string) {
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// ask sends a request.
+func ask(t *testing.T, client *http.Client, method, address, body string, headers ...string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
@@ -111,19 +118,19 @@ func ask(t *testing.T, client *http.Client, method, address, body string, header
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(text)
+	return answer{response.StatusCode, response.Header, string(text)}
 }
 
 // placed sends an order, which has to be taken, and returns its id and the answer.
-func placed(t *testing.T, client *http.Client, addr, key string) (int64, *http.Response) {
+func placed(t *testing.T, client *http.Client, addr, key string) (int64, answer) {
 	t.Helper()
-	response, text := ask(t, client, http.MethodPost, "http://"+addr+"/api/v1/orders",
+	got := ask(t, client, http.MethodPost, "http://"+addr+"/api/v1/orders",
 		fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":2,"quantity":1}]}`, key))
-	var answer struct{ Data struct{ ID int64 } }
-	if err := json.Unmarshal([]byte(text), &answer); err != nil || answer.Data.ID == 0 {
-		t.Fatalf("order %s: %s: %s", key, response.Status, text)
+	var order struct{ Data struct{ ID int64 } }
+	if err := json.Unmarshal([]byte(got.text), &order); err != nil || order.Data.ID == 0 {
+		t.Fatalf("order %s: %d: %s", key, got.status, got.text)
 	}
-	return answer.Data.ID, response
+	return order.Data.ID, got
 }
 
 // The whole product in processes of their own, by one address.
@@ -145,9 +152,9 @@ func TestThroughNginx(t *testing.T) {
 
 	worker.signal(t, syscall.SIGSTOP)
 	socket := subscribed(t, client, addr)
-	id, response := placed(t, client, addr, "by-nginx")
-	if response.StatusCode != http.StatusCreated {
-		t.Errorf("the order's answer is %s", response.Status)
+	id, placing := placed(t, client, addr, "by-nginx")
+	if placing.status != http.StatusCreated {
+		t.Errorf("the order's answer is %d", placing.status)
 	}
 	// The worker stands still, so the stream cannot end: what comes now comes unbuffered.
 	events := stream(t, client, addr, id)
@@ -163,12 +170,12 @@ func TestThroughNginx(t *testing.T) {
 	if told := socket.next(t, "OrderPaid"); !strings.Contains(told, fmt.Sprintf(`"order_id":%d`, id)) {
 		t.Errorf("the WebSocket says %s", told)
 	}
-	if _, text := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/orders/%d", addr, id), ""); !strings.Contains(text, `"status":"PAID"`) {
-		t.Errorf("in the end the order is %s", text)
+	if got := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/orders/%d", addr, id), ""); !strings.Contains(got.text, `"status":"PAID"`) {
+		t.Errorf("in the end the order is %s", got.text)
 	}
 	// The signed API is there, and wants a signature.
-	if response, text := ask(t, client, http.MethodPost, "http://"+addr+"/apps/orderflow/events", "{}"); response.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the signed API answers %s: %s", response.Status, text)
+	if got := ask(t, client, http.MethodPost, "http://"+addr+"/apps/orderflow/events", "{}"); got.status != http.StatusUnauthorized {
+		t.Errorf("the signed API answers %d: %s", got.status, got.text)
 	}
 	secureOnce(t, client, addr, api.stop)
 }
@@ -182,22 +189,22 @@ func secureOnce(t *testing.T, client *http.Client, addr string, last func(*testi
 	}
 	look := func(r request) {
 		t.Helper()
-		response, text := ask(t, client, r.method, "http://"+addr+r.path, r.body)
+		got := ask(t, client, r.method, "http://"+addr+r.path, r.body)
 		var shape struct {
 			Error, Message string
 			Trace          string `json:"trace_id"`
 		}
-		if err := json.Unmarshal([]byte(text), &shape); r.status >= 400 && (err != nil || shape.Error == "" || shape.Message == "" ||
-			shape.Trace != response.Header.Get("X-Trace-Id")) {
-			t.Errorf("%s %s: %s is not what errors look like", r.method, r.path, text)
+		if err := json.Unmarshal([]byte(got.text), &shape); r.status >= 400 && (err != nil || shape.Error == "" || shape.Message == "" ||
+			shape.Trace != got.header.Get("X-Trace-Id")) {
+			t.Errorf("%s %s: %s is not what errors look like", r.method, r.path, got.text)
 		}
-		if response.StatusCode != r.status {
-			t.Errorf("%s %s: %s, want %d: %s", r.method, r.path, response.Status, r.status, text)
+		if got.status != r.status {
+			t.Errorf("%s %s: %d, want %d: %s", r.method, r.path, got.status, r.status, got.text)
 		}
 		for _, name := range []string{
 			"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy", "X-Xss-Protection", "X-Trace-Id",
 		} {
-			if values := response.Header[name]; len(values) != 1 || values[0] == "" {
+			if values := got.header[name]; len(values) != 1 || values[0] == "" {
 				t.Errorf("%s %s: %s is %q", r.method, r.path, name, values)
 			}
 		}
@@ -207,7 +214,7 @@ func secureOnce(t *testing.T, client *http.Client, addr string, last func(*testi
 		{http.MethodGet, "/docs", "", http.StatusOK},
 		{http.MethodGet, "/readyz", "", http.StatusOK},
 		{http.MethodGet, "/nowhere", "", http.StatusNotFound},
-		{http.MethodGet, "/metrics", "", http.StatusNotFound},                                      // nginx's
+		{http.MethodGet, "/metrics", "", http.StatusNotFound},                                          // nginx's
 		{http.MethodPost, "/api/orders", strings.Repeat("x", 3<<20), http.StatusRequestEntityTooLarge}, // nginx's
 		{http.MethodGet, "/app/orderflow-key", "", http.StatusBadRequest},
 		{http.MethodGet, "/apps/orderflow/channels", "", http.StatusNotFound},
@@ -242,11 +249,11 @@ func subscribed(t *testing.T, client *http.Client, addr string) socket {
 		t.Fatal(err)
 	}
 	const channel = "private-orders.1"
-	_, text := ask(t, client, http.MethodPost, "http://"+addr+"/broadcasting/auth",
+	got := ask(t, client, http.MethodPost, "http://"+addr+"/broadcasting/auth",
 		fmt.Sprintf(`{"socket_id":%q,"channel_name":%q}`, established.SocketID, channel))
 	var signed struct{ Auth string }
-	if err := json.Unmarshal([]byte(text), &signed); err != nil || signed.Auth == "" {
-		t.Fatalf("nothing is signed: %s", text)
+	if err := json.Unmarshal([]byte(got.text), &signed); err != nil || signed.Auth == "" {
+		t.Fatalf("nothing is signed: %s", got.text)
 	}
 	if err := conn.WriteJSON(map[string]any{
 		"event": "pusher:subscribe", "data": map[string]string{"channel": channel, "auth": signed.Auth},
@@ -317,8 +324,8 @@ func TestClientAddressBehindNginx(t *testing.T) {
 	addr := nginx(t, upstream(api.addr), upstream(nobody))
 	left := func(client *http.Client, headers ...string) string {
 		t.Helper()
-		response, _ := ask(t, client, http.MethodGet, "http://"+addr+"/api/v1/products", "", headers...)
-		return response.Header.Get("X-Ratelimit-Remaining") + " left, " + strconv.Itoa(response.StatusCode)
+		got := ask(t, client, http.MethodGet, "http://"+addr+"/api/v1/products", "", headers...)
+		return got.header.Get("X-Ratelimit-Remaining") + " left, " + strconv.Itoa(got.status)
 	}
 	first, second := from(t, "127.0.0.2"), from(t, "127.0.0.3")
 	got := []string{
@@ -337,20 +344,20 @@ func TestNginxRepeatsAnOrderOnce(t *testing.T) {
 	addr := nginx(t, upstream(dying)+upstream(api.addr, "backup"), upstream(dying))
 	client := from(t, "127.0.0.1")
 
-	id, response := placed(t, client, addr, "twice")
-	if response.StatusCode != http.StatusOK || response.Header.Get("Idempotent-Replayed") != "true" {
-		t.Errorf("the answer is %s %v, want that of an order that is there already", response.Status, response.Header)
+	id, placing := placed(t, client, addr, "twice")
+	if placing.status != http.StatusOK || placing.header.Get("Idempotent-Replayed") != "true" {
+		t.Errorf("the answer is %+v, want that of an order that is there already", placing)
 	}
 	if request := <-arrived; !strings.HasPrefix(request, "POST /api/v1/orders ") {
 		t.Errorf("the server that died was asked %q", request)
 	}
-	if _, text := ask(t, client, http.MethodGet, "http://"+api.addr+"/api/v1/orders?user_id=1", ""); !strings.Contains(text, `"total":1,`) ||
-		!strings.Contains(text, fmt.Sprintf(`"id":%d,`, id)) {
-		t.Errorf("the user's orders are %s, want order %d alone", text, id)
+	if got := ask(t, client, http.MethodGet, "http://"+api.addr+"/api/v1/orders?user_id=1", ""); !strings.Contains(got.text, `"total":1,`) ||
+		!strings.Contains(got.text, fmt.Sprintf(`"id":%d,`, id)) {
+		t.Errorf("the user's orders are %s, want order %d alone", got.text, id)
 	}
 	// What is published twice would be heard twice.
-	if response, _ := ask(t, client, http.MethodPost, "http://"+addr+"/apps/orderflow/events", "{}"); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("the signed API answers %s, want 503 after one try", response.Status)
+	if got := ask(t, client, http.MethodPost, "http://"+addr+"/apps/orderflow/events", "{}"); got.status != http.StatusServiceUnavailable {
+		t.Errorf("the signed API answers %d, want 503 after one try", got.status)
 	}
 	if request := <-arrived; len(arrived) > 0 || !strings.HasPrefix(request, "POST /apps/") {
 		t.Errorf("the server that died was asked %q, and %d times more", request, len(arrived))
@@ -361,12 +368,12 @@ func TestNginxRepeatsAnOrderOnce(t *testing.T) {
 // first line of each request.
 func cutAnswers(t *testing.T, target string) (addr string, requests <-chan string) {
 	t.Helper()
-	lines := make(chan string, 16)
+	lines, onward := make(chan string, 16), &http.Transport{DisableKeepAlives: true}
 	front := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		lines <- r.Method + " " + r.URL.Path + " "
 		r.URL = &url.URL{Scheme: "http", Host: target, Path: r.URL.Path}
 		r.RequestURI = ""
-		if response, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		if response, err := onward.RoundTrip(r); err == nil {
 			_ = response.Body.Close() // nobody is to see it
 		}
 		panic(http.ErrAbortHandler)

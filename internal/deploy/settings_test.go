@@ -99,7 +99,7 @@ func TestSetup(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := filepath.Join(dir, "scripts/setup.sh")
-	if err := os.WriteFile(script, []byte(read(t, "scripts/setup.sh")), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(script, []byte(read(t, "scripts/setup.sh")), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, dir, ".env.docker.example", read(t, ".env.docker.example"))

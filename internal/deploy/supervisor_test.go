@@ -42,12 +42,12 @@ func TestSupervisor(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		eventually(t, "a worker is ready", func(ctx context.Context) error { return ready(ctx, base+n) })
 	}
-	victim := pidOf(t, conf, 1)
+	victim := pidOf(t.Context(), t, conf, 1)
 	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the worker is back", func(ctx context.Context) error {
-		if pid := pidOf(t, conf, 1); pid == victim || pid == 0 {
+		if pid := pidOf(ctx, t, conf, 1); pid == victim || pid == 0 {
 			return errors.New("it is not there")
 		}
 		return ready(ctx, base+1)
@@ -56,9 +56,9 @@ func TestSupervisor(t *testing.T) {
 	client := from(t, "127.0.0.1")
 	id, _ := placed(t, client, api.addr, "supervised")
 	eventually(t, "the order is paid", func(context.Context) error {
-		_, text := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/v1/orders/%d", api.addr, id), "")
-		if !strings.Contains(text, `"PAID"`) {
-			return errors.New(text)
+		got := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/v1/orders/%d", api.addr, id), "") //nolint:contextcheck // the test's does
+		if !strings.Contains(got.text, `"PAID"`) {
+			return errors.New(got.text)
 		}
 		return nil
 	})
@@ -104,8 +104,8 @@ func ready(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -116,9 +116,9 @@ func ready(ctx context.Context, port int) error {
 }
 
 // pidOf asks Supervisor for the process of a worker; 0 when there is none at the moment.
-func pidOf(t *testing.T, conf string, n int) int {
+func pidOf(ctx context.Context, t *testing.T, conf string, n int) int {
 	t.Helper()
-	said, err := exec.CommandContext(t.Context(), "supervisorctl", "-c", conf, "pid", fmt.Sprintf("orderflow-worker:orderflow-worker-%d", n)).Output()
+	said, err := exec.CommandContext(ctx, "supervisorctl", "-c", conf, "pid", fmt.Sprintf("orderflow-worker:orderflow-worker-%d", n)).Output()
 	if err != nil {
 		return 0
 	}
