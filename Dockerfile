@@ -25,14 +25,14 @@ FROM debian:bookworm-slim AS worker
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates supervisor \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin orderflow
+    && useradd --system --uid 65532 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin orderflow
 COPY deploy/supervisor/supervisord.conf deploy/supervisor/orderflow-worker.conf /etc/orderflow/
 COPY --from=build /out/orderflow /usr/local/bin/orderflow
 USER 65532:65532
-EXPOSE 8001 8002
+EXPOSE 9101 9102
 # Both processes must be ready. One that is being started afresh is given the time of two looks.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD orderflow health --url http://127.0.0.1:8001 && orderflow health --url http://127.0.0.1:8002
+    CMD orderflow health --url http://127.0.0.1:9101 && orderflow health --url http://127.0.0.1:9102
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["supervisord", "-c", "/etc/orderflow/supervisord.conf"]
 

@@ -30,7 +30,7 @@ func TestSupervisor(t *testing.T) {
 	}
 	dir, base := serverstest.Folder(t), freePorts(t)
 	program := write(t, dir, "orderflow-worker.conf", changed(t, read(t, "deploy/supervisor/orderflow-worker.conf"),
-		"0.0.0.0:800%(process_num)d", fmt.Sprintf("127.0.0.1:%d%%(process_num)d", base/10)))
+		"0.0.0.0:910%(process_num)d", fmt.Sprintf("127.0.0.1:%d%%(process_num)d", base/10)))
 	conf := write(t, dir, "supervisord.conf", changed(t, read(t, "deploy/supervisor/supervisord.conf"),
 		"/tmp/supervisord.pid", filepath.Join(dir, "pid"), "/tmp/supervisor.sock", filepath.Join(dir, "sock"),
 		"/etc/orderflow/orderflow-worker.conf", program))
