@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
-# run; MariaDB and Redis; nginx, Supervisor and systemd's checker, for what lies in deploy; with the argument "cluster"
-# also what makes clusters. The product itself is built without any of these.
+# run; MariaDB and Redis; Node.js, a browser and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's
+# checker, for what lies in deploy; with the argument "cluster" also what makes clusters. The product itself is built
+# without any of these.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 cc="$(go env CC)"
 cc="${cc%% *}"
@@ -15,6 +17,9 @@ needs=(
 	"gcc libc6-dev|compiles|a C compiler ($cc) with the headers of the C library"
 	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
 	"redis-server|command -v redis-server|Redis (redis-server)"
+	"nodejs|command -v node|Node.js (node)"
+	"npm|command -v npm|npm"
+	"chromium|browser|Chromium or Chrome (chromium)"
 	"nginx-light|command -v nginx|nginx"
 	"supervisor|command -v supervisord|Supervisor (supervisord)"
 	"systemd|command -v systemd-analyze|systemd-analyze"
@@ -49,6 +54,24 @@ galera() {
 	return 1
 }
 
+browser() {
+	command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+# The clients themselves, as their lock file has them.
+clients() (
+	cd internal/app/testdata/clients
+	# npm writes the file in node_modules when it has finished, so that a run that broke off is repeated.
+	if [ node_modules/.package-lock.json -nt package-lock.json ] && [ node_modules/.package-lock.json -nt package.json ]; then
+		return
+	fi
+	npm ci --no-audit --no-fund || {
+		echo "The clients that the tests run could not be installed: see what npm says above." >&2
+		return 1
+	}
+	touch node_modules/.package-lock.json
+)
+
 # Prints the packages, or with "names" the things, that are missing.
 missing() {
 	local need packages test name
@@ -74,7 +97,8 @@ without_services() {
 
 read -ra packages <<<"$(missing | xargs)"
 if [ "${#packages[@]}" -eq 0 ]; then
-	exit 0
+	clients
+	exit
 fi
 if ! command -v apt-get >/dev/null; then
 	echo "The tests need: $(missing names | paste -sd, | sed 's/,/, /g'). Install that and try again." >&2
@@ -106,3 +130,4 @@ if [ -n "$left" ]; then
 	echo "Installed, and still not working: $left. Is CC set to something else?" >&2
 	exit 1
 fi
+clients

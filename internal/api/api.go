@@ -67,17 +67,36 @@ type Products interface {
 	Drop(ctx context.Context) error
 }
 
+// Authenticator knows who calls. Its methods return when ctx ends; CodeUnavailable says that the database does not answer,
+// CodeOverloaded that too many ask at once.
+type Authenticator interface {
+	// Check returns who calls with a token, or CodeUnauthenticated for one that does not count. What it says may be a few
+	// seconds old.
+	Check(ctx context.Context, token string) (order.Caller, error)
+	// LogIn makes a token for the user with this e-mail address and password, good for as long as lasts, or returns
+	// CodeUnauthenticated. The token itself is never to be had again.
+	LogIn(ctx context.Context, email, password, name string, lasts time.Duration) (token string, about order.Token, err error)
+	// Revoke takes a token back, and returns CodeUnauthenticated for one that does not count.
+	Revoke(ctx context.Context, token string) error
+}
+
 // Options are what an API works with. Reader, Bus, Logger and Registerer must be set, and Limiter with Rate.
 type Options struct {
 	Intake     Intake // nil in a process without the role api: then only health, probes and metrics are there
 	Reader     Reader
 	Bus        bus.Bus  // whose news wake streams
 	Products   Products // that processes share; nil for a list that is kept in the process
+	Admin      Admin    // with Intake
+	Desk       Desk     // with Intake
+	Auditor    Auditor  // with Intake
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
+	Auth         Authenticator // nil: no token counts, and nobody can log in
+	AuthRequired bool          // whether callers must show a token; else only what they show binds them
+
 	Limiter        limit.Limiter
-	Rate           limit.Rate     // for each client address; zero for no limit
+	Rate           limit.Rate     // for each user, or client address without a token; zero for no limit, also of log-ins
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
 	AllowedOrigins []string       // such as https://shop.example, or *; empty for the same host and loopback
 	MaxStreams     int            // event streams at once; 0 for 10,000
@@ -95,6 +114,8 @@ type API struct {
 	origins  origins
 	products shared[[]byte]
 	ping     shared[struct{}]
+	stats    shared[[]byte]
+	auditing atomic.Bool
 	waker    *waker
 	metrics  *metrics
 	page     page
@@ -126,6 +147,7 @@ func New(options Options) *API {
 		a.products = shared[[]byte]{load: a.loadShared}
 	}
 	a.ping = shared[struct{}]{load: a.loadPing}
+	a.stats = shared[[]byte]{age: statsAge, load: a.loadStats}
 	a.metrics.streams(a.waker.open)
 	a.pool.New = func() any { return new(exchange) }
 	a.mux = a.routes()

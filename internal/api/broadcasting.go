@@ -37,7 +37,7 @@ func (a *API) authorizeChannel(x *exchange) error {
 		return err
 	}
 	user := channelUser(channel)
-	if user == 0 || !x.mayAct(user) {
+	if user == 0 || !x.caller.MayActFor(user) {
 		return order.Errorf(order.CodeForbidden, "Nobody who asks like this may subscribe to this channel.")
 	}
 	x.out = append(x.out[:0], `{"auth":`...)
@@ -98,6 +98,3 @@ func socketID(text string) bool {
 	}
 	return found && digits(first) && digits(second)
 }
-
-// mayAct reports whether the caller may act for a user.
-func (x *exchange) mayAct(int64) bool { return true }

@@ -12,8 +12,8 @@ import (
 
 // What pages of other origins may send and read.
 const (
-	corsMethods = "GET, HEAD, POST, OPTIONS"
-	corsHeaders = "Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent"
+	corsMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent"
 	corsExposed = "X-Trace-Id, Location, Idempotent-Replayed, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 	corsMaxAge  = "600" // seconds
 )

@@ -16,9 +16,8 @@ import (
 // orderBody is the body of POST /orders as far as it was understood; faults says where it was not. Values at fault are
 // zero, so that the checks of package order find fault with them too.
 type orderBody struct {
+	bodyKey
 	userID        int64
-	key           string
-	keyed         bool // idempotency_key is there
 	lines         []order.Line
 	paymentMethod string
 	faults        faults
@@ -27,23 +26,42 @@ type orderBody struct {
 // decodeOrder reads a body in one pass. The error, which carries CodeMalformedJSON, means that the body is no strict
 // JSON: it comes before all faults of single fields, wherever it stands.
 func (x *exchange) decodeOrder(body []byte) (orderBody, error) {
+	reader, err := x.reader(body)
+	if err != nil {
+		return orderBody{}, err
+	}
+	var into orderBody
+	reader.order(&into)
+	reader.end()
+	return into, reader.err
+}
+
+// reader returns what reads a body, once, with the room of this exchange. The error carries CodeMalformedJSON.
+func (x *exchange) reader(body []byte) (bodyReader, error) {
 	if at, deep := tooDeep(body); deep {
-		return orderBody{}, malformed(at, fmt.Sprintf("more than %d levels of nesting", maxDepth))
+		return bodyReader{}, malformed(at, fmt.Sprintf("more than %d levels of nesting", maxDepth))
 	}
 	x.input = *bytes.NewBuffer(body)
 	x.decoder.Reset(&x.input)
-	reader := bodyReader{decoder: &x.decoder}
-	var into orderBody
-	reader.order(&into)
-	if reader.err == nil {
-		// The one value must be all there is.
-		if _, err := x.decoder.ReadToken(); err == nil {
-			reader.err = malformed(x.decoder.InputOffset(), "more data after the end of the value")
-		} else if !errors.Is(err, io.EOF) {
-			reader.fail(err)
-		}
+	return bodyReader{decoder: &x.decoder}, nil
+}
+
+// end makes sure that the one value was all there is.
+func (r *bodyReader) end() {
+	if r.err != nil {
+		return
 	}
-	return into, reader.err
+	if _, err := r.decoder.ReadToken(); err == nil {
+		r.err = malformed(r.decoder.InputOffset(), "more data after the end of the value")
+	} else if !errors.Is(err, io.EOF) {
+		r.fail(err)
+	}
+}
+
+// bodyKey is the idempotency key of a body.
+type bodyKey struct {
+	key   string
+	keyed bool // idempotency_key is there
 }
 
 // bodyReader reads values of expected types. After an error of the syntax it reads nothing more and keeps that error.

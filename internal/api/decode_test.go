@@ -106,7 +106,7 @@ func agrees(t *testing.T, a *API, body string, decoded orderBody) {
 			t.Fatalf("decoded %+v, want %+v", decoded, want)
 		}
 	}
-	draft, err := a.draft(t.Context(), &decoded)
+	draft, err := a.draft(t.Context(), &decoded, order.Caller{})
 	if err == nil {
 		if found {
 			t.Fatalf("a body with faults %v became a draft", decoded.faults)
@@ -146,7 +146,7 @@ func TestFaultsWithoutDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = a.draft(t.Context(), &body)
+	_, err = a.draft(t.Context(), &body, order.Caller{})
 	var invalid *order.Error
 	if !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields["items.0.quantity"] == nil {
 		t.Errorf("got %v %+v, want a fault of items.0.quantity alone", err, invalid)

@@ -67,6 +67,9 @@ func (x *exchange) fail(err error) {
 	if shown.Code == order.CodeOverloaded || shown.Code == order.CodeUnavailable {
 		x.Header().Set("Retry-After", "1")
 	}
+	if shown.Code == order.CodeUnauthenticated {
+		x.Header()["Www-Authenticate"] = x.api.fixed.bearer
+	}
 	x.out = appendError(x.out[:0], shown, x.trace.ID)
 	x.json(statusOf(shown.Code), x.out)
 }

@@ -29,7 +29,7 @@ func (a *API) orderEvents(x *exchange) error {
 	if wantsStream(x.r.Header["Accept"]) {
 		return a.streamEvents(x, id)
 	}
-	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
+	events, err := a.ownEvents(x, id)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,15 @@ func (a *API) orderEvents(x *exchange) error {
 	return nil
 }
 
+// ownEvents returns an order's history, or CodeNotFound when it is none that the caller may see.
+func (a *API) ownEvents(x *exchange, id int64) ([]order.Event, error) {
+	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
+	if err == nil && len(events) > 0 { // each says whose order it is
+		err = x.own(id, events[0].UserID)
+	}
+	return events, err
+}
+
 // streamEvents sends the history from the client's Last-Event-ID on, then each new event, and ends after the last one.
 func (a *API) streamEvents(x *exchange, id int64) error {
 	place := a.waker.enter(id) // before the first look: see the package comment
@@ -53,7 +62,7 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 	}
 	defer a.waker.leave(place)
 
-	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
+	events, err := a.ownEvents(x, id)
 	if err != nil {
 		return err
 	}
@@ -70,7 +79,8 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 	return nil
 }
 
-// follow sends events, the given ones first, until the order is finished, the client gone or the server ending.
+// follow sends events, the given ones first, until the order is finished, the client gone or the server ending; or until the
+// client's token does not count any more, which each look finds out.
 func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) {
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
@@ -92,7 +102,14 @@ func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event
 		case <-x.r.Context().Done():
 			return
 		}
-		var err error
+		err := a.checkAgain(x)
+		if order.CodeOf(err) == order.CodeUnauthenticated {
+			return
+		}
+		if err != nil {
+			events = nil
+			continue
+		}
 		if events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after); err != nil {
 			events = nil // the database is away: look again with the next token or pulse
 		}

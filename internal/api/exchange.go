@@ -22,6 +22,8 @@ type exchange struct {
 	began time.Time
 	trace order.Trace
 
+	caller order.Caller // the zero value without a token, and until the route is known
+
 	status int           // of the answer; 0 while there is none
 	timing *timing       // of the route; nil until one is found
 	took   time.Duration // until a stream began; 0 for other answers
@@ -44,6 +46,7 @@ func (x *exchange) reset() {
 		x.body = nil
 	}
 	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
+	x.caller = order.Caller{}
 	x.status, x.took = 0, 0
 	x.input = bytes.Buffer{}
 }

@@ -47,21 +47,22 @@ func (f *faults) addOthers(err error) {
 	}
 }
 
-// draft makes a draft of a body, or returns all its faults in one CodeValidation error.
-func (a *API) draft(ctx context.Context, body *orderBody) (order.Draft, error) {
+// draft makes a draft of a body, or returns all its faults in one CodeValidation error. One that is for another user than the
+// caller's is CodeForbidden.
+func (a *API) draft(ctx context.Context, body *orderBody, caller order.Caller) (order.Draft, error) {
 	if len(body.faults) == 0 {
 		draft, err := order.NewDraft(body.userID, body.key, body.lines, body.paymentMethod)
 		if err == nil {
-			return draft, nil
+			return draft, mayActFor(caller, body.userID)
 		}
 	}
-	return order.Draft{}, a.allFaults(ctx, body)
+	return order.Draft{}, a.allFaults(ctx, body, caller)
 }
 
 // allFaults collects what is wrong with a body: what its reader found, what the rules of an order say about the rest,
 // and whether the user and the products that are well named exist. A request without a fault never comes here: it is
 // told about unknown ones by its transaction.
-func (a *API) allFaults(ctx context.Context, body *orderBody) error {
+func (a *API) allFaults(ctx context.Context, body *orderBody, caller order.Caller) error {
 	for i := range body.lines {
 		// What is no id adds up with nothing: the lines of two unreadable products are not one product's.
 		if id := &body.lines[i].ProductID; !validID(*id) {
@@ -70,7 +71,7 @@ func (a *API) allFaults(ctx context.Context, body *orderBody) error {
 	}
 	_, err := order.NewDraft(body.userID, body.key, body.lines, body.paymentMethod)
 	body.faults.addOthers(err)
-	body.faults.addOthers(a.unknown(ctx, body))
+	body.faults.addOthers(a.unknown(ctx, body, caller))
 	for i := range body.lines {
 		// A line that is no object has that fault, and not those of the fields that it cannot have.
 		if _, bad := body.faults[lineField(i, "")]; bad {
@@ -82,10 +83,11 @@ func (a *API) allFaults(ctx context.Context, body *orderBody) error {
 }
 
 // unknown looks up what is well named. Should the database not answer, the faults found so far will do: the request is
-// wrong in any case.
-func (a *API) unknown(ctx context.Context, body *orderBody) error {
+// wrong in any case. Whether a user exists is told to those alone who may act for that user.
+func (a *API) unknown(ctx context.Context, body *orderBody, caller order.Caller) error {
 	var users, products []int64
-	if validID(body.userID) {
+	asked := validID(body.userID) && caller.MayActFor(body.userID)
+	if asked {
 		users = append(users, body.userID)
 	}
 	for _, line := range body.lines {
@@ -102,7 +104,7 @@ func (a *API) unknown(ctx context.Context, body *orderBody) error {
 		return nil
 	}
 	named := order.Draft{Asked: body.lines}
-	return named.Unknown(!validID(body.userID) || knownUsers[body.userID], func(id int64) bool { return !validID(id) || knownProducts[id] })
+	return named.Unknown(!asked || knownUsers[body.userID], func(id int64) bool { return !validID(id) || knownProducts[id] })
 }
 
 func validID(id int64) bool { return id >= 1 && id <= order.MaxID }

@@ -23,6 +23,12 @@ func (a *API) listOrders(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if query.UserID == 0 && !x.caller.Admin {
+		query.UserID = x.caller.UserID // the caller's own; 0, and so anybody's, without a token
+	}
+	if err := mayActFor(x.caller, query.UserID); err != nil {
+		return err
+	}
 	page, err := a.options.Reader.Orders(x.r.Context(), query)
 	if err != nil {
 		return err

@@ -79,7 +79,7 @@ func (x *exchange) count() {
 
 // fixedHeaders are header values that most answers share. Nobody changes them: Header.Set replaces the slice.
 type fixedHeaders struct {
-	nosniff, deny, noReferrer, nothing, noStore, json, vary, closes, replayed []string
+	nosniff, deny, noReferrer, nothing, noStore, json, vary, closes, replayed, bearer []string
 }
 
 func newFixedHeaders() fixedHeaders {
@@ -93,6 +93,7 @@ func newFixedHeaders() fixedHeaders {
 		vary:       []string{"Origin"},
 		closes:     []string{"close"},
 		replayed:   []string{"true"},
+		bearer:     []string{"Bearer"},
 	}
 }
 

@@ -32,6 +32,7 @@ import (
 type node struct {
 	*api.API
 	store    *store.Store
+	path     string
 	desk     *desk
 	news     *news
 	logs     *logs
@@ -230,7 +231,7 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{store: s, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
+	n := &node{store: s, path: path, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
 	n.desk = &desk{store: s, bus: n.news}
 	n.desk.Service = intake.New(intake.Options{
 		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.desk, BatchMax: 10, QueueMax: 100, Lines: 1000,
@@ -250,6 +251,7 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 		Intake: n.desk, Reader: s, Bus: n.news, Registerer: n.registry,
 		Logger: slog.New(slog.NewJSONHandler(n.logs, nil)),
 	}
+	withAdmin(t, s, &options)
 	for _, c := range change {
 		c(&options)
 	}

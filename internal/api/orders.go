@@ -16,9 +16,6 @@ import (
 	"orderflow/internal/order"
 )
 
-// anonymous is the actor of a change when nobody has said who asks for it.
-const anonymous = "anonymous"
-
 func (a *API) createOrder(x *exchange) error {
 	if err := a.origins.check(x); err != nil {
 		return err
@@ -60,12 +57,14 @@ func (a *API) readDraft(x *exchange) (order.Draft, error) {
 	if err != nil {
 		return order.Draft{}, err
 	}
-	mergeKey(&body, x.r.Header["Idempotency-Key"])
-	draft, err := a.draft(x.r.Context(), &body)
+	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
+	draft, err := a.draft(x.r.Context(), &body, x.caller)
 	if err != nil {
 		return order.Draft{}, err
 	}
-	draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10)
+	if draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10); x.caller.Admin {
+		draft.Actor = x.caller.Actor()
+	}
 	draft.Trace = x.trace
 	return draft, nil
 }
@@ -78,7 +77,16 @@ func (a *API) cancelOrder(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: anonymous, Trace: x.trace})
+	if !x.caller.Anonymous() && !x.caller.Admin { // an order's user never changes, so this may come before
+		o, err := a.options.Reader.Order(x.r.Context(), id)
+		if err == nil {
+			err = x.own(id, o.UserID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: x.caller.Actor(), Trace: x.trace})
 	if err != nil {
 		return err
 	}
@@ -94,6 +102,9 @@ func (a *API) showOrder(x *exchange) error {
 		return err
 	}
 	o, err := a.options.Reader.Order(x.r.Context(), id)
+	if err == nil {
+		err = x.own(id, o.UserID)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,12 +126,19 @@ func orderPath(id int64) string {
 	return string(strconv.AppendInt(append(room[:0], "/api/v1/orders/"...), id, 10))
 }
 
-// pathID returns the id in the path. What is no id names no order, so the error carries CodeNotFound.
-func pathID(r *http.Request) (int64, error) {
+// noOrder is the error for an order that does not exist, or not for this caller; the store says it in the same words.
+func noOrder(id int64) error { return order.NotFound("Order " + strconv.FormatInt(id, 10)) }
+
+// pathID returns the order's id in the path.
+func pathID(r *http.Request) (int64, error) { return idInPath(r, "order") }
+
+// idInPath returns the id in the path, of what is called so. What is no id names nothing, so the error carries
+// CodeNotFound.
+func idInPath(r *http.Request, what string) (int64, error) {
 	text := r.PathValue("id")
 	id, ok := parseID(text)
 	if !ok {
-		return 0, order.Errorf(order.CodeNotFound, "There is no order with this id.")
+		return 0, order.Errorf(order.CodeNotFound, "There is no %s with this id.", what)
 	}
 	return id, nil
 }
@@ -197,24 +215,24 @@ func checkMedia(h http.Header) error {
 	return nil
 }
 
-// mergeKey takes the idempotency key from the header where the body has none. Both may be there if they agree.
-func mergeKey(body *orderBody, header []string) {
+// merge takes the idempotency key from the header where the body has none. Both may be there if they agree.
+func (k *bodyKey) merge(header []string, faults *faults) {
 	const field = "idempotency_key"
 	switch {
-	case len(header) == 0 && !body.keyed:
-		body.faults.add(field, "is required, here or in the Idempotency-Key header")
+	case len(header) == 0 && !k.keyed:
+		faults.add(field, "is required, here or in the Idempotency-Key header")
 	case len(header) == 0:
 	case len(header) > 1:
-		body.faults.add(field, "stands in more than one Idempotency-Key header")
+		faults.add(field, "stands in more than one Idempotency-Key header")
 	default:
 		key, ok := parseKey(header[0])
 		switch {
 		case !ok:
-			body.faults.add(field, "is malformed in the Idempotency-Key header: send plain text, or one quoted string")
-		case !body.keyed:
-			body.key = key
-		case len(body.faults[field]) == 0 && body.key != key:
-			body.faults.add(field, "differs from the Idempotency-Key header")
+			faults.add(field, "is malformed in the Idempotency-Key header: send plain text, or one quoted string")
+		case !k.keyed:
+			k.key = key
+		case len((*faults)[field]) == 0 && k.key != key:
+			faults.add(field, "differs from the Idempotency-Key header")
 		}
 	}
 }

@@ -9,31 +9,66 @@ import (
 	"strings"
 	"time"
 
+	"orderflow/internal/limit"
 	"orderflow/internal/order"
 )
 
-// admit takes a token for the client's address. It reports whether the request may go on; if not, it is answered. A
-// limiter that fails lets everybody in: it is there to protect the service, not to be its weakest part.
-func (a *API) admit(x *exchange) bool {
+// admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
+// protect the service, not to be its weakest part.
+func (a *API) admit(x *exchange) error {
 	if a.options.Rate.Off() {
-		return true
+		return nil
 	}
-	decision, err := a.options.Limiter.Allow(x.r.Context(), clientKey(clientAddr(x.r, a.options.TrustedProxies)), a.options.Rate)
+	decision, counted := a.count(x, a.callerKey(x), a.options.Rate)
+	if !counted {
+		return nil
+	}
+	x.showLimit(decision)
+	if decision.Allowed {
+		return nil
+	}
+	who := "address"
+	if !x.caller.Anonymous() {
+		who = "token"
+	}
+	return x.refuse(decision, "Too many requests with this "+who+".")
+}
+
+// admitLogIn takes a token for a log-in, under another key than the caller's. Log-ins are limited wherever requests are.
+func (a *API) admitLogIn(x *exchange, key string) error {
+	if a.options.Rate.Off() {
+		return nil
+	}
+	decision, counted := a.count(x, key, logInRate())
+	if !counted || decision.Allowed {
+		return nil
+	}
+	x.showLimit(decision)
+	return x.refuse(decision, "Too many log-ins.")
+}
+
+// count asks the limiter; false when it cannot say.
+func (a *API) count(x *exchange, key string, rate limit.Rate) (decision limit.Decision, counted bool) {
+	decision, err := a.options.Limiter.Allow(x.r.Context(), key, rate)
 	if err != nil {
 		x.log(slog.LevelWarn, "the rate limiter failed; the request was let in", "limit.failed", err)
-		return true
 	}
+	return decision, err == nil
+}
+
+// showLimit sets the headers that say how much is left.
+func (x *exchange) showLimit(decision limit.Decision) {
 	h := x.Header()
 	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(decision.Limit)}
 	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(decision.Remaining)}
 	h["X-Ratelimit-Reset"] = []string{seconds(decision.Reset)}
-	if decision.Allowed {
-		return true
-	}
+}
+
+// refuse is the error for one too many.
+func (x *exchange) refuse(decision limit.Decision, what string) error {
 	wait := seconds(max(decision.RetryAfter, time.Second))
-	h.Set("Retry-After", wait)
-	x.fail(order.Errorf(order.CodeTooManyRequests, "Too many requests from this address. Try again in %s s.", wait))
-	return false
+	x.Header().Set("Retry-After", wait)
+	return order.Errorf(order.CodeTooManyRequests, "%s Try again in %s s.", what, wait)
 }
 
 // seconds is a wait in whole seconds, rounded up, as headers want it.
@@ -41,18 +76,32 @@ func seconds(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// clientKey is the name under which a client is counted. An IPv6 client has a whole /64 of addresses to choose from,
-// so that is what counts. Clients without an address (a socket in the file system) count together.
-func clientKey(addr netip.Addr) string {
+// callerKey is the name under which a caller is counted: the user's, also when there are several tokens, or the token's
+// when it belongs to nobody, or the address.
+func (a *API) callerKey(x *exchange) string {
+	switch who := x.caller; {
+	case who.Anonymous():
+		return clientKey("api:", clientAddr(x.r, a.options.TrustedProxies))
+	case who.UserID > 0:
+		return "api:user:" + strconv.FormatInt(who.UserID, 10)
+	default:
+		return "api:token:" + strconv.FormatInt(who.TokenID, 10)
+	}
+}
+
+// clientKey is the name under which a client's address is counted, with what for before it. An IPv6 client has a whole /64
+// of addresses to choose from, so that is what counts. Clients without an address (a socket in the file system) count
+// together.
+func clientKey(what string, addr netip.Addr) string {
 	var room [64]byte
-	key := append(room[:0], "api:"...)
+	key := append(room[:0], what...)
 	switch {
 	case !addr.IsValid():
-		return "api:unknown"
+		return string(append(key, "unknown"...))
 	case addr.Is6():
 		prefix, err := addr.WithZone("").Prefix(64)
 		if err != nil {
-			return "api:unknown"
+			return string(append(key, "unknown"...))
 		}
 		return string(prefix.AppendTo(key))
 	default:

@@ -15,6 +15,8 @@ func prefixes() []string { return []string{"/api/v1", "/api"} }
 type route struct {
 	method, path string
 	exempt       bool // from the rate limit
+	open         bool // needs no token, whatever the setting; one that is sent is not looked at
+	admin        bool // for admins' tokens alone
 	handle       func(*exchange) error
 }
 
@@ -27,24 +29,34 @@ func (a *API) table() []route {
 		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder},
 		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
 		{method: http.MethodGet, path: "/products", handle: a.listProducts},
-		{method: http.MethodGet, path: "/health", handle: a.health, exempt: true},
+		{method: http.MethodPost, path: "/products", handle: a.createProduct, admin: true},
+		{method: http.MethodPatch, path: "/products/{id}", handle: a.changeProduct, admin: true},
+		{method: http.MethodPost, path: "/products/{id}/restock", handle: a.restockProduct, admin: true},
+		{method: http.MethodGet, path: "/failed-jobs", handle: a.listJobs, admin: true},
+		{method: http.MethodPost, path: "/failed-jobs/{id}/retry", handle: a.retryJob, admin: true},
+		{method: http.MethodPost, path: "/failed-jobs/{id}/abandon", handle: a.abandonJob, admin: true},
+		{method: http.MethodGet, path: "/stats", handle: a.showStats, admin: true},
+		{method: http.MethodPost, path: "/audit", handle: a.runAudit, admin: true},
+		{method: http.MethodGet, path: "/health", handle: a.health, exempt: true, open: true},
+		{method: http.MethodPost, path: "/auth/tokens", handle: a.logIn, open: true},
+		{method: http.MethodDelete, path: "/auth/tokens/current", handle: a.logOut},
 	}
 }
 
 // rootTable is every route that stands outside the prefixes.
 func (a *API) rootTable() []route {
 	table := []route{
-		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true},
-		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true},
-		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true},
-		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true},
-		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true},
+		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true, open: true},
+		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true, open: true},
+		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true, open: true},
+		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true},
+		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true},
 	}
 	if a.options.SignChannel != nil && a.options.Intake != nil {
 		table = append(table, route{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel})
 	}
 	if a.options.Metrics != nil {
-		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true})
+		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true, open: true})
 	}
 	return table
 }
@@ -53,17 +65,17 @@ func (a *API) rootTable() []route {
 func (a *API) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(table []route, name string, prefixes ...string) {
-		allowed, exempt := map[string][]string{}, map[string]bool{}
+		allowed, likeIt := map[string][]string{}, map[string]route{}
 		for _, route := range table {
 			allowed[route.path] = append(allowed[route.path], route.method)
-			exempt[route.path] = route.exempt
+			likeIt[route.path] = route
 			timing := a.metrics.timing(route.method, name+route.path)
 			for _, prefix := range prefixes {
 				mux.Handle(route.method+" "+prefix+route.path, a.endpoint(route, timing))
 			}
 		}
 		for path, methods := range allowed {
-			other := route{path: path, exempt: exempt[path], handle: otherMethod(allow(methods))}
+			other := route{path: path, exempt: likeIt[path].exempt, open: likeIt[path].open, handle: otherMethod(allow(methods))}
 			timing := a.metrics.timing("other", name+path)
 			for _, prefix := range prefixes {
 				mux.Handle(prefix+path, a.endpoint(other, timing))
@@ -85,10 +97,22 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := w.(*exchange) //nolint:forcetypeassert // ServeHTTP alone calls the mux
 		x.r, x.timing = r, timing
-		if !route.exempt && !a.admit(x) { //nolint:contextcheck // the exchange has the request's
-			return
+		var err error
+		if !route.open {
+			err = a.identify(x) //nolint:contextcheck // the exchange has the request's
 		}
-		if err := route.handle(x); err != nil {
+		if !route.exempt { // a wrong token counts against the address
+			if over := a.admit(x); over != nil { //nolint:contextcheck // likewise
+				err = over
+			}
+		}
+		if err == nil && route.admin {
+			err = x.requireAdmin()
+		}
+		if err == nil {
+			err = route.handle(x)
+		}
+		if err != nil {
 			x.fail(err) //nolint:contextcheck // likewise
 		}
 	}

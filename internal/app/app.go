@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"orderflow/internal/api"
+	"orderflow/internal/auth"
 	"orderflow/internal/bus"
 	"orderflow/internal/config"
 	"orderflow/internal/intake"
@@ -112,6 +113,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		Rules: Rules(s.settings), Replica: s.settings.DatabaseRead.Reveal(), Pool: s.settings.DatabasePool,
 		Observe: func(name string, _, took time.Duration) { transactions.WithLabelValues(name).Observe(took.Seconds()) },
 		Warn:    func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Served:  func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
 	})
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func (s *Server) build(ctx context.Context) error {
 		}
 		s.stage("worker", workers.Run)
 	}
-	return s.buildAPI(publisher, sign, log)
+	return s.buildAPI(ctx, publisher, sign, log)
 }
 
 // newWorker makes the worker with its gateway behind the breaker.
@@ -207,7 +209,9 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 
 // buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
 // probes.
-func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger) error {
+func (s *Server) buildAPI(
+	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
+) error {
 	options := api.Options{
 		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
@@ -226,7 +230,14 @@ func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, chann
 			Logger: log, Registerer: s.registry,
 		})
 		options.Intake = orders
+		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		s.stage("intake", orders.Run)
+		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
+		if err != nil {
+			return err
+		}
+		options.Admin, options.Desk, options.Auditor = s.db, desk, auditor{s.db}
 	}
 	s.api = api.New(options)
 	s.stage("api", s.api.Run)

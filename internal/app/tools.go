@@ -3,13 +3,16 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"orderflow/internal/api"
 	"orderflow/internal/audit"
+	"orderflow/internal/auth"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
@@ -25,6 +28,9 @@ type Database struct {
 
 // SeedPlan says what sample data to have.
 type SeedPlan = store.SeedPlan
+
+// Token is what is known of an API token.
+type Token = order.Token
 
 // Desk is where dead letters are dealt with.
 type Desk = worker.Desk
@@ -72,6 +78,11 @@ func (d *Database) ProveText(ctx context.Context) (text string, holds bool, err 
 	return b.String(), report.Holds(), err
 }
 
+// NewToken makes a token that lasts so long (0 for ever) and returns it: it is never to be had again. about says whose it is.
+func (d *Database) NewToken(ctx context.Context, about Token, lasts time.Duration) (token string, kept Token, err error) {
+	return auth.NewToken(ctx, d.Store, about, lasts)
+}
+
 // MustHave returns an error when one of these orders does not exist.
 func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 	missing, err := d.Missing(ctx, ids)
@@ -84,17 +95,33 @@ func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 
 // Desk returns the desk of the database. What it changes is published by the relay of a running server.
 func (d *Database) Desk(ctx context.Context) (*Desk, error) {
-	installation, err := d.Installation(ctx)
+	return newDesk(ctx, d.settings, d.Store, worker.DeskOptions{})
+}
+
+// newDesk makes a desk with the gateway of the settings; the options say the rest.
+func newDesk(ctx context.Context, settings config.Settings, db *store.Store, options worker.DeskOptions) (*Desk, error) {
+	installation, err := db.Installation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := NewGateway(d.settings, installation)
+	gateway, err := NewGateway(settings, installation)
 	if err != nil {
 		return nil, err
 	}
-	return worker.NewDesk(worker.DeskOptions{
-		Jobs: d.Store, Gateway: gateway, Installation: installation, ChargeTimeout: d.settings.ChargeTimeout,
-	}), nil
+	options.Jobs, options.Gateway, options.Installation, options.ChargeTimeout = db, gateway, installation, settings.ChargeTimeout
+	return worker.NewDesk(options), nil
+}
+
+// auditor audits the books for the API.
+type auditor struct{ books audit.Books }
+
+// WriteAudit implements api.Auditor.
+func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	report, err := audit.Run(ctx, a.books)
+	if err != nil {
+		return err
+	}
+	return report.WriteJSON(w)
 }
 
 // ServeHandler serves a handler under the limits of every server of the product until ctx ends. ready is told the

@@ -17,7 +17,7 @@ func rooms() [][]room {
 	order, batch := "internal/order", "internal/batch"
 	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
 	redis, servers := "internal/redis", "internal/servers"
-	payment, telemetry := "internal/payment", "internal/telemetry"
+	payment, auth, telemetry := "internal/payment", "internal/auth", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
 	api, config := "internal/api", "internal/config"
@@ -41,6 +41,7 @@ func rooms() [][]room {
 			{path: limit + "/limittest", imports: []string{limit}, suite: true},
 			{path: payment, imports: []string{order}},
 			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
+			{path: auth, imports: []string{order}},
 			{path: telemetry},
 		},
 		{ // ports over a driver: they know the port, and its adapter in the process
@@ -59,7 +60,7 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, telemetry, intake, worker, outbox, realtime, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -95,6 +96,7 @@ func libraries() []library {
 		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
 		{"github.com/gorilla/websocket", []string{"internal/realtime"}},
 		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
+		{"golang.org/x/crypto", []string{"internal/auth"}},
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
@@ -106,10 +108,12 @@ func libraries() []library {
 func testLibraries() []string {
 	return []string{
 		"github.com/anishathalye/porcupine",
+		"github.com/chromedp", // a real browser
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
 		"github.com/google/go-cmp",
-		"github.com/gorilla/websocket", // as a client
+		"github.com/gorilla/websocket",        // as a client
+		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
 		"go.yaml.in/yaml/v4", // deploy reads what others run

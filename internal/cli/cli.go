@@ -42,6 +42,7 @@ type verbs struct {
 	Migrate    migrate        `cmd:"" help:"Bring the database's schema up to date, or take it back."`
 	Seed       seed           `cmd:"" help:"Add sample data, migrating first."`
 	Jobs       jobs           `cmd:"" help:"Deal with dead-lettered payments."`
+	Token      tokens         `cmd:"" help:"Make, take back and list API tokens."`
 	Audit      auditVerb      `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
 	Bench      benchVerb      `cmd:"" help:"Put load on a server and print what it did."`
 	Health     health         `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`

@@ -44,6 +44,8 @@ func TestScripts(t *testing.T) {
 //	serve NAME ARG...            starts orderflow serve on a free port, waits until it is ready, puts its address into $NAME
 //	stop NAME                    ends that server by SIGTERM; it exits with 0. NAME.out and NAME.err have what it printed
 //	post STATUS URL BODY         posts JSON, and prints the answer, which has this status
+//	bearer STATUS TOKEN URL      gets URL with that token (- for none) until the answer has this status, and prints it
+//	secret NAME FILE             puts the last line of FILE into $NAME
 //	await PATTERN URL            gets URL until the answer matches
 //	until PATTERN ARG...         runs orderflow ARG... until what it prints matches
 //	sql FILE STATEMENT           changes an SQLite database behind the product's back
@@ -51,9 +53,9 @@ func TestScripts(t *testing.T) {
 func words() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	all := map[string]func(ts *testscript.TestScript, args []string){
 		"refused": refused, "serve": serveWord, "stop": stopWord, "post": post, "await": await, "until": until,
-		"sql": change, "holds": holds,
+		"sql": change, "holds": holds, "bearer": bearer, "secret": secret,
 	}
-	least := map[string]int{"refused": 2, "serve": 1, "stop": 1, "post": 3, "await": 2, "until": 2, "sql": 2, "holds": 2}
+	least := map[string]int{"refused": 2, "serve": 1, "stop": 1, "post": 3, "await": 2, "until": 2, "sql": 2, "holds": 2, "bearer": 3, "secret": 2}
 	words := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, word := range all {
 		words[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -122,7 +124,7 @@ func stopWord(ts *testscript.TestScript, args []string) {
 }
 
 // exchange sends one request and returns the answer.
-func exchange(method, url, body string) (status int, answer string, err error) {
+func exchange(method, url, body string, headers ...string) (status int, answer string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
@@ -130,6 +132,9 @@ func exchange(method, url, body string) (status int, answer string, err error) {
 		return 0, "", err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
@@ -148,6 +153,28 @@ func post(ts *testscript.TestScript, args []string) {
 	}
 	_, err = io.WriteString(ts.Stdout(), answer)
 	ts.Check(err)
+}
+
+func bearer(ts *testscript.TestScript, args []string) {
+	var headers []string
+	if args[1] != "-" {
+		headers = []string{"Authorization", "Bearer " + args[1]}
+	}
+	var answer string
+	ts.Check(eventually(func() error {
+		status, found, err := exchange(http.MethodGet, args[2], "", headers...)
+		if answer = found; err == nil && strconv.Itoa(status) != args[0] {
+			err = fmt.Errorf("status %d, want %s: %s", status, args[0], answer)
+		}
+		return err
+	}))
+	_, err := io.WriteString(ts.Stdout(), answer)
+	ts.Check(err)
+}
+
+func secret(ts *testscript.TestScript, args []string) {
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile(args[1])), "\n")
+	ts.Setenv(args[0], lines[len(lines)-1])
 }
 
 // eventually tries until it works, and gives the last error when it does not.

@@ -274,12 +274,10 @@ func auth() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
 			switch text {
-			case "", AuthOptional:
+			case "", AuthOptional, AuthRequired:
 				return text, nil
-			case "required":
-				return "", errors.New("cannot be required in this release: tokens come with a later one")
 			default:
-				return "", mustBe(AuthOptional, text)
+				return "", mustBe(AuthOptional+" or "+AuthRequired, text)
 			}
 		},
 		print: func(value string) string { return value },

@@ -59,7 +59,7 @@ func TestAccepted(t *testing.T) {
 		},
 		"redis-prefix":       {"": "", "shop:": "shop:", strings.Repeat("~", 64): strings.Repeat("~", 64)},
 		"gateway":            {"simulated": "simulated", "http://127.0.0.1:9000": "http://127.0.0.1:9000", "https://pay.example/v1?x=1": "https://pay.example/v1?x=1"},
-		"auth":               {"optional": "optional", "": ""},
+		"auth":               {"optional": "optional", "required": "required", "": ""},
 		"log-level":          {"debug": "debug", "info": "info", "warn": "warn", "error": "error"},
 		"worker-concurrency": {"1": "1", "10000": "10000"},
 	} {
@@ -109,7 +109,7 @@ func TestRefused(t *testing.T) {
 		},
 		"redis-prefix":       {"a b", "{x}", "x}", "ö", "\t", strings.Repeat("x", 65)},
 		"gateway":            {"", "Simulated", "pay.example", "ftp://x", "https://", "https://u:p@x", "https://x#y", "https://a b", "https://x:99999", "http://x\n"},
-		"auth":               {"required", "Optional", "off"},
+		"auth":               {"Required", "Optional", "off", "required "},
 		"log-level":          {"", "INFO", "info+1", "trace"},
 		"log-format":         {"", "xml"},
 		"worker-concurrency": {"", "0", "-1", "10001", "1e3", "99999999999999999999", " 1", "1.0", "+1"},

@@ -58,7 +58,7 @@ type Process struct {
 // Server is the HTTP server.
 type Server struct {
 	Addr           Addr           `name:"addr"`
-	Auth           string         `name:"auth"` // "" when it was not said, else AuthOptional
+	Auth           string         `name:"auth"` // "" when it was not said, else AuthOptional or AuthRequired
 	RateLimit      Rate           `name:"rate-limit"`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies"`
 	AllowedOrigins []string       `name:"allowed-origins"` // scheme://host[:port], lower case; none: same host and loopback
@@ -99,8 +99,11 @@ type Payment struct {
 // GatewaySimulated is the gateway that is part of the product.
 const GatewaySimulated = "simulated"
 
-// AuthOptional says that the API answers without a token.
-const AuthOptional = "optional"
+// What the API asks of callers.
+const (
+	AuthOptional = "optional" // a token binds who shows one
+	AuthRequired = "required" // who shows none is refused
+)
 
 // Roles says which parts of the product run in a process; at least one does.
 type Roles struct{ API, Worker, Realtime bool }

@@ -118,13 +118,15 @@ func tableServer() []Setting {
 		Help:    "Where to listen: the API with role api, metrics and probes in every process. off, only without role api, listens nowhere.",
 		binding: bind(func(s *Settings) *Addr { return &s.Addr }, addr()),
 	}, {
-		Flag: "auth", Env: "ORDERFLOW_AUTH", Group: groupServer, Value: "optional",
-		Help: "optional: whoever reaches the API may order for any user. It goes without saying on a loopback address; " +
-			"on any other it must be said.",
+		Flag: "auth", Env: "ORDERFLOW_AUTH", Group: groupServer, Value: "WHETHER",
+		Help: "required: callers must show a token, but for health, metrics, documentation and the log-in. optional: whoever reaches the API may order " +
+			"for any user, and a token that is shown binds to its own. That goes without saying on a loopback address; on any other " +
+			"one of the two must be said.",
 		binding: bind(func(s *Settings) *string { return &s.Auth }, auth()),
 	}, {
 		Flag: "rate-limit", Env: "ORDERFLOW_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "60/m",
-		Help:    "Requests that a client IP may make: N/s, N/m or off. A bucket of N, refilled evenly.",
+		Help: "Requests that a user, or a client IP without a token, may make: N/s, N/m or off. A bucket of N, refilled evenly. " +
+			"Log-ins have 10/m for an account and an IP, unless it is off.",
 		binding: bind(func(s *Settings) *Rate { return &s.RateLimit }, codec[Rate]{parse: parseRate, print: printRate}),
 	}, {
 		Flag: "trusted-proxies", Env: "ORDERFLOW_TRUSTED_PROXIES", Group: groupServer, Value: "CIDRS",

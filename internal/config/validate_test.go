@@ -26,8 +26,9 @@ func TestRelations(t *testing.T) {
 		{"max time for a worker", func(s *Settings) { s.MaxTime = time.Hour; s.Roles = Roles{Worker: true} }, nil},
 		{"api without an address", func(s *Settings) { s.Addr = AddrOff }, []string{"--addr off", "--roles is api,worker"}},
 		{"worker without an address", func(s *Settings) { s.Addr = AddrOff; s.Roles = Roles{Worker: true} }, nil},
-		{"open to all, unsaid", func(s *Settings) { s.Addr = "0.0.0.0:8000" }, []string{"--addr (0.0.0.0:8000)", "--auth optional"}},
+		{"open to all, unsaid", func(s *Settings) { s.Addr = "0.0.0.0:8000" }, []string{"--addr (0.0.0.0:8000)", "--auth optional", "--auth required"}},
 		{"open to all, said", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthOptional }, nil},
+		{"shut, said", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthRequired }, nil},
 		{"MySQL alone", func(s *Settings) { s.Database = NewURL(mysql) }, nil},
 		{
 			"the API alone over MySQL", func(s *Settings) { s.Database = NewURL(mysql); s.Roles = Roles{API: true} },

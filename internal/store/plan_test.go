@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func planOf(t *testing.T, path, query string) []string {
 }
 
 // walks is a step that reads a growing table from end to end, or sorts what it read.
-var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products)\b|TEMP B-TREE`)
+var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products|api_tokens)\b|TEMP B-TREE`)
 
 // checkPlan fails for a query that walks through a table, and where it does not use the index named.
 func checkPlan(t *testing.T, path, query, index string, allowed ...string) {
@@ -117,7 +118,27 @@ func TestReadPlans(t *testing.T) {
 				return nil
 			}, []string{byID}, nil,
 		},
-		"failed jobs":  {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
+		"failed jobs by page": {
+			func() error { _, err := s.JobPage(ctx, 1, 5); return err },
+			[]string{"SCAN failed_jobs"},
+			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // dead letters are few
+		},
+		"figures": {
+			func() error { _, err := s.Stats(ctx); return err },
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SEARCH orders USING COVERING INDEX idx_orders_status", "idx_outbox_paid", "SCAN failed_jobs", "idx_products_stock"},
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SCAN failed_jobs", "SCAN products USING COVERING INDEX"},
+		},
+		"failed jobs": {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
+		"token": {
+			func() error {
+				if _, err := s.TokenByHash(ctx, make([]byte, 32)); order.CodeOf(err) != order.CodeUnauthenticated {
+					return err
+				}
+				return nil
+			}, []string{"sqlite_autoindex_api_tokens"}, nil,
+		},
+		"user":         {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
+		"tokens":       {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
 		"owed":         {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
 	} {
@@ -160,7 +181,8 @@ func TestWritePlans(t *testing.T) {
 		explained++
 		index := map[string]string{
 			"products": byID, "orders": byID, "orders o": byID, "order_items": "idx_order_items_order",
-			"failed_jobs": "sqlite_autoindex_failed_jobs", "outbox": "PRIMARY KEY", "wanted": "idx_orders_idempotency",
+			"failed_jobs": "sqlite_autoindex_failed_jobs", "api_tokens": byID, "outbox": "PRIMARY KEY",
+			"stock_movements": "sqlite_autoindex_stock_movements", "wanted": "idx_orders_idempotency",
 		}[regexp.MustCompile(`(?:FROM|UPDATE|UPDATE OR ROLLBACK) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
 		checkPlan(t, path, query, index)
 	}
@@ -215,9 +237,17 @@ func everyWrite(t *testing.T, s *store.Store) {
 			t.Fatal(err)
 		}
 	}
+	token, err := s.CreateToken(ctx, order.Token{UserID: 1, Name: "every"}, fmt.Appendf(nil, "%032d", time.Now().UnixNano()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RevokeToken(ctx, token.ID); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.RetryOrders(ctx, []int64{1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}
+	everyCatalogueWrite(t, s)
 	if _, err := s.LeaseOutbox(ctx, -1, 0, 3); err != nil {
 		t.Fatal(err)
 	}
@@ -228,6 +258,35 @@ func everyWrite(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	storetest.CheckBooks(t, s)
+}
+
+// everyCatalogueWrite changes products and stock, in small and large batches.
+func everyCatalogueWrite(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	for _, size := range []int{1, 3, 64, 100} {
+		var drafts []order.ProductDraft
+		var changes []order.ProductChange
+		var restocks []order.Restock
+		for i := range size {
+			key := fmt.Sprint(size, "-", i)
+			price, id := order.Money(1_00+i), int64(i%100+1)
+			drafts = append(drafts, order.ProductDraft{Key: key, Name: "New", Price: price, Stock: int64(i), Active: true})
+			changes = append(changes, order.ProductChange{ProductID: id, Price: &price})
+			restocks = append(restocks, order.Restock{ProductID: id, Quantity: 1, Reason: "r", Key: key})
+		}
+		for range 2 {
+			if _, err := s.CreateProducts(ctx, drafts); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.ChangeProducts(ctx, changes); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Restock(ctx, restocks); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.

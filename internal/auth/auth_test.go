@@ -1,0 +1,431 @@
+package auth_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"orderflow/internal/auth"
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+)
+
+// house is an Authenticator on a real store with the sample users.
+type house struct {
+	*auth.Authenticator
+	store  *store.Store
+	tokens *tokens
+
+	hashes, inFlight, most atomic.Int64
+}
+
+// tokens are the store's, counted, and held up or in vain where a test wants that.
+type tokens struct {
+	*store.Store
+	asked, inside, most atomic.Int64
+	hold                atomic.Pointer[chan struct{}] // look-ups wait for it
+	after               atomic.Pointer[chan struct{}] // and with what they found for this
+	fault               atomic.Pointer[order.Error]
+}
+
+func (t *tokens) UserByEmail(ctx context.Context, email string) (order.User, error) {
+	if fault := t.fault.Load(); fault != nil {
+		return order.User{}, fault
+	}
+	return t.Store.UserByEmail(ctx, email)
+}
+
+func (t *tokens) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
+	t.asked.Add(1)
+	raise(&t.most, t.inside.Add(1))
+	defer t.inside.Add(-1)
+	if hold := t.hold.Load(); hold != nil {
+		<-*hold
+	}
+	if fault := t.fault.Load(); fault != nil {
+		return order.Token{}, fault
+	}
+	token, err := t.Store.TokenByHash(ctx, hash)
+	if after := t.after.Load(); after != nil {
+		<-*after
+	}
+	return token, err
+}
+
+// raise makes most at least n.
+func raise(most *atomic.Int64, n int64) {
+	for {
+		old := most.Load()
+		if n <= old || most.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+var template = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "orderflow-auth")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path, ctx := filepath.Join(dir, "template.db"), context.Background()
+	s, err := store.Open(ctx, "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.Migrate(ctx), s.Seed(ctx, store.SeedPlan{}), s.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+func open(t *testing.T) *house {
+	t.Helper()
+	content, err := template()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "test.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: order.DefaultRules()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &house{store: s, tokens: &tokens{Store: s}}
+	h.Authenticator = auth.New(auth.Options{
+		Tokens: h.tokens, Users: h.tokens, Passwords: auth.NewPasswords(auth.PasswordOptions{AtOnce: 2, Observe: h.observe}),
+	})
+	return h
+}
+
+func (h *house) observe(change int) {
+	raise(&h.most, h.inFlight.Add(int64(change)))
+	if change > 0 {
+		h.hashes.Add(1)
+	}
+}
+
+func (h *house) token(t *testing.T, about order.Token, lasts time.Duration) (string, order.Token) {
+	t.Helper()
+	token, about, err := auth.NewToken(t.Context(), h.store, about, lasts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token, about
+}
+
+func wantCode(t *testing.T, err error, want order.Code) {
+	t.Helper()
+	if got := order.CodeOf(err); got != want {
+		t.Errorf("code %q (%v), want %q", got, err, want)
+	}
+}
+
+func TestLogIn(t *testing.T) {
+	h := open(t)
+	token, about, err := h.LogIn(t.Context(), "ALICE@example.com", "password", "browser", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if about.UserID != 1 || about.Admin || about.Name != "browser" || about.ExpiresAt.Sub(about.CreatedAt) != time.Hour {
+		t.Errorf("made %+v", about)
+	}
+	caller, err := h.Check(t.Context(), token)
+	if want := (order.Caller{UserID: 1, TokenID: about.ID}); caller != want || err != nil {
+		t.Errorf("the caller is %+v, %v, want %+v", caller, err, want)
+	}
+	again, _, err := h.LogIn(t.Context(), "alice@example.com", "password", "", 0)
+	if err != nil || again == token {
+		t.Errorf("logged in again: the same token %t, %v", again == token, err)
+	}
+	if _, err := h.store.UserByEmail(t.Context(), token); err == nil {
+		t.Error("the token is somewhere")
+	}
+}
+
+// An address that nobody has and a wrong password are answered alike, after the same work.
+func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
+	h := open(t)
+	var said []error
+	for _, who := range [][2]string{{"alice@example.com", "wrong"}, {"nobody@example.com", "password"}, {"nobody@example.com", ""}} {
+		before := h.hashes.Load()
+		token, about, err := h.LogIn(t.Context(), who[0], who[1], "", 0)
+		wantCode(t, err, order.CodeUnauthenticated)
+		if worked := h.hashes.Load() - before; worked != 1 || token != "" || about != (order.Token{}) {
+			t.Errorf("%q: %d hashes, %q, %+v", who, worked, token, about)
+		}
+		said = append(said, err)
+	}
+	if !reflect.DeepEqual(said[0], said[1]) || !reflect.DeepEqual(said[0], said[2]) {
+		t.Errorf("said %+v", said)
+	}
+}
+
+// A crowd that logs in at once has two hashes computed at a time, which is what takes memory; the others wait, or are told that
+// there are too many.
+func TestStormOfLogIns(t *testing.T) {
+	h := open(t)
+	var ok, over atomic.Int64
+	var crowd sync.WaitGroup
+	for i := range 200 {
+		crowd.Go(func() {
+			_, _, err := h.LogIn(t.Context(), []string{"alice@example.com", "nobody@example.com"}[i%2], "password", "", 0)
+			switch order.CodeOf(err) {
+			case "", order.CodeUnauthenticated:
+				ok.Add(1)
+			case order.CodeOverloaded:
+				over.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	crowd.Wait()
+	if h.most.Load() != 2 || h.inFlight.Load() != 0 || h.hashes.Load() != ok.Load() {
+		t.Errorf("%d hashes at once, %d left, %d computed for %d", h.most.Load(), h.inFlight.Load(), h.hashes.Load(), ok.Load())
+	}
+	if ok.Load() < 2 || ok.Load()+over.Load() != 200 {
+		t.Errorf("%d were served, %d too many", ok.Load(), over.Load())
+	}
+	t.Logf("%d were served, %d too many", ok.Load(), over.Load())
+}
+
+// Who finds too many waiting is told so at once; who leaves frees the place in the queue.
+func TestQueueOfLogIns(t *testing.T) {
+	begun, hold := make(chan struct{}, 10), make(chan struct{})
+	p := auth.NewPasswords(auth.PasswordOptions{AtOnce: 1, Queue: 1, Wait: time.Minute, Observe: func(change int) {
+		if change > 0 {
+			begun <- struct{}{}
+			<-hold
+		}
+	}})
+	ask := func(ctx context.Context) chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.Fits(ctx, "x", "")
+			done <- err
+		}()
+		return done
+	}
+	first := ask(t.Context())
+	<-begun
+	gone, leave := context.WithCancel(t.Context())
+	second := ask(gone)
+	until(t, func() bool { // the second waits: a third has no room
+		_, err := p.Fits(alreadyOver(t), "x", "")
+		return order.CodeOf(err) == order.CodeOverloaded
+	})
+	leave()
+	if err := <-second; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	third := ask(t.Context())
+	close(hold)
+	if err := errors.Join(<-first, <-third); err != nil {
+		t.Error(err)
+	}
+}
+
+// A wait has its bound.
+func TestWaitOfLogIns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		p := auth.NewPasswords(auth.PasswordOptions{AtOnce: 1, Observe: func(change int) {
+			if change > 0 {
+				<-hold
+			}
+		}})
+		var first sync.WaitGroup
+		first.Go(func() { _, _ = p.Fits(t.Context(), "x", "") })
+		synctest.Wait()
+		began := time.Now()
+		_, err := p.Fits(t.Context(), "x", "")
+		wantCode(t, err, order.CodeOverloaded)
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("waited for %s", took)
+		}
+		close(hold)
+		first.Wait()
+	})
+}
+
+func alreadyOver(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
+// until waits for a condition.
+func until(t *testing.T, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !condition(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("in vain for a minute")
+		}
+	}
+}
+
+func TestMalformedTokensAskNobody(t *testing.T) {
+	h := open(t)
+	for _, token := range []string{"", "of_", "x", strings.Repeat("A", 1<<20), "of_ABCDEFGHIJKLMNOPQRSTUVWXY\n", "of_' OR 1=1 --"} {
+		_, err := h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+	}
+	if asked := h.tokens.asked.Load(); asked != 0 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// An answer is remembered for five seconds, whichever it is; what was taken back elsewhere counts that long at most.
+func TestAnswersGrowOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		elsewhere := auth.New(auth.Options{Tokens: h.store, Users: h.store, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+		token, about := h.token(t, order.Token{UserID: 2}, 0)
+		for range 100 {
+			if caller, err := h.Check(t.Context(), token); caller.UserID != 2 || err != nil {
+				t.Fatalf("the caller is %+v, %v", caller, err)
+			}
+			if _, err := h.Check(t.Context(), "of_ABCDEFGHIJKLMNOPQRSTUVWXYZ"); order.CodeOf(err) != order.CodeUnauthenticated {
+				t.Fatal(err)
+			}
+		}
+		if asked := h.tokens.asked.Load(); asked != 2 {
+			t.Errorf("asked %d times for two tokens", asked)
+		}
+		if err := elsewhere.Revoke(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		_, err := elsewhere.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+		time.Sleep(5*time.Second - 1)
+		if caller, err := h.Check(t.Context(), token); caller.TokenID != about.ID || err != nil {
+			t.Errorf("the caller is %+v, %v", caller, err)
+		}
+		time.Sleep(1)
+		_, err = h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+		wantCode(t, h.Revoke(t.Context(), token), order.CodeUnauthenticated)
+	})
+}
+
+func TestTokensEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		token, _ := h.token(t, order.Token{Admin: true, Name: "shop"}, time.Hour)
+		if caller, err := h.Check(t.Context(), token); !caller.Admin || err != nil {
+			t.Errorf("the caller is %+v, %v", caller, err)
+		}
+		time.Sleep(time.Hour + 5*time.Second)
+		_, err := h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+	})
+}
+
+// Those who ask for one token at the same time share a look-up; look-ups for many are few at a time.
+func TestLookUpsAreShared(t *testing.T) {
+	h := open(t)
+	token, _ := h.token(t, order.Token{UserID: 1}, 0)
+	hold := make(chan struct{})
+	h.tokens.hold.Store(&hold)
+	var crowd sync.WaitGroup
+	for range 50 {
+		crowd.Go(func() {
+			if caller, err := h.Check(t.Context(), token); caller.UserID != 1 || err != nil {
+				t.Errorf("the caller is %+v, %v", caller, err)
+			}
+		})
+	}
+	until(t, func() bool { return h.tokens.asked.Load() > 0 })
+	if _, err := h.Check(alreadyOver(t), token); !errors.Is(err, context.Canceled) {
+		t.Errorf("who left got %v", err)
+	}
+	for i := range 100 {
+		crowd.Go(func() {
+			_, err := h.Check(t.Context(), fmt.Sprintf("of_%c%cAAAAAAAAAAAAAAAAAAAAAAAA", 'A'+i%10, 'A'+i/10))
+			wantCode(t, err, order.CodeUnauthenticated)
+		})
+	}
+	until(t, func() bool { return h.tokens.inside.Load() == 16 })
+	close(hold)
+	crowd.Wait()
+	if asked, most := h.tokens.asked.Load(), h.tokens.most.Load(); asked != 101 || most != 16 {
+		t.Errorf("asked %d times for 101 tokens, %d at once", asked, most)
+	}
+}
+
+// Taken back here, a token counts no more from then on, also when a look-up has found it just before.
+func TestRevokeIsHeardAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		token, _ := h.token(t, order.Token{UserID: 1}, 0)
+		if _, err := h.Check(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		if err := h.Revoke(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+
+		token, about := h.token(t, order.Token{UserID: 1}, 0)
+		found := make(chan struct{})
+		h.tokens.after.Store(&found)
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = h.Check(t.Context(), token) })
+		synctest.Wait() // it has found the token, and holds that
+		both.Go(func() {
+			if err := h.Revoke(t.Context(), token); err != nil {
+				t.Error(err)
+			}
+		})
+		h.tokens.after.Store(nil)
+		close(found)
+		both.Wait()
+		if list, err := h.store.Tokens(t.Context()); err != nil || list[0].ID != about.ID || list[0].RevokedAt.IsZero() {
+			t.Errorf("tokens %+v, %v", list, err)
+		}
+		_, err = h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+	})
+}
+
+// When the database is away, nobody is told that their token or password is wrong; and it is asked again.
+func TestDatabaseIsAway(t *testing.T) {
+	h := open(t)
+	token, _ := h.token(t, order.Token{UserID: 1}, 0)
+	h.tokens.fault.Store(order.Errorf(order.CodeUnavailable, "away"))
+	for range 2 {
+		_, err := h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnavailable)
+		_, _, err = h.LogIn(t.Context(), "alice@example.com", "password", "", 0)
+		wantCode(t, err, order.CodeUnavailable)
+		wantCode(t, h.Revoke(t.Context(), token), order.CodeUnavailable)
+	}
+	if asked := h.tokens.asked.Load(); asked != 4 {
+		t.Errorf("asked %d times", asked)
+	}
+	h.tokens.fault.Store(nil)
+	if caller, err := h.Check(t.Context(), token); caller.UserID != 1 || err != nil {
+		t.Errorf("back again, the caller is %+v, %v", caller, err)
+	}
+}

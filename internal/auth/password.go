@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// cost is what a hash takes: passes over so much memory, in so many lanes.
+type cost struct {
+	memory, time uint32 // KiB; passes
+	lanes        uint8
+}
+
+// newCost is of hashes that are made now: what OWASP recommends for argon2id.
+func newCost() cost { return cost{memory: 19 << 10, time: 2, lanes: 1} }
+
+// What a stored hash may ask for. Whoever can write into the database shall not take the server's memory with it.
+const (
+	minMemory, maxMemory = 8, 64 << 10 // KiB
+	maxTime              = 10
+	maxLanes             = 4
+	minSalt, maxSalt     = 8, 64 // bytes
+	minKey, maxKey       = 16, 64
+	saltBytes            = 16 // of new hashes
+	keyBytes             = 32
+)
+
+// hash is an argon2id hash with all that is needed to compute it again.
+type hash struct {
+	cost
+
+	salt, key []byte
+}
+
+// errHash says that a stored hash is none. It does not repeat it.
+var errHash = errors.New("auth: a stored password hash is no argon2id hash within bounds")
+
+// parseHash reads a hash in PHC form: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, both in base64 without padding.
+func parseHash(text string) (h hash, err error) {
+	parts := strings.Split(text, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
+		return hash{}, errHash
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &h.memory, &h.time, &h.lanes); err != nil {
+		return hash{}, errHash
+	}
+	encoding := base64.RawStdEncoding.Strict()
+	if h.salt, err = encoding.DecodeString(parts[4]); err != nil {
+		return hash{}, errHash
+	}
+	if h.key, err = encoding.DecodeString(parts[5]); err != nil {
+		return hash{}, errHash
+	}
+	if !h.bounded() || h.String() != text { // one text for each hash: no zeros before a number, nothing after it
+		return hash{}, errHash
+	}
+	return h, nil
+}
+
+func (h hash) bounded() bool {
+	return h.memory >= minMemory*uint32(h.lanes) && h.memory <= maxMemory && h.time >= 1 && h.time <= maxTime &&
+		h.lanes >= 1 && h.lanes <= maxLanes && len(h.salt) >= minSalt && len(h.salt) <= maxSalt && len(h.key) >= minKey && len(h.key) <= maxKey
+}
+
+// String is the PHC form.
+func (h hash) String() string {
+	encoding := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.lanes,
+		encoding.EncodeToString(h.salt), encoding.EncodeToString(h.key))
+}
+
+// fits computes the hash of a password and compares, in a time that tells nothing.
+func (h hash) fits(password string) bool {
+	return subtle.ConstantTimeCompare(h.key, h.compute(password)) == 1
+}
+
+// compute returns the key of a password, as long as h's is.
+func (h hash) compute(password string) []byte {
+	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.lanes, uint32(len(h.key))) //nolint:gosec // maxKey at most
+}
+
+// PasswordOptions are the bounds of Passwords. The zero value is what a server wants.
+type PasswordOptions struct {
+	AtOnce int           // hashes that are computed at once; 0 for as many as there are processors, at least 2
+	Queue  int           // how many more may wait; 0 for 100
+	Wait   time.Duration // for how long; 0 for 3 s
+
+	// Observe, if set, is told when the computation of a hash begins (1) and ends (-1). It is called from many goroutines.
+	Observe func(change int)
+}
+
+// Passwords makes and checks hashes of passwords, few at a time. Its methods may be called from any goroutine; they return
+// CodeOverloaded when too many wait already, or the wait was too long, and the error of ctx when that ends first.
+type Passwords struct {
+	gate    *gate
+	observe func(change int)
+	nothing string // a hash that no password is known to fit
+}
+
+// NewPasswords returns Passwords with these bounds.
+func NewPasswords(options PasswordOptions) *Passwords {
+	if options.AtOnce == 0 {
+		options.AtOnce = max(2, runtime.GOMAXPROCS(0))
+	}
+	if options.Queue == 0 {
+		options.Queue = 100
+	}
+	if options.Wait == 0 {
+		options.Wait = 3 * time.Second
+	}
+	if options.Observe == nil {
+		options.Observe = func(int) {}
+	}
+	return &Passwords{
+		gate: newGate(options.AtOnce, options.Queue, options.Wait), observe: options.Observe,
+		nothing: hash{newCost(), random(saltBytes), random(keyBytes)}.String(),
+	}
+}
+
+// random returns random bytes; since Go 1.24 reading them cannot fail.
+func random(n int) []byte {
+	bytes := make([]byte, n)
+	_, _ = rand.Read(bytes)
+	return bytes
+}
+
+// Hash returns the hash of a password, in PHC form.
+func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+	h := hash{newCost(), random(saltBytes), make([]byte, keyBytes)}
+	err := p.work(ctx, func() { h.key = h.compute(password) })
+	if err != nil {
+		return "", err
+	}
+	return h.String(), nil
+}
+
+// Fits reports whether a password is the one that was hashed. An empty hash stands for an account that does not exist: it takes
+// as long as any other, and nothing fits. A hash that is none, or asks for more than is sane, is an error without a code.
+func (p *Passwords) Fits(ctx context.Context, password, stored string) (fits bool, err error) {
+	exists := stored != ""
+	if !exists {
+		stored = p.nothing
+	}
+	h, err := parseHash(stored)
+	if err != nil {
+		return false, err
+	}
+	err = p.work(ctx, func() { fits = h.fits(password) })
+	return fits && exists, err
+}
+
+// work computes a hash when it is its turn.
+func (p *Passwords) work(ctx context.Context, compute func()) error {
+	if err := p.gate.enter(ctx); err != nil {
+		return err
+	}
+	defer p.gate.leave()
+	p.observe(1)
+	defer p.observe(-1)
+	compute()
+	return nil
+}

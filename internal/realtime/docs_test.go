@@ -1,0 +1,93 @@
+package realtime
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"orderflow/internal/order"
+)
+
+// document is docs/realtime.md.
+func document(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/realtime.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The document has each code with its text and what clients do about it, in the order of the table, and no other.
+func TestCodesInTheDocument(t *testing.T) {
+	does := map[int]string{40: "gives up", 41: "comes back after a second", 42: "comes back at once", 43: "stays: `pusher:error`"}
+	var want []string
+	for i, codes := 0, reflect.ValueOf(newCodes()); i < codes.NumField(); i++ {
+		number, text := codes.Field(i).Field(0).Int(), codes.Field(i).Field(1).String()
+		want = append(want, fmt.Sprintf("| %d | %s | %s |", number, text, does[int(number/100)]))
+	}
+	got := regexp.MustCompile(`(?m)^\| 4\d\d\d \|.*$`).FindAllString(document(t), -1)
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("the document has\n%s\nand the server\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// The document has the limits that there are.
+func TestLimitsInTheDocument(t *testing.T) {
+	defaults := Options{}.withDefaults()
+	for _, row := range []string{
+		fmt.Sprintf("| message of a client | %d bytes;", maxMessage),
+		fmt.Sprintf("| messages of a client | %.0f at once, %.0f a second", wordsAtOnce, wordsPerSecond),
+		fmt.Sprintf("| channels of a connection | %d ", defaults.MaxChannels),
+		fmt.Sprintf("| unread by a client | %d bytes;", defaults.MaxQueue),
+		fmt.Sprintf("| name of a channel, of an event | %d, %d bytes |", maxChannelName, maxEventName),
+		fmt.Sprintf("| data of a published event | %d bytes;", maxData),
+		fmt.Sprintf("| channels of a published event, events of a batch | %d, %d |", maxChannels, maxBatch),
+		fmt.Sprintf("the last event of %d channels a node, for %.0f minutes", lastsKept, lastsFor.Minutes()),
+		fmt.Sprintf("(at most %.0f s) pings", defaults.Activity.Seconds()),
+		fmt.Sprintf("silent for %.0f s, and closes\n%.0f s later", defaults.Activity.Seconds(), defaults.PongWithin.Seconds()),
+		fmt.Sprintf("may be %.0f s off", clockSkew.Seconds()),
+	} {
+		if !strings.Contains(document(t), row) {
+			t.Errorf("the document does not say %q", row)
+		}
+	}
+}
+
+// The document has the data of each event, field by field, and an example of what is sent.
+func TestEventsInTheDocument(t *testing.T) {
+	page := document(t)
+	for _, kind := range []order.EventType{order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
+		event := paid(1, 7)
+		event.Type = kind
+		names := fields(t, string(appendNews(nil, &event)))
+		if row := "| `" + string(kind) + "` | `" + strings.Join(names, "`, `") + "` |"; !strings.Contains(page, row) {
+			t.Errorf("the document does not have %q", row)
+		}
+	}
+	_, example, _ := strings.Cut(page, "```json\n")
+	example, _, _ = strings.Cut(example, "\n```")
+	event := paid(1, 7)
+	if got, want := fields(t, example), fields(t, string(appendNews(nil, &event))); strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("the example has %v, and what is sent %v", got, want)
+	}
+}
+
+// fields are the names of a JSON object, in their order.
+func fields(t *testing.T, text string) (names []string) {
+	t.Helper()
+	var object jsontext.Value
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(string(object), -1) {
+		names = append(names, match[1])
+	}
+	return names
+}
