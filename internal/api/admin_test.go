@@ -2,8 +2,6 @@ package api_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/audit"
+	"orderflow/internal/auth"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 	"orderflow/internal/store"
@@ -29,28 +28,16 @@ func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Admin, o.Auditor, o.Auth = s, auditor{s}, doorman{store: s}
+	o.Admin, o.Auditor = s, auditor{s}
+	o.Auth = auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 	o.Desk = worker.NewDesk(worker.DeskOptions{Jobs: s, Gateway: gateway, Installation: "test"})
-}
-
-// doorman knows the tokens of the store, and lets nobody log in.
-type doorman struct {
-	api.Authenticator
-	store *store.Store
-}
-
-func (d doorman) Check(ctx context.Context, token string) (order.Caller, error) {
-	hash := sha256.Sum256([]byte(token))
-	found, err := d.store.TokenByHash(ctx, hash[:])
-	return found.Caller(), err
 }
 
 // bearer makes a token and returns the header that shows it.
 func (n *node) bearer(t testing.TB, about order.Token) string {
 	t.Helper()
-	token := rand.Text()
-	hash := sha256.Sum256([]byte(token))
-	if _, err := n.store.CreateToken(t.Context(), about, hash[:]); err != nil {
+	token, _, err := auth.NewToken(t.Context(), n.store, about, time.Hour)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return "Authorization: Bearer " + token

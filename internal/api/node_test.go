@@ -302,7 +302,14 @@ type answer struct {
 // do sends a request to the node and holds both against the OpenAPI document.
 func (n *node) do(t testing.TB, method, target, body string, headers ...string) answer {
 	t.Helper()
-	r := newRequest(t.Context(), method, target, body, headers...)
+	a := n.send(t, newRequest(t.Context(), method, target, body, headers...))
+	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
+	return a
+}
+
+// send sends a request to the node.
+func (n *node) send(t testing.TB, r *http.Request) answer {
+	t.Helper()
 	recorder := httptest.NewRecorder()
 	n.ServeHTTP(recorder, r)
 	result := recorder.Result()
@@ -311,9 +318,7 @@ func (n *node) do(t testing.TB, method, target, body string, headers ...string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{result.StatusCode, result.Header, string(content)}
-	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
-	return a
+	return answer{result.StatusCode, result.Header, string(content)}
 }
 
 // newRequest makes a request; headers are "Name: value". A body is JSON unless they say otherwise.
