@@ -108,6 +108,10 @@ func doors() []door {
 		{method: "POST", target: "/api/v1/orders/99/cancel", free: 404, own: 404, other: 404, admin: 404},
 		{method: "GET", target: "/api/v1/products", free: 200, own: 200, other: 200, admin: 200, mine: []string{"Laptop"}},
 		{method: "POST", target: "/api/v1/auth/tokens", body: login, free: 201, own: 201, other: 201, admin: 201, shut: 201, wrong: 201, mine: []string{`"token":"of_`}},
+		{
+			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
+			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+		},
 		{method: "GET", target: "/nothing", free: 404, own: 404, other: 404, admin: 404},
 		{method: "GET", target: "/api/v1/orders/../health", free: 404, own: 404, other: 404, admin: 404},
 		{method: "PUT", target: "/api/v1/products", free: 405, own: 405, other: 405, admin: 405},
