@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-cluster fuzz soak load load-mysql bench bench-mysql lint fmt clean
+.PHONY: help run demo build test test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime lint fmt clean
 
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -12,7 +12,7 @@ SOAK      ?= 10m
 LOAD_SOAK ?= 30s
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db
 	bin/orderflow serve
@@ -51,6 +51,12 @@ bench: build ## Measure this machine: all figures as one table
 bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
 	$(GO) run ./internal/servers/with bin/orderflow bench --table
+
+bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; needs node and npm
+	scripts/test-deps.sh
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "socket.io needs node and npm: install them and try again." >&2; exit 1; }
+	cd internal/realtime/fanout/socketio && npm ci --no-audit --no-fund
+	DATABASE_URL= REDIS_URL= $(GO) run ./internal/realtime/fanout
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...

@@ -86,6 +86,9 @@ type Options struct {
 	Reader     Reader
 	Bus        bus.Bus  // whose news wake streams
 	Products   Products // that processes share; nil for a list that is kept in the process
+	Admin      Admin    // with Intake
+	Desk       Desk     // with Intake
+	Auditor    Auditor  // with Intake
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
@@ -111,6 +114,8 @@ type API struct {
 	origins  origins
 	products shared[[]byte]
 	ping     shared[struct{}]
+	stats    shared[[]byte]
+	auditing atomic.Bool
 	waker    *waker
 	metrics  *metrics
 	page     page
@@ -142,6 +147,7 @@ func New(options Options) *API {
 		a.products = shared[[]byte]{load: a.loadShared}
 	}
 	a.ping = shared[struct{}]{load: a.loadPing}
+	a.stats = shared[[]byte]{age: statsAge, load: a.loadStats}
 	a.metrics.streams(a.waker.open)
 	a.pool.New = func() any { return new(exchange) }
 	a.mux = a.routes()

@@ -16,9 +16,8 @@ import (
 // orderBody is the body of POST /orders as far as it was understood; faults says where it was not. Values at fault are
 // zero, so that the checks of package order find fault with them too.
 type orderBody struct {
+	bodyKey
 	userID        int64
-	key           string
-	keyed         bool // idempotency_key is there
 	lines         []order.Line
 	paymentMethod string
 	faults        faults
@@ -57,6 +56,12 @@ func (r *bodyReader) end() {
 	} else if !errors.Is(err, io.EOF) {
 		r.fail(err)
 	}
+}
+
+// bodyKey is the idempotency key of a body.
+type bodyKey struct {
+	key   string
+	keyed bool // idempotency_key is there
 }
 
 // bodyReader reads values of expected types. After an error of the syntax it reads nothing more and keeps that error.

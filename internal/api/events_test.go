@@ -292,9 +292,10 @@ func servePipes(t *testing.T, n *node) *pipes {
 }
 
 // ask sends the request for an event stream over a connection and reads the answer's headers.
-func ask(t *testing.T, c net.Conn, id int64) streamed {
+func ask(t *testing.T, c net.Conn, id int64, headers ...string) streamed {
 	t.Helper()
-	if _, err := fmt.Fprintf(c, "GET /api/v1/orders/%d/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n", id); err != nil {
+	more := strings.Join(append(headers, ""), "\r\n")
+	if _, err := fmt.Fprintf(c, "GET /api/v1/orders/%d/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n%s\r\n", id, more); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -32,6 +32,7 @@ import (
 type node struct {
 	*api.API
 	store    *store.Store
+	path     string
 	desk     *desk
 	news     *news
 	logs     *logs
@@ -230,7 +231,7 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{store: s, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
+	n := &node{store: s, path: path, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
 	n.desk = &desk{store: s, bus: n.news}
 	n.desk.Service = intake.New(intake.Options{
 		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.desk, BatchMax: 10, QueueMax: 100, Lines: 1000,
@@ -250,6 +251,7 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 		Intake: n.desk, Reader: s, Bus: n.news, Registerer: n.registry,
 		Logger: slog.New(slog.NewJSONHandler(n.logs, nil)),
 	}
+	withAdmin(t, s, &options)
 	for _, c := range change {
 		c(&options)
 	}
@@ -300,7 +302,14 @@ type answer struct {
 // do sends a request to the node and holds both against the OpenAPI document.
 func (n *node) do(t testing.TB, method, target, body string, headers ...string) answer {
 	t.Helper()
-	r := newRequest(t.Context(), method, target, body, headers...)
+	a := n.send(t, newRequest(t.Context(), method, target, body, headers...))
+	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
+	return a
+}
+
+// send sends a request to the node.
+func (n *node) send(t testing.TB, r *http.Request) answer {
+	t.Helper()
 	recorder := httptest.NewRecorder()
 	n.ServeHTTP(recorder, r)
 	result := recorder.Result()
@@ -309,9 +318,7 @@ func (n *node) do(t testing.TB, method, target, body string, headers ...string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := answer{result.StatusCode, result.Header, string(content)}
-	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
-	return a
+	return answer{result.StatusCode, result.Header, string(content)}
 }
 
 // newRequest makes a request; headers are "Name: value". A body is JSON unless they say otherwise.

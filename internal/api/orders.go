@@ -57,7 +57,7 @@ func (a *API) readDraft(x *exchange) (order.Draft, error) {
 	if err != nil {
 		return order.Draft{}, err
 	}
-	mergeKey(&body, x.r.Header["Idempotency-Key"])
+	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
 	draft, err := a.draft(x.r.Context(), &body, x.caller)
 	if err != nil {
 		return order.Draft{}, err
@@ -129,12 +129,16 @@ func orderPath(id int64) string {
 // noOrder is the error for an order that does not exist, or not for this caller; the store says it in the same words.
 func noOrder(id int64) error { return order.NotFound("Order " + strconv.FormatInt(id, 10)) }
 
-// pathID returns the id in the path. What is no id names no order, so the error carries CodeNotFound.
-func pathID(r *http.Request) (int64, error) {
+// pathID returns the order's id in the path.
+func pathID(r *http.Request) (int64, error) { return idInPath(r, "order") }
+
+// idInPath returns the id in the path, of what is called so. What is no id names nothing, so the error carries
+// CodeNotFound.
+func idInPath(r *http.Request, what string) (int64, error) {
 	text := r.PathValue("id")
 	id, ok := parseID(text)
 	if !ok {
-		return 0, order.Errorf(order.CodeNotFound, "There is no order with this id.")
+		return 0, order.Errorf(order.CodeNotFound, "There is no %s with this id.", what)
 	}
 	return id, nil
 }
@@ -211,24 +215,24 @@ func checkMedia(h http.Header) error {
 	return nil
 }
 
-// mergeKey takes the idempotency key from the header where the body has none. Both may be there if they agree.
-func mergeKey(body *orderBody, header []string) {
+// merge takes the idempotency key from the header where the body has none. Both may be there if they agree.
+func (k *bodyKey) merge(header []string, faults *faults) {
 	const field = "idempotency_key"
 	switch {
-	case len(header) == 0 && !body.keyed:
-		body.faults.add(field, "is required, here or in the Idempotency-Key header")
+	case len(header) == 0 && !k.keyed:
+		faults.add(field, "is required, here or in the Idempotency-Key header")
 	case len(header) == 0:
 	case len(header) > 1:
-		body.faults.add(field, "stands in more than one Idempotency-Key header")
+		faults.add(field, "stands in more than one Idempotency-Key header")
 	default:
 		key, ok := parseKey(header[0])
 		switch {
 		case !ok:
-			body.faults.add(field, "is malformed in the Idempotency-Key header: send plain text, or one quoted string")
-		case !body.keyed:
-			body.key = key
-		case len(body.faults[field]) == 0 && body.key != key:
-			body.faults.add(field, "differs from the Idempotency-Key header")
+			faults.add(field, "is malformed in the Idempotency-Key header: send plain text, or one quoted string")
+		case !k.keyed:
+			k.key = key
+		case len((*faults)[field]) == 0 && k.key != key:
+			faults.add(field, "differs from the Idempotency-Key header")
 		}
 	}
 }

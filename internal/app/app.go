@@ -119,7 +119,8 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 			waits.Observe(waited.Seconds())
 			transactions.WithLabelValues(name).Observe(took.Seconds())
 		},
-		Warn: func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Warn:   func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Served: func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
 	})
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func (s *Server) build(ctx context.Context) error {
 		}
 		s.stage("worker", workers.Run)
 	}
-	return s.buildAPI(publisher, sign, log)
+	return s.buildAPI(ctx, publisher, sign, log)
 }
 
 // newWorker makes the worker with its gateway behind the breaker.
@@ -218,7 +219,9 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 
 // buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
 // probes.
-func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger) error {
+func (s *Server) buildAPI(
+	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
+) error {
 	options := api.Options{
 		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
@@ -240,6 +243,11 @@ func (s *Server) buildAPI(publisher *outbox.Publisher, sign func(socketID, chann
 		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		s.stage("intake", orders.Run)
+		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
+		if err != nil {
+			return err
+		}
+		options.Admin, options.Desk, options.Auditor = s.db, desk, auditor{s.db}
 	}
 	s.api = api.New(options)
 	s.stage("api", s.api.Run)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow/internal/app"
 	"orderflow/internal/config"
 	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
@@ -148,22 +149,31 @@ func TestShownPagesInABrowser(t *testing.T) {
 	})
 }
 
-// The program with fetch hears all of an order, and what is left of it from any event on.
+// The program with fetch hears all of an order, and what is left of it from any event on, where nobody is served without a
+// token; in Node and in a page of another origin.
 func TestShownFetch(t *testing.T) {
 	t.Parallel()
-	s := serve(t, nil)
-	s.buy(1, "shown", 1, 1)
-	s.await(1, "PAID")
+	s := serve(t, authRequired)
+	token := s.token(app.Token{UserID: 1})
+	s.buyWith(token, 1, "shown")
 	all := []string{"OrderCreated 1-1", "OrderProcessing 1-2", "OrderPaid 1-3"}
-	for last, want := range map[string][]string{"": all, "1-1": all[1:], "1-2": all[2:], "1-3": {"nothing more"}} {
-		// Without a log-in there is no token to send.
-		program := fmt.Sprintf("const token = ''\nlet last = '%s'\ntry {\n%s} catch (e) { console.log(e.message === 'status 204' ? 'nothing more' : e) }\n",
-			last, strings.Replace(s.shown(withFetch), ", Authorization: `Bearer ${token}`", "", 1))
-		c := runShown(t, program+"console.log('end')\n")
-		c.sees("end")
-		if heard := c.seen[:len(c.seen)-1]; !slices.Equal(heard, want) {
+	program := func(token, last string) string {
+		return fmt.Sprintf("const token = '%s'\nlet last = '%s'\ntry {\n%s} catch (e) { console.log(e.message) }\nconsole.log('end')\n", token, last, s.shown(withFetch))
+	}
+	heard := func(w *witness) []string {
+		w.sees("end")
+		return w.seen[:len(w.seen)-1]
+	}
+	for last, want := range map[string][]string{"": all, "1-1": all[1:], "1-2": all[2:], "1-3": {"status 204"}} {
+		if heard := heard(runShown(t, program(token, last)).witness); !slices.Equal(heard, want) {
 			t.Errorf("after %q it heard %q, want %q", last, heard, want)
 		}
+	}
+	if heard := heard(runShown(t, program(s.token(app.Token{UserID: 2}), "")).witness); !slices.Equal(heard, []string{"status 404"}) {
+		t.Errorf("another user heard %q", heard)
+	}
+	if heard := heard(newBrowser(t).open(newPages(t), "127.0.0.1", program(token, "")).witness); !slices.Equal(heard, all) {
+		t.Errorf("in a page it heard %q", heard)
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -94,17 +95,33 @@ func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 
 // Desk returns the desk of the database. What it changes is published by the relay of a running server.
 func (d *Database) Desk(ctx context.Context) (*Desk, error) {
-	installation, err := d.Installation(ctx)
+	return newDesk(ctx, d.settings, d.Store, worker.DeskOptions{})
+}
+
+// newDesk makes a desk with the gateway of the settings; the options say the rest.
+func newDesk(ctx context.Context, settings config.Settings, db *store.Store, options worker.DeskOptions) (*Desk, error) {
+	installation, err := db.Installation(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gateway, err := NewGateway(d.settings, installation)
+	gateway, err := NewGateway(settings, installation)
 	if err != nil {
 		return nil, err
 	}
-	return worker.NewDesk(worker.DeskOptions{
-		Jobs: d.Store, Gateway: gateway, Installation: installation, ChargeTimeout: d.settings.ChargeTimeout,
-	}), nil
+	options.Jobs, options.Gateway, options.Installation, options.ChargeTimeout = db, gateway, installation, settings.ChargeTimeout
+	return worker.NewDesk(options), nil
+}
+
+// auditor audits the books for the API.
+type auditor struct{ books audit.Books }
+
+// WriteAudit implements api.Auditor.
+func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	report, err := audit.Run(ctx, a.books)
+	if err != nil {
+		return err
+	}
+	return report.WriteJSON(w)
 }
 
 // ServeHandler serves a handler under the limits of every server of the product until ctx ends. ready is told the

@@ -85,7 +85,7 @@ func (h hash) fits(password string) bool {
 
 // compute returns the key of a password, as long as h's is.
 func (h hash) compute(password string) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.lanes, uint32(len(h.key))) //nolint:gosec // maxKey at most
+	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.lanes, uint32(len(h.key)))
 }
 
 // PasswordOptions are the bounds of Passwords. The zero value is what a server wants.

@@ -119,8 +119,8 @@ func tableServer() []Setting {
 		binding: bind(func(s *Settings) *Addr { return &s.Addr }, addr()),
 	}, {
 		Flag: "auth", Env: "ORDERFLOW_AUTH", Group: groupServer, Value: "WHETHER",
-		Help: "required: callers must show a token, but for health, metrics, documentation and the log-in. optional: whoever reaches the API may order " +
-			"for any user, and a token that is shown binds to its own. That goes without saying on a loopback address; on any other " +
+		Help: "required: callers must show a token, but for health, metrics, documentation and the log-in. optional: whoever reaches the API " +
+			"may order for any user, and a token that is shown binds to its own. That goes without saying on a loopback address; on any other " +
 			"one of the two must be said.",
 		binding: bind(func(s *Settings) *string { return &s.Auth }, auth()),
 	}, {

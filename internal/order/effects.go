@@ -14,6 +14,7 @@ type Effects struct {
 	New        []*Order // to be inserted in this order, by user and key; the store fills in the ids
 	Changes    []Change
 	Stock      map[int64]int64 // product → pieces put back (positive) or taken (negative)
+	Movements  []Movement      // by hand; Stock has their sum
 	Events     []Event         // of existing orders; those of New come from Created, once they have ids
 	Payments   []Payment
 	DeadLetter []FailedJob  // opened, or opened again: at most one an order
@@ -148,7 +149,7 @@ type ChangedGroup struct {
 // Empty reports whether there is nothing to write.
 func (e *Effects) Empty() bool {
 	return len(e.New) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
-		len(e.Payments) == 0 && len(e.DeadLetter) == 0 && len(e.Resolved) == 0
+		len(e.Payments) == 0 && len(e.DeadLetter) == 0 && len(e.Resolved) == 0 && len(e.Movements) == 0
 }
 
 // byRef orders new rows as rule 1 of the lock order wants them inserted.

@@ -124,7 +124,7 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	defer cancel()
 	if err = l.try(limited, conn, products, &grant); err != nil {
 		l.client.failed(ctx, err) //nolint:errcheck // returned below
-		l.remember(grant.Token, products)
+		l.giveBack(ctx, grant.Token, products)
 		return lock.Grant{}, err
 	}
 	return grant, nil
@@ -247,8 +247,8 @@ func (l *Locker) taken(product int64, released <-chan struct{}, holder, left rue
 	return nil
 }
 
-// Unlock implements lock.Locker, within a tenth of a second. Locks that it could not release for sure are released when
-// Redis is back, if they have not expired by then.
+// Unlock implements lock.Locker, within a tenth of a second. Locks that it could not release for sure are tried once
+// more, and those left released when Redis is back, if they have not expired by then.
 func (l *Locker) Unlock(ctx context.Context, token string, products []int64, used bool) error {
 	if len(products) == 0 && !used {
 		return nil
@@ -260,9 +260,35 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 		err = l.client.failed(ctx, l.unlock(limited, conn, token, products, used))
 	}
 	if err != nil && len(products) > 0 {
-		l.remember(token, products)
+		l.giveBack(ctx, token, products)
 	}
 	return err
+}
+
+// giveBack releases locks of unknown fate: at once where it was not Redis as a whole that failed (a key of another type, a
+// caller whose time is over), and each by itself, so that one that cannot be released keeps no other; the rest when Redis is
+// back.
+func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
+	if conn, err := l.client.conn(); err == nil {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockLimit)
+		defer cancel()
+		calls := make([]call, len(products))
+		for i, p := range products {
+			calls[i] = call{l.release, l.keys([]int64{p}), []string{token, "0", l.channel(), strconv.FormatInt(p, 10)}}
+		}
+		var left []int64
+		for i, result := range run(limited, conn, calls) {
+			if err := result.Error(); err != nil {
+				if _, answered := rueidis.IsRedisErr(err); !answered { // else it is not ours
+					left = append(left, products[i])
+				}
+			}
+		}
+		products = left
+	}
+	if len(products) > 0 {
+		l.remember(token, products)
+	}
 }
 
 func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64, used bool) error {

@@ -221,3 +221,66 @@ func TestStartsWithoutRedis(t *testing.T) {
 	eventually(t, c.Up)
 	takes(t, l, 1)
 }
+
+// TestLockOfAnotherType: a key that is no lock at all fails a try, and what else the try had taken is free at once, also
+// after a release that fails.
+func TestLockOfAnotherType(t *testing.T) {
+	t.Parallel()
+	_, _, l, raw := alone(t)
+	ctx := t.Context()
+	spoil := func() {
+		t.Helper()
+		if err := raw.Do(ctx, raw.B().Lpush().Key("inventory:product:1").Element("x").Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free := func(product string) {
+		t.Helper()
+		if n, err := raw.Do(ctx, raw.B().Exists().Key("inventory:product:"+product).Build()).AsInt64(); err != nil || n != 0 {
+			t.Errorf("product %s is still locked (%v)", product, err)
+		}
+	}
+	spoil()
+	if grant, err := l.TryLock(ctx, []int64{1, 2, 3}); err == nil {
+		t.Errorf("took %+v", grant)
+	}
+	free("2")
+	free("3")
+	if err := raw.Do(ctx, raw.B().Del().Key("inventory:product:1").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	grant := takes(t, l, 1, 2)
+	if err := raw.Do(ctx, raw.B().Del().Key("inventory:product:1").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	spoil()
+	if err := l.Unlock(ctx, grant.Token, grant.Held, true); err == nil {
+		t.Error("a release that fails says nothing")
+	}
+	free("2")
+}
+
+// TestLockForEver: a stranger's lock that never expires is not looked at again and again.
+func TestLockForEver(t *testing.T) {
+	t.Parallel()
+	_, _, l, raw := alone(t)
+	ctx := t.Context()
+	if err := raw.Do(ctx, raw.B().Set().Key("inventory:product:1").Value("by hand").Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first may come before releases are heard, and then looks soon
+		grant, err := l.TryLock(ctx, []int64{1})
+		if err != nil || len(grant.Busy) != 1 {
+			t.Fatalf("%+v, %v", grant, err)
+		}
+		look := time.NewTimer(200 * time.Millisecond)
+		select {
+		case <-grant.Busy[0].Released:
+			look.Stop()
+			continue
+		case <-look.C:
+			return
+		}
+	}
+	t.Error("who waits is woken again and again")
+}

@@ -31,7 +31,10 @@ func (l *Locker) expect(product int64, released <-chan struct{}, left time.Durat
 	if w == nil || w.released != released {
 		return // released meanwhile
 	}
-	left = max(0, left) + time.Millisecond // the server counts whole ones
+	if left < 0 {
+		left = l.ttl // a stranger's, that never expires: nothing is to be expected of it
+	}
+	left += time.Millisecond // the server counts whole ones
 	if !l.listening {
 		left = min(left, deafLook)
 	}

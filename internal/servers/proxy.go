@@ -18,6 +18,7 @@ type Proxy struct {
 	mu      sync.Mutex
 	delay   time.Duration // each way
 	frozen  bool
+	strands bool
 	ended   bool
 	changed chan struct{} // closed, and replaced, when one of these changes
 }
@@ -56,12 +57,16 @@ func (p *Proxy) Delay(roundTrip time.Duration) { p.set(func() { p.delay = roundT
 // hang. Nothing is lost: it passes after Restore, as after a network's partition.
 func (p *Proxy) Freeze() { p.set(func() { p.frozen = true }) }
 
+// Strand freezes likewise, but what meets it is lost: a connection on which something is on its way, or that is made
+// meanwhile, stays open and silent for good. After Restore only others work, as when another machine takes an address over.
+func (p *Proxy) Strand() { p.set(func() { p.frozen, p.strands = true, true }) }
+
 // Cut breaks all connections, with what is on its way, and closes every new one at once.
 func (p *Proxy) Cut() { p.Shut(true) }
 
 // Restore makes the network good again: no delay, nothing frozen, nothing cut.
 func (p *Proxy) Restore() {
-	p.set(func() { p.delay, p.frozen = 0, false })
+	p.set(func() { p.delay, p.frozen, p.strands = 0, false, false })
 	p.Shut(false)
 }
 
@@ -96,26 +101,28 @@ func (p *Proxy) pass(r *Relay, from, to net.Conn) {
 			}
 		}
 	})
+	stranded := false
 	for c := range way {
-		p.await(c.at)
+		p.await(c.at, &stranded)
 		if _, err := to.Write(c.data); err != nil {
 			break
 		}
 	}
-	p.await(time.Now()) // the end travels, too
+	p.await(time.Now(), &stranded) // the end travels, too
 	r.Drop(from, to)
 	for range way { // nobody wants what is left; the reader may be waiting to hand it over
 	}
 	reader.Wait()
 }
 
-// await waits until what was sent at that time arrives.
-func (p *Proxy) await(sent time.Time) {
+// await waits until what was sent at that time arrives, which on a stranded connection is never.
+func (p *Proxy) await(sent time.Time, stranded *bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		p.mu.Lock()
-		frozen, left, changed, ended := p.frozen, time.Until(sent.Add(p.delay)), p.changed, p.ended
+		*stranded = *stranded || p.strands
+		frozen, left, changed, ended := p.frozen || *stranded, time.Until(sent.Add(p.delay)), p.changed, p.ended
 		p.mu.Unlock()
 		if ended || !frozen && left <= 0 {
 			return

@@ -23,6 +23,9 @@ func (t *tx) carry(effects *order.Effects, owed bool) (order.Receipt, error) {
 	if err := t.keepDeadLetters(effects); err != nil {
 		return receipt, err
 	}
+	if err := t.insertMovements(effects.Movements); err != nil {
+		return receipt, err
+	}
 	if err := t.moveStock(effects); err != nil {
 		return receipt, err
 	}

@@ -38,6 +38,8 @@ type dialect interface {
 	migrator(pool *sql.DB) (db *sql.DB, done func(), folder string, kind goose.Dialect, err error)
 	// lockMigrations makes this process the only one that migrates, until release is called.
 	lockMigrations(ctx context.Context, db *sql.DB) (release func(), err error)
+	// sessions is how many connections the database has that this account can see; 0 where a guard keeps others away.
+	sessions(ctx context.Context, db *sql.DB) (int, error)
 	// writers is the number of write transactions that make sense at once.
 	writers() int
 	// connected gets a writer's new connection ready.

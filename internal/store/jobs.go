@@ -34,6 +34,25 @@ func (s *Store) FailedJobs(ctx context.Context, openOnly bool, limit int) (jobs 
 	return jobs, err
 }
 
+// JobPage returns a page of dead letters, the open ones first, each kind newest first. Pages count from 1. It goes through
+// all of them: dead letters are few, since a gateway that is away stops the charging.
+func (s *Store) JobPage(ctx context.Context, page, perPage int) (found order.JobPage, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		found = order.JobPage{}
+		err := s.query(ctx, func(scan func(...any) error) error {
+			j, err := scanJob(scan)
+			found.Jobs = append(found.Jobs, j)
+			return err
+		}, "SELECT "+jobColumns+" FROM failed_jobs ORDER BY CASE WHEN resolved_at IS NULL THEN 0 ELSE 1 END, id DESC LIMIT ? OFFSET ?",
+			perPage, (page-1)*perPage)
+		if err != nil {
+			return err
+		}
+		return s.query(ctx, func(scan func(...any) error) error { return scan(&found.Total) }, "SELECT count(*) FROM failed_jobs")
+	})
+	return found, err
+}
+
 // FailedJob returns one dead letter. The error carries CodeNotFound when there is none.
 func (s *Store) FailedJob(ctx context.Context, id int64) (job order.FailedJob, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {

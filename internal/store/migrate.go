@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type Migration struct {
 // Migrate brings the schema up to this binary's, and makes sure that the database can be written. A schema that is newer
 // than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait.
 func (s *Store) Migrate(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider) error {
+	return s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		if err := s.checkWritable(ctx); err != nil {
 			return err
 		}
@@ -58,9 +59,13 @@ func (s *Store) checkWritable(ctx context.Context) error {
 	return err
 }
 
-// MigrateDown takes the last step back.
+// MigrateDown takes the last step back. It refuses while others are connected to a MySQL database, with CodeUnavailable:
+// who serves it could go on with what is no longer there. (An SQLite file has its guard.)
 func (s *Store) MigrateDown(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider) error {
+	return s.migrating(ctx, func(p *goose.Provider, db *sql.DB) error {
+		if err := s.alone(ctx, db); err != nil {
+			return err
+		}
 		_, err := p.Down(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
 			return order.Errorf(order.CodeNotFound, "There is no migration to take back.")
@@ -69,9 +74,13 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 	})
 }
 
-// MigrateFresh drops everything and builds the schema anew.
+// MigrateFresh drops everything and builds the schema anew. It refuses like MigrateDown: a worker that went on would charge
+// new orders under the old ones' keys.
 func (s *Store) MigrateFresh(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider) error {
+	return s.migrating(ctx, func(p *goose.Provider, db *sql.DB) error {
+		if err := s.alone(ctx, db); err != nil {
+			return err
+		}
 		if _, err := p.DownTo(ctx, 0); err != nil {
 			return err
 		}
@@ -82,7 +91,7 @@ func (s *Store) MigrateFresh(ctx context.Context) error {
 
 // Migrations returns all steps with when they were applied.
 func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
-	err = s.migrating(ctx, func(p *goose.Provider) error {
+	err = s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		found, err := p.Status(ctx)
 		for _, m := range found {
 			steps = append(steps, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt})
@@ -93,7 +102,7 @@ func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
 }
 
 // migrating runs work with nobody writing in this process, and refuses a schema newer than the binary.
-func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error) error {
+func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.DB) error) error {
 	var taken []*writer
 	defer func() {
 		for _, w := range taken {
@@ -144,7 +153,37 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider) error)
 	if knows := sources[len(sources)-1].Version; has > knows {
 		return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
 	}
-	return s.migrateError(work(p))
+	return s.migrateError(work(p, db))
+}
+
+// aloneWithin is how long a connection that was closed may still be shown by the server.
+const aloneWithin = 2 * time.Second
+
+// alone returns CodeUnavailable while others than this process, which migrates over db, are connected to the database.
+func (s *Store) alone(ctx context.Context, db *sql.DB) error {
+	for deadline := time.Now().Add(aloneWithin); ; {
+		all, err := s.dialect.sessions(ctx, db)
+		if err != nil {
+			return err
+		}
+		own := s.writer.Stats().OpenConnections + s.reader.Stats().OpenConnections
+		if db != s.writer {
+			own += db.Stats().OpenConnections
+		}
+		switch {
+		case all <= own:
+			return nil
+		case time.Now().After(deadline):
+			return order.Errorf(order.CodeUnavailable, "%d others are connected to the database: stop all servers and tools on it, and try again.", all-own)
+		}
+		pause := time.NewTimer(aloneWithin / 20)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return ctx.Err()
+		}
+	}
 }
 
 func (s *Store) migrateError(err error) error {

@@ -25,12 +25,14 @@ type model struct {
 	s     *store.Store
 	clock *sql.DB // lets hours pass, by hand
 
-	stock  map[int64]int64
-	orders map[int64]*modelOrder
-	byRef  map[order.Ref]int64
-	claims []*modelClaim
-	jobs   map[int64]bool // order → its dead letter is open
-	owed   map[string]int // receipt → events
+	stock   map[int64]int64
+	stopped map[int64]bool
+	moves   map[string]order.Restock // by key
+	orders  map[int64]*modelOrder
+	byRef   map[order.Ref]int64
+	claims  []*modelClaim
+	jobs    map[int64]bool // order → its dead letter is open
+	owed    map[string]int // receipt → events
 }
 
 type modelOrder struct {
@@ -86,10 +88,11 @@ func TestModel(t *testing.T) {
 		m := &model{
 			t: t, s: s, clock: clock, stock: map[int64]int64{1: 12, 2: 12, 3: 12, 4: 12, 5: 12},
 			orders: map[int64]*modelOrder{}, byRef: map[order.Ref]int64{}, jobs: map[int64]bool{}, owed: map[string]int{},
+			stopped: map[int64]bool{}, moves: map[string]order.Restock{},
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"create": m.create, "cancel": m.cancel, "claim": m.claim, "settle": m.settle, "retry": m.retry,
-			"hours pass": m.hoursPass, "pay": m.pay, "": m.compare,
+			"hours pass": m.hoursPass, "pay": m.pay, "restock": m.restock, "stop": m.stop, "figures": m.figures, "": m.compare,
 		})
 	})
 }
@@ -157,6 +160,11 @@ func (m *model) expectPlace(d order.Draft) (code order.Code, replayed bool) {
 	for _, line := range d.Lines {
 		if line.ProductID == 77 {
 			return order.CodeValidation, false
+		}
+	}
+	for _, line := range d.Lines {
+		if m.stopped[line.ProductID] {
+			return order.CodeProductInactive, false
 		}
 	}
 	for _, line := range d.Lines {

@@ -71,8 +71,24 @@ func TestCutAtCommit(t *testing.T) {
 			}
 			late()
 
+			// Under a unique key the work is run again where it was not done, and finds itself where it was.
+			again := moment == serverstest.AfterCommit
+			cutter.Arm(moment, "INSERT INTO products")
+			added, err := s.CreateProducts(ctx, []order.ProductDraft{{Key: "k", Name: "New", Price: 1, Stock: 3, Active: true}})
+			if err != nil || added[0].Err != nil || added[0].Replayed != again || added[0].Product.Stock != 3 {
+				t.Fatalf("added: %+v, %v", added, err)
+			}
+			late()
+
+			cutter.Arm(moment, "INSERT INTO stock_movements")
+			moved, err := s.Restock(ctx, []order.Restock{{ProductID: 3, Quantity: 7, Reason: "r", Key: "k"}})
+			if err != nil || moved[0].Err != nil || moved[0].Replayed != again || moved[0].Product.Stock != 107 {
+				t.Fatalf("restocked: %+v, %v", moved, err)
+			}
+			late()
+
 			products, err := s.Products(ctx)
-			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
+			if err != nil || len(products) != 6 || products[2].Stock != 107 || products[0].Stock != 100 || products[1].Stock != 100 {
 				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
 			}
 			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {

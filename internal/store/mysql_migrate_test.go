@@ -52,6 +52,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	db.SetMaxIdleConns(0) // the schema is not taken down while others are connected
 	first, count := mysqlSchema(t, db), len(steps(t, "mysql"))
 	for range count {
 		if err := s.MigrateDown(t.Context()); err != nil {
@@ -78,6 +79,30 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 	}
 	if empty, err := s.Empty(t.Context()); err != nil || !empty {
 		t.Errorf("after fresh the database is not empty (%v)", err)
+	}
+}
+
+// TestMySQLMigrateBesideServers: the schema is not taken away from who is connected, and is once they have gone.
+func TestMySQLMigrateBesideServers(t *testing.T) {
+	t.Parallel()
+	address := serverstest.MySQL(t)
+	s, server := filled(t, address, store.Options{Rules: storetest.Rules()}), openAt(t, address, store.Options{Rules: storetest.Rules()})
+	if _, err := server.Products(t.Context()); err != nil { // it has a connection, as every server has
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(context.Context) error{"down": s.MigrateDown, "fresh": s.MigrateFresh} {
+		if err := change(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "stop all servers") {
+			t.Errorf("%s beside a server: %v", name, err)
+		}
+	}
+	if products, err := server.Products(t.Context()); err != nil || len(products) == 0 {
+		t.Errorf("the server finds %d products, %v", len(products), err)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MigrateFresh(t.Context()); err != nil {
+		t.Errorf("alone: %v", err)
 	}
 }
 

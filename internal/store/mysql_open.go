@@ -81,8 +81,11 @@ type session struct {
 }
 
 // Connect implements driver.Connector. The isolation level is set by a statement, since MySQL and MariaDB have different
-// names for its variable.
+// names for its variable. All of it has a time limit, since database/sql opens connections for those who wait without one,
+// one after the other: a server that accepts and says nothing would hold that up for ever.
 func (s session) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, mysqlDial)
+	defer cancel()
 	conn, err := s.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -295,6 +298,12 @@ func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect
 		return nil, nil, "", "", err
 	}
 	return db, func() { _ = db.Close() }, "migrations/mysql", goose.DialectMySQL, nil
+}
+
+// sessions implements dialect. A Galera node shows its own alone.
+func (d *mysqlDialect) sessions(ctx context.Context, db *sql.DB) (n int, err error) {
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE()").Scan(&n)
+	return n, err
 }
 
 // lockMigrations takes a named lock of the server on a connection of its own; it ends with the connection at the latest.

@@ -77,6 +77,18 @@ func TestMySQLPlans(t *testing.T) {
 	must(t, admin, "SET GLOBAL general_log = 0",
 		"INSERT INTO outbox (id, events, created_at, leased_until, paid_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
 			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that nobody has emptied for a while
+	// The figures count every order, and those that are due, by the entries of one index, and read no row for that.
+	for query, access := range map[string]string{
+		"SELECT status, count(*) FROM orders GROUP BY status": "index",
+		"SELECT count(*), COALESCE(sum(CASE WHEN due_at <= NOW(6) THEN 1 ELSE 0 END), 0), min(due_at) FROM orders " +
+			"WHERE status IN ('PENDING', 'PROCESSING', 'FAILED') AND due_at IS NOT NULL": "range",
+	} {
+		for _, step := range explain(t, admin, query) {
+			if step.key != "idx_orders_status" || step.access != access || !strings.Contains(step.extra, "Using index") || strings.Contains(step.extra, "temporary") {
+				t.Errorf("%s\ngoes by %+v", query, step)
+			}
+		}
+	}
 	found, err := admin.QueryContext(t.Context(), "SELECT DISTINCT CONVERT(argument USING utf8mb4) FROM mysql.general_log "+
 		"WHERE command_type = 'Query' AND argument REGEXP '^(SELECT|UPDATE|DELETE)' AND argument NOT REGEXP 'information_schema|count\\\\(\\\\*\\\\)|LEFT JOIN|lag\\\\(' -- the audit reads everything")
 	if err != nil {
@@ -116,6 +128,7 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		{"FROM users WHERE email =", "idx_users_email"},
 		{"UPDATE api_tokens ", "PRIMARY"},
 		{"paid_at IS NULL AND created_at <=", "idx_outbox_paid"},
+		{"FROM stock_movements WHERE unique_key IN", "idx_stock_movements_key"},
 	}
 	steps := explain(t, admin, statement)
 	for _, step := range steps {
@@ -157,6 +170,7 @@ func everyRead(t *testing.T, s *store.Store) {
 		"events":   func() error { _, err := s.Events(ctx, 1, 0); return err },
 		"known":    func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err },
 		"products": func() error { _, err := s.Products(ctx); return err },
+		"figures":  func() error { _, err := s.Stats(ctx); return err },
 		"tokens":   func() error { _, err := s.Tokens(ctx); return err },
 		"user":     func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err },
 		"token": func() error {

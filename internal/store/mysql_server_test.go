@@ -270,6 +270,31 @@ func TestFrozenDatabase(t *testing.T) {
 	storetest.CheckBooks(t, s)
 }
 
+// TestStrandedConnections: connections that a lost network has left open and silent, also in the middle of being made, hold
+// nobody up for good, however many had waited for one.
+func TestStrandedConnections(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t)
+	proxy, proxied := serverstest.Proxy(t, address)
+	s := filled(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
+	proxy.Strand()
+	var waiting sync.WaitGroup
+	for range 10 {
+		waiting.Go(func() {
+			if _, err := s.Products(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
+				t.Errorf("while nothing answers: %v", err)
+			}
+		})
+	}
+	waiting.Wait()
+	proxy.Restore()
+	eventually(t, func() bool { _, err := s.Products(t.Context()); return err == nil })
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+	if err != nil || answers[0].Err != nil {
+		t.Errorf("after it: %+v, %v", answers, err)
+	}
+}
+
 // TestReplica: lists and products come from the replica, all else from the primary, and all from the primary while the
 // replica does not answer.
 func TestReplica(t *testing.T) {

@@ -118,6 +118,16 @@ func TestReadPlans(t *testing.T) {
 				return nil
 			}, []string{byID}, nil,
 		},
+		"failed jobs by page": {
+			func() error { _, err := s.JobPage(ctx, 1, 5); return err },
+			[]string{"SCAN failed_jobs"},
+			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // dead letters are few
+		},
+		"figures": {
+			func() error { _, err := s.Stats(ctx); return err },
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SEARCH orders USING COVERING INDEX idx_orders_status", "idx_outbox_paid", "SCAN failed_jobs", "idx_products_stock"},
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SCAN failed_jobs", "SCAN products USING COVERING INDEX"},
+		},
 		"failed jobs": {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
 		"token": {
 			func() error {
@@ -172,7 +182,8 @@ func TestWritePlans(t *testing.T) {
 		explained++
 		index := map[string]string{
 			"products": byID, "orders": byID, "orders o": byID, "order_items": "idx_order_items_order",
-			"failed_jobs": "sqlite_autoindex_failed_jobs", "api_tokens": byID, "outbox": "PRIMARY KEY", "wanted": "idx_orders_idempotency",
+			"failed_jobs": "sqlite_autoindex_failed_jobs", "api_tokens": byID, "outbox": "PRIMARY KEY",
+			"stock_movements": "sqlite_autoindex_stock_movements", "wanted": "idx_orders_idempotency",
 		}[regexp.MustCompile(`(?:FROM|UPDATE|UPDATE OR ROLLBACK) ([a-z_]+(?: o\b)?)`).FindStringSubmatch(query)[1]]
 		checkPlan(t, path, query, index)
 	}
@@ -237,6 +248,7 @@ func everyWrite(t *testing.T, s *store.Store) {
 	if _, err := s.RetryOrders(ctx, []int64{1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}
+	everyCatalogueWrite(t, s)
 	if _, err := s.LeaseOutbox(ctx, -1, 0, 3); err != nil {
 		t.Fatal(err)
 	}
@@ -247,6 +259,35 @@ func everyWrite(t *testing.T, s *store.Store) {
 		t.Fatal(err)
 	}
 	storetest.CheckBooks(t, s)
+}
+
+// everyCatalogueWrite changes products and stock, in small and large batches.
+func everyCatalogueWrite(t *testing.T, s *store.Store) {
+	t.Helper()
+	ctx := t.Context()
+	for _, size := range []int{1, 3, 64, 100} {
+		var drafts []order.ProductDraft
+		var changes []order.ProductChange
+		var restocks []order.Restock
+		for i := range size {
+			key := fmt.Sprint(size, "-", i)
+			price, id := order.Money(1_00+i), int64(i%100+1)
+			drafts = append(drafts, order.ProductDraft{Key: key, Name: "New", Price: price, Stock: int64(i), Active: true})
+			changes = append(changes, order.ProductChange{ProductID: id, Price: &price})
+			restocks = append(restocks, order.Restock{ProductID: id, Quantity: 1, Reason: "r", Key: key})
+		}
+		for range 2 {
+			if _, err := s.CreateProducts(ctx, drafts); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.ChangeProducts(ctx, changes); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Restock(ctx, restocks); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 // TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.

@@ -117,9 +117,9 @@ func (s *Store) seedProducts(ctx context.Context, want int64) error {
 		if err != nil {
 			return err
 		}
-		moves := make([]movement, len(ids))
+		moves := make([]order.Movement, len(ids))
 		for i, id := range ids {
-			moves[i] = movement{id, sample(i).stock}
+			moves[i] = t.sampleMove(id, sample(i).stock)
 		}
 		return t.insertMovements(moves)
 	})
@@ -140,12 +140,11 @@ func (s *Store) seedRows(ctx context.Context, table string, want int64, add func
 	return err
 }
 
-type movement struct{ product, quantity int64 }
-
-func (t *tx) insertMovements(moves []movement) error {
-	return t.insert("stock_movements (product_id, quantity, reason, unique_key, actor, created_at)", 6, len(moves), func(args []any, i int) []any {
-		return append(args, moves[i].product, moves[i].quantity, seedReason, seedActor+"-"+rand.Text(), seedActor, t.s.dialect.time(t.now))
-	}, "", nil)
+// sampleMove is a movement of the sample data, under a key that nothing else has.
+func (t *tx) sampleMove(product, quantity int64) order.Movement {
+	return order.Movement{
+		ProductID: product, Quantity: quantity, Reason: seedReason, UniqueKey: seedActor + "-" + rand.Text(), Actor: seedActor, At: t.now,
+	}
 }
 
 // setStock brings every product to the same stock, by a movement of the difference.
@@ -165,11 +164,11 @@ func (s *Store) setStock(ctx context.Context, stock int64) error {
 			if err != nil {
 				return err
 			}
-			var moves []movement
+			var moves []order.Movement
 			effects := order.Effects{Stock: map[int64]int64{}}
 			for _, id := range ids[:n] {
 				if delta := stock - locked[id].Stock; delta != 0 {
-					moves = append(moves, movement{id, delta})
+					moves = append(moves, t.sampleMove(id, delta))
 					effects.Stock[id] = delta
 				}
 			}

@@ -85,11 +85,11 @@ func (t *tx) copyOrders(first, last, by int64) error {
 			return err
 		}
 	}
-	var moves []movement
+	var moves []order.Movement
 	err := t.query(func(scan func(...any) error) error {
-		var m movement
-		err := scan(&m.product, &m.quantity)
-		moves = append(moves, m)
+		var product, quantity int64
+		err := scan(&product, &quantity)
+		moves = append(moves, t.sampleMove(product, quantity))
 		return err
 	}, "SELECT i.product_id, sum(i.quantity) FROM order_items i JOIN orders o ON o.id = i.order_id "+
 		"WHERE o.status = 'PAID' AND o.id BETWEEN ? AND ? GROUP BY i.product_id", first+by, last+by)
@@ -185,9 +185,9 @@ func (t *tx) balance(orders map[int64]*order.Order) error {
 			}
 		}
 	}
-	moves := make([]movement, 0, len(held))
+	moves := make([]order.Movement, 0, len(held))
 	for product, quantity := range held {
-		moves = append(moves, movement{product, quantity})
+		moves = append(moves, t.sampleMove(product, quantity))
 	}
 	return t.insertMovements(moves)
 }

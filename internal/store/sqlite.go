@@ -69,6 +69,8 @@ func (d sqliteDialect) open(ctx context.Context) (p pools, err error) {
 	return p, nil
 }
 
+func (sqliteDialect) sessions(context.Context, *sql.DB) (int, error) { return 0, nil }
+
 func (sqliteDialect) migrator(pool *sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
 	return pool, func() {}, "migrations/sqlite", goose.DialectSQLite3, nil
 }

@@ -172,7 +172,12 @@ func (s *Store) Installation(ctx context.Context) (string, error) {
 // read runs queries under the limit of time for reads, again when their connection broke, so they must begin anew each
 // time; its errors have codes.
 func (s *Store) read(ctx context.Context, query func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	return s.readWithin(ctx, readLimit, query)
+}
+
+// readWithin is read under another limit.
+func (s *Store) readWithin(ctx context.Context, limit time.Duration, query func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for try := 1; ; try++ {
 		err := query(ctx)

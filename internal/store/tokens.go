@@ -10,7 +10,7 @@ import (
 // maxTokens is how many tokens a list has at most.
 const maxTokens = 1000
 
-const tokenColumns = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at"
+const tokenColumns = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at" //nolint:gosec // no credentials, their columns
 
 func scanToken(scan func(...any) error) (order.Token, error) {
 	var t order.Token

@@ -27,6 +27,7 @@ func Run(t *testing.T, database Database) {
 		{"claim", claimTests},
 		{"settle", settleTests},
 		{"dead letters", deadLetterTests},
+		{"catalogue", catalogueTests},
 		{"read", readTests},
 		{"outbox", outboxTests},
 		{"tokens", tokenTests},

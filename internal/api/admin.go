@@ -1,0 +1,198 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Admin is what administrators may ask of the database. The writes are one whole transaction each, and their errors carry
+// CodeUnavailable; what one member of the slice is told stands in its answer.
+type Admin interface {
+	// CreateProducts answers each draft with a product, new or found again, or CodeKeyReused.
+	CreateProducts(ctx context.Context, drafts []order.ProductDraft) ([]order.Added, error)
+	// ChangeProducts answers each change with the product as it is afterwards, or CodeNotFound.
+	ChangeProducts(ctx context.Context, changes []order.ProductChange) ([]order.ProductAnswer, error)
+	// Restock answers each restock with its movement, new or found again; its codes are those of order.Move.
+	Restock(ctx context.Context, restocks []order.Restock) ([]order.Restocked, error)
+	// JobPage returns a page of dead letters, open ones first.
+	JobPage(ctx context.Context, page, perPage int) (order.JobPage, error)
+	// Stats counts what an operator wants to know. It may take seconds.
+	Stats(ctx context.Context) (order.Stats, error)
+}
+
+// Desk deals with dead letters, as worker.Desk does: it says which codes their errors carry. What Abandon has begun it
+// brings to its end, also when ctx ends meanwhile.
+type Desk interface {
+	Retry(ctx context.Context, jobID int64) (*order.Order, error)
+	Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error)
+}
+
+// Auditor proves the books. WriteAudit writes the report as JSON, whether or not they hold.
+type Auditor interface {
+	WriteAudit(ctx context.Context, w io.Writer) error
+}
+
+func (a *API) createProduct(x *exchange) error {
+	draft, err := a.readProduct(x)
+	if err != nil {
+		return err
+	}
+	answers, err := a.options.Admin.CreateProducts(x.r.Context(), []order.ProductDraft{draft})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return err
+	}
+	added := answers[0]
+	status := http.StatusCreated
+	if added.Replayed {
+		status = http.StatusOK
+		x.Header()["Idempotent-Replayed"] = a.fixed.replayed
+	} else {
+		x.logAdmin("a product was added", "product.created", slog.Int64("product_id", added.Product.ID))
+	}
+	a.dropProducts(x.r.Context())
+	x.product(status, added.Product)
+	return nil
+}
+
+// readProduct reads and checks the body of a request for a new product.
+func (a *API) readProduct(x *exchange) (order.ProductDraft, error) {
+	var body productBody
+	if err := a.readChange(x, func(r *bodyReader) { r.product(&body) }); err != nil {
+		return order.ProductDraft{}, err
+	}
+	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
+	draft, err := order.NewProductDraft(body.key, body.name, body.price, body.stock, body.active)
+	body.faults.addOthers(err)
+	draft.Actor = x.caller.Actor()
+	return draft, body.faults.err()
+}
+
+// readChange reads the body of a request for a change that a page of a strange origin may not ask for.
+func (a *API) readChange(x *exchange, read func(*bodyReader)) error {
+	if err := a.origins.check(x); err != nil {
+		return err
+	}
+	raw, err := x.readBody()
+	if err != nil {
+		return err
+	}
+	return x.decode(raw, read)
+}
+
+func (a *API) changeProduct(x *exchange) error {
+	id, err := idInPath(x.r, "product")
+	if err != nil {
+		return err
+	}
+	var body changeBody
+	if err := a.readChange(x, func(r *bodyReader) { r.change(&body) }); err != nil {
+		return err
+	}
+	change, err := order.NewProductChange(id, body.name, body.price, body.active)
+	body.faults.addOthers(err)
+	if err := body.faults.err(); err != nil {
+		return err
+	}
+	answers, err := a.options.Admin.ChangeProducts(x.r.Context(), []order.ProductChange{change})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return err
+	}
+	x.logAdmin("a product was changed", "product.changed", slog.Int64("product_id", id))
+	a.dropProducts(x.r.Context())
+	x.product(http.StatusOK, &answers[0].Product)
+	return nil
+}
+
+func (a *API) restockProduct(x *exchange) error {
+	id, err := idInPath(x.r, "product")
+	if err != nil {
+		return err
+	}
+	var body restockBody
+	if err := a.readChange(x, func(r *bodyReader) { r.restock(&body) }); err != nil {
+		return err
+	}
+	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
+	restock, err := order.NewRestock(id, body.quantity, body.reason, body.key)
+	body.faults.addOthers(err)
+	if err := body.faults.err(); err != nil {
+		return err
+	}
+	restock.Actor = x.caller.Actor()
+	answers, err := a.options.Admin.Restock(x.r.Context(), []order.Restock{restock})
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		return err
+	}
+	moved := answers[0]
+	status := http.StatusCreated
+	if moved.Replayed {
+		status = http.StatusOK
+		x.Header()["Idempotent-Replayed"] = a.fixed.replayed
+	} else {
+		x.logAdmin("pieces were moved by hand", "product.restocked", slog.Int64("product_id", id), slog.Int64("quantity", restock.Quantity))
+	}
+	a.dropProducts(x.r.Context())
+	x.out = append(x.out[:0], `{"data":{"product":`...)
+	x.out = appendProduct(x.out, &moved.Product)
+	x.out = append(x.out, `,"movement":`...)
+	x.out = appendMovement(x.out, &moved.Movement, restock.Key)
+	x.out = append(x.out, '}', '}', '\n')
+	x.json(status, x.out)
+	return nil
+}
+
+// product answers with one product.
+func (x *exchange) product(status int, p *order.Product) {
+	x.out = append(x.out[:0], `{"data":`...)
+	x.out = appendProduct(x.out, p)
+	x.out = append(x.out, '}', '\n')
+	x.json(status, x.out)
+}
+
+// appendMovement appends a movement with the idempotency key of the request that made it.
+func appendMovement(dst []byte, m *order.Movement, key string) []byte {
+	dst = append(dst, `{"product_id":`...)
+	dst = strconv.AppendInt(dst, m.ProductID, 10)
+	dst = append(dst, `,"quantity":`...)
+	dst = strconv.AppendInt(dst, m.Quantity, 10)
+	dst = append(dst, `,"reason":`...)
+	dst = appendString(dst, m.Reason)
+	dst = append(dst, `,"idempotency_key":`...)
+	dst = appendString(dst, key)
+	dst = append(dst, `,"actor":`...)
+	dst = appendString(dst, m.Actor)
+	dst = append(dst, `,"created_at":`...)
+	dst = appendTime(dst, m.At)
+	return append(dst, '}')
+}
+
+// logAdmin writes a line about what an administrator changed.
+func (x *exchange) logAdmin(message, event string, attrs ...slog.Attr) {
+	x.api.options.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, message, append([]slog.Attr{
+		slog.String("event", event), slog.String("actor", x.caller.Actor()), slog.String("trace_id", x.trace.ID),
+	}, attrs...)...)
+}
+
+// mayTake gives an answer that takes long more time than the server gives others.
+func (x *exchange) mayTake(limit time.Duration) {
+	control, end := http.NewResponseController(x.w), time.Now().Add(limit)
+	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
+	// takes the caller for gone.
+	_ = control.SetReadDeadline(end)
+	_ = control.SetWriteDeadline(end.Add(streamWrite))
+}

@@ -1,0 +1,355 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"orderflow/internal/api"
+	"orderflow/internal/audit"
+	"orderflow/internal/auth"
+	"orderflow/internal/order"
+	"orderflow/internal/payment"
+	"orderflow/internal/store"
+	"orderflow/internal/worker"
+)
+
+// withAdmin gives an API what its routes for administrators need: the real store, desk and audit.
+func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
+	t.Helper()
+	gateway, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Admin, o.Auditor = s, auditor{s}
+	o.Auth = auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+	o.Desk = worker.NewDesk(worker.DeskOptions{Jobs: s, Gateway: gateway, Installation: "test"})
+}
+
+// bearer makes a token and returns the header that shows it.
+func (n *node) bearer(t testing.TB, about order.Token) string {
+	t.Helper()
+	token, _, err := auth.NewToken(t.Context(), n.store, about, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Authorization: Bearer " + token
+}
+
+// admin is bearer for an administrator.
+func (n *node) admin(t testing.TB) string {
+	t.Helper()
+	return n.bearer(t, order.Token{Name: "admin", Admin: true})
+}
+
+// user is bearer for a user.
+func (n *node) user(t testing.TB, id int64) string {
+	t.Helper()
+	return n.bearer(t, order.Token{UserID: id})
+}
+
+// auditor is the real audit.
+type auditor struct{ books audit.Books }
+
+func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	report, err := audit.Run(ctx, a.books)
+	if err != nil {
+		return err
+	}
+	return report.WriteJSON(w)
+}
+
+// bury leaves an order of one piece of product 2 whose payment has used up its only try.
+func bury(t testing.TB, n *node) {
+	t.Helper()
+	rules := order.DefaultRules()
+	rules.Tries = 1
+	s, err := store.Open(t.Context(), "sqlite:"+n.path, store.Options{Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := order.NewDraft(1, "buried", []order.Line{{ProductID: 2, Quantity: 1}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	placed, _, err := s.CreateOrders(t.Context(), []order.Draft{d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimed, _, err := s.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: placed[0].Order.ID, Actor: "worker:test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.SettleOrders(t.Context(), []order.Settlement{{
+		OrderID: placed[0].Order.ID, Attempt: 1, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
+		Reason: "no answer in time", Actor: "worker:test",
+	}})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asAdmin leaves what an administrator's requests have made: pairs of a target and a body.
+func asAdmin(method string, pairs ...string) func(testing.TB, *node) {
+	return func(t testing.TB, n *node) {
+		t.Helper()
+		for i := 0; i < len(pairs); i += 2 {
+			if a := n.do(t, method, pairs[i], pairs[i+1], n.admin(t)); a.status >= 300 {
+				t.Fatalf("%s %s: %d %s", method, pairs[i], a.status, a.body)
+			}
+		}
+	}
+}
+
+// books fails the test unless the books hold.
+func (n *node) books(t testing.TB) {
+	t.Helper()
+	report, err := audit.Run(t.Context(), n.store)
+	if err != nil || !report.Holds() {
+		t.Errorf("the books are wrong: %+v, %v", report, err)
+	}
+}
+
+// Nobody but an administrator gets anywhere, and nothing is told before that is known.
+func TestAdminsOnly(t *testing.T) {
+	t.Parallel()
+	n := open(t)
+	bury(t, n)
+	user := n.user(t, 1)
+	for _, c := range []struct{ method, target, body string }{
+		{"POST", "/products", lamp},
+		{"PATCH", "/products/2", `{"active":false}`},
+		{"PATCH", "/products/x", `{`},
+		{"POST", "/products/2/restock", delivery},
+		{"GET", "/failed-jobs", ""},
+		{"GET", "/failed-jobs?page=0", ""},
+		{"POST", "/failed-jobs/1/retry", ""},
+		{"POST", "/failed-jobs/1/abandon", ""},
+		{"POST", "/failed-jobs/77/retry", ""},
+		{"GET", "/stats", ""},
+		{"POST", "/audit", ""},
+	} {
+		for _, prefix := range []string{"/api/v1", "/api"} {
+			n.do(t, c.method, prefix+c.target, c.body).expect(t, http.StatusUnauthorized, []string{`"error":"unauthenticated"`}, `"data"`)
+			n.do(t, c.method, prefix+c.target, c.body, user).expect(t, http.StatusForbidden, []string{`"error":"forbidden"`}, `"data"`)
+		}
+	}
+	products := n.do(t, "GET", "/api/v1/products", "")
+	products.expect(t, http.StatusOK, []string{`"stock":199,"active":true`}, "Lamp", `"active":false`)
+	if jobs, err := n.store.FailedJobs(t.Context(), true, 10); err != nil || len(jobs) != 1 {
+		t.Errorf("dead letters %+v, %v", jobs, err)
+	}
+}
+
+// The list of products shows a change at once, also the one that processes share.
+func TestListAfterAChange(t *testing.T) {
+	t.Parallel()
+	shelf := &shelf{}
+	for name, n := range map[string]*node{"alone": open(t), "shared": open(t, func(o *api.Options) { o.Products = shelf })} {
+		admin := n.admin(t)
+		look := func(want string) {
+			t.Helper()
+			if list := n.do(t, "GET", "/api/v1/products", ""); !strings.Contains(list.body, want) {
+				t.Errorf("%s: the list lacks %s: %s", name, want, list.body)
+			}
+		}
+		look(`"name":"Wireless Mouse","price":"29.99","currency":"USD","stock":200,"active":true`)
+		n.do(t, "PATCH", "/api/v1/products/2", `{"price":"1.00","active":false}`, admin)
+		look(`"price":"1.00","currency":"USD","stock":200,"active":false`)
+		n.do(t, "POST", "/api/v1/products/2/restock", delivery, admin)
+		look(`"price":"1.00","currency":"USD","stock":225,"active":false`)
+		n.do(t, "POST", "/api/v1/products", lamp, admin)
+		look(`"id":6,`)
+	}
+	if shelf.drops != 3 {
+		t.Errorf("the shared list was dropped %d times, want 3", shelf.drops)
+	}
+}
+
+// shelf is a list of products that is shared.
+type shelf struct {
+	mu    sync.Mutex
+	list  []byte
+	drops int
+}
+
+func (s *shelf) Get(context.Context) (list []byte, version string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list, fmt.Sprint(s.drops), nil
+}
+
+func (s *shelf) Put(_ context.Context, version string, list []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if version == fmt.Sprint(s.drops) {
+		s.list = list
+	}
+	return nil
+}
+
+func (s *shelf) Drop(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drops++
+	s.list = nil
+	return nil
+}
+
+// A new product is ordered at once; a price and a stop count for the next order.
+func TestChangesCountForTheNextOrder(t *testing.T) {
+	t.Parallel()
+	n := open(t)
+	admin := n.admin(t)
+	buy := func(key string) answer {
+		t.Helper()
+		return n.do(t, "POST", "/api/v1/orders", orderJSON(1, key, 6, 1))
+	}
+	buy("early").expect(t, http.StatusUnprocessableEntity, []string{`"items.0.product_id":["does not exist"]`})
+	n.do(t, "POST", "/api/v1/products", lamp, admin)
+	buy("early").expect(t, http.StatusCreated, []string{`"unit_price":"29.97"`})
+	n.do(t, "PATCH", "/api/v1/products/6", `{"price":"0.01"}`, admin)
+	buy("cheap").expect(t, http.StatusCreated, []string{`"unit_price":"0.01"`})
+	n.do(t, "PATCH", "/api/v1/products/6", `{"active":false}`, admin)
+	buy("late").expect(t, http.StatusConflict, []string{`"error":"product_inactive"`, `"product_id":6`})
+	buy("early").expect(t, http.StatusOK, []string{`"unit_price":"29.97"`})
+	n.do(t, "PATCH", "/api/v1/products/6", `{"active":true}`, admin)
+	buy("late").expect(t, http.StatusCreated, []string{`"unit_price":"0.01"`})
+	n.books(t)
+}
+
+// What administrators change is in the log, with who did it.
+func TestAdminIsLogged(t *testing.T) {
+	t.Parallel()
+	n := open(t)
+	bury(t, n)
+	asAdmin("POST", "/api/v1/products", lamp, "/api/v1/products/2/restock", delivery, "/api/v1/failed-jobs/1/abandon", "")(t, n)
+	asAdmin("PATCH", "/api/v1/products/2", `{"active":false}`)(t, n)
+	for _, want := range []string{
+		`"event":"product.created","actor":"token:`, `"product_id":6`, `"event":"product.restocked","actor":"token:`, `"quantity":25`,
+		`"event":"job.abandoned","actor":"token:`, `"job_id":1,"order_id":1`, `"event":"product.changed","actor":"token:`,
+	} {
+		if logs := n.logs.String(); !strings.Contains(logs, want) {
+			t.Errorf("the log lacks %s:\n%s", want, logs)
+		}
+	}
+	events, err := n.store.Events(t.Context(), 1, 0)
+	if err != nil || !strings.HasPrefix(events[len(events)-1].Actor, "token:") {
+		t.Errorf("the history of the abandoned order: %+v, %v", events, err)
+	}
+}
+
+// slowAuditor says when an audit begins, and lets it end when the test says so or its time is over.
+type slowAuditor struct {
+	began chan struct{}
+	end   chan struct{}
+}
+
+func (a slowAuditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	a.began <- struct{}{}
+	select {
+	case <-a.end:
+		_, err := io.WriteString(w, `{"holds":true,"invariants":[]}`)
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// One audit at a time; a server that shuts down does not wait for it.
+func TestOneAudit(t *testing.T) {
+	t.Parallel()
+	slow := slowAuditor{make(chan struct{}), make(chan struct{})}
+	n := open(t, func(o *api.Options) { o.Auditor = slow })
+	admin := n.admin(t)
+	answers := make(chan answer, 1)
+	begin := func() {
+		go func() { answers <- n.do(t, "POST", "/api/v1/audit", "", admin) }()
+		<-slow.began
+	}
+	begin()
+	second := n.do(t, "POST", "/api/v1/audit", "", admin)
+	second.expect(t, http.StatusServiceUnavailable, []string{`"error":"overloaded"`})
+	if second.header.Get("Retry-After") == "" {
+		t.Error("the second audit was not told when to come back")
+	}
+	slow.end <- struct{}{}
+	(<-answers).expect(t, http.StatusOK, []string{`"holds":true`})
+	begin()
+	n.Drain()
+	(<-answers).expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "shutting down"})
+}
+
+// A database that is away is said to be, on every route.
+func TestAdminWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	n := open(t)
+	admin := n.admin(t)
+	n.do(t, "GET", "/api/v1/stats", "", admin).expect(t, http.StatusOK, nil) // the token is known from now on
+	if err := n.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ method, target, body string }{
+		{"POST", "/products", lamp},
+		{"PATCH", "/products/2", `{"active":false}`},
+		{"POST", "/products/2/restock", delivery},
+		{"GET", "/failed-jobs", ""},
+		{"POST", "/failed-jobs/1/retry", ""},
+		{"POST", "/audit", ""},
+	} {
+		a := n.do(t, c.method, "/api/v1"+c.target, c.body, admin)
+		if a.status < 500 {
+			t.Errorf("%s %s: %d %s", c.method, c.target, a.status, a.body)
+		}
+	}
+}
+
+// longAuditor takes longer than a server gives other answers.
+type longAuditor time.Duration
+
+func (a longAuditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	timer := time.NewTimer(time.Duration(a))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		_, err := io.WriteString(w, `{"holds":true,"invariants":[]}`)
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// An audit may take longer than a request may take to come in, or another answer to go out; who waits for it is not taken
+// for gone, and may ask for more on the same connection.
+func TestLongAudit(t *testing.T) {
+	t.Parallel()
+	const short = 250 * time.Millisecond
+	n := open(t, func(o *api.Options) { o.Auditor = longAuditor(4 * short) })
+	server := httptest.NewUnstartedServer(n)
+	server.Config.ReadTimeout, server.Config.WriteTimeout = short, short
+	server.Start()
+	defer server.Close()
+	name, token, _ := strings.Cut(n.admin(t), ": ")
+	for range 2 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/api/v1/audit", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(name, token)
+		answer, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		if err := errors.Join(err, answer.Body.Close()); err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), `"holds":true`) {
+			t.Errorf("answered %d %s, %v", answer.StatusCode, body, err)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package app_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+)
+
+// TestTokensAtManyServers: a token that one process made is good at another, an admin's from the command line as well; what was
+// taken back at one is soon known at all; and guesses at a password are counted together.
+func TestTokensAtManyServers(t *testing.T) {
+	t.Parallel()
+	ground := config.Defaults()
+	shared(t, &ground)
+	var sites []*site
+	for range 2 {
+		sites = append(sites, serve(t, func(set *config.Settings) {
+			set.Database, set.Redis, set.RedisPrefix = ground.Database, ground.Redis, ground.RedisPrefix
+			set.Auth, set.RateLimit = config.AuthRequired, config.Rate{Tokens: 10_000, Per: time.Second}
+		}))
+	}
+	one, two := sites[0], sites[1]
+	logIn := func(at *site, email, password string) reply {
+		return at.post("/api/v1/auth/tokens", fmt.Sprintf(`{"email":%q,"password":%q}`, email, password))
+	}
+	made := logIn(one, "ALICE@example.com", "password")
+	_, rest, found := strings.Cut(made.body, `"token":"`)
+	if made.status != http.StatusCreated || !found {
+		t.Fatalf("%d %s", made.status, made.body)
+	}
+	token, _, _ := strings.Cut(rest, `"`)
+	sent := "Authorization: Bearer " + token
+
+	created := two.post("/api/v1/orders", `{"user_id":1,"idempotency_key":"a","items":[{"product_id":2,"quantity":1}]}`, sent)
+	two.is(created, http.StatusCreated, "")
+	path := fmt.Sprintf("/api/v1/orders/%d", created.order().ID)
+	two.is(two.get(path), http.StatusUnauthorized, "unauthenticated")
+	one.is(one.do(http.MethodGet, path, "", sent), http.StatusOK, "")
+	db := one.open()
+	shop, _, err := db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	one.is(one.do(http.MethodGet, path, "", "Authorization: Bearer "+shop), http.StatusOK, "")
+
+	if got := one.do(http.MethodDelete, "/api/v1/auth/tokens/current", "", sent).status; got != http.StatusNoContent {
+		t.Errorf("taking a token back answers %d", got)
+	}
+	one.is(one.do(http.MethodGet, path, "", sent), http.StatusUnauthorized, "unauthenticated")
+	for deadline := time.Now().Add(patience); two.do(http.MethodGet, path, "", sent).status != http.StatusUnauthorized; {
+		if time.Now().After(deadline) {
+			t.Fatal("the other process never heard that the token was taken back")
+		}
+	}
+
+	over := 0
+	for i := range 14 { // a bucket of ten, which one log-in has been taken from, and a little time
+		switch got := logIn(sites[i%2], "bob@example.com", "wrong").status; got {
+		case http.StatusTooManyRequests:
+			over++
+		case http.StatusUnauthorized:
+		default:
+			t.Errorf("a wrong password: %d", got)
+		}
+	}
+	if over < 1 {
+		t.Error("fourteen guesses at two servers were all let in")
+	}
+	for _, s := range sites {
+		for _, secret := range []string{token, shop, "of_", "wrong", "bob@example.com"} {
+			if strings.Contains(s.log.String(), secret) {
+				t.Errorf("%s is in the log", secret)
+			}
+		}
+	}
+}

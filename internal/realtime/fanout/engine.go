@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+)
+
+// engine is version 4 of Engine.IO with version 5 of Socket.IO over it, as socket.io 4 speaks them on a WebSocket, and the
+// publishing address of socketio/server.mjs. The first digit of a text is Engine.IO's: 0 open, 2 ping, 3 pong, 4 message; a
+// message's first digit is Socket.IO's: 0 connect, 2 event, 3 answer to an event.
+type engine struct{}
+
+func (engine) url(addr string) string {
+	return "ws://" + addr + "/socket.io/?EIO=4&transport=websocket"
+}
+
+func (engine) join(ws *websocket.Conn, channel string) error {
+	if _, err := expect(ws, "0"); err != nil {
+		return err
+	}
+	if err := ws.WriteMessage(websocket.TextMessage, []byte("40")); err != nil {
+		return err
+	}
+	if _, err := expect(ws, "40"); err != nil {
+		return err
+	}
+	if err := ws.WriteMessage(websocket.TextMessage, []byte(`420["join","`+channel+`"]`)); err != nil { // asks for answer 0
+		return err
+	}
+	_, err := expect(ws, "430")
+	return err
+}
+
+func (engine) other(text []byte) string {
+	if bytes.Equal(text, []byte("2")) {
+		return "3"
+	}
+	return ""
+}
+
+func (engine) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
+	body := []byte{'['}
+	for i, m := range messages {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(append(body, `{"event":"`+eventName+`","channel":"`...), m.channel...)
+		body = append(append(body, `","data":"`...), m.data...)
+		body = append(body, `"}`...)
+	}
+	body = append(body, ']')
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/publish", bytes.NewReader(body))
+	if err == nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return request, err
+}

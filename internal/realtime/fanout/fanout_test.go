@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// A test that starts an audience starts this binary again.
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], []string{listen}) {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// hub is a toy of a server, and unfaithful where a test asks for that.
+type hub struct {
+	behind   int                                       // so many requests to publish are answered 503
+	unfaith  func(member int, text string) (times int) // how often a member of a channel gets a message; nil: once
+	greeting string                                    // said to everybody at once after the subscription
+
+	mu      sync.Mutex
+	members map[string][]*websocket.Conn
+}
+
+func (h *hub) serve(t *testing.T) (addr string) {
+	t.Helper()
+	h.members = map[string][]*websocket.Conn{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /app/"+appKey, h.join)
+	mux.HandleFunc("POST /apps/"+appID+"/batch_events", h.publish)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func (h *hub) join(w http.ResponseWriter, r *http.Request) {
+	ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.1\"}"}`))
+	for {
+		_, text, err := ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		var said struct {
+			Event string
+			Data  struct{ Channel string }
+		}
+		// An answer to a ping has a text for data, which is no matter here.
+		if _ = json.Unmarshal(text, &said); said.Event != "pusher:subscribe" {
+			continue
+		}
+		h.mu.Lock()
+		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher_internal:subscription_succeeded","channel":"`+said.Data.Channel+`"}`))
+		if h.greeting != "" {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte(h.greeting))
+		}
+		_ = ws.WriteControl(websocket.PingMessage, []byte("there?"), time.Now().Add(time.Second))
+		h.members[said.Data.Channel] = append(h.members[said.Data.Channel], ws)
+		h.mu.Unlock()
+	}
+}
+
+func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.behind > 0 {
+		h.behind--
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	var body struct {
+		Batch []struct{ Name, Channel, Data string }
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	for _, m := range body.Batch {
+		for i, ws := range h.members[m.Channel] {
+			times := 1
+			if h.unfaith != nil {
+				times = h.unfaith(i, m.Data)
+			}
+			if times < 0 {
+				_ = ws.Close()
+			}
+			for range times {
+				_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"`+m.Name+`","channel":"`+m.Channel+`","data":"`+m.Data+`"}`))
+			}
+		}
+	}
+}
+
+// measured lets an audience of 12 in 3 channels hear about publishing for a while.
+func measured(t *testing.T, h *hub, rate float64) (during, after heard, c *crowd) {
+	t.Helper()
+	const subscribers, channels = 12, 3
+	w, connected, err := watch(context.WithoutCancel(t.Context()), &subject{name: orderflow, wire: pusher{}, addr: h.serve(t)}, subscribers, channels)
+	t.Cleanup(func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || connected.Connected != subscribers {
+		t.Fatalf("%d connected: %v %s", connected.Connected, err, connected.Trouble)
+	}
+	hear := func(what ask) heard {
+		answer, err := w.audience.ask(what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	hear(ask{Do: askBegin})
+	stop := w.crowd.start(t.Context(), rate)
+	for during.Deliveries < 200 && t.Context().Err() == nil {
+		during = hear(ask{Do: askEnd})
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	return during, hear(settleAsk(w.crowd)), w.crowd
+}
+
+func settleAsk(c *crowd) ask { return ask{Do: askSettle, Sent: c.sent()} }
+
+func TestAudience(t *testing.T) {
+	for name, rate := range map[string]float64{"full speed": 0, "paced": 500} {
+		t.Run(name, func(t *testing.T) {
+			during, after, crowd := measured(t, &hub{behind: 2, greeting: `{"event":"pusher:ping","data":"{}"}`}, rate)
+			var sent int64
+			for _, channel := range crowd.sent() {
+				for _, n := range channel {
+					sent += int64(n)
+				}
+			}
+			if want := 4 * sent; after.Deliveries != want || after.Lost+after.Repeated != 0 || after.Closed != 0 || after.Trouble != "" {
+				t.Errorf("%+v, want %d deliveries of %d messages", after, want, sent)
+			}
+			if during.Elapsed <= 0 || after.Connected != 12 || crowd.refused.Load() != 2 {
+				t.Errorf("%s, %d connected, %d refused", during.Elapsed, after.Connected, crowd.refused.Load())
+			}
+			var noted int64
+			for _, n := range after.Delay.Counts {
+				noted += n
+			}
+			if noted != after.Deliveries {
+				t.Errorf("%d delays of %d deliveries", noted, after.Deliveries)
+			}
+		})
+	}
+}
+
+// What is lost, repeated or cut off is seen.
+func TestAudienceOfUnfaithful(t *testing.T) {
+	number := func(text string) uint32 {
+		s, _ := findStamp([]byte(text))
+		if s.publisher != 0 {
+			return 0
+		}
+		return s.number
+	}
+	_, after, _ := measured(t, &hub{unfaith: func(member int, text string) int {
+		switch n := number(text); {
+		case member == 0 && (n == 2 || n == 3):
+			return 0
+		case member == 1 && n == 4:
+			return 3
+		case member == 2 && n == 5:
+			return -1
+		default:
+			return 1
+		}
+	}}, 0)
+	// Of each of three channels: two messages, two repetitions, one connection.
+	if after.Lost != 6 || after.Repeated != 6 || after.Closed != 3 || after.Connected != 9 || after.Trouble == "" {
+		t.Errorf("%+v", after)
+	}
+}
+
+// A message that never comes is missing at the end.
+func TestLastMessageLost(t *testing.T) {
+	h := &hub{}
+	w, _, err := watch(t.Context(), &subject{name: orderflow, wire: pusher{}, addr: h.serve(t)}, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := w.crowd.members[0].publish(t.Context(), time.Now(), 1); err != nil {
+		t.Fatal(err)
+	}
+	w.crowd.members[0].sent[0]++ // as if there had been another
+	for range 2 {                // which counts once
+		if h, err := w.audience.ask(settleAsk(w.crowd)); err != nil || h.Lost != 2 || h.Deliveries != 2 {
+			t.Errorf("%+v, %v", h, err)
+		}
+	}
+}
+
+// Who cannot connect is counted, with the reason.
+func TestRefusedAudience(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /app/"+appKey, func(w http.ResponseWriter, r *http.Request) {
+		if ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil); err == nil {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher:error","data":{"code":4100,"message":"full"}}`))
+			_ = ws.Close()
+		}
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	w, h, err := watch(t.Context(), &subject{name: orderflow, wire: pusher{}, addr: strings.TrimPrefix(server.URL, "http://")}, 5, 1)
+	if err != nil || h.Connected != 0 || !strings.Contains(h.Trouble, "4100") {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A listener that is asked nonsense ends with an error, and one whose input ends, ends.
+func TestListenerInput(t *testing.T) {
+	if err := runListener(t.Context(), strings.NewReader(""), &strings.Builder{}); err != nil {
+		t.Error(err)
+	}
+	for _, line := range []string{"nonsense\n", `{"Do":"dance"}` + "\n", `{"Do":"connect","Subject":"nobody"}` + "\n"} {
+		if err := runListener(t.Context(), strings.NewReader(line), &strings.Builder{}); err == nil {
+			t.Errorf("%s: no error", line)
+		}
+	}
+}
+
+// stepwise reads no further than it is asked to.
+func TestStepwise(t *testing.T) {
+	s := &stepwise{ahead: bufio.NewReader(strings.NewReader("HTTP\n\nframes"))}
+	head := bufio.NewReader(s)
+	for range 2 {
+		if _, err := head.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.ahead.Buffered() != len("frames") || head.Buffered() != 0 {
+		t.Errorf("%d and %d bytes are left", s.ahead.Buffered(), head.Buffered())
+	}
+}
+
+func TestPublishGivesUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &hub{behind: 1 << 30}
+	c := newCrowd(pusher{}, h.serve(t), 1)
+	defer c.close()
+	stop := c.start(ctx, 0)
+	cancel()
+	if err := stop(); err == nil {
+		t.Error("no error of publishers that were interrupted")
+	}
+}

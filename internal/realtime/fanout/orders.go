@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/gorilla/websocket"
+
+	"orderflow/internal/bench"
+)
+
+const (
+	users        = 3 // of the sample data, who buy
+	products     = 5 // of the sample data, which are bought
+	clients      = 64
+	arriveWithin = 30 * time.Second // after a load, for the last order to be paid and told of
+)
+
+// orders measures the time from the commit that makes an order PAID to the arrival at its user's WebSocket: at half the
+// rate at which a short probe at full speed was finished.
+func (m *measurement) orders(ctx context.Context) (err error) {
+	s, err := m.start(ctx, orderflow, "", "--simulated-latency", "0s-0s", "--simulated-success", "1")
+	if err != nil {
+		return errors.Join(err, s.stop())
+	}
+	stopped := false
+	defer func() {
+		if !stopped {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	user, err := newUser(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, user.close()) }()
+
+	m.say("%s: orders, probe", orderflow)
+	probe := bench.Load{Clients: clients, Duration: 2 * time.Second, Users: users}
+	for id := range int64(products) {
+		probe.Products = append(probe.Products, id+1)
+	}
+	full, err := user.follow(ctx, s.api, probe)
+	if err != nil {
+		return err
+	}
+	half := probe
+	half.Duration, half.Rate = m.settings.Duration, full.perSecond()/2
+	m.say("%s: orders, %.0f a second", orderflow, half.Rate)
+	result, err := user.follow(ctx, s.api, half)
+	if err != nil {
+		return err
+	}
+	stopped = true
+	if err := s.stop(); err != nil {
+		return err
+	}
+	if err := m.audit(ctx, s); err != nil {
+		return err
+	}
+	m.report.orders(full, result)
+	return nil
+}
+
+// user is a WebSocket that is told of everybody's orders, as a browser is.
+type user struct {
+	ws      *websocket.Conn
+	reading sync.WaitGroup
+
+	mu    sync.Mutex
+	told  told
+	fault error // why reading ended
+}
+
+// told is what a user heard of a load.
+type told struct {
+	orders int64
+	first  time.Time // when the load began
+	last   time.Time // when the last order was told of
+	delay  *hdrhistogram.Histogram
+}
+
+// perSecond is the rate of finished orders.
+func (t told) perSecond() float64 { return float64(t.orders) / t.last.Sub(t.first).Seconds() }
+
+// newUser connects and subscribes to the orders of all users.
+func newUser(ctx context.Context, s *subject) (*user, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinWithin)
+	defer cancel()
+	ws, response, err := websocket.DefaultDialer.DialContext(ctx, s.wire.url(s.addr), nil)
+	if err != nil {
+		return nil, err
+	}
+	_ = response.Body.Close() // has nothing
+	u := &user{ws: ws, told: told{delay: newDelays()}}
+	hello, err := expect(ws, `{"event":"pusher:connection_established"`)
+	for id := range users {
+		if err == nil {
+			err = subscribeTo(ctx, s, ws, hello, fmt.Sprintf("private-orders.%d", id+1))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, ws.Close())
+	}
+	u.reading.Go(u.read)
+	return u, nil
+}
+
+// subscribeTo subscribes to a private channel, which the API signs.
+func subscribeTo(ctx context.Context, s *subject, ws *websocket.Conn, hello []byte, channel string) error {
+	var greeting struct{ Data string }
+	var socket struct {
+		ID string `json:"socket_id"`
+	}
+	var signature struct{ Auth string }
+	if err := json.Unmarshal(hello, &greeting); err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(greeting.Data), &socket); err != nil {
+		return err
+	}
+	form := url.Values{"socket_id": {socket.ID}, "channel_name": {channel}}.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+"/broadcasting/auth", strings.NewReader(form))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := web.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("POST /broadcasting/auth: %s", response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(&signature); err != nil {
+		return err
+	}
+	return pusher{}.subscribe(ws, channel, signature.Auth)
+}
+
+// read notes each order's delay until the connection ends.
+func (u *user) read() {
+	for {
+		_, text, err := u.ws.ReadMessage()
+		now := time.Now()
+		u.mu.Lock()
+		if err == nil {
+			err = u.told.note(text, now)
+		}
+		u.fault = err
+		u.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// note takes a message that arrived; one that is of no order is passed over.
+func (t *told) note(text []byte, now time.Time) error {
+	const mark = `timestamp\":\"` // the data is JSON in a text in JSON
+	_, rest, found := bytes.Cut(text, []byte(mark))
+	if !found {
+		return nil
+	}
+	committed, _, _ := bytes.Cut(rest, []byte(`\"`))
+	at, err := time.Parse(time.RFC3339Nano, string(committed))
+	if err != nil {
+		return fmt.Errorf("the time of an order: %w", err)
+	}
+	t.orders++
+	t.last = now
+	return t.delay.RecordValue(min(max(now.Sub(at).Microseconds(), 1), time.Minute.Microseconds()))
+}
+
+// follow puts a load on the API and waits until all its orders were told of.
+func (u *user) follow(ctx context.Context, api string, load bench.Load) (told, error) {
+	u.mu.Lock()
+	u.told = told{first: time.Now(), delay: newDelays()}
+	u.mu.Unlock()
+	result, err := bench.Drive(ctx, []string{"http://" + api}, load)
+	if err != nil {
+		return told{}, err
+	}
+	deadline := time.Now().Add(arriveWithin)
+	for {
+		u.mu.Lock()
+		so, fault := u.told, u.fault
+		u.mu.Unlock()
+		switch {
+		case fault != nil:
+			return so, fmt.Errorf("the user's connection: %w", fault)
+		case so.orders == result.Created && so.orders > 0:
+			return so, nil // nothing is on its way that could change it
+		case time.Now().After(deadline):
+			return so, fmt.Errorf("%d orders were placed and %d told of", result.Created, so.orders)
+		case !pause(ctx, 10*time.Millisecond):
+			return so, ctx.Err()
+		}
+	}
+}
+
+func (u *user) close() error {
+	err := u.ws.Close()
+	u.reading.Wait()
+	return err
+}
