@@ -2,7 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime lint fmt clean
+.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime lint fmt
+.PHONY: setup up down logs release-check clean
 
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -26,6 +27,16 @@ build: ## Build the static binary bin/orderflow
 test: ## Run all tests under the race detector, in random order; installs a C compiler where one is missing
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
+
+# The packages whose tests ask for servers.
+SERVED = $(shell grep -rl --include='*_test.go' orderflow/internal/servers internal | xargs -n 1 dirname | sort -u | sed 's|^|orderflow/|')
+
+test-unit: ## Of these, run those that need nothing but Go and a C compiler
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(filter-out $(SERVED),$(shell $(GO) list ./...))
+
+test-feature: ## And those that need MySQL and Redis: private ones, or those that ORDERFLOW_TEST_MYSQL and _REDIS name
+	scripts/test-deps.sh
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m $(SERVED)
 
 test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
 	scripts/test-deps.sh cluster
@@ -61,9 +72,25 @@ bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; nee
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...
 	@dead="$$("$$(scripts/tool.sh deadcode)" -tags cluster -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
+	"$$(scripts/tool.sh actionlint)"
 
 fmt: ## Format all Go files
 	"$$(scripts/tool.sh golangci-lint)" fmt ./...
+
+setup: ## Write .env with secrets of its own, for the containers
+	scripts/setup.sh
+
+up: setup ## Build and start all six services in containers, and wait until they are healthy
+	VERSION=$(VERSION) docker compose up -d --build --wait
+
+down: ## Stop the containers; their data stays
+	docker compose down
+
+logs: ## Follow what the containers say
+	docker compose logs -f --tail 100
+
+release-check: ## Check what a release needs: a clean tree, a tag with its part of CHANGELOG.md, binaries that cross-compile
+	scripts/release.sh check
 
 clean: ## Remove what was built
 	rm -rf bin

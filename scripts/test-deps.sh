@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
 # run; MariaDB and Redis; promtool, which judges metrics and alert rules; Node.js, a browser and nginx, for the clients of
-# WebSockets; with the argument "cluster" also what makes clusters. The product itself is built without any of these.
+# WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy; with the argument "cluster" also what makes
+# clusters. The product itself is built without any of these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +22,8 @@ needs=(
 	"npm|command -v npm|npm"
 	"chromium|browser|Chromium or Chrome (chromium)"
 	"nginx-light|command -v nginx|nginx"
+	"supervisor|command -v supervisord|Supervisor (supervisord)"
+	"systemd|command -v systemd-analyze|systemd-analyze"
 )
 case "${1:-}" in
 "") ;;

@@ -67,8 +67,9 @@ func rooms() [][]room {
 			{path: "cmd/orderflow", imports: []string{cli}},
 			{path: "internal/arch"},
 			{path: "internal/chaos"},
-			{path: "internal/watch"},
+			{path: "internal/deploy"},
 			{path: realtime + "/fanout", imports: []string{servers, bench}}, // a measurement; the product does not need it
+			{path: "internal/watch"},
 		},
 	}
 }
@@ -117,6 +118,7 @@ func testLibraries() []string {
 		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
 		"github.com/rogpeppe/go-internal",
 		"go.uber.org/goleak",
+		"go.yaml.in/yaml/v4", // deploy reads what others run
 		"pgregory.net/rapid",
 	}
 }

@@ -22,6 +22,10 @@ import (
 var notRun = []struct{ command, reason, by string }{
 	{"make test", "it is what runs this test", "make test"},
 	{"make lint", "its first run builds the linters, which takes minutes", ".ci/run"},
+	{"make setup", "it is for containers; a test of its own runs it", "internal/deploy"},
+	{"make up", "it needs Docker and images from elsewhere", "the job docker of .github/workflows/ci.yml"},
+	{"docker compose exec app orderflow seed", "likewise", "the same"},
+	{"curl -s http://127.0.0.1:8000/api/health", "it asks the containers", "the same"},
 }
 
 // volatile are the keys whose values differ from run to run.
