@@ -88,7 +88,8 @@ export function report(test) {
     }
     const line = row([
       test, count('http_reqs'), Math.round(values('http_reqs').rate || 0), count('orders_created'), count('orders_replayed'),
-      count('orders_sold_out'), count('orders_other'), count('orders_asked_again'), ms('p(95)'), ms('p(99)'), ms('max'), failed.length ? 'FAILED' : 'ok',
+      count('orders_sold_out'), count('orders_other'), count('orders_asked_again'), ms('p(95)'), ms('p(99)'), ms('max'),
+      failed.length ? 'FAILED' : 'ok',
     ]);
     const out = { stdout: `${[row(columns.map(([title]) => title)), line, ...failed].join('\n')}\n` };
     if (__ENV.ROW_FILE) out[__ENV.ROW_FILE] = `${[line, ...failed].join('\n')}\n`;
