@@ -381,7 +381,7 @@ func (w *world) finish(t *rapid.T) {
 		w.calls = nil
 		w.settleAll(t, batch, true)
 		w.verify(t)
-		w.now = w.now.Add(time.Minute)
+		w.now = w.now.Add(longestVoidWait) // no wait is longer, however many attempts an order has had
 		var requests []ClaimRequest
 		ids := slices.Sorted(maps.Keys(w.orders))
 		for _, id := range ids {
