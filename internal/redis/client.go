@@ -247,7 +247,7 @@ func ended(ctx context.Context) bool {
 // unfit reports whether an error says that the server cannot do its work at the moment, rather than that it was asked
 // something wrong.
 func unfit(err error) bool {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // of errors.Join itself; one of them is enough
+	if several, ok := err.(interface{ Unwrap() []error }); ok { // of errors.Join; one is enough
 		return slices.ContainsFunc(several.Unwrap(), unfit)
 	}
 	answer, ok := rueidis.IsRedisErr(err)

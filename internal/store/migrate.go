@@ -174,7 +174,8 @@ func (s *Store) alone(ctx context.Context, db *sql.DB) error {
 		case all <= own:
 			return nil
 		case time.Now().After(deadline):
-			return order.Errorf(order.CodeUnavailable, "%d others are connected to the database: stop all servers and tools on it, and try again.", all-own)
+			return order.Errorf(order.CodeUnavailable,
+				"%d others are connected to the database: stop all servers and tools on it, and try again.", all-own)
 		}
 		pause := time.NewTimer(aloneWithin / 20)
 		select {
