@@ -2,13 +2,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak bench bench-mysql bench-realtime lint fmt setup up down logs release-check clean
+.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime lint fmt
+.PHONY: setup up down logs release-check clean
 
-GO       ?= go
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS  := -s -w -X main.version=$(VERSION)
-FUZZTIME ?= 30s
-SOAK     ?= 10m
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+FUZZTIME  ?= 30s
+SOAK      ?= 10m
+LOAD_SOAK ?= 30s
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +48,13 @@ fuzz: ## Fuzz every target for FUZZTIME (30s) each
 soak: ## Run the chaos tests for SOAK (10m) each
 	scripts/test-deps.sh
 	ORDERFLOW_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run 'Chaos|Soak' ./...
+
+load: build ## Put every k6 test of load-tests on a private server, ends with the audit; builds k6 on first use
+	DATABASE_URL= REDIS_URL= SOAK=$(LOAD_SOAK) scripts/load.sh
+
+load-mysql: build ## The same over MySQL and Redis, on a private server of each
+	scripts/test-deps.sh
+	SOAK=$(LOAD_SOAK) $(GO) run ./internal/servers/with scripts/load.sh
 
 bench: build ## Measure this machine: all figures as one table
 	DATABASE_URL= REDIS_URL= bin/orderflow bench --table

@@ -108,6 +108,10 @@ func doors() []door {
 		{method: "POST", target: "/api/v1/orders/99/cancel", free: 404, own: 404, other: 404, admin: 404},
 		{method: "GET", target: "/api/v1/products", free: 200, own: 200, other: 200, admin: 200, mine: []string{"Laptop"}},
 		{method: "POST", target: "/api/v1/auth/tokens", body: login, free: 201, own: 201, other: 201, admin: 201, shut: 201, wrong: 201, mine: []string{`"token":"of_`}},
+		{
+			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
+			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+		},
 		{method: "GET", target: "/nothing", free: 404, own: 404, other: 404, admin: 404},
 		{method: "GET", target: "/api/v1/orders/../health", free: 404, own: 404, other: 404, admin: 404},
 		{method: "PUT", target: "/api/v1/products", free: 405, own: 405, other: 405, admin: 405},
@@ -115,6 +119,19 @@ func doors() []door {
 	}
 	for _, open := range []string{"/api/v1/health", "/api/health", "/livez", "/readyz", "/docs", "/docs/rapidoc.js", "/openapi.json", "/metrics"} {
 		all = append(all, door{method: "GET", target: open, free: 200, own: 200, other: 200, admin: 200, shut: 200, wrong: 200})
+	}
+	for _, shut := range []door{
+		{method: "POST", target: "/api/v1/products", body: lamp, admin: 201},
+		{method: "PATCH", target: "/api/v1/products/3", body: `{"name":"Hub"}`, admin: 200},
+		{method: "POST", target: "/api/v1/products/3/restock", body: delivery, admin: 201},
+		{method: "GET", target: "/api/v1/failed-jobs", admin: 200},
+		{method: "POST", target: "/api/v1/failed-jobs/77/retry", admin: 404},
+		{method: "POST", target: "/api/v1/failed-jobs/77/abandon", admin: 404},
+		{method: "GET", target: "/api/v1/stats", admin: 200},
+		{method: "POST", target: "/api/v1/audit", admin: 200},
+	} {
+		shut.free, shut.own, shut.other, shut.secret = 401, 403, 403, []string{`"data"`}
+		all = append(all, shut)
 	}
 	return append(all, door{method: "DELETE", target: "/api/v1/auth/tokens/current", free: 401, own: 204, other: 204, admin: 204})
 }

@@ -29,7 +29,7 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	if err := doc.Validate(context.Background()); err != nil {
 		return nil, err
 	}
-	open := []string{"OrderRequest", "Line", "LogInRequest", "ProductRequest", "ProductChange", "RestockRequest"} // unknown fields are ignored
+	open := []string{"OrderRequest", "Line", "LogInRequest", "ChannelRequest", "ProductRequest", "ProductChange", "RestockRequest"} // unknown fields are ignored
 	for name, schema := range doc.Components.Schemas {
 		if !slices.Contains(open, name) {
 			shut(schema.Value, map[*openapi3.Schema]bool{})

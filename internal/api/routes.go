@@ -52,7 +52,7 @@ func (a *API) rootTable() []route {
 		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true},
 		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true},
 	}
-	if a.options.SignChannel != nil && a.options.Intake != nil {
+	if a.options.SignChannel != nil {
 		table = append(table, route{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel})
 	}
 	if a.options.Metrics != nil {
@@ -82,12 +82,13 @@ func (a *API) routes() *http.ServeMux {
 			}
 		}
 	}
-	table := a.table()
+	table, root := a.table(), a.rootTable()
 	if a.options.Intake == nil { // a process without the role api is asked for its health alone
-		table = slices.DeleteFunc(table, func(route route) bool { return !route.exempt })
+		others := func(route route) bool { return !route.exempt }
+		table, root = slices.DeleteFunc(table, others), slices.DeleteFunc(root, others)
 	}
 	add(table, prefixes()[0], prefixes()...)
-	add(a.rootTable(), "", "")
+	add(root, "", "")
 	mux.HandleFunc("/", a.unknownPath)
 	return mux
 }

@@ -36,7 +36,7 @@ func documented(t *testing.T) *openapi3.T {
 
 // Every route is documented, and every documented operation is a route.
 func TestRoutesAreDocumented(t *testing.T) {
-	a := New(Options{Registerer: prometheus.NewRegistry(), Logger: discard(), Metrics: http.NotFoundHandler()})
+	a := New(Options{Registerer: prometheus.NewRegistry(), Logger: discard(), Metrics: http.NotFoundHandler(), SignChannel: func(string, string) string { return "" }})
 	var routed []string
 	for _, r := range append(a.table(), a.rootTable()...) {
 		routed = append(routed, r.method+" "+r.path)

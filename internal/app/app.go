@@ -108,12 +108,19 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		Name: "orderflow_store_write_seconds", Help: "Time of a write transaction, from its connection to its commit.",
 		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 	}, []string{"write"})
-	s.registry.MustRegister(transactions)
+	waits := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "orderflow_store_wait_seconds", Help: "Time that write transactions waited for a connection.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+	})
+	s.registry.MustRegister(transactions, waits)
 	s.db, err = store.Open(ctx, s.settings.Database.Reveal(), store.Options{
 		Rules: Rules(s.settings), Replica: s.settings.DatabaseRead.Reveal(), Pool: s.settings.DatabasePool,
-		Observe: func(name string, _, took time.Duration) { transactions.WithLabelValues(name).Observe(took.Seconds()) },
-		Warn:    func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
-		Served:  func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
+		Observe: func(name string, waited, took time.Duration) {
+			waits.Observe(waited.Seconds())
+			transactions.WithLabelValues(name).Observe(took.Seconds())
+		},
+		Warn:   func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Served: func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
 	})
 	if err != nil {
 		return err
@@ -124,6 +131,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err := s.db.Migrate(ctx); err != nil {
 		return err
 	}
+	s.registry.MustRegister(newBacklog(s.db.Backlog))
 	if s.settings.Addr.Loopback() && !s.settings.Database.MySQL() {
 		empty, err := s.db.Empty(ctx)
 		if err == nil && empty {
@@ -193,7 +201,9 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		Name: "orderflow_breaker_state", Help: "1 for the state that the gateway's circuit breaker is in: closed, open or half-open.",
 	}, []string{"state"})
 	s.registry.MustRegister(open)
-	open.WithLabelValues(payment.StateClosed).Set(1)
+	for state, is := range map[string]float64{payment.StateClosed: 1, payment.StateOpen: 0, payment.StateHalfOpen: 0} {
+		open.WithLabelValues(state).Set(is)
+	}
 	breaker := payment.NewBreaker(gateway, payment.BreakerOptions{OnStateChange: func(from, to string) {
 		open.WithLabelValues(from).Set(0)
 		open.WithLabelValues(to).Set(1)
@@ -295,6 +305,9 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	s.listener = limited(listener.(*net.TCPListener), s.connections()) //nolint:forcetypeassert // of "tcp"
 	s.conns = watch(s.http)
+	s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "orderflow_http_connections", Help: "Connections of clients that are open, WebSockets aside.",
+	}, func() float64 { return float64(s.conns.count()) }))
 	return nil
 }
 

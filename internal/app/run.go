@@ -159,6 +159,13 @@ func watch(server *http.Server) *connections {
 	return c
 }
 
+// count is how many connections are open.
+func (c *connections) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
 // wait waits until no connection is open, but not longer than limit.
 func (c *connections) wait(limit time.Duration) {
 	c.mu.Lock()

@@ -69,6 +69,7 @@ func rooms() [][]room {
 			{path: "internal/chaos"},
 			{path: "internal/deploy"},
 			{path: realtime + "/fanout", imports: []string{servers, bench}}, // a measurement; the product does not need it
+			{path: "internal/watch"},
 		},
 	}
 }

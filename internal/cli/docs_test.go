@@ -190,3 +190,41 @@ func TestRoomsInDocuments(t *testing.T) {
 		}
 	}
 }
+
+// Every test that a document names is one, and each row of the threats names some.
+func TestTestsInDocuments(t *testing.T) {
+	there := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir(filepath.Join(repository, "internal"), func(file string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(file)
+		for _, match := range declared.FindAllStringSubmatch(string(data), -1) {
+			there[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	for name, page := range pages(t) {
+		for _, test := range named.FindAllString(page, -1) {
+			if !there[test] {
+				t.Errorf("%s names %s, which does not exist", name, test)
+			}
+		}
+	}
+	_, threats, found := strings.Cut(pages(t)["docs/security.md"], "\n## Threats\n")
+	threats, _, ended := strings.Cut(threats, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\|.*\|$`).FindAllString(threats, -1)
+	if !found || !ended || len(rows) < 20 {
+		t.Fatalf("docs/security.md has %d rows: this test does not read it right", len(rows))
+	}
+	for _, row := range rows[2:] {
+		if !named.MatchString(row) {
+			t.Errorf("no test shows: %s", row)
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package outbox
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"orderflow/internal/bus"
+)
 
 // metrics are what a Publisher or a Relay counts; via tells the two apart.
 type metrics struct {
@@ -38,6 +42,10 @@ func newMetrics(to prometheus.Registerer, via string) *metrics {
 	}
 	if to == nil {
 		return m
+	}
+	for _, topic := range []string{bus.Work, bus.News} { // a series that begins at 0 shows its first refusal
+		m.published.WithLabelValues(topic)
+		m.refused.WithLabelValues(topic)
 	}
 	to.MustRegister(m.published, m.refused)
 	if via == "relay" {

@@ -26,8 +26,8 @@
 // # Who is cut off
 //
 // A client that leaves more than MaxQueue unread, or takes nothing for ten seconds, is closed. Whether the client or the
-// server is slow is told apart by the state: broadcasts wait for the flushers when a conn that is waiting has a quarter of
-// MaxQueue (see flusher.settle), so a queue that overflows belongs to a client that is blocked. What waits then is the
+// server is slow is told apart by the state: broadcasts wait for the flushers when a conn that is waiting has 32 KiB
+// in its queue (see flusher.settle), so a queue that overflows belongs to a client that is blocked. What waits then is the
 // tail of the bus, and, before it overflows, the publishers of the HTTP API (see gate).
 //
 // # What is promised

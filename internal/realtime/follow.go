@@ -109,6 +109,7 @@ type pushed struct {
 	Except   string   `json:"except,omitempty"` // socket id of a connection that is not told
 	At       int64    `json:"at"`               // microseconds since 1970
 	Node     string   `json:"node"`             // that took it in
+	Weight   int      `json:"weight"`           // what it counts for at that node's gate
 }
 
 // tellPushed sends what other programs have published.
@@ -124,7 +125,7 @@ func (s *Server) tellPushed(messages []bus.Message) {
 			s.say(channel, p.Event, p.Data, time.UnixMicro(p.At), p.Except)
 		}
 		if p.Node == s.node {
-			own++
+			own += p.Weight
 		}
 	}
 	s.gate.passed(own)

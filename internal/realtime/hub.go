@@ -146,8 +146,23 @@ func (h *hub) find(name string) *channel {
 	return h.channels[name]
 }
 
+// settleAt is how much may wait for a flusher on one conn before broadcasts wait too, in bytes: a hundred events or so in a
+// call are enough, and more would only be later.
+const settleAt = 32 << 10
+
 // handful is how many conns are handed to a flusher at a time, so that it begins before a long broadcast ends.
 const handful = 64
+
+// listeners is how many conns of this node listen to a channel.
+func (h *hub) listeners(name string) int {
+	ch := h.find(name)
+	if ch == nil {
+		return 0
+	}
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return len(ch.members)
+}
 
 // broadcast queues a frame on all who listen to a channel, save the conn with the socket id except. When the flushers
 // are far behind, it then waits for them: it is the server that is slow, and nobody is to be cut off for that.
@@ -179,7 +194,7 @@ func (h *hub) broadcast(ch *channel, frame []byte, except string) {
 		}
 	}
 	h.metrics.delivered.Add(float64(delivered))
-	if deepest > h.options.MaxQueue/4 {
+	if deepest > min(settleAt, h.options.MaxQueue/4) {
 		for _, f := range h.flushers {
 			f.settle()
 		}

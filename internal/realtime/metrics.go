@@ -1,6 +1,10 @@
 package realtime
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // metrics are what a Server counts.
 type metrics struct {
@@ -21,6 +25,10 @@ func newMetrics(to prometheus.Registerer, open func() int) *metrics {
 		turnedAway: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orderflow_realtime_turned_away_total", Help: "Connections that were not let in, by the protocol's code.",
 		}, []string{"code"}),
+	}
+	c := newCodes()
+	for _, code := range []Code{c.unknownApp, c.badVersion, c.wrongVersion, c.noVersion, c.badOrigin, c.overCapacity} {
+		m.turnedAway.WithLabelValues(strconv.Itoa(code.Number)) // a series that begins at 0 shows its first client
 	}
 	sockets := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_realtime_connections", Help: "WebSocket connections that are open.",

@@ -76,7 +76,7 @@ func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) er
 
 // publish hands events to the bus, which brings them to every node, this one too.
 func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []publication) error {
-	messages := make([]bus.Message, len(events))
+	messages, deliveries := make([]bus.Message, len(events)), 0
 	now := time.Now().UnixMicro()
 	for i := range events {
 		p := &events[i]
@@ -86,7 +86,13 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 		if err := p.check(); err != nil {
 			return err
 		}
-		body, err := json.Marshal(pushed{p.Channels, p.Name, p.Data, p.SocketID, now, s.node})
+		weight := 0
+		for _, channel := range p.Channels {
+			weight += s.hub.listeners(channel)
+		}
+		weight = max(weight, gateLeast)
+		deliveries += weight
+		body, err := json.Marshal(pushed{p.Channels, p.Name, p.Data, p.SocketID, now, s.node, weight})
 		if err != nil {
 			return err
 		}
@@ -94,11 +100,11 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), publishWithin)
 	defer cancel()
-	if !s.gate.enter(ctx, len(messages)) {
+	if !s.gate.enter(ctx, deliveries) {
 		return order.Errorf(order.CodeOverloaded, "More is published than can be sent. Try again shortly.")
 	}
 	if err := s.options.Bus.Publish(ctx, messages); err != nil {
-		s.gate.passed(len(messages))
+		s.gate.passed(deliveries)
 		return &order.Error{Code: order.CodeUnavailable, Message: "The event could not be published. Try again shortly.", Cause: err}
 	}
 	s.hub.metrics.published.Add(float64(len(messages)))

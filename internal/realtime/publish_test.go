@@ -140,7 +140,7 @@ func TestGate(t *testing.T) {
 		t.Errorf("behind: %d, want 503", status)
 	}
 	n.gate.passed(gateRoom)
-	for range 2 * gateRoom / maxBatch { // who is in step is never refused
+	for range 2 * gateRoom / gateLeast / maxBatch { // who is in step is never refused
 		event := `{"name":"n","channel":"c","data":"d"}`
 		if status, body := n.post("/apps/3/batch_events", `{"batch":[`+strings.Repeat(event+",", maxBatch-1)+event+`]}`); status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)

@@ -28,7 +28,8 @@ const (
 	refuseWithin = time.Second     // for a client that is turned away to take its leave
 	sweepEvery   = 5 * time.Second // between looks for silent connections
 	drainWithin  = 5 * time.Second // for clients to take their leave when the server ends
-	gateRoom     = 2048            // events taken in and not yet sent: well below what a tail of the bus holds
+	gateRoom     = 200_000         // deliveries of events taken in that are not made yet
+	gateLeast    = 100             // what an event counts for at least: so few events wait that no tail of the bus overflows
 )
 
 // Options are what a Server works with. App, Bus, NewHTTP, Logger and Registerer must be set.

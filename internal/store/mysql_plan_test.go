@@ -183,8 +183,9 @@ func everyRead(t *testing.T, s *store.Store) {
 			}
 			return err
 		},
-		"owed":  func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
-		"purge": func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
+		"owed":    func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
+		"backlog": func() error { _, err := s.Backlog(ctx); return err },
+		"purge":   func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
 	} {
 		if err := ask(); err != nil {
 			t.Errorf("%s: %v", name, err)

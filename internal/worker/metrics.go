@@ -14,7 +14,7 @@ import (
 type metrics struct {
 	claims      *prometheus.CounterVec   // by task
 	calls       *prometheus.CounterVec   // by kind and outcome
-	latency     *prometheus.HistogramVec // of calls, by kind
+	latency     *prometheus.HistogramVec // of calls, by kind and outcome
 	lag         prometheus.Histogram
 	swept       prometheus.Counter
 	deadLetters prometheus.Counter
@@ -41,8 +41,10 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "orderflow_worker_calls_total", Help: "Claims by kind and outcome of their call to the gateway; handed_back did not call it.",
 		}, []string{"kind", "outcome"}),
-		latency: byKind("orderflow_worker_call_seconds", "Time that the gateway took.",
-			[]float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "orderflow_worker_call_seconds", Help: "Time that the gateway took, by kind and outcome of the call.",
+			Buckets: []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 30},
+		}, []string{"kind", "outcome"}),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "orderflow_worker_queue_lag_seconds", Help: "Time from an order's creation to the claim that its message led to.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
@@ -54,6 +56,15 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		batchSize:   byKind("orderflow_worker_batch_size", "Claims or settlements in a transaction.", prometheus.ExponentialBuckets(1, 2, 11)),
 		batchWait:   byKind("orderflow_worker_batch_wait_seconds", "Longest wait of a batch's member for its transaction.", short),
 		batchTime:   byKind("orderflow_worker_batch_commit_seconds", "Time of a batch's transaction.", short),
+	}
+	// Series that begin at 0 show the first event; of histograms there are enough as it is.
+	for _, task := range []string{string(order.TaskCharge), string(order.TaskVoid), "none"} {
+		m.claims.WithLabelValues(task)
+	}
+	for _, kind := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
+		for _, outcome := range []order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack} {
+			m.calls.WithLabelValues(string(kind), string(outcome))
+		}
 	}
 	if to != nil {
 		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.deadLetters, m.poisoned, m.unsettled,
@@ -71,13 +82,15 @@ type measured interface {
 const depthLimit = 500 * time.Millisecond
 
 // watch registers what is looked up when somebody asks.
-func (m *metrics) watch(to prometheus.Registerer, inFlight func() int, b bus.Bus) {
+func (m *metrics) watch(to prometheus.Registerer, slots int, inFlight func() int, b bus.Bus) {
 	if to == nil {
 		return
 	}
 	to.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_worker_in_flight", Help: "Orders being claimed, charged or settled.",
-	}, func() float64 { return float64(inFlight()) }))
+	}, func() float64 { return float64(inFlight()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "orderflow_worker_slots", Help: "Orders that may be in flight at once.",
+	}, func() float64 { return float64(slots) }))
 	queue, ok := b.(measured)
 	if !ok {
 		return

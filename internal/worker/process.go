@@ -21,7 +21,7 @@ func (w *Worker) process(ctx, life context.Context, claimed order.Claimed) {
 		start := time.Now()
 		w.caller.call(life, claimed.Order, &s)
 		if s.Outcome != order.HandedBack {
-			w.metrics.latency.WithLabelValues(string(s.Kind)).Observe(time.Since(start).Seconds())
+			w.metrics.latency.WithLabelValues(string(s.Kind), string(s.Outcome)).Observe(time.Since(start).Seconds())
 		}
 	}
 	w.metrics.calls.WithLabelValues(string(s.Kind), string(s.Outcome)).Inc()

@@ -51,7 +51,7 @@ func New(options Options) (*Worker, error) {
 		random:  rand.New(options.Random),
 	}
 	w.metrics = newMetrics(options.Registerer)
-	w.metrics.watch(options.Registerer, w.inFlight, options.Bus)
+	w.metrics.watch(options.Registerer, options.Concurrency, w.inFlight, options.Bus)
 	w.claims = newBatcher(w, "claim", w.commitClaims)
 	w.settles = newBatcher(w, "settle", w.commitSettlements)
 	return w, nil

@@ -18,6 +18,7 @@ var readTests = map[string]func(*house){
 	"lists, against a naive model":  readLists,
 	"events after a sequence":       readEvents,
 	"what is due, longest first":    readDue,
+	"what waits, counted":           readBacklog,
 	"products, known rows, its id":  readRest,
 	"many keys at once":             readMany,
 	"what does not exist":           readNothing,
@@ -172,6 +173,45 @@ func readDue(h *house) {
 	}
 	if got := Figure(h, h.Store, 7, "overdue"); got != 0 {
 		h.Errorf("%d overdue", got)
+	}
+}
+
+func readBacklog(h *house) {
+	h.sample(100)
+	backlog := func() order.Backlog {
+		h.Helper()
+		b, err := h.Backlog(h.Context())
+		if err != nil {
+			h.Fatal(err)
+		}
+		return b
+	}
+	if got := backlog(); got != (order.Backlog{}) {
+		h.Errorf("of nothing: %+v", got)
+	}
+	h.place("not due")
+	rules := AtOnce()
+	rules.Grace = -5 * time.Hour
+	old := h.under(rules)
+	old.place("due for hours")
+	h.claim(h.place("being charged").ID)
+	old.bury(old.place("dead").ID)
+	h.settle(report(h.claim(h.place("paid").ID), order.KindCharge, order.Succeeded))
+	got := backlog()
+	if got.Pending != 2 || got.Processing != 1 || got.DeadLetters != 1 || got.Owed != 6 {
+		h.Errorf("%+v; want 2 pending, 1 processing, 1 dead letter, 6 receipts", got)
+	}
+	if got.Overdue < 5*time.Hour || got.Overdue > 6*time.Hour || got.OldestOwed <= 0 || got.OldestOwed > time.Hour {
+		h.Errorf("overdue for %s, owed for %s", got.Overdue, got.OldestOwed)
+	}
+	for _, receipt := range h.owed(longAgo) {
+		h.MarkPaid([]string{receipt.ID})
+	}
+	if err := h.FlushPaid(h.Context()); err != nil {
+		h.Fatal(err)
+	}
+	if got := backlog(); got.Owed != 0 || got.OldestOwed != 0 {
+		h.Errorf("all is paid, and it says %+v", got)
 	}
 }
 

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Backlog counts what waits. It reads no more of any index than what it counts, and counts up to order.BacklogMax, so that
+// it costs the same however many orders there are.
+func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		now, err := s.clock(ctx)
+		if err != nil {
+			return err
+		}
+		pending, processing, failed, at := string(order.Pending), string(order.Processing), string(order.Failed), s.dialect.time(now)
+		var due [3]time.Time // pending, processing, failed
+		var oldest time.Time
+		err = s.query(ctx, func(scan func(...any) error) error {
+			return scan(&b.Pending, &b.Processing, &b.DeadLetters, scanTime{&due[0]}, scanTime{&due[1]}, scanTime{&due[2]},
+				&b.Owed, scanTime{&oldest})
+		}, backlogQuery, pending, order.BacklogMax, processing, order.BacklogMax, processing, order.BacklogMax,
+			pending, at, processing, at, failed, at, order.BacklogMax)
+		b.Overdue, b.OldestOwed = 0, since(oldest, now)
+		for _, first := range due {
+			b.Overdue = max(b.Overdue, since(first, now))
+		}
+		return err
+	})
+	return b, err
+}
+
+// since is how long ago a time was; 0 for none, and for one to come.
+func since(t, now time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(t))
+}
+
+// backlogQuery is one row of Backlog. A dead letter is an order in PROCESSING that is not due: its index tells, where the
+// table of dead letters would have to be read with all that were ever resolved.
+var backlogQuery = func() string { //nolint:gochecknoglobals // a text that nobody changes
+	count := func(from string) string { return "(SELECT count(*) FROM (SELECT 1 FROM " + from + " LIMIT ?) n)" }
+	first := "(SELECT due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT 1)"
+	return "SELECT " + strings.Join([]string{
+		count("orders WHERE status = ?"),
+		count("orders WHERE status = ? AND due_at IS NOT NULL"),
+		count("orders WHERE status = ? AND due_at IS NULL"),
+		first, first, first,
+		count("outbox WHERE paid_at IS NULL"),
+		"(SELECT min(created_at) FROM outbox WHERE paid_at IS NULL)",
+	}, ", ")
+}()
