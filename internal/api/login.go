@@ -36,7 +36,7 @@ func (a *API) logIn(x *exchange) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
-	if err := a.admitLogIn(x, clientKey("login:", clientAddr(x.r, a.options.TrustedProxies))); err != nil {
+	if err := a.admitLogIn(x, clientKey("login:", ClientAddr(x.r, a.options.TrustedProxies))); err != nil {
 		return err
 	}
 	defer x.wipe()

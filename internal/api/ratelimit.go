@@ -81,7 +81,7 @@ func seconds(d time.Duration) string {
 func (a *API) callerKey(x *exchange) string {
 	switch who := x.caller; {
 	case who.Anonymous():
-		return clientKey("api:", clientAddr(x.r, a.options.TrustedProxies))
+		return clientKey("api:", ClientAddr(x.r, a.options.TrustedProxies))
 	case who.UserID > 0:
 		return "api:user:" + strconv.FormatInt(who.UserID, 10)
 	default:
@@ -109,10 +109,10 @@ func clientKey(what string, addr netip.Addr) string {
 	}
 }
 
-// clientAddr is the address that a request came from: the connection's, or, behind trusted proxies, the last one in
+// ClientAddr is the address that a request came from: the connection's, or, behind trusted proxies, the last one in
 // X-Forwarded-For that is not a trusted proxy's. What stands left of it is the client's own word and counts for
 // nothing.
-func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
+func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	connection, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}

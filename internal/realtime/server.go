@@ -40,6 +40,8 @@ type Options struct {
 	// MayConnect says whether a page of this origin may connect to this host; nil for any. Programs, which send no
 	// origin, always may.
 	MayConnect func(origin, host string) bool
+	// Client is the address that a request came from, behind whatever proxies; nil for the connection's.
+	Client func(*http.Request) netip.Addr
 	// NewHTTP returns a server with the limits that every server of the product has.
 	NewHTTP func(http.Handler) *http.Server
 
@@ -69,6 +71,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.PongWithin == 0 {
 		o.PongWithin = 30 * time.Second
+	}
+	if o.Client == nil {
+		o.Client = remote
 	}
 	if o.MayConnect == nil {
 		o.MayConnect = func(string, string) bool { return true }
@@ -203,7 +208,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		_ = ws.Close() // its connection was closed as it came
 		return
 	}
-	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: remote(r)}
+	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: network(s.options.Client(r))}
 	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10)
 	c.heard.Store(time.Now().UnixNano())
 	code := s.refusal(r)
@@ -275,6 +280,14 @@ func remote(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return from.Addr().Unmap().WithZone("")
+}
+
+// network is what counts as one client: an address, or of IPv6 the /64, in which a client may choose.
+func network(addr netip.Addr) netip.Addr {
+	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() && !addr.IsLoopback() {
+		return prefix.Addr()
+	}
+	return addr
 }
 
 // sweep asks clients that are silent whether they are there, and closes those that do not answer, until ctx ends.

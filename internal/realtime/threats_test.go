@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -135,24 +137,36 @@ func TestSlowLoris(t *testing.T) {
 // TestOneAddressCannotTakeAll: half of the connections are left to others. Addresses of this machine, where proxies are,
 // count for nothing.
 func TestOneAddressCannotTakeAll(t *testing.T) {
-	n := newNode(t, newBus(t), func(o *Options) { o.MaxConnections = 8 })
-	far := remote(&http.Request{RemoteAddr: "192.0.2.7:4711"})
-	for i := range 5 {
-		c := &conn{hub: n.hub, addr: far}
-		let := n.hub.enter(c)
-		if let != (i < 4) {
-			t.Fatalf("connection %d of one address: %v", i+1, let)
-		}
-		if let {
-			defer func() {
-				n.hub.leave(c)
-				n.hub.goroutines.Done()
-			}()
+	var from atomic.Pointer[netip.Addr]
+	comes := func(address string) {
+		addr := netip.MustParseAddr(address)
+		from.Store(&addr)
+	}
+	n := newNode(t, newBus(t), func(o *Options) {
+		o.MaxConnections = 8
+		o.Client = func(*http.Request) netip.Addr { return *from.Load() }
+	})
+	full := func(want bool) {
+		t.Helper()
+		c := n.dial(documented().Key+"?protocol=7", nil)
+		if e := c.hear(); (e.Event == eventError) != want {
+			t.Fatalf("one from %s, with %d there: %+v", from.Load(), n.hub.count(), e)
 		}
 	}
-	for range 4 {
-		n.connect()
+	comes("192.0.2.7")
+	for range 2 {
+		full(false)
 	}
+	for i := range 4 {
+		comes(fmt.Sprintf("2001:db8:1:2::%d", i)) // one client may have all of these
+		full(false)
+	}
+	full(true)
+	comes("192.0.2.7")
+	for range 2 {
+		full(false)
+	}
+	full(true) // all are taken
 }
 
 // TestSubscriptionFlood: a connection has as many channels as it may, and what it leaves behind is nothing.
