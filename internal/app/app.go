@@ -303,7 +303,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return order.Errorf(order.CodeUnavailable, "Cannot listen on %s: %v. Stop what uses it, or choose another --addr.", s.settings.Addr, err)
 	}
-	s.listener = limited(listener.(*net.TCPListener), s.connections()) //nolint:forcetypeassert // of "tcp"
+	s.listener = limited(listener.(*net.TCPListener), s.connections(), s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
 	s.conns = watch(s.http)
 	s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_http_connections", Help: "Connections of clients that are open, WebSockets aside.",

@@ -2,6 +2,8 @@ package app
 
 import (
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -21,20 +23,80 @@ func maxConnections(charges int) int {
 	return max(1, min(connectionsMax, int(limit.Cur)-charges-reserved))
 }
 
-// limited is a listener that accepts no more than n connections at a time; more wait in the system's queue.
-func limited(listener *net.TCPListener, n int) net.Listener {
-	return &limitedListener{TCPListener: listener, places: make(chan struct{}, n), closed: make(chan struct{})}
+// limited is a listener that accepts no more than n connections at a time; more wait in the system's queue. One client has
+// half of them at most, lest it keep all others out; of IPv6 a /64 is one. Addresses of this machine and trusted proxies,
+// which stand for many, may have all.
+func limited(listener *net.TCPListener, n int, proxies []netip.Prefix) net.Listener {
+	return &limitedListener{
+		TCPListener: listener, proxies: proxies, places: make(chan struct{}, n), closed: make(chan struct{}), from: map[netip.Addr]int{},
+	}
 }
 
 type limitedListener struct {
 	*net.TCPListener
-	places chan struct{}
-	once   sync.Once
-	closed chan struct{}
+	proxies []netip.Prefix
+	places  chan struct{}
+	once    sync.Once
+	closed  chan struct{}
+
+	mu   sync.Mutex
+	from map[netip.Addr]int // connections, by client
 }
 
-// Accept waits for a place, then for a connection.
+// client is who counts as one; the zero address for who may have all places.
+func (l *limitedListener) client(remote net.Addr) netip.Addr {
+	tcp, ok := remote.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if addr.IsLoopback() || slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return netip.Addr{}
+	}
+	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() {
+		return prefix.Addr()
+	}
+	return addr
+}
+
+// enter counts a client's connection; false means that it has as many as it may.
+func (l *limitedListener) enter(client netip.Addr) bool {
+	if !client.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from[client] >= max(1, cap(l.places)/2) {
+		return false
+	}
+	l.from[client]++
+	return true
+}
+
+// leave takes a client's connection off the count.
+func (l *limitedListener) leave(client netip.Addr) {
+	if !client.IsValid() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.from[client]--; l.from[client] == 0 {
+		delete(l.from, client)
+	}
+}
+
+// Accept waits for a place, then for a connection. One of a client that has its half is closed at once.
 func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.accept()
+		if conn != nil || err != nil {
+			return conn, err
+		}
+	}
+}
+
+// accept is Accept; nil and no error is for a connection that was closed.
+func (l *limitedListener) accept() (net.Conn, error) {
 	select {
 	case l.places <- struct{}{}:
 	case <-l.closed:
@@ -45,7 +107,16 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		<-l.places
 		return nil, err
 	}
-	return &limitedConn{TCPConn: conn, leave: sync.OnceFunc(func() { <-l.places })}, nil
+	client := l.client(conn.RemoteAddr())
+	if !l.enter(client) {
+		<-l.places
+		_ = conn.Close() // nobody is to be told
+		return nil, nil
+	}
+	return &limitedConn{TCPConn: conn, leave: sync.OnceFunc(func() {
+		<-l.places
+		l.leave(client)
+	})}, nil
 }
 
 // Close also ends an Accept that waits for a place.

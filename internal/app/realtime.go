@@ -62,7 +62,7 @@ func (s *Server) listenRealtime(ctx context.Context) error {
 		return order.Errorf(order.CodeUnavailable, "Cannot listen for WebSockets on %s: %v. Stop what uses it, or choose another --realtime-addr.",
 			s.settings.RealtimeAddr, err)
 	}
-	s.sockets = limited(listener.(*net.TCPListener), s.connections()+turnedAway) //nolint:forcetypeassert // of "tcp"
+	s.sockets = limited(listener.(*net.TCPListener), s.connections()+turnedAway, s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
 	return nil
 }
 

@@ -95,7 +95,7 @@ func TestSecondServer(t *testing.T) {
 	}
 	// The address is taken, the database is not: this one must let go of it.
 	other := newDatabase(t, t.TempDir(), 10)
-	play(t, nil, "serve", "--addr", addr, "--database", "sqlite:"+other).oneLine(t, 1, "Cannot listen on "+addr)
+	play(t, nil, "serve", "--addr", addr, "--realtime-addr", "127.0.0.1:0", "--database", "sqlite:"+other).oneLine(t, 1, "Cannot listen on "+addr)
 	var w wire
 	defer w.close()
 	if a, err := w.ask(addr, "POST", "/api/v1/orders", `{"user_id":1,"idempotency_key":"a","items":[{"product_id":1,"quantity":1}]}`); err != nil || a.status != 201 {

@@ -79,12 +79,14 @@ func statusOf(code order.Code) int {
 func wrongMethod(allowed string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Allow", allowed)
+		w.Header().Set("Connection", "close") // nobody who errs needs a place here
 		return order.Errorf(order.CodeMethodNotAllowed, "This address takes %s only.", allowed)
 	}
 }
 
 // nothingHere answers all that is no address.
-func nothingHere(http.ResponseWriter, *http.Request) error {
+func nothingHere(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Connection", "close") // likewise
 	return order.Errorf(order.CodeNotFound, "There is nothing at this address: "+
 		"WebSockets connect to /app/KEY, and events are published to /apps/ID/events.")
 }

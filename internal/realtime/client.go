@@ -35,17 +35,24 @@ func (c *conn) read(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		now := time.Now()
-		c.heard.Store(now.UnixNano())
-		if c.over() {
-			continue // what it says while it is closed is not heard; the deadline of the close bounds it
+		if c.listen(time.Now()) {
+			c.answer(ctx, kind, text)
 		}
-		if !c.words.take(now) {
-			c.end(c.hub.codes.tooManyWords)
-			continue
-		}
-		c.answer(ctx, kind, text)
 	}
+}
+
+// listen counts a message, ping or pong of the client, and reports whether it is to be heard. While the connection is being
+// closed nothing is, until the deadline of the close.
+func (c *conn) listen(now time.Time) bool {
+	c.heard.Store(now.UnixNano())
+	if c.over() {
+		return false
+	}
+	if !c.words.take(now, wordsAtOnce, wordsPerSecond) {
+		c.end(c.hub.codes.tooManyWords)
+		return false
+	}
+	return true
 }
 
 // answer does what a message asks for.

@@ -1,7 +1,9 @@
 package realtime
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +39,8 @@ type conn struct {
 	pinged  int64        // when it was last asked to, likewise; the sweeper's
 
 	members []*member // its places in channels; the reader's
-	words   allowance // the reader's
+	words   allowance // of messages; the reader's
+	bytes   allowance // of bytes, whatever they are; the reader's
 
 	mu     sync.Mutex
 	state  state
@@ -157,7 +160,9 @@ func (c *conn) push(rest []byte) {
 		switch {
 		case c.state == closed:
 		case err != nil:
-			c.hub.metrics.slow.Inc()
+			if errors.Is(err, os.ErrDeadlineExceeded) { // else it has left
+				c.hub.metrics.slow.Inc()
+			}
 			c.cut()
 		case len(c.queue) > 0:
 			rest = c.take(make([]byte, 0, max(len(c.queue[0]), min(c.size, writeRoom))))
@@ -200,7 +205,7 @@ func (c *conn) close(w *writer) {
 	}
 }
 
-// allowance is how many messages a client may send: so many at once, refilled evenly.
+// allowance is how much a client may send: so much at once, refilled evenly.
 type allowance struct {
 	used float64
 	at   time.Time
@@ -209,15 +214,25 @@ type allowance struct {
 const (
 	wordsAtOnce    = 250.0 // a page may subscribe to all its channels as it comes
 	wordsPerSecond = 20.0
+
+	// Bytes are counted below the protocol, where frames without a message are seen, too. They are more than messages of
+	// the largest size at their rate.
+	bytesAtOnce    = 4 << 20
+	bytesPerSecond = 256 << 10
 )
 
 // take uses one up, if there is one.
-func (a *allowance) take(now time.Time) bool {
-	a.used = max(0, a.used-now.Sub(a.at).Seconds()*wordsPerSecond)
+func (a *allowance) take(now time.Time, atOnce, perSecond float64) bool {
+	return a.spend(1, now, atOnce, perSecond)
+}
+
+// spend uses n up, if there are so many.
+func (a *allowance) spend(n float64, now time.Time, atOnce, perSecond float64) bool {
+	a.used = max(0, a.used-now.Sub(a.at).Seconds()*perSecond)
 	a.at = now
-	if a.used > wordsAtOnce-1 {
+	if a.used+n > atOnce {
 		return false
 	}
-	a.used++
+	a.used += n
 	return true
 }

@@ -16,7 +16,8 @@ import (
 // rejoinPause is the wait before a topic is read again that could not be read.
 const rejoinPause = time.Second
 
-// follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost.
+// follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost, or may
+// have been.
 func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) {
 	for ctx.Err() == nil {
 		if err := s.tail(ctx, topic, deliver, lost); err != nil && ctx.Err() == nil {
@@ -39,6 +40,7 @@ func (s *Server) tail(ctx context.Context, topic string, deliver func([]bus.Mess
 		return err
 	}
 	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
+	lost()                              // who knows what was said before the tail was there
 	for {
 		messages, err := tail.Next(ctx)
 		switch {

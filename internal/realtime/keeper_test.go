@@ -78,6 +78,23 @@ func TestLasts(t *testing.T) {
 	l.learn(t.Context(), "cache-c")
 	want("cache-c", "")
 	want("cache-a", "later")
+	kept.down = false
+	if err := l.share(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("later")) {
+		t.Errorf("handed over later: %v, %v", kept.frames, err)
+	}
+	kept.frames["cache-a"] = []byte("latest, of another node")
+	l.forget()
+	want("cache-a", "")
+	l.learn(t.Context(), "cache-a")
+	want("cache-a", "latest, of another node")
+	l.put("cache-large", bytes.Repeat([]byte{'x'}, lastsBytes-100), now)
+	if l.get("cache-a") == nil || l.bytes > lastsBytes {
+		t.Errorf("%d bytes are kept, and cache-a too soon not", l.bytes)
+	}
+	l.put("cache-more", bytes.Repeat([]byte{'x'}, 200), now)
+	if want("cache-large", ""); l.bytes > 1000 {
+		t.Errorf("%d bytes are kept", l.bytes)
+	}
 	for range lastsKept {
 		l.put("cache-x"+now.String(), []byte("x"), now)
 		now = now.Add(time.Microsecond)

@@ -3,6 +3,8 @@ package realtime
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +15,11 @@ import (
 const (
 	lastsKept  = 50_000           // channels whose last event is kept in the process; the least lately used goes first
 	lastsFor   = 30 * time.Minute // as Pusher Channels keeps them
+	lastsBytes = 64 << 20         // of them all, likewise
 	lastsOwed  = 10_000           // that wait to be kept for other nodes; the surplus is kept by this one alone
-	lastsLimit = time.Second      // for one call to keep some
+	lastsPart  = 256              // that are handed over in one call
+	lastsLimit = time.Second      // for one call
+	lastsAgain = time.Second      // between two tries
 )
 
 // Lasts keeps the last events of cache channels for all nodes, and beyond the life of each. Its methods may be called
@@ -39,14 +44,35 @@ type lasts struct {
 	shared Lasts // nil for none
 	bell   chan struct{}
 
-	mu   sync.Mutex
-	kept *simplelru.LRU[string, last]
-	owed map[string]last // to shared
+	mu    sync.Mutex
+	kept  *simplelru.LRU[string, last]
+	bytes int             // of the frames in kept
+	owed  map[string]last // to shared
 }
 
 func newLasts(shared Lasts) (*lasts, error) {
-	kept, err := simplelru.NewLRU[string, last](lastsKept, nil)
-	return &lasts{shared: shared, bell: make(chan struct{}, 1), kept: kept, owed: map[string]last{}}, err
+	l := &lasts{shared: shared, bell: make(chan struct{}, 1), owed: map[string]last{}}
+	var err error
+	l.kept, err = simplelru.NewLRU(lastsKept, func(_ string, gone last) { l.bytes -= len(gone.frame) })
+	return l, err
+}
+
+// keep keeps what a channel said; mu is held.
+func (l *lasts) keep(channel string, said last) {
+	l.kept.Remove(channel)
+	l.kept.Add(channel, said)
+	for l.bytes += len(said.frame); l.bytes > lastsBytes; {
+		l.kept.RemoveOldest()
+	}
+}
+
+// forget drops what this node knows: it has missed something, and who keeps it for all knows better. Without such a keeper
+// subscribers are told that nothing is kept, which is true, rather than something old.
+func (l *lasts) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept.Purge()
+	l.bytes = 0
 }
 
 // put keeps what a channel said. Of two the later counts, whatever the order in which they come.
@@ -57,7 +83,7 @@ func (l *lasts) put(channel string, frame []byte, at time.Time) {
 	if before, known := l.kept.Peek(channel); known && before.at > said.at {
 		return
 	}
-	l.kept.Add(channel, said)
+	l.keep(channel, said)
 	if l.shared == nil || len(l.owed) >= lastsOwed {
 		return
 	}
@@ -95,38 +121,63 @@ func (l *lasts) learn(ctx context.Context, channel string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.kept.Contains(channel) { // its time is not known: whatever comes counts as later
-		l.kept.Add(channel, last{frame: frame, expires: time.Now().Add(lastsFor)})
+		l.keep(channel, last{frame: frame, expires: time.Now().Add(lastsFor)})
 	}
 }
 
-// run hands what is said to the others until ctx ends, and then what is left.
+// run hands what is said to the others until ctx ends, and then what is left. What cannot be handed over is tried again.
 func (l *lasts) run(ctx context.Context, logger *slog.Logger) {
+	again := time.NewTimer(lastsAgain)
+	again.Stop()
+	defer again.Stop()
 	for ended := false; !ended; {
 		select {
 		case <-l.bell:
+		case <-again.C:
 		case <-ctx.Done():
 			ended = true
 		}
 		if err := l.share(context.WithoutCancel(ctx)); err != nil {
 			logger.DebugContext(ctx, "the last events of cache channels are kept by this node alone", "event", "lasts.alone", "error", err)
+			again.Reset(lastsAgain)
 		}
 	}
 }
 
-// share hands over what is owed. What cannot be handed over stays with this node.
+// share hands over what is owed, part by part. What cannot be handed over is still owed, unless its channel has said more.
 func (l *lasts) share(ctx context.Context) error {
 	l.mu.Lock()
 	owed := l.owed
 	l.owed = map[string]last{}
 	l.mu.Unlock()
-	if len(owed) == 0 {
-		return nil
+	for part := range slices.Chunk(slices.Collect(maps.Keys(owed)), lastsPart) {
+		if err := l.hand(ctx, part, owed); err != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			for channel, said := range owed {
+				if _, newer := l.owed[channel]; !newer && len(l.owed) < lastsOwed {
+					l.owed[channel] = said
+				}
+			}
+			return err
+		}
 	}
-	channels, at, frames := make([]string, 0, len(owed)), make([]int64, 0, len(owed)), make([][]byte, 0, len(owed))
-	for channel, said := range owed {
-		channels, at, frames = append(channels, channel), append(at, said.at), append(frames, said.frame)
+	return nil
+}
+
+// hand hands over what some channels said, and takes it out of what is owed.
+func (l *lasts) hand(ctx context.Context, channels []string, owed map[string]last) error {
+	at, frames := make([]int64, len(channels)), make([][]byte, len(channels))
+	for i, channel := range channels {
+		at[i], frames[i] = owed[channel].at, owed[channel].frame
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastsLimit)
 	defer cancel()
-	return l.shared.Keep(ctx, channels, at, frames, lastsFor)
+	err := l.shared.Keep(ctx, channels, at, frames, lastsFor)
+	if err == nil {
+		for _, channel := range channels {
+			delete(owed, channel)
+		}
+	}
+	return err
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -83,6 +85,9 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 		if p.Channel != "" {
 			p.Channels = append(p.Channels, p.Channel)
 		}
+		if len(p.Channels) <= maxChannels {
+			p.Channels = unique(p.Channels)
+		}
 		if err := p.check(); err != nil {
 			return err
 		}
@@ -115,6 +120,10 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 // check says what is wrong with an event.
 func (p *publication) check() error {
 	switch {
+	case strings.HasPrefix(p.Name, "pusher:") || strings.HasPrefix(p.Name, "pusher_internal:"):
+		return order.Invalid("name", "must not begin as the protocol's own events do")
+	case p.SocketID != "" && !socketID(p.SocketID):
+		return order.Invalid("socket_id", "must be a connection's, such as 123.456")
 	case p.Name == "" || len(p.Name) > maxEventName:
 		return order.Invalid("name", fmt.Sprintf("must have 1 to %d bytes", maxEventName))
 	case len(p.Channels) == 0 || len(p.Channels) > maxChannels:
@@ -131,4 +140,24 @@ func (p *publication) check() error {
 		}
 	}
 	return nil
+}
+
+// socketID reports whether a text may be the id of a connection.
+func socketID(text string) bool {
+	first, second, found := strings.Cut(text, ".")
+	digits := func(part string) bool {
+		return part != "" && len(part) <= 20 && strings.Trim(part, "0123456789") == ""
+	}
+	return found && digits(first) && digits(second)
+}
+
+// unique is a few names without those that stand there twice, in their order.
+func unique(names []string) []string {
+	var kept []string
+	for _, name := range names {
+		if !slices.Contains(kept, name) {
+			kept = append(kept, name)
+		}
+	}
+	return kept
 }

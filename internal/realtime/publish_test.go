@@ -61,7 +61,7 @@ func TestPublish(t *testing.T) {
 	two.subscribe("cache-c")
 	two.want(eventCacheMiss, "cache-c", "{}")
 
-	status, body := n.post("/apps/3/events", `{"name":"hello","channels":["a","private-b","nobody"],"data":"{\"x\":\"ü\"}"}`)
+	status, body := n.post("/apps/3/events", `{"name":"hello","channels":["a","private-b","nobody","a"],"data":"{\"x\":\"ü\"}"}`)
 	if status != http.StatusOK || body != "{}\n" {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -79,6 +79,15 @@ func TestPublish(t *testing.T) {
 	one.want("b2", "cache-c", "3")
 }
 
+// manyChannels are a hundred.
+func manyChannels() string {
+	var list strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&list, `,"x%d"`, i)
+	}
+	return list.String()
+}
+
 func TestPublishRefused(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	event := func(fields string) string { return `{"name":"n","channel":"c","data":"d"` + fields + `}` }
@@ -91,9 +100,12 @@ func TestPublishRefused(t *testing.T) {
 		{"/apps/3/events", `{"name":"","channel":"c","data":""}`, 400, "name"},
 		{"/apps/3/events", `{"name":"` + strings.Repeat("n", 201) + `","channel":"c","data":""}`, 400, "name"},
 		{"/apps/3/events", `{"name":"n","data":"d"}`, 400, "channels"},
+		{"/apps/3/events", `{"name":"pusher:error","channel":"c","data":"d"}`, 400, "protocol's own"},
+		{"/apps/3/events", `{"name":"pusher_internal:x","channel":"c","data":"d"}`, 400, "protocol's own"},
+		{"/apps/3/events", event(`,"socket_id":"1:private"`), 400, "socket_id"},
 		{"/apps/3/events", `{"name":"n","channels":["a","b c"],"data":"d"}`, 400, "channels"},
 		{"/apps/3/events", `{"name":"n","channel":"presence-x","data":"d"}`, 400, "presence"},
-		{"/apps/3/events", `{"name":"n","channels":["x"` + strings.Repeat(`,"x"`, 100) + `],"data":"d"}`, 400, "channels"},
+		{"/apps/3/events", `{"name":"n","channels":["x"` + manyChannels() + `],"data":"d"}`, 400, "channels"},
 		{"/apps/3/events", `{"name":"n","channel":"c","data":"` + strings.Repeat("d", maxData+1) + `"}`, 413, "10240 bytes"},
 		{"/apps/3/events", event(`,"padding":"` + strings.Repeat("x", maxPublish) + `"`), 413, "262144"},
 		{"/apps/3/events", `{"name":7}`, 400, "no JSON of the form"},

@@ -128,8 +128,13 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	reading, stopReading := context.WithCancel(life)
 	defer stopReading()
-	readers.Go(func() { s.follow(reading, bus.News, s.tellNews, func() {}) })
-	readers.Go(func() { s.follow(reading, bus.Pushed, s.tellPushed, s.gate.reset) })
+	readers.Go(func() { s.follow(reading, bus.News, s.tellNews, s.hub.lasts.forget) })
+	readers.Go(func() {
+		s.follow(reading, bus.Pushed, s.tellPushed, func() {
+			s.gate.reset()
+			s.hub.lasts.forget()
+		})
+	})
 	readers.Go(func() { s.hub.lasts.run(reading, s.options.Logger) })
 	readers.Go(func() { s.hub.sweep(reading) })
 
@@ -220,9 +225,14 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return
 	}
 	ws.SetReadLimit(maxMessage)
-	ws.SetPingHandler(func(text string) error {
-		c.heard.Store(time.Now().UnixNano())
-		c.send(appendFrame(nil, opPong, []byte(text)))
+	ws.SetPingHandler(func(text string) error { // by the reader, as all handlers
+		if c.listen(time.Now()) {
+			c.send(appendFrame(nil, opPong, []byte(text)))
+		}
+		return nil
+	})
+	ws.SetPongHandler(func(string) error {
+		c.listen(time.Now())
 		return nil
 	})
 	sock.owner = c

@@ -42,6 +42,19 @@ func (s sockets) Accept() (net.Conn, error) {
 	return &socket{tcp: connection, raw: raw}, nil
 }
 
+// errFlood ends a connection that sends more than it may.
+var errFlood = errors.New("realtime: the client sends more than it may") //nolint:gochecknoglobals // an error value
+
+// Read implements net.Conn. It is called by the reader of the conn, which it ends when the client sends too much.
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.tcp.Read(p)
+	if s.owner != nil && !s.owner.bytes.spend(float64(n), time.Now(), bytesAtOnce, bytesPerSecond) {
+		s.owner.end(s.owner.hub.codes.tooManyWords)
+		return 0, errFlood
+	}
+	return n, err
+}
+
 // Write implements net.Conn.
 func (s *socket) Write(p []byte) (int, error) {
 	if s.owner == nil {

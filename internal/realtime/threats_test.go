@@ -210,3 +210,28 @@ func TestRequestsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestControlFlood: pings, and frames that say nothing, count too.
+func TestControlFlood(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for name, frame := range map[string][]byte{
+		"pings": {0x89, 0x80, 0, 0, 0, 0}, "pongs": {0x8A, 0x80, 0, 0, 0, 0}, "empty fragments": {0x00, 0x80, 0, 0, 0, 0},
+	} {
+		connection, reader, _ := n.shake("")
+		if name == "empty fragments" {
+			if _, err := connection.Write([]byte{0x01, 0x80, 0, 0, 0, 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() { // it may never be read to its end
+			for range 200 {
+				if _, err := connection.Write(bytes.Repeat(frame, 10_000)); err != nil {
+					return
+				}
+			}
+		}()
+		if said := n.ends(reader); !strings.Contains(said, "\x10\x04") { // 4100
+			t.Errorf("%s: the end is %.100q", name, said)
+		}
+	}
+}
