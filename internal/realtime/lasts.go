@@ -152,17 +152,22 @@ func (l *lasts) share(ctx context.Context) error {
 	l.mu.Unlock()
 	for part := range slices.Chunk(slices.Collect(maps.Keys(owed)), lastsPart) {
 		if err := l.hand(ctx, part, owed); err != nil {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			for channel, said := range owed {
-				if _, newer := l.owed[channel]; !newer && len(l.owed) < lastsOwed {
-					l.owed[channel] = said
-				}
-			}
+			l.owe(owed)
 			return err
 		}
 	}
 	return nil
+}
+
+// owe puts back what could not be handed over.
+func (l *lasts) owe(owed map[string]last) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for channel, said := range owed {
+		if _, newer := l.owed[channel]; !newer && len(l.owed) < lastsOwed {
+			l.owed[channel] = said
+		}
+	}
 }
 
 // hand hands over what some channels said, and takes it out of what is owed.

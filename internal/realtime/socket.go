@@ -43,7 +43,7 @@ func (s sockets) Accept() (net.Conn, error) {
 }
 
 // errFlood ends a connection that sends more than it may.
-var errFlood = errors.New("realtime: the client sends more than it may") //nolint:gochecknoglobals // an error value
+var errFlood = errors.New("realtime: the client sends more than it may")
 
 // Read implements net.Conn. It is called by the reader of the conn, which it ends when the client sends too much.
 func (s *socket) Read(p []byte) (int, error) {
