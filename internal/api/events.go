@@ -13,7 +13,7 @@ import (
 
 // Times of an event stream.
 const (
-	keepAlive    = 15 * time.Second // between comments that keep proxies from closing the connection; each also looks
+	keepAlive    = 15 * time.Second // between comments that keep proxies from closing the connection
 	streamWrite  = 10 * time.Second // for a client to take what it is sent
 	retryAdvised = "retry: 1000\n"  // milliseconds until a client whose stream ended comes back
 )
@@ -84,7 +84,8 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) {
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
-	for comment := false; ; {
+	failed := false // the last look at the table
+	for pulses, comment := 0, false; ; {
 		finished := s.send(events, comment)
 		if finished || s.err != nil {
 			return // a client that left or reads too slowly can come back and go on where it was
@@ -97,6 +98,7 @@ func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event
 			comment = false
 		case <-pulse.C:
 			comment = true
+			pulses++
 		case <-a.waker.ended:
 			return
 		case <-x.r.Context().Done():
@@ -106,14 +108,26 @@ func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event
 		if order.CodeOf(err) == order.CodeUnauthenticated {
 			return
 		}
+		events = nil
 		if err != nil {
-			events = nil
+			failed = true
 			continue
 		}
-		if events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after); err != nil {
-			events = nil // the database is away: look again with the next token or pulse
+		if comment && !failed && !a.deaf() && pulses%netEvery != 0 {
+			continue // nothing has been said, or it would have been heard
 		}
+		events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after)
+		failed = err != nil // the database is away: look again with the next token or pulse
 	}
+}
+
+// netEvery is how many pulses pass between two looks of a stream that nothing has woken: a net under the bus, whose news are
+// not promised to arrive.
+const netEvery = 4
+
+// deaf reports whether streams cannot count on being woken, and look for themselves at each pulse.
+func (a *API) deaf() bool {
+	return !a.waker.hears.Load() || a.options.RedisState() == StateDisconnected
 }
 
 // sender writes server-sent events.

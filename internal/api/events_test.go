@@ -339,7 +339,7 @@ func TestLostWakeUp(t *testing.T) {
 		if got := stream.all(); fmt.Sprint(got) != "[1-2 OrderProcessing 1-3 OrderPaid]" {
 			t.Errorf("events %v", got)
 		}
-		if took := time.Since(began); took > 15*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("it took %s", took)
 		}
 	})

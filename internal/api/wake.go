@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"orderflow/internal/bus"
@@ -16,6 +17,8 @@ const rejoinPause = time.Second
 
 // waker tells open event streams that there may be something new about their order.
 type waker struct {
+	hears atomic.Bool // the bus is read
+
 	max   int
 	ended chan struct{} // closed when streams are to end
 
@@ -101,7 +104,9 @@ func (w *waker) follow(ctx context.Context, from bus.Bus) error {
 		return err
 	}
 	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
-	w.wakeAll()                         // who knows what was said before the tail was there
+	w.hears.Store(true)
+	defer w.hears.Store(false)
+	w.wakeAll() // who knows what was said before the tail was there
 	for {
 		messages, err := tail.Next(ctx)
 		switch {
