@@ -99,11 +99,7 @@ func clientKey(what string, addr netip.Addr) string {
 	case !addr.IsValid():
 		return string(append(key, "unknown"...))
 	case addr.Is6():
-		prefix, err := addr.WithZone("").Prefix(64)
-		if err != nil {
-			return string(append(key, "unknown"...))
-		}
-		return string(prefix.AppendTo(key))
+		return string(limit.Client(addr).AppendTo(key))
 	default:
 		return string(addr.AppendTo(key))
 	}

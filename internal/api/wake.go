@@ -2,18 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"orderflow/internal/bus"
 )
-
-// rejoinPause is the wait before the bus is asked again after an error.
-const rejoinPause = time.Second
 
 // waker tells open event streams that there may be something new about their order.
 type waker struct {
@@ -84,40 +79,19 @@ func (w *waker) end() {
 
 // run wakes streams by the bus's news until ctx ends. While the bus is away, streams look by themselves.
 func (w *waker) run(ctx context.Context, from bus.Bus, logger *slog.Logger) {
-	for ctx.Err() == nil {
-		if err := w.follow(ctx, from); err != nil && ctx.Err() == nil {
-			logger.WarnContext(ctx, "event streams are not woken: the bus gives no news", "event", "streams.deaf", "error", err)
-			pause := time.NewTimer(rejoinPause)
-			select {
-			case <-ctx.Done():
-			case <-pause.C:
-			}
-			pause.Stop()
-		}
-	}
-}
-
-// follow reads one tail of the bus until it fails.
-func (w *waker) follow(ctx context.Context, from bus.Bus) error {
-	tail, err := from.Tail(ctx, bus.News)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
-	w.hears.Store(true)
 	defer w.hears.Store(false)
-	w.wakeAll() // who knows what was said before the tail was there
-	for {
-		messages, err := tail.Next(ctx)
-		switch {
-		case errors.Is(err, bus.ErrLagged):
-			w.wakeAll() // any of them may have missed something
-		case err != nil:
-			return err
-		default:
-			w.wake(messages)
-		}
-	}
+	bus.Follow(ctx, from, bus.News, bus.Follower{
+		Joined: func() {
+			w.hears.Store(true)
+			w.wakeAll() // who knows what was said before
+		},
+		Lagged: w.wakeAll, // any of them may have missed something
+		Away: func(err error) {
+			w.hears.Store(false)
+			logger.WarnContext(ctx, "event streams are not woken: the bus gives no news", "event", "streams.deaf", "error", err)
+		},
+		Deliver: w.wake,
+	})
 }
 
 // wake wakes the streams of the orders that the messages are about: a message's key is the order's id.

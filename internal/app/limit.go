@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"orderflow/internal/limit"
 )
 
 const (
@@ -49,14 +51,11 @@ func (l *limitedListener) client(remote net.Addr) netip.Addr {
 	if !ok {
 		return netip.Addr{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	addr := tcp.AddrPort().Addr().Unmap()
 	if addr.IsLoopback() || slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 		return netip.Addr{}
 	}
-	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() {
-		return prefix.Addr()
-	}
-	return addr
+	return limit.Client(addr).Addr()
 }
 
 // enter counts a client's connection; false means that it has as many as it may.

@@ -51,7 +51,7 @@ func rooms() [][]room {
 			{path: intake, imports: []string{order, batch, lock}},
 			{path: worker, imports: []string{order, batch, bus, payment}},
 			{path: outbox, imports: []string{order, bus}},
-			{path: realtime, imports: []string{order, bus}},
+			{path: realtime, imports: []string{order, bus, limit}},
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges

@@ -3,7 +3,6 @@ package realtime
 import (
 	"bytes"
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -13,46 +12,21 @@ import (
 	"orderflow/internal/order"
 )
 
-// rejoinPause is the wait before a topic is read again that could not be read.
-const rejoinPause = time.Second
-
 // follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost, or may
 // have been.
 func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) {
-	for ctx.Err() == nil {
-		if err := s.tail(ctx, topic, deliver, lost); err != nil && ctx.Err() == nil {
-			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read",
-				"event", "realtime.deaf", "topic", topic, "error", err)
-			pause := time.NewTimer(rejoinPause)
-			select {
-			case <-ctx.Done():
-			case <-pause.C:
-			}
-			pause.Stop()
-		}
-	}
-}
-
-// tail reads one tail of the bus until it fails.
-func (s *Server) tail(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) error {
-	tail, err := s.options.Bus.Tail(ctx, topic)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
-	lost()                              // who knows what was said before the tail was there
-	for {
-		messages, err := tail.Next(ctx)
-		switch {
-		case errors.Is(err, bus.ErrLagged):
+	bus.Follow(ctx, s.options.Bus, topic, bus.Follower{
+		Joined: lost,
+		Lagged: func() {
 			s.hub.metrics.lost.Inc()
 			lost()
-		case err != nil:
-			return err
-		default:
-			deliver(messages)
-		}
-	}
+		},
+		Away: func(err error) {
+			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read",
+				"event", "realtime.deaf", "topic", topic, "error", err)
+		},
+		Deliver: deliver,
+	})
 }
 
 // untold is in the body of every event that wakes streams and is not told here: half of all news, which need not be parsed

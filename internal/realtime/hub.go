@@ -3,6 +3,8 @@ package realtime
 import (
 	"net/netip"
 	"sync"
+
+	"orderflow/internal/limit"
 )
 
 // hub knows who is connected and who listens to what, on this node. Locks are taken in the order hub, channel, conn,
@@ -19,8 +21,8 @@ type hub struct {
 	mu       sync.RWMutex
 	channels map[string]*channel
 	conns    map[*conn]struct{}
-	from     map[netip.Addr]int // how many of them come from an address
-	ending   bool               // no more are let in
+	from     map[netip.Prefix]int // how many of them a client has; see limit.Client
+	ending   bool                 // no more are let in
 }
 
 // channel is who listens to it. One that nobody listens to is not kept.
@@ -42,13 +44,13 @@ type member struct {
 func (h *hub) enter(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	crowded := !c.addr.IsLoopback() && h.from[c.addr] >= h.options.MaxConnections/2
+	crowded := !c.addr.IsLoopback() && h.from[limit.Client(c.addr)] >= h.options.MaxConnections/2
 	if h.ending || len(h.conns) >= h.options.MaxConnections || crowded {
 		return false
 	}
 	c.flusher = h.flushers[len(h.conns)%len(h.flushers)]
 	h.conns[c] = struct{}{}
-	h.from[c.addr]++
+	h.from[limit.Client(c.addr)]++
 	h.goroutines.Add(1) // here, where no end can have begun to wait yet
 	return true
 }
@@ -61,8 +63,9 @@ func (h *hub) leave(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
-	if h.from[c.addr]--; h.from[c.addr] == 0 {
-		delete(h.from, c.addr)
+	client := limit.Client(c.addr)
+	if h.from[client]--; h.from[client] == 0 {
+		delete(h.from, client)
 	}
 }
 

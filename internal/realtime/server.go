@@ -99,7 +99,7 @@ func New(options Options) (*Server, error) {
 	}
 	h := &hub{
 		options: options, lasts: kept, codes: newCodes(), pong: message(eventPong, "", "{}"),
-		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Addr]int{},
+		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{},
 	}
 	h.metrics = newMetrics(options.Registerer, h.count)
 	for i := range runtime.GOMAXPROCS(0) {
@@ -213,7 +213,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		_ = ws.Close() // its connection was closed as it came
 		return
 	}
-	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: network(s.options.Client(r))}
+	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: s.options.Client(r)}
 	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10)
 	c.heard.Store(time.Now().UnixNano())
 	code := s.refusal(r)
@@ -290,14 +290,6 @@ func remote(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return from.Addr().Unmap().WithZone("")
-}
-
-// network is what counts as one client: an address, or of IPv6 the /64, in which a client may choose.
-func network(addr netip.Addr) netip.Addr {
-	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() && !addr.IsLoopback() {
-		return prefix.Addr()
-	}
-	return addr
 }
 
 // sweep asks clients that are silent whether they are there, and closes those that do not answer, until ctx ends.
