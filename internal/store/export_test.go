@@ -60,6 +60,11 @@ func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
 	return err
 }
 
+// Settle has the dialect end a writer's connection that the server knows by these two.
+func (s *Store) Settle(ctx context.Context, id int64, host string) error {
+	return s.dialect.settle(ctx, s.reader, &writer{session: session{id: id, host: host}})
+}
+
 // Write runs work as a write that knows nothing but that it may fail.
 func (s *Store) Write(ctx context.Context, work func() error) error {
 	return s.write(ctx, "test", func(*tx) error { return work() })

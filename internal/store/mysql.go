@@ -141,20 +141,37 @@ func (*mysqlDialect) execAll(ctx context.Context, conn *sql.Conn, statements []s
 	return matched, err
 }
 
+// session is what a MySQL server knows a connection by. The number alone would not do: a server counts from 1 again when it
+// is started, and another one, which took its place, counts for itself. So a stranger's connection may have the number by
+// the time that somebody asks, but not the host and port as well.
+type session struct {
+	id   int64
+	host string // as the server sees it, with the port
+}
+
 // settle makes sure that the transaction of a writer's lost connection is over, whichever way: the server may not have
-// noticed yet that the connection is gone, or be in the middle of the COMMIT, which cannot be stopped.
+// noticed yet that the connection is gone, or be in the middle of the COMMIT, which cannot be stopped. The looks and the
+// KILL take one connection, and so mean one run of one server.
 func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) error {
-	if w.session == 0 {
+	if w.session.id == 0 {
 		return nil // it never got as far as a transaction
 	}
-	_, _ = pool.ExecContext(ctx, "KILL ?", w.session) // an error says that it is gone, or is found out below
+	conn, err := pool.BeginTx(ctx, nil) // unlike Conn, it does not hand out one that is broken
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Rollback() }() // nothing was written
 	tick := time.NewTicker(mysqlGonePause)
 	defer tick.Stop()
-	for {
+	for try := 0; ; try++ {
 		var there int
-		err := pool.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.processlist WHERE id = ?", w.session).Scan(&there)
+		const query = "SELECT count(*) FROM information_schema.processlist WHERE id = ? AND host = ?"
+		err := conn.QueryRowContext(ctx, query, w.session.id, w.session.host).Scan(&there)
 		if err != nil || there == 0 {
 			return err
+		}
+		if try == 0 {
+			_, _ = conn.ExecContext(ctx, "KILL ?", w.session.id) // an error says that it is gone, or is found out below
 		}
 		select {
 		case <-tick.C:

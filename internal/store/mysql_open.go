@@ -73,8 +73,8 @@ func parseMySQL(address string) (*mysql.Config, error) {
 	return c, nil
 }
 
-// session is a connector that finishes what the driver's settings cannot say.
-type session struct {
+// connector finishes what the driver's settings cannot say.
+type connector struct {
 	driver.Connector
 
 	galera bool // reads wait for what other nodes have committed
@@ -83,15 +83,15 @@ type session struct {
 // Connect implements driver.Connector. The isolation level is set by a statement, since MySQL and MariaDB have different
 // names for its variable. All of it has a time limit, since database/sql opens connections for those who wait without one,
 // one after the other: a server that accepts and says nothing would hold that up for ever.
-func (s session) Connect(ctx context.Context) (driver.Conn, error) {
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, mysqlDial)
 	defer cancel()
-	conn, err := s.Connector.Connect(ctx)
+	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	statements := []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"}
-	if s.galera {
+	if c.galera {
 		statements = append(statements, "SET SESSION wsrep_sync_wait = 1")
 	}
 	for _, statement := range statements {
@@ -104,11 +104,11 @@ func (s session) Connect(ctx context.Context) (driver.Conn, error) {
 
 // connect makes a pool.
 func (d *mysqlDialect) connect(config *mysql.Config, galera bool, connections int) (*sql.DB, error) {
-	connector, err := mysql.NewConnector(config)
+	plain, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(session{connector, galera})
+	db := sql.OpenDB(connector{plain, galera})
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(mysqlIdle)
@@ -261,7 +261,8 @@ func warnings(variables map[string]string, galera bool) (all []string) {
 // connected asks for what afterFailedCommit and firstID need to know of a connection.
 func (d *mysqlDialect) connected(ctx context.Context, w *writer) error {
 	var step int
-	if err := w.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), @@auto_increment_increment").Scan(&w.session, &step); err != nil {
+	const query = "SELECT id, host, @@auto_increment_increment FROM information_schema.processlist WHERE id = CONNECTION_ID()"
+	if err := w.conn.QueryRowContext(ctx, query).Scan(&w.session.id, &w.session.host, &step); err != nil {
 		return err
 	}
 	var name, galera string

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -242,6 +243,34 @@ func TestKilledDatabase(t *testing.T) {
 		}
 	}
 	storetest.CheckBooks(t, s)
+}
+
+// TestStrangersConnection: a connection that bears the number of a lost one, as after a restart of the server, is left alone;
+// the lost one itself is ended.
+func TestStrangersConnection(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t)
+	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	db := serverstest.Admin(t, address)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id int64
+	var host string
+	const query = "SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()"
+	if err := conn.QueryRowContext(t.Context(), query).Scan(&id, &host); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Settle(t.Context(), id, "127.0.0.1:1"), conn.PingContext(t.Context())); err != nil {
+		t.Errorf("a stranger's connection: %v", err)
+	}
+	if err := s.Settle(t.Context(), id, host); err != nil {
+		t.Errorf("the lost connection: %v", err)
+	}
+	if conn.PingContext(t.Context()) == nil {
+		t.Error("the lost connection goes on")
+	}
 }
 
 // TestFrozenDatabase: a server that does not answer costs a write its time and no more; afterwards all is well.

@@ -20,8 +20,8 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 
-	session   int64 // MySQL: the server's number of the connection
-	idsSpread bool  // MySQL: ids of rows inserted together need not follow each other
+	session   session // MySQL
+	idsSpread bool    // MySQL: ids of rows inserted together need not follow each other
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
