@@ -13,6 +13,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
+	"orderflow/internal/tracing"
 )
 
 // Orders is what a Worker needs of the database. Every method is one whole transaction.
@@ -65,6 +66,7 @@ type Options struct {
 
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
+	Tracer     tracing.Tracer        // of nothing by default
 	Random     rand.Source           // of the jitter; nil for the default one
 }
 
