@@ -242,6 +242,7 @@ func (s *Server) buildAPI(
 		options.Intake = orders
 		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
+		options.Local = s.local()
 		s.stage("intake", orders.Run)
 		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
 		if err != nil {
@@ -252,6 +253,12 @@ func (s *Server) buildAPI(
 	s.api = api.New(options)
 	s.stage("api", s.api.Run)
 	return nil
+}
+
+// local reports whether whoever sits at this machine is its operator: nobody else can come here, and nobody has to say who they
+// are.
+func (s *Server) local() bool {
+	return s.settings.Addr.Loopback() && s.settings.Auth != config.AuthRequired && len(s.settings.TrustedProxies) == 0
 }
 
 // loops is how many batches commit at once: one, so that orders are served in turn, unless batching is off; then as
