@@ -22,7 +22,8 @@ type exchange struct {
 	began time.Time
 	trace order.Trace
 
-	caller order.Caller // the zero value without a token, and until the route is known
+	caller order.Caller  // the zero value without a token, and until the route is known
+	inside *order.Caller // who calls from within the process; nil for a request that came by a connection
 
 	status int           // of the answer; 0 while there is none
 	timing *timing       // of the route; nil until one is found
@@ -46,7 +47,7 @@ func (x *exchange) reset() {
 		x.body = nil
 	}
 	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
-	x.caller = order.Caller{}
+	x.caller, x.inside = order.Caller{}, nil
 	x.status, x.took = 0, 0
 	x.input = bytes.Buffer{}
 }
