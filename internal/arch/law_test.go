@@ -20,7 +20,7 @@ func rooms() [][]room {
 	payment, auth, telemetry := "internal/payment", "internal/auth", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
-	api, config := "internal/api", "internal/config"
+	api, console, config := "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
 		{ // words and algorithms: the standard library alone
@@ -56,6 +56,7 @@ func rooms() [][]room {
 		},
 		{ // edges
 			{path: api, imports: []string{order, limit, bus}},
+			{path: console, imports: []string{order}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
