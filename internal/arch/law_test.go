@@ -20,7 +20,7 @@ func rooms() [][]room {
 	payment, auth, telemetry := "internal/payment", "internal/auth", "internal/telemetry"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
-	api, config := "internal/api", "internal/config"
+	api, console, config := "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
 		{ // words and algorithms: the standard library alone
@@ -56,11 +56,13 @@ func rooms() [][]room {
 		},
 		{ // edges
 			{path: api, imports: []string{order, limit, bus}},
+			{path: console, imports: []string{order}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, console,
+				config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -102,7 +104,9 @@ func libraries() []library {
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
+			"internal/console",
 		}},
+		{"github.com/prometheus/client_model", []string{"internal/console"}}, // what a Gatherer gathers
 	}
 }
 
