@@ -67,6 +67,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= http.StatusOK {
 		x.status = status
+		if kind := x.Header()["Content-Type"]; len(kind) == 1 && kind[0] == eventStream {
+			x.took = time.Since(x.began) // not until its end
+		}
 	}
 	x.w.WriteHeader(status)
 }

@@ -129,6 +129,17 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return client
 }
 
+// Proxied reports whether a request came through a trusted proxy.
+func Proxied(r *http.Request, trusted []netip.Prefix) bool {
+	connection, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && isTrusted(connection.Addr().Unmap(), trusted)
+}
+
+// Secure reports whether the client sent a request over TLS: to us, or to a trusted proxy that says so.
+func Secure(r *http.Request, trusted []netip.Prefix) bool {
+	return r.TLS != nil || (Proxied(r, trusted) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"))
+}
+
 // parseForwarded reads one entry of X-Forwarded-For: an address, which some proxies give with a port.
 func parseForwarded(entry string) (netip.Addr, bool) {
 	entry = strings.TrimSpace(entry)

@@ -61,7 +61,8 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, console,
+				config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -103,7 +104,9 @@ func libraries() []library {
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
+			"internal/console",
 		}},
+		{"github.com/prometheus/client_model", []string{"internal/console"}}, // what a Gatherer gathers
 	}
 }
 

@@ -1,0 +1,55 @@
+package console
+
+import "net/http"
+
+// page is one page or one action of the console.
+type page struct {
+	path     string // below Prefix, with ServeMux's wildcards; "/{$}" is the first page
+	title    string
+	template string   // file in templates/, which defines "main"; "" for what draws nothing of its own
+	parts    []string // other names that the template defines and htmx may ask for
+	scripts  []string // assets that the page needs beside htmx, in this order
+	nav      bool     // in the navigation, in the order of the table
+	post     bool     // an action
+	open     bool     // for people who are not logged in, too
+	admin    bool     // for admins alone
+
+	// handle returns what the template shows. It may answer by itself and return errAnswered.
+	handle func(*Console, *visit) (any, error)
+}
+
+// pages is every page and every action.
+func (c *Console) pages() []page {
+	return []page{
+		{
+			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
+			scripts: []string{"uPlot.iife.min.js", "pusher.min.js", "live.js", "feed.js"},
+		},
+		{path: "/live/events", title: "Live", handle: (*Console).streamLive},
+		{path: "/broadcasting/auth", title: "Live", post: true, handle: (*Console).authorizeChannel},
+		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
+		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
+		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},
+	}
+}
+
+func (p *page) method() string {
+	if p.post {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// Href is where the page is, for the navigation.
+func (p *page) Href() string {
+	if p.path == "/{$}" {
+		return Prefix + "/"
+	}
+	return Prefix + p.path
+}
+
+// Title is the page's name.
+func (p *page) Title() string { return p.title }
+
+// Scripts are the assets that the page needs.
+func (p *page) Scripts() []string { return p.scripts }
