@@ -62,6 +62,8 @@ type Server struct {
 	sockets  net.Listener // of WebSockets; nil without the role realtime
 	conns    *connections
 	ports    ports
+	faults   *payment.Faults  // of the simulated gateway, where things may be tried out; else nil
+	breaker  *payment.Breaker // nil without the role worker
 	stages   []stage
 }
 
@@ -200,6 +202,10 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 	if err != nil {
 		return nil, err
 	}
+	if s.mayTry() {
+		s.faults = payment.NewFaults(gateway)
+		gateway = s.faults
+	}
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "orderflow_breaker_state", Help: "1 for the state that the gateway's circuit breaker is in: closed, open or half-open.",
 	}, []string{"state"})
@@ -212,6 +218,7 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		open.WithLabelValues(to).Set(1)
 		log.Warn("payment gateway: the circuit breaker changed", "event", "breaker.changed", "from", from, "to", to)
 	}})
+	s.breaker = breaker
 	return worker.New(worker.Options{
 		Orders: s.db, Gateway: breaker, Breaker: breaker, Bus: messages, Publisher: publisher,
 		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),

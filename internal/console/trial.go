@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,6 +44,32 @@ type attempt struct {
 	Took    time.Duration
 }
 
+// Milliseconds is how long the answer took.
+func (a *attempt) Milliseconds() string { return milliseconds(a.Took) }
+
+// Class is how the buyer's cell looks.
+func (a *attempt) Class() string {
+	switch {
+	case a.Won():
+		return "won"
+	case a.Replayed():
+		return "replayed"
+	case a.Err != nil && a.Err.Code == order.CodeInsufficientStock:
+		return "lost"
+	default:
+		return "odd"
+	}
+}
+
+// Title says what the buyer got.
+func (a *attempt) Title() string {
+	what := "order " + strconv.FormatInt(a.OrderID, 10)
+	if a.Err != nil {
+		what = string(a.Err.Code)
+	}
+	return fmt.Sprintf("Buyer %d: %d %s, %s ms", a.Buyer, a.Status, what, a.Milliseconds())
+}
+
 // Won reports whether the buyer has a new order.
 func (a *attempt) Won() bool { return a.Status == http.StatusCreated }
 
@@ -55,6 +82,29 @@ type trial struct {
 	Attempts []attempt
 	At       time.Time
 	Took     time.Duration
+}
+
+// Summary says in a line what came of it.
+func (t *trial) Summary() string {
+	won, all := t.Count(http.StatusCreated), len(t.Attempts)
+	switch t.Kind {
+	case trialRace:
+		return fmt.Sprintf("of %d buyers %d got the last one (201), and %d were told that it is sold out (409).", all, won, t.Count(http.StatusConflict))
+	case trialRepeat:
+		return fmt.Sprintf("of %d requests with one key %d made an order (201), and %d were shown that order (200).", all, won, t.Count(http.StatusOK))
+	default:
+		return fmt.Sprintf("%d of %d orders were placed (201).", won, all)
+	}
+}
+
+// Milliseconds is how long all of it took.
+func (t *trial) Milliseconds() string { return milliseconds(t.Took) }
+
+// SlowestMilliseconds is Slowest in milliseconds.
+func (t *trial) SlowestMilliseconds() string { return milliseconds(t.Slowest()) }
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 1, 64)
 }
 
 // Count is how many buyers got an answer with this status.
