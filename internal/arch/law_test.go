@@ -20,7 +20,7 @@ func rooms() [][]room {
 	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
-	api, config := "internal/api", "internal/config"
+	api, console, config := "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
 		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
@@ -57,11 +57,13 @@ func rooms() [][]room {
 		},
 		{ // edges
 			{path: api, imports: []string{order, limit, bus, tracing}},
+			{path: console, imports: []string{order}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, worker, outbox, realtime, audit, api, config,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, worker, outbox, realtime, audit, api, console,
+				config,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -106,7 +108,9 @@ func libraries() []library {
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
+			"internal/console",
 		}},
+		{"github.com/prometheus/client_model", []string{"internal/console"}}, // what a Gatherer gathers
 	}
 }
 

@@ -65,6 +65,7 @@ type Options struct {
 	DrainLimit    time.Duration // how long a shutdown waits for charges under way; 0 for DefaultDrainLimit
 
 	Registerer prometheus.Registerer // nil for no metrics
+	Asked      prometheus.Registerer // of those that ask the bus when somebody looks; nil for Registerer
 	Logger     *slog.Logger          // nil for no log
 	Tracer     tracing.Tracer        // of nothing by default
 	Random     rand.Source           // of the jitter; nil for the default one

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -52,7 +53,8 @@ func New(options Options) (*Worker, error) {
 		random:  rand.New(options.Random),
 	}
 	w.metrics = newMetrics(options.Registerer)
-	w.metrics.watch(options.Registerer, options.Concurrency, w.inFlight, options.Bus)
+	w.metrics.watch(options.Registerer, options.Concurrency, w.inFlight)
+	watchQueue(cmp.Or(options.Asked, options.Registerer), options.Bus)
 	w.claims = newBatcher(w, "claim", w.commitClaims)
 	w.settles = newBatcher(w, "settle", w.commitSettlements)
 	return w, nil
