@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,18 +13,19 @@ import (
 	"orderflow/internal/app"
 	"orderflow/internal/order"
 	"orderflow/internal/payment/paymenttest"
+	"orderflow/internal/servers"
+	"orderflow/internal/servers/serverstest"
 )
 
-// fickle is a provider that can be taken away, whose customers are moody.
-func fickle(t *testing.T) (provider *paymenttest.Provider, away *atomic.Bool) {
-	t.Helper()
+// fickle is the script of a moody provider that can be taken away.
+func fickle() (script func(paymenttest.Call) paymenttest.Behaviour, away *atomic.Bool) {
 	away = &atomic.Bool{}
-	return paymenttest.NewProvider(t, paymenttest.Options{Script: func(c paymenttest.Call) paymenttest.Behaviour {
+	return func(c paymenttest.Call) paymenttest.Behaviour {
 		if away.Load() {
 			return paymenttest.Fail
 		}
 		return moody(c)
-	}}), away
+	}, away
 }
 
 // TestBackupOfSQLite backs a file up while orders come in, loses the original with what came in since, and goes on with
@@ -30,7 +33,8 @@ func fickle(t *testing.T) (provider *paymenttest.Provider, away *atomic.Bool) {
 func TestBackupOfSQLite(t *testing.T) {
 	t.Parallel()
 	block := blocks(t, "### An SQLite file", 2)
-	provider, away := fickle(t)
+	script, away := fickle()
+	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: script})
 	dir := t.TempDir()
 	run := launch{database: newDatabase(t, dir, 1_000_000), pained: true, args: []string{
 		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
@@ -57,6 +61,63 @@ func TestBackupOfSQLite(t *testing.T) {
 	}
 }
 
+// TestBackupOfMySQL does the same with a database on a server. What Redis still has of what was lost does no harm.
+func TestBackupOfMySQL(t *testing.T) {
+	t.Parallel()
+	block := blocks(t, "### A MySQL or MariaDB database", 2)
+	server, _ := ownDatabase(t)
+	redis, prefix := serverstest.Redis(t)
+	root := admin(t, server)
+	execute(t, root, "CREATE DATABASE orderflow", "CREATE USER backup IDENTIFIED BY 'secret'", "GRANT SELECT ON orderflow.* TO backup")
+	script, away := fickle()
+	m := open(t, ground{
+		databases: []string{servers.MySQLURL(server.Addr(), "orderflow")}, redis: redis, prefix: prefix, direct: true, stock: 1_000_000, script: script,
+	})
+	dir, restored := t.TempDir(), servers.MySQLURL(server.Addr(), "orderflow_restored")
+	o := &outage{t: t, provider: m.provider, away: away, books: newLedger(t), shop: m.shop}
+	o.lose(func() {
+		signIn(t, dir, server, "backup", "secret")
+		newOperator(t, dir).run(block[0])
+	}, func() {
+		for _, n := range m.nodes {
+			n.kill()
+		}
+	}, m.nodes[2].server, m.nodes[3].server)
+	if keys, ok := serverstest.Command(t, hostOf(redis), "KEYS", prefix+"*").([]any); !ok || len(keys) == 0 {
+		t.Errorf("Redis has forgotten everything: %v", keys)
+	}
+
+	signIn(t, dir, server, "root", "")
+	newOperator(t, dir, "DATABASE_URL="+restored).run(block[1])
+	db := openDatabase(t, restored)
+	o.check(db)
+	m.databases[0] = restored
+	for _, n := range slices.Backward(m.nodes) { // the workers first, as the page says
+		if n.run.database = restored; n.role == "api" {
+			m.until("orders that are open in the backup", func() (string, bool) {
+				return "", !slices.ContainsFunc(slices.Collect(maps.Values(ordersIn(t, db))), func(o order.Order) bool { return !o.Status.Terminal() })
+			})
+		}
+		m.again(n)
+	}
+	m.feel(well)
+	o.goOn(m.nodes[0].addr, m.nodes[0].server, m.nodes[1].server, m.nodes[2].server, m.nodes[3].server)
+	o.close(db)
+}
+
+// signIn says in a folder's .my.cnf where a server is and who asks.
+func signIn(t *testing.T, dir string, server *servers.Server, user, password string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("[client]\nprotocol=tcp\nhost=%s\nport=%s\nuser=%s\npassword=%s\n", host, port, user, password)
+	if err := os.WriteFile(filepath.Join(dir, ".my.cnf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // outage is an installation that loses what came in after its backup.
 type outage struct {
 	t        *testing.T
@@ -78,8 +139,9 @@ func sells(t *testing.T, books *ledger, n int, when string) {
 }
 
 // lose has the shoppers order before, while and after backup runs, and then disaster strike. The provider is away from
-// some time before the backup until it is done, so that orders are open in it, whose customers pay all the same.
-func (o *outage) lose(backup, disaster func()) {
+// some time before the backup until it is done, so that orders are open in it, whose customers pay all the same. These
+// workers die first: there are orders that nobody has heard of when the database is lost.
+func (o *outage) lose(backup, disaster func(), workers ...*server) {
 	o.t.Helper()
 	rest := crowd(o.t, 8, o.shop, o.books, false)
 	defer rest()
@@ -91,6 +153,9 @@ func (o *outage) lose(backup, disaster func()) {
 	o.away.Store(false)
 	paid := len(o.provider.Charged())
 	(&many{t: o.t}).until("charges that will be forgotten", func() (string, bool) { return "", len(o.provider.Charged()) > paid+20 })
+	for _, w := range workers {
+		w.kill()
+	}
 	sells(o.t, o.books, 30, "that will be lost")
 	rest()
 	o.shop.move()

@@ -122,7 +122,7 @@ func TestBackupRefuses(t *testing.T) {
 	}
 }
 
-func TestBackupOfMySQL(t *testing.T) {
+func TestBackupIsForSQLite(t *testing.T) {
 	t.Parallel()
 	err := sampleMySQL(t, 1).Backup(t.Context(), filepath.Join(t.TempDir(), "copy"))
 	if order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "mysqldump") {
