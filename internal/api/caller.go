@@ -13,8 +13,15 @@ const maxBearer = 256
 // identify finds out who calls. A token that is sent must count, also where none is needed: whoever sends one means to be
 // taken for somebody. The error carries CodeUnauthenticated, or the code of a database that could not be asked.
 func (a *API) identify(x *exchange) error {
+	if x.inside != nil {
+		x.caller = *x.inside
+		return nil
+	}
 	values := x.r.Header["Authorization"]
 	if values == nil {
+		if counts, err := a.identifyByCookie(x); counts || err != nil {
+			return err
+		}
 		if a.options.AuthRequired {
 			return order.Errorf(order.CodeUnauthenticated, "A token is needed: send Authorization: Bearer, and one from POST /auth/tokens.")
 		}
@@ -27,6 +34,55 @@ func (a *API) identify(x *exchange) error {
 	var err error
 	x.caller, err = a.options.Auth.Check(x.r.Context(), token)
 	return err
+}
+
+// identifyByCookie finds out who calls by the cookie of the console's session, in a request that only reads and that a page of
+// ours sent. A cookie that does not count is none: browsers send it by themselves. The error is that of a database that could
+// not be asked.
+func (a *API) identifyByCookie(x *exchange) (counts bool, err error) {
+	token := a.cookieToken(x.r)
+	if token == "" {
+		return false, nil
+	}
+	caller, err := a.options.Auth.Check(x.r.Context(), token)
+	if order.CodeOf(err) == order.CodeUnauthenticated {
+		return false, nil
+	}
+	if err == nil {
+		x.caller = caller
+	}
+	return err == nil, err
+}
+
+// cookieToken is the token in a request's cookie; "" when there is none, or it is not to be believed. A browser sends the cookie
+// with what pages of the same site ask for, and other ports of a host are the same site: so the browser must say that the page is
+// of this very origin, or, where it says nothing because the connection is plain, must not name another one. Nothing is changed
+// by way of a cookie, and CORS never lets a page of another origin read what a cookie was sent for.
+func (a *API) cookieToken(r *http.Request) string {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if a.options.SessionCookie == "" || a.options.Auth == nil || r.Header["Cookie"] == nil || !reads {
+		return ""
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
+		return ""
+	}
+	if _, host, found := strings.Cut(originOf(r), "://"); found && !strings.EqualFold(host, r.Host) || originOf(r) == "null" {
+		return ""
+	}
+	cookie, err := r.Cookie(a.options.SessionCookie)
+	if err != nil || len(cookie.Value) > maxBearer {
+		return ""
+	}
+	return cookie.Value
+}
+
+// tokenOf is the token by which a request was let in.
+func (a *API) tokenOf(r *http.Request) string {
+	if values := r.Header["Authorization"]; values != nil {
+		token, _ := bearer(values)
+		return token
+	}
+	return a.cookieToken(r)
 }
 
 // bearer is the token of Authorization headers; false when they hold none, or more than one.
@@ -44,8 +100,7 @@ func (a *API) checkAgain(x *exchange) error {
 	if x.caller.Anonymous() {
 		return nil
 	}
-	token, _ := bearer(x.r.Header["Authorization"])
-	_, err := a.options.Auth.Check(x.r.Context(), token)
+	_, err := a.options.Auth.Check(x.r.Context(), a.tokenOf(x.r))
 	return err
 }
 

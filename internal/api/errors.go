@@ -48,6 +48,9 @@ func statusOf(code order.Code) int {
 	}
 }
 
+// StatusOf is the status that the API answers with for a code; 0 for a code that it does not know.
+func StatusOf(code order.Code) int { return statusOf(code) }
+
 // fail answers with err. What the caller may not know goes to the log.
 func (x *exchange) fail(err error) {
 	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {

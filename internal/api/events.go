@@ -11,6 +11,8 @@ import (
 	"orderflow/internal/order"
 )
 
+const eventStream = "text/event-stream" // the media type of server-sent events
+
 // Times of an event stream.
 const (
 	keepAlive    = 15 * time.Second // between comments that keep proxies from closing the connection
@@ -140,10 +142,9 @@ type sender struct {
 // begin sends the headers.
 func (s *sender) begin() {
 	h := s.x.Header()
-	h.Set("Content-Type", "text/event-stream")
+	h.Set("Content-Type", eventStream)
 	h.Set("X-Accel-Buffering", "no") // nginx: hand on what comes at once
 	h.Set("Connection", "close")     // the deadlines of its writes must not outlive the stream
-	s.x.took = time.Since(s.x.began)
 	s.x.WriteHeader(http.StatusOK)
 	s.write([]byte(retryAdvised + "\n"))
 }
@@ -214,7 +215,7 @@ func wantsStream(accept []string) bool {
 			}
 		}
 		if quality > best {
-			best, stream = quality, kind == "text/event-stream"
+			best, stream = quality, kind == eventStream
 		}
 	}
 	return stream

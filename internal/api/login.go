@@ -44,20 +44,10 @@ func (a *API) logIn(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := a.admitLogIn(x, accountKey(body.email)); err != nil {
-		return err
-	}
-	if a.options.Auth == nil {
-		return order.Errorf(order.CodeUnauthenticated, "Nobody can log in here.")
-	}
-	token, about, err := a.options.Auth.LogIn(x.r.Context(), body.email, body.password, body.name, body.lasts)
+	token, about, err := x.makeToken(body)
 	if err != nil {
-		if order.CodeOf(err) == order.CodeUnauthenticated {
-			x.logToken("a log-in was refused", "auth.refused", order.Caller{})
-		}
 		return err
 	}
-	x.logToken("a user logged in", "auth.logged_in", about.Caller())
 	x.out = append(x.out[:0], `{"data":{"token":`...)
 	x.out = appendString(x.out, token)
 	x.out = append(x.out, `,"id":`...)
@@ -71,6 +61,25 @@ func (a *API) logIn(x *exchange) error {
 	x.out = append(x.out, '}', '}', '\n')
 	x.json(http.StatusCreated, x.out)
 	return nil
+}
+
+// makeToken makes a token for who knows a password, as long as not too many try for that account.
+func (x *exchange) makeToken(body logInBody) (token string, about order.Token, err error) {
+	a := x.api
+	if err := a.admitLogIn(x, accountKey(body.email)); err != nil {
+		return "", about, err
+	}
+	if a.options.Auth == nil {
+		return "", about, order.Errorf(order.CodeUnauthenticated, "Nobody can log in here.")
+	}
+	token, about, err = a.options.Auth.LogIn(x.r.Context(), body.email, body.password, body.name, body.lasts)
+	switch {
+	case err == nil:
+		x.logToken("a user logged in", "auth.logged_in", about.Caller())
+	case order.CodeOf(err) == order.CodeUnauthenticated:
+		x.logToken("a log-in was refused", "auth.refused", order.Caller{})
+	}
+	return token, about, err
 }
 
 // accountKey is the name under which log-ins to an account are counted. It does not tell the address.

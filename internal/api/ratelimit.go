@@ -16,7 +16,7 @@ import (
 // admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
 // protect the service, not to be its weakest part.
 func (a *API) admit(x *exchange) error {
-	if a.options.Rate.Off() {
+	if a.options.Rate.Off() || x.inside != nil {
 		return nil
 	}
 	decision, counted := a.count(x, a.callerKey(x), a.options.Rate)
@@ -127,6 +127,17 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		client, forwarded = addr, forwarded[:max(cut, 0)]
 	}
 	return client
+}
+
+// Proxied reports whether a request came through a trusted proxy.
+func Proxied(r *http.Request, trusted []netip.Prefix) bool {
+	connection, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && isTrusted(connection.Addr().Unmap(), trusted)
+}
+
+// Secure reports whether the client sent a request over TLS: to us, or to a trusted proxy that says so.
+func Secure(r *http.Request, trusted []netip.Prefix) bool {
+	return r.TLS != nil || (Proxied(r, trusted) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"))
 }
 
 // parseForwarded reads one entry of X-Forwarded-For: an address, which some proxies give with a port.

@@ -23,6 +23,7 @@ import (
 	"orderflow/internal/auth"
 	"orderflow/internal/bus"
 	"orderflow/internal/config"
+	"orderflow/internal/console"
 	"orderflow/internal/intake"
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
@@ -30,13 +31,15 @@ import (
 	"orderflow/internal/payment"
 	"orderflow/internal/store"
 	"orderflow/internal/telemetry"
+	"orderflow/internal/tracing"
 	"orderflow/internal/worker"
 )
 
 const (
-	linesMax    = 20_000           // order lines in one transaction
-	limitedKeys = 100_000          // client addresses whose rate is remembered
-	stopWithin  = 30 * time.Second // from the signal to the end of the process, drain delay included
+	linesMax     = 20_000           // order lines in one transaction
+	limitedKeys  = 100_000          // client addresses whose rate is remembered
+	tracesWithin = 3 * time.Second  // for the last spans to be sent
+	stopWithin   = 30 * time.Second // from the signal to the end of the process, drain delay included
 )
 
 // Options are what a Server needs beside its settings.
@@ -50,22 +53,28 @@ type Options struct {
 type Server struct {
 	settings config.Settings
 	log      *telemetry.Log
-	registry *prometheus.Registry
+	tracer   tracing.Tracer                  // of nothing without an endpoint
+	untrace  func(ctx context.Context) error // sends the spans that wait
+	registry *prometheus.Registry            // of what this process counts: cheap to gather
+	asked    *prometheus.Registry            // of what the database, the bus or the operating system is asked for
 	db       *store.Store
 	release  func() error // of the guard on the database
 	api      *api.API
+	console  *console.Console // nil without the role api
 	http     *http.Server
 	listener net.Listener // nil with --addr off
 	sockets  net.Listener // of WebSockets; nil without the role realtime
 	conns    *connections
 	ports    ports
+	faults   *payment.Faults  // of the simulated gateway, where things may be tried out; else nil
+	breaker  *payment.Breaker // nil without the role worker
 	stages   []stage
 }
 
 // Start opens the database, brings its schema up to date, takes up the roles of the settings and listens. It answers
 // requests from Run on. On an error nothing is left behind but what the database has by then.
 func Start(ctx context.Context, settings config.Settings, options Options) (server *Server, err error) {
-	s := &Server{settings: settings, registry: telemetry.NewRegistry(options.Version)}
+	s := &Server{settings: settings, registry: prometheus.NewRegistry(), asked: telemetry.NewRegistry(options.Version)}
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "orderflow_log_dropped_total", Help: "Log lines that found no room."})
 	s.registry.MustRegister(dropped)
 	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{ //nolint:contextcheck // its writer lives until close
@@ -76,6 +85,9 @@ func Start(ctx context.Context, settings config.Settings, options Options) (serv
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if err := s.openTraces(ctx, options.Version); err != nil {
+		return nil, err
+	}
 	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -99,6 +111,22 @@ func Rules(settings config.Settings) order.Rules {
 	rules.Currency = settings.Currency
 	rules.Tries, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
 	return rules
+}
+
+// openTraces makes what spans are begun with, when the settings say where to send them.
+func (s *Server) openTraces(ctx context.Context, version string) error {
+	if s.settings.OTLPEndpoint == "" {
+		return nil
+	}
+	provider, err := telemetry.NewTraces(ctx, telemetry.TraceOptions{
+		Endpoint: s.settings.OTLPEndpoint, Ratio: s.settings.TraceSample, Version: version, Node: Node("orderflow"),
+		Registerer: s.registry, Logger: s.log.Logger(),
+	})
+	if err != nil {
+		return err
+	}
+	s.tracer, s.untrace = tracing.New(provider), provider.Shutdown
+	return nil
 }
 
 // openStore opens the database, guards a file against a second server, and brings it up to date. An empty file behind a
@@ -131,7 +159,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err := s.db.Migrate(ctx); err != nil {
 		return err
 	}
-	s.registry.MustRegister(newBacklog(s.db.Backlog))
+	s.asked.MustRegister(newBacklog(s.db.Backlog))
 	if s.settings.Addr.Loopback() && !s.settings.Database.MySQL() {
 		empty, err := s.db.Empty(ctx)
 		if err == nil && empty {
@@ -168,8 +196,8 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log})
-	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log})
+	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
+	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
 	s.stage("store", s.db.Run)
 	s.stage("publisher", publisher.Run)
 	s.stage("relay", relay.Run)
@@ -197,6 +225,10 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 	if err != nil {
 		return nil, err
 	}
+	if s.mayTry() {
+		s.faults = payment.NewFaults(gateway)
+		gateway = s.faults
+	}
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "orderflow_breaker_state", Help: "1 for the state that the gateway's circuit breaker is in: closed, open or half-open.",
 	}, []string{"state"})
@@ -209,11 +241,12 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		open.WithLabelValues(to).Set(1)
 		log.Warn("payment gateway: the circuit breaker changed", "event", "breaker.changed", "from", from, "to", to)
 	}})
+	s.breaker = breaker
 	return worker.New(worker.Options{
 		Orders: s.db, Gateway: breaker, Breaker: breaker, Bus: messages, Publisher: publisher,
 		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),
 		Concurrency: s.settings.WorkerConcurrency, ChargeTimeout: s.settings.ChargeTimeout,
-		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Logger: log,
+		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Asked: s.asked, Logger: log, Tracer: s.tracer,
 	})
 }
 
@@ -223,11 +256,11 @@ func (s *Server) buildAPI(
 	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
 ) error {
 	options := api.Options{
-		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
+		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,
-		Metrics:     promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
+		Metrics:     promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.asked}, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
 	}
 	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",
@@ -237,11 +270,13 @@ func (s *Server) buildAPI(
 		orders := intake.New(intake.Options{
 			Orders: s.db, Locker: s.ports.locker, Publisher: publisher,
 			BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
-			Logger: log, Registerer: s.registry,
+			Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		})
 		options.Intake = orders
 		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
+		options.Local = s.local()
+		options.SessionCookie = console.SessionCookie
 		s.stage("intake", orders.Run)
 		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
 		if err != nil {
@@ -251,7 +286,16 @@ func (s *Server) buildAPI(
 	}
 	s.api = api.New(options)
 	s.stage("api", s.api.Run)
+	if s.settings.Roles.API {
+		return s.buildConsole(log)
+	}
 	return nil
+}
+
+// local reports whether whoever sits at this machine is its operator: nobody else can come here, and nobody has to say who they
+// are.
+func (s *Server) local() bool {
+	return s.settings.Addr.Loopback() && s.settings.Auth != config.AuthRequired && len(s.settings.TrustedProxies) == 0
 }
 
 // loops is how many batches commit at once: one, so that orders are served in turn, unless batching is off; then as
@@ -330,6 +374,11 @@ func (s *Server) close(ctx context.Context) error {
 	}
 	if s.release != nil {
 		errs = append(errs, s.release())
+	}
+	if s.untrace != nil {
+		limited, cancel := context.WithTimeout(ctx, tracesWithin)
+		_ = s.untrace(limited) // spans that could not be sent are no reason to end badly
+		cancel()
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

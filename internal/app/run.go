@@ -110,6 +110,9 @@ func (s *Server) serve(failed chan<- error) <-chan struct{} {
 // connections are taken, then those in use close with their next answer, then the idle ones are closed.
 func (s *Server) drain(ctx context.Context, served <-chan struct{}) error {
 	s.api.Drain()
+	if s.console != nil {
+		s.console.Drain()
+	}
 	if s.listener == nil {
 		return nil
 	}

@@ -44,6 +44,7 @@ func (s serve) Run(ctx context.Context, streams Streams) error {
 	// Whoever started it may have closed the pipe: that is no reason not to serve.
 	_, _ = fmt.Fprintf(streams.Out, readyLine+"\n", streams.Version, where)
 	if s.Roles.API {
+		_, _ = fmt.Fprintf(streams.Out, "  Console  %s\n", server.ConsoleURL())
 		_, _ = fmt.Fprintf(streams.Out, "  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
 	}
 	if s.Roles.Realtime {

@@ -81,8 +81,8 @@ type measured interface {
 // depthLimit bounds the look at the queue, so that a bus that does not answer holds up no scrape for long.
 const depthLimit = 500 * time.Millisecond
 
-// watch registers what is looked up when somebody asks.
-func (m *metrics) watch(to prometheus.Registerer, slots int, inFlight func() int, b bus.Bus) {
+// watch registers what is looked up when somebody looks.
+func (m *metrics) watch(to prometheus.Registerer, slots int, inFlight func() int) {
 	if to == nil {
 		return
 	}
@@ -91,8 +91,12 @@ func (m *metrics) watch(to prometheus.Registerer, slots int, inFlight func() int
 	}, func() float64 { return float64(inFlight()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_worker_slots", Help: "Orders that may be in flight at once.",
 	}, func() float64 { return float64(slots) }))
+}
+
+// watchQueue registers the length of the workers' queue, if the bus knows it. Who looks makes it ask.
+func watchQueue(to prometheus.Registerer, b bus.Bus) {
 	queue, ok := b.(measured)
-	if !ok {
+	if to == nil || !ok {
 		return
 	}
 	to.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -13,6 +13,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
+	"orderflow/internal/tracing"
 )
 
 // Orders is what a Worker needs of the database. Every method is one whole transaction.
@@ -64,7 +65,9 @@ type Options struct {
 	DrainLimit    time.Duration // how long a shutdown waits for charges under way; 0 for DefaultDrainLimit
 
 	Registerer prometheus.Registerer // nil for no metrics
+	Asked      prometheus.Registerer // of those that ask the bus when somebody looks; nil for Registerer
 	Logger     *slog.Logger          // nil for no log
+	Tracer     tracing.Tracer        // of nothing by default
 	Random     rand.Source           // of the jitter; nil for the default one
 }
 

@@ -1,0 +1,131 @@
+package console
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// assetFiles are libraries, gzipped as assets/README.md says, and our own scripts and style sheet as they are.
+//
+//go:embed assets/*.gz assets/*.js assets/*.css assets/*.svg
+var assetFiles embed.FS
+
+// asset is one file that pages load.
+type asset struct {
+	href, kind    string
+	plain, packed []byte
+}
+
+// assets are all of them. An address holds the content's hash, so browsers may keep it for ever.
+type assets struct {
+	byName, byHref map[string]*asset
+}
+
+// loadAssets reads the embedded files, and packs or unpacks them.
+func loadAssets() (*assets, error) {
+	entries, err := assetFiles.ReadDir("assets")
+	if err != nil {
+		return nil, err
+	}
+	a := &assets{byName: map[string]*asset{}, byHref: map[string]*asset{}}
+	for _, entry := range entries {
+		content, err := assetFiles.ReadFile("assets/" + entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		name, isPacked := strings.CutSuffix(entry.Name(), ".gz")
+		one := &asset{plain: content, packed: content}
+		if isPacked {
+			one.plain, err = unpack(content)
+		} else {
+			one.packed, err = pack(content)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		sum := sha256.Sum256(one.plain)
+		one.href = Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name
+		one.kind = kindOf(name)
+		a.byName[name], a.byHref[one.href] = one, one
+	}
+	return a, nil
+}
+
+// kindOf is the media type of a file by its name.
+func kindOf(name string) string {
+	switch path.Ext(name) {
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	default:
+		return "image/svg+xml"
+	}
+}
+
+func unpack(packed []byte) (plain []byte, err error) {
+	reader, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	return io.ReadAll(reader)
+}
+
+func pack(plain []byte) ([]byte, error) {
+	var out bytes.Buffer
+	writer := gzip.NewWriter(&out)
+	_, err := writer.Write(plain)
+	err = errors.Join(err, writer.Close()) // before its bytes are looked at
+	return out.Bytes(), err
+}
+
+// href is the address of an asset, for templates.
+func (a *assets) href(name string) (string, error) {
+	if one := a.byName[name]; one != nil {
+		return one.href, nil
+	}
+	return "", fmt.Errorf("there is no asset %q", name)
+}
+
+// serve answers with an asset. An address of another version is not there.
+func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
+	one := a.byHref[r.URL.Path]
+	if one == nil {
+		http.Error(w, "There is no such file.", http.StatusNotFound)
+		return
+	}
+	h, content := w.Header(), one.plain
+	h.Set("Content-Type", one.kind)
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Add("Vary", "Accept-Encoding")
+	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		h.Set("Content-Encoding", "gzip")
+		content = one.packed
+	}
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(content) // a browser that is gone has nobody to tell
+}
+
+// acceptsGzip reports whether an Accept-Encoding header names gzip without refusing it.
+func acceptsGzip(header string) bool {
+	for coding := range strings.SplitSeq(header, ",") {
+		name, parameter, _ := strings.Cut(coding, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			q := strings.ReplaceAll(parameter, " ", "")
+			return q != "q=0" && strings.TrimRight(q, "0") != "q=0."
+		}
+	}
+	return false
+}

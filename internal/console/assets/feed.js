@@ -1,0 +1,70 @@
+// The newest orders as they change, over the product's own WebSocket server, as any client would hear of them.
+'use strict'
+{
+  const rows = 50
+  const state = document.getElementById('feed-state')
+  const table = document.getElementById('feed')
+  const body = table.tBodies[0]
+  const say = (kind, text) => {
+    state.dataset.state = kind
+    state.textContent = text
+  }
+  const { key, socket } = state.dataset
+  let waiting = [] // events that are not drawn yet
+  let heard = false // since the page was opened
+
+  const cell = (text, className) => Object.assign(document.createElement('td'), { textContent: text ?? '', className: className ?? '' })
+  const row = (order) => {
+    const tr = document.createElement('tr')
+    const link = Object.assign(document.createElement('a'), { href: '/console/orders/' + encodeURIComponent(order.order_id), textContent: order.order_id })
+    const first = cell()
+    first.append(link)
+    const time = new Date(order.timestamp)
+    tr.append(first, cell(order.status, 'status ' + order.status), cell(order.total_amount, 'figure'), cell(order.user_id, 'figure'),
+      cell(isNaN(time) ? '' : time.toLocaleTimeString()))
+    tr.title = 'trace id ' + order.trace_id
+    return tr
+  }
+  // draw puts what came since the last frame on top.
+  const draw = () => {
+    body.prepend(...waiting.slice(-rows).reverse().map(row))
+    waiting = []
+    while (body.rows.length > rows) body.lastElementChild.remove()
+    table.hidden = false
+  }
+  const listening = () => say('live', heard ? 'Live.' : 'Live. No order has changed since this page was opened.')
+
+  if (!socket) {
+    say('failed', 'This server has no WebSocket server to listen to.')
+  } else {
+    const { hostname, port, protocol } = new URL(socket)
+    const secure = protocol === 'wss:'
+    const pusher = new Pusher(key, {
+      cluster: '', wsHost: hostname, wsPort: port || 80, wssPort: port || 443, forceTLS: secure,
+      enabledTransports: [secure ? 'wss' : 'ws'], enableStats: false,
+      channelAuthorization: { transport: 'ajax', endpoint: '/console/broadcasting/auth' },
+    })
+    let connected = false
+    pusher.connection.bind('state_change', ({ current }) => {
+      if (current === 'connected') return say('loading', 'Subscribing…')
+      if (current === 'failed') return say('failed', 'This browser has no WebSockets.')
+      say(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected; trying again…' : 'Connecting…')
+    })
+    const channel = pusher.subscribe('private-orders-feed')
+    channel.bind('pusher:subscription_succeeded', () => {
+      connected = true
+      listening()
+    })
+    channel.bind('pusher:subscription_error', ({ status }) => {
+      say('failed', status === 401 || status === 403 ? 'To hear of all orders needs an admin’s token.' : 'The server did not let this page subscribe; reload it to try again.')
+    })
+    channel.bind('order', (order) => {
+      if (!heard) {
+        heard = true
+        listening()
+      }
+      if (waiting.push(order) === 1) requestAnimationFrame(draw)
+      if (waiting.length > rows * 2) waiting.splice(0, waiting.length - rows) // a page in the background is not drawn
+    })
+  }
+}

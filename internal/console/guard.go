@@ -1,0 +1,94 @@
+package console
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"orderflow/internal/order"
+)
+
+// setHeaders sets what every answer of the console carries, in place of the API's. Pages take nothing from other hosts, run no
+// script and use no style that is not a file of ours, and connect only to us and to the WebSocket server.
+func (c *Console) setHeaders(h http.Header, r *http.Request) {
+	connect := "'self'"
+	if to := socketOrigin(c.options.Feed.URL(r)); to != "" {
+		connect += " " + to
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src "+connect+
+		"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Del("Access-Control-Allow-Origin") // what pages of other origins may read of the API, they may not of the console
+	h.Del("Access-Control-Expose-Headers")
+}
+
+// socketOrigin is a WebSocket address as a policy names it; "" for what is none. It is made of the request's Host, so nothing
+// but a plain name and port may get through.
+func socketOrigin(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || !plainHost(u.Host) {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func plainHost(host string) bool {
+	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == ""
+}
+
+// guard finds out who visits, and returns why they may not; or where they must log in first.
+func (v *visit) guard() error {
+	c := v.console
+	if c.options.Local {
+		if err := atTheMachine(v.r); err != nil {
+			return err
+		}
+	}
+	if err := c.protect.Check(v.r); err != nil {
+		return order.Errorf(order.CodeForbidden, "This was sent by a page of another origin, which may not do anything here.")
+	}
+	if err := v.identify(); err != nil {
+		return err
+	}
+	switch {
+	case v.page.open:
+		return nil
+	case !v.who.In():
+		return seeOther(logInAt(v.r))
+	case v.page.admin && !v.who.Admin():
+		return order.Errorf(order.CodeForbidden, "This needs an admin's token, and you are logged in with one that is none.")
+	}
+	return nil
+}
+
+// atTheMachine returns CodeForbidden unless a request can only come from a browser on this machine that means this machine. A
+// page of a stranger whose name was pointed here sends its own name as the Host; what comes through a proxy says so.
+func atTheMachine(r *http.Request) error {
+	if !loopbackHost(r.Host) {
+		return order.Errorf(order.CodeForbidden, "Without log-ins the console is there for this machine alone: open it under 127.0.0.1, "+
+			"[::1] or localhost, or start the server with --auth required.")
+	}
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header[name] != nil {
+			return order.Errorf(order.CodeForbidden, "Without log-ins the console is not served through a proxy: "+
+				"start the server with --auth required.")
+		}
+	}
+	return nil
+}
+
+// loopbackHost reports whether a Host header can only mean this machine.
+func loopbackHost(host string) bool {
+	name := strings.Trim(host, "[]")
+	if split, _, err := net.SplitHostPort(host); err == nil {
+		name = split
+	}
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.IsLoopback()
+}
