@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: a C compiler, for the race detector; curl, openssl and MariaDB's client, since
-# the commands of documents are run; MariaDB and Redis; promtool, which judges metrics and alert rules; Node.js, a browser
+# Installs what the tests need besides Go: a C compiler, for the race detector; curl and openssl, since the commands of
+# documents are run; MariaDB with its client, and Redis; promtool, which judges metrics and alert rules; Node.js, a browser
 # and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy; with the
 # argument "cluster" also what makes clusters. The product itself is built without any of these.
 set -euo pipefail

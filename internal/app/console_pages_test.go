@@ -125,7 +125,9 @@ func (v *visitor) fits() {
 // mended; the page follows by itself.
 func TestConsoleTrials(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(set *config.Settings) { set.SimulatedLatency = config.Span{Min: time.Millisecond, Max: 5 * time.Millisecond} })
+	s := serve(t, func(set *config.Settings) {
+		set.SimulatedLatency = config.Span{Min: time.Millisecond, Max: 5 * time.Millisecond}
+	})
 	v := s.visit(newBrowser(t))
 	v.goes("/try")
 	v.shows("Nothing has been tried yet")
