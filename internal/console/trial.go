@@ -89,9 +89,11 @@ func (t *trial) Summary() string {
 	won, all := t.Count(http.StatusCreated), len(t.Attempts)
 	switch t.Kind {
 	case trialRace:
-		return fmt.Sprintf("of %d buyers %d got the last one (201), and %d were told that it is sold out (409).", all, won, t.Count(http.StatusConflict))
+		return fmt.Sprintf("of %d buyers %d got the last one (201), and %d were told that it is sold out (409).",
+			all, won, t.Count(http.StatusConflict))
 	case trialRepeat:
-		return fmt.Sprintf("of %d requests with one key %d made an order (201), and %d were shown that order (200).", all, won, t.Count(http.StatusOK))
+		return fmt.Sprintf("of %d requests with one key %d made an order (201), and %d were shown that order (200).",
+			all, won, t.Count(http.StatusOK))
 	default:
 		return fmt.Sprintf("%d of %d orders were placed (201).", won, all)
 	}
