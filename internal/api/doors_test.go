@@ -112,6 +112,10 @@ func doors() []door {
 			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
 			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
 		},
+		{
+			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders-feed"}`,
+			free: 403, own: 403, other: 403, admin: 200, secret: []string{`"auth"`},
+		},
 		{method: "GET", target: "/nothing", free: 404, own: 404, other: 404, admin: 404},
 		{method: "GET", target: "/api/v1/orders/../health", free: 404, own: 404, other: 404, admin: 404},
 		{method: "PUT", target: "/api/v1/products", free: 405, own: 405, other: 405, admin: 405},

@@ -7,15 +7,26 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"orderflow/internal/order"
 )
 
 // ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(w, r, nil) }
+
+// Inside returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
+// request carries, and there is no rate limit. Its handler may be called from any goroutine.
+func (a *API) Inside(who order.Caller) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, &who) })
+}
+
+// serve answers a request that came by a connection, or from inside.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller) {
 	x, ok := a.pool.Get().(*exchange)
 	if !ok {
 		x = new(exchange)
 	}
-	x.api, x.w, x.r, x.began, x.trace = a, w, r, time.Now(), traceOf(r)
+	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
 	defer x.finish() //nolint:contextcheck // the exchange has the request's
 	x.commonHeaders()
 	switch {
@@ -70,6 +81,7 @@ func (x *exchange) count() {
 		x.timing = x.api.metrics.unmatched
 	}
 	x.timing.observe(x.status, took)
+	x.followed()
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if logger.Enabled(ctx, slog.LevelDebug) {
 		logger.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("event", "request"), slog.String("trace_id", x.trace.ID),

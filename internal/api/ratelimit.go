@@ -16,7 +16,7 @@ import (
 // admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
 // protect the service, not to be its weakest part.
 func (a *API) admit(x *exchange) error {
-	if a.options.Rate.Off() {
+	if a.options.Rate.Off() || x.inside != nil {
 		return nil
 	}
 	decision, counted := a.count(x, a.callerKey(x), a.options.Rate)

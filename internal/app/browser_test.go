@@ -86,6 +86,16 @@ func (p *pages) origin(host string) string {
 func (b *browser) open(from *pages, host, script string) *page {
 	b.t.Helper()
 	from.script = script
+	p := b.tab()
+	if err := chromedp.Do(p.ctx, chromedp.Navigate(from.origin(host)+"/")); err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// tab opens a tab without a page, whose console is listened to.
+func (b *browser) tab() *page {
+	b.t.Helper()
 	ctx, closed := chromedp.NewContext(b.ctx)
 	p := &page{&witness{t: b.t, lines: make(chan string, 1000)}, ctx}
 	if err := chromedp.Do(ctx); err != nil { // makes the tab, so that nothing is said before somebody listens
@@ -108,9 +118,6 @@ func (b *browser) open(from *pages, host, script string) *page {
 			}
 		}
 	}()
-	if err := chromedp.Do(ctx, chromedp.Navigate(from.origin(host)+"/")); err != nil {
-		b.t.Fatal(err)
-	}
 	return p
 }
 

@@ -5,10 +5,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"orderflow/internal/api"
 	"orderflow/internal/config"
 	"orderflow/internal/console"
+	"orderflow/internal/payment"
 )
 
 // buildConsole makes the console and mounts it in the API, whose parts it works with.
@@ -16,7 +18,10 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	s.console, err = console.New(console.Options{
 		Door: s.api, API: s.api.Handler(),
 		Feed:    console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
-		Local:   s.settings.Auth != config.AuthRequired && s.settings.Addr.Loopback(),
+		Inside:  s.api.Inside,
+		Shop:    s.db,
+		Try:     s.try(),
+		Local:   s.local(),
 		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
 		Status:  api.StatusOf,
 		Metrics: s.registry, Asked: s.asked,
@@ -28,6 +33,43 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	s.api.Mount(console.Prefix, s.console)
 	s.stage("console", s.console.Run)
 	return nil
+}
+
+// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake.
+func (s *Server) mayTry() bool {
+	return s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
+}
+
+// try is what the page Try it works with; nil where there is none.
+func (s *Server) try() *console.Try {
+	switch {
+	case !s.mayTry():
+		return nil
+	case s.breaker == nil:
+		return &console.Try{}
+	default:
+		return &console.Try{Gateway: gateway{s.faults, s.breaker}}
+	}
+}
+
+// gateway is the simulated gateway of this process, for the console.
+type gateway struct {
+	faults  *payment.Faults
+	breaker *payment.Breaker
+}
+
+// State implements console.Gateway.
+func (g gateway) State() string { return g.breaker.State() }
+
+// Fault implements console.Gateway.
+func (g gateway) Fault() (errors bool, delay time.Duration) {
+	fault := g.faults.Fault()
+	return fault.Errors, fault.Delay
+}
+
+// SetFault implements console.Gateway.
+func (g gateway) SetFault(errors bool, delay time.Duration) {
+	g.faults.Set(payment.Fault{Errors: errors, Delay: delay})
 }
 
 // feedURL is where the browser that sent a request reaches the WebSocket server: at this host, on that server's port; or, through

@@ -176,7 +176,9 @@ func (s *site) do(method, path, body string, headers ...string) reply {
 	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
-		request.Header.Set(name, value)
+		if request.Header.Set(name, value); name == "Host" {
+			request.Host = value
+		}
 	}
 	response, err := s.client.Do(request)
 	if err != nil {

@@ -86,7 +86,8 @@ func pack(plain []byte) ([]byte, error) {
 	var out bytes.Buffer
 	writer := gzip.NewWriter(&out)
 	_, err := writer.Write(plain)
-	return out.Bytes(), errors.Join(err, writer.Close())
+	err = errors.Join(err, writer.Close()) // before its bytes are looked at
+	return out.Bytes(), err
 }
 
 // href is the address of an asset, for templates.

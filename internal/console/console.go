@@ -15,11 +15,15 @@ import (
 // Prefix is the path below which the console is served.
 const Prefix = "/console"
 
-// Options are what a Console works with. All but Asked must be set.
+// Options are what a Console works with. All but Asked and Try must be set.
 type Options struct {
 	Door Door
 	API  http.Handler // the product's HTTP API, asked to sign channels
 	Feed Feed
+
+	Inside Inside // the API again, for what the pages do
+	Shop   Shop   // for what they show
+	Try    *Try   // for the page Try it; nil where there is none
 
 	Local  bool                       // no sessions: whoever sits at the machine is the admin
 	Secure func(r *http.Request) bool // whether the browser sent a request over TLS
@@ -39,6 +43,8 @@ type Console struct {
 	templates map[string]*template.Template // by file
 	protect   *http.CrossOriginProtection
 	live      *live
+	trials    trials
+	audits    audits
 }
 
 // New returns a console. Its live figures move only while Run does its work. An error means that an embedded file is broken.
@@ -51,6 +57,7 @@ func New(options Options) (*Console, error) {
 	if c.templates, err = c.loadTemplates(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	c.trials = trials{inside: options.Inside, reader: options.Shop}
 	c.mux = c.routes()
 	return c, nil
 }

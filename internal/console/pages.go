@@ -20,7 +20,7 @@ type page struct {
 
 // pages is every page and every action.
 func (c *Console) pages() []page {
-	return []page{
+	pages := []page{
 		{
 			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
 			scripts: []string{"uPlot.iife.min.js", "pusher.min.js", "live.js", "feed.js"},
@@ -30,7 +30,31 @@ func (c *Console) pages() []page {
 		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
 		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
 		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},
+
+		{path: "/orders", title: "Orders", template: "orders.html", nav: true, handle: (*Console).showOrders},
+		{path: "/orders/{id}", title: "Order", template: "order.html", handle: (*Console).showOrder},
+		{path: "/orders/{id}/cancel", title: "Cancel an order", template: "cancel.html", handle: (*Console).askCancel},
+		{path: "/orders/{id}/cancel", title: "Cancel an order", template: "cancel.html", post: true, handle: (*Console).cancelOrder},
+		{path: "/products", title: "Products", template: "products.html", nav: true, handle: (*Console).showProducts},
+		{path: "/products", title: "Products", template: "products.html", post: true, admin: true, handle: (*Console).createProduct},
+		{path: "/products/{id}", title: "Product", template: "product.html", handle: (*Console).showProduct},
+		{path: "/products/{id}", title: "Product", template: "product.html", post: true, admin: true, handle: (*Console).changeProduct},
+		{path: "/products/{id}/restock", title: "Product", template: "product.html", post: true, admin: true, handle: (*Console).restockProduct},
+		{path: "/dead-letters", title: "Dead letters", template: "letters.html", nav: true, admin: true, handle: (*Console).showLetters},
+		{path: "/dead-letters/ask", title: "Dead letters", template: "letters-ask.html", admin: true, handle: (*Console).askLetters},
+		{path: "/dead-letters", title: "Dead letters", template: "letters.html", post: true, admin: true, handle: (*Console).dealWithLetters},
 	}
+	if c.options.Try != nil {
+		pages = append(pages, []page{
+			{path: "/try", title: "Try it", template: "try.html", parts: []string{"gateway"}, nav: true, admin: true, handle: (*Console).showTry},
+			{path: "/try/{kind}", title: "Try it", template: "try.html", post: true, admin: true, handle: (*Console).runTrial},
+			{path: "/try/faults", title: "Try it", template: "try.html", post: true, admin: true, handle: (*Console).setFault},
+		}...)
+	}
+	return append(pages, []page{
+		{path: "/audit", title: "Audit", template: "audit.html", nav: true, admin: true, handle: (*Console).showAudit},
+		{path: "/audit", title: "Audit", template: "audit.html", post: true, admin: true, handle: (*Console).runAudit},
+	}...)
 }
 
 func (p *page) method() string {

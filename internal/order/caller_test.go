@@ -16,6 +16,7 @@ func TestCaller(t *testing.T) {
 		{"a user", Token{ID: 3, UserID: 7}.Caller(), "user:7", true, false, false},
 		{"an admin", Token{ID: 3, Admin: true}.Caller(), "token:3", true, true, false},
 		{"an admin who is a user", Token{ID: 3, UserID: 7, Admin: true}.Caller(), "token:3", true, true, false},
+		{"who sits at the machine", Operator(), "operator", true, true, true},
 		{"a token of nobody", Token{ID: 3}.Caller(), "user:0", false, false, false},
 	} {
 		if got := c.caller.Actor(); got != c.actor {

@@ -21,3 +21,18 @@ type JobPage struct {
 	Jobs  []FailedJob
 	Total int64
 }
+
+// DeadLetter is a dead letter with what its order is.
+type DeadLetter struct {
+	FailedJob
+	UserID   int64
+	Status   Status
+	Total    Money
+	Currency string
+}
+
+// LetterPage is one page of dead letters with their orders.
+type LetterPage struct {
+	Letters []DeadLetter
+	Total   int64 // of all pages
+}

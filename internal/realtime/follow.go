@@ -10,6 +10,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost, or may
@@ -21,12 +22,15 @@ func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Me
 			s.hub.metrics.lost.Inc()
 			lost()
 		},
-		Away: func(err error) {
-			s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read",
-				"event", "realtime.deaf", "topic", topic, "error", err)
-		},
+		Away:    func(err error) { s.deaf(ctx, topic, err) },
 		Deliver: deliver,
 	})
+}
+
+// deaf logs that a topic cannot be read.
+func (s *Server) deaf(ctx context.Context, topic string, err error) {
+	s.options.Logger.WarnContext(ctx, "subscribers hear nothing: the bus cannot be read",
+		"event", "realtime.deaf", "topic", topic, "error", err)
 }
 
 // untold is in the body of every event that wakes streams and is not told here: half of all news, which need not be parsed
@@ -35,6 +39,7 @@ const untold = `"type":"` + string(order.OrderProcessing) + `"`
 
 // tellNews tells customers what became of their orders.
 func (s *Server) tellNews(messages []bus.Message) {
+	s.feed.take(messages)
 	for i := range messages {
 		if bytes.Contains(messages[i].Body, []byte(untold)) {
 			continue
@@ -53,6 +58,8 @@ func (s *Server) tellNews(messages []bus.Message) {
 
 // tellEvent tells one customer of one event, on both of the customer's channels.
 func (s *Server) tellEvent(e *order.Event) {
+	span := s.options.Tracer.Below(e.Trace.Parent, "broadcast", tracing.Consumer)
+	defer span.End(nil)
 	data := string(appendNews(make([]byte, 0, 256), e))
 	user := strconv.FormatInt(e.UserID, 10)
 	if ch := s.hub.find(ordersPrefix + user); ch != nil {

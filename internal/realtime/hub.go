@@ -16,6 +16,7 @@ type hub struct {
 	pong       []byte // the answer to every ping
 	flushers   []*flusher
 	lasts      *lasts
+	feedBell   chan struct{}  // rings when somebody comes to the feed, or nobody is left there
 	goroutines sync.WaitGroup // of conns: readers, from enter to the end, and those that wait for their clients
 
 	mu       sync.RWMutex
@@ -103,6 +104,9 @@ func (h *hub) subscribe(c *conn, name string) {
 	ch.members = append(ch.members, m)
 	c.members = append(c.members, m)
 	c.send(message(eventSubscribed, name, "{}"))
+	if name == feedChannel {
+		ring(h.feedBell)
+	}
 	if isCache(name) {
 		if frame := h.lasts.get(name); frame != nil {
 			c.send(frame)
@@ -139,6 +143,9 @@ func (h *hub) drop(m *member) {
 	ch.members = ch.members[:len(ch.members)-1]
 	if len(ch.members) == 0 {
 		delete(h.channels, ch.name)
+		if ch.name == feedChannel {
+			ring(h.feedBell)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/bus"
+	"orderflow/internal/tracing"
 )
 
 // Bounds of the WebSocket server.
@@ -53,6 +54,7 @@ type Options struct {
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     tracing.Tracer // of nothing by default
 }
 
 // withDefaults returns the options with defaults where they say nothing.
@@ -85,6 +87,7 @@ func (o Options) withDefaults() Options {
 type Server struct {
 	options  Options
 	hub      *hub
+	feed     *feed
 	gate     *gate
 	node     string // names this node on the bus
 	upgrader websocket.Upgrader
@@ -100,13 +103,14 @@ func New(options Options) (*Server, error) {
 	h := &hub{
 		options: options, lasts: kept, codes: newCodes(), pong: message(eventPong, "", "{}"),
 		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{},
+		feedBell: make(chan struct{}, 1),
 	}
 	h.metrics = newMetrics(options.Registerer, h.count)
 	for i := range runtime.GOMAXPROCS(0) {
 		h.flushers = append(h.flushers, newFlusher(i))
 	}
 	return &Server{
-		options: options, hub: h, gate: newGate(gateRoom), node: rand.Text()[:12],
+		options: options, hub: h, feed: newFeed(h), gate: newGate(gateRoom), node: rand.Text()[:12],
 		upgrader: websocket.Upgrader{
 			ReadBufferSize: readRoom, WriteBufferSize: readRoom, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: refuseWithin,
 			CheckOrigin: func(*http.Request) bool { return true }, // connect does, and can say why not
@@ -134,6 +138,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 			s.gate.reset()
 			s.hub.lasts.forget()
 		})
+	})
+	readers.Go(func() {
+		s.feed.run(reading, s.options.Bus, func(err error) { s.deaf(reading, bus.Work, err) })
 	})
 	readers.Go(func() { s.hub.lasts.run(reading, s.options.Logger) })
 	readers.Go(func() { s.hub.sweep(reading) })

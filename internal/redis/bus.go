@@ -379,6 +379,9 @@ func (t *topic) ring(back bool) {
 
 // spread hands what was heard to the tails. What nobody here can read is lost to them.
 func (t *topic) spread(text string) {
+	if !t.hasTails() { // those who listened once are gone
+		return
+	}
 	messages, err := readMessages(t.name, text)
 	if err != nil {
 		t.missed()
@@ -389,4 +392,10 @@ func (t *topic) spread(text string) {
 	for _, l := range t.tails {
 		l.add(messages)
 	}
+}
+
+func (t *topic) hasTails() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.tails) > 0
 }

@@ -121,6 +121,9 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		{"(o.user_id, o.idempotency_key) IN", "idx_orders_idempotency"},
 		{"FROM order_items WHERE order_id IN", "idx_order_items_order"},
 		{"FROM order_events WHERE order_id", "PRIMARY"},
+		{"FROM payments WHERE order_id", "PRIMARY"},
+		{"WHERE user_id = 1 AND idempotency_key", "idx_orders_idempotency"},
+		{"AND idempotency_key = 'k' ORDER BY id DESC", "PRIMARY"},
 		{"status = 'PAID' AND due_at IS NULL", "idx_orders_status"},
 		{"WHERE user_id = 1 ORDER BY id DESC", "idx_orders_user"},
 		{"due_at <= '", "idx_orders_status"},
@@ -183,9 +186,13 @@ func everyRead(t *testing.T, s *store.Store) {
 			}
 			return err
 		},
-		"owed":    func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
-		"backlog": func() error { _, err := s.Backlog(ctx); return err },
-		"purge":   func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
+		"user and key": func() error { _, err := s.OrdersByKey(ctx, 1, "k", 5); return err },
+		"key":          func() error { _, err := s.OrdersByKey(ctx, 0, "k", 5); return err },
+		"payments":     func() error { _, err := s.Payments(ctx, 1); return err },
+		"put in":       func() error { _, err := s.PutIn(ctx); return err },
+		"owed":         func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
+		"backlog":      func() error { _, err := s.Backlog(ctx); return err },
+		"purge":        func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
 	} {
 		if err := ask(); err != nil {
 			t.Errorf("%s: %v", name, err)

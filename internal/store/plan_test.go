@@ -137,10 +137,27 @@ func TestReadPlans(t *testing.T) {
 				return nil
 			}, []string{"sqlite_autoindex_api_tokens"}, nil,
 		},
-		"user":         {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
-		"tokens":       {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
-		"owed":         {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
-		"backlog":      {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
+		"user":    {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
+		"tokens":  {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
+		"owed":    {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
+		"backlog": {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
+		"user and key": {
+			func() error { _, err := s.OrdersByKey(ctx, 1, "k1", 5); return err }, []string{"idx_orders_idempotency", "idx_order_items_order"}, nil,
+		},
+		"key": {
+			func() error { _, err := s.OrdersByKey(ctx, 0, "k1", 5); return err },
+			[]string{"SEARCH orders", byID, "idx_order_items_order"}, nil,
+		},
+		"payments": {func() error { _, err := s.Payments(ctx, 1); return err }, []string{"PRIMARY KEY"}, []string{dueSorted, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"}},
+		"dead letters": {
+			func() error { _, err := s.DeadLetters(ctx, 1, 5); return err },
+			[]string{"SCAN failed_jobs"},            // and the orders by their ids
+			[]string{"SCAN failed_jobs", dueSorted}, // dead letters are few
+		},
+		"put in": {
+			func() error { _, err := s.PutIn(ctx); return err },
+			[]string{"idx_stock_movements_product"}, []string{"SCAN stock_movements USING INDEX idx_stock_movements_product"}, // all
+		},
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,6 +29,7 @@ func Run(t *testing.T, database Database) {
 		{"dead letters", deadLetterTests},
 		{"catalogue", catalogueTests},
 		{"read", readTests},
+		{"find", findTests},
 		{"outbox", outboxTests},
 		{"tokens", tokenTests},
 		{"seed", seedTests},

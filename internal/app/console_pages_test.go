@@ -1,0 +1,297 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+	"orderflow/internal/order"
+)
+
+// visitor is somebody who uses the console in a real browser, and looks into the database.
+type visitor struct {
+	*page
+	site *site
+	db   *app.Database
+}
+
+// visit opens the console of a server in a tab. What the pages say in the browser's console is an error when the test ends.
+func (s *site) visit(b *browser) *visitor {
+	s.t.Helper()
+	db := s.open()
+	v := &visitor{b.tab(), s, db}
+	s.t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			s.t.Error(err)
+		}
+		for {
+			select {
+			case line := <-v.lines:
+				s.t.Errorf("the browser's console says: %s", line)
+			default:
+				return
+			}
+		}
+	})
+	return v
+}
+
+// do does something in the browser.
+func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
+	v.t.Helper()
+	ctx, cancel := context.WithTimeout(v.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+func (v *visitor) goes(path string) {
+	v.t.Helper()
+	v.do(chromedp.Navigate(v.site.url + "/console" + path))
+}
+
+// clicks clicks on what has this text: a button or a link.
+func (v *visitor) clicks(text string) {
+	v.t.Helper()
+	v.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//main//*[self::button or self::a][normalize-space()=%q]`, text))))
+}
+
+// shows waits until the page shows a text, also when it is another page by then.
+func (v *visitor) shows(text string) {
+	v.t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	var body string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-look.C {
+		found, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body ? document.body.innerText : ''"))
+		if body = found; err == nil && strings.Contains(found, text) { // an error: it is between two pages
+			return
+		}
+	}
+	v.t.Fatalf("the page does not show %q but\n%s", text, body)
+}
+
+// fills writes into a field of a form.
+func (v *visitor) fills(selector, text string) {
+	v.t.Helper()
+	v.do(chromedp.SetValue(chromedp.CSS(selector), text))
+}
+
+// counts is how many elements there are of a kind.
+func (v *visitor) counts(selector string) int {
+	v.t.Helper()
+	n, err := chromedp.Run(v.ctx, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return n
+}
+
+// product reads a product from the database.
+func (v *visitor) product(id int64) order.Product {
+	v.t.Helper()
+	products, err := v.db.Products(context.Background())
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, p := range products {
+		if p.ID == id {
+			return p
+		}
+	}
+	v.t.Fatalf("no product %d", id)
+	return order.Product{}
+}
+
+// fits fails the test when the page is wider than its window.
+func (v *visitor) fits() {
+	v.t.Helper()
+	over, err := chromedp.Run(v.ctx, chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+	if err != nil || over > 0 {
+		v.t.Errorf("the page is %d pixels wider than its window (%v)", over, err)
+	}
+}
+
+// TestConsoleTrials: in a real browser, races end as promised, a broken gateway opens the breaker, and orders drain when it is
+// mended; the page follows by itself.
+func TestConsoleTrials(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) {
+		set.SimulatedLatency = config.Span{Min: time.Millisecond, Max: 5 * time.Millisecond}
+	})
+	v := s.visit(newBrowser(t))
+	v.goes("/try")
+	v.shows("Nothing has been tried yet")
+	v.clicks("Race for the last headphones")
+	v.shows("of 50 buyers 1 got the last one")
+	if won, lost := v.counts(".cells .won"), v.counts(".cells .lost"); won != 1 || lost != 49 || v.product(5).Stock != 0 {
+		t.Errorf("%d cells are green, %d grey, and %d are left", won, lost, v.product(5).Stock)
+	}
+	v.clicks("Send one order again and again")
+	v.shows("49 were shown that order")
+	if won, same := v.counts(".cells .won"), v.counts(".cells .replayed"); won != 1 || same != 49 {
+		t.Errorf("%d cells are green, %d framed", won, same)
+	}
+	v.clicks("Kill it: errors")
+	v.shows("Gateway errors")
+	v.clicks("Place many orders")
+	v.shows("30 of 30 orders were placed")
+	v.shows("Breaker open") // by itself: nobody loads the page again
+	v.clicks("Mend it")
+	v.shows("Gateway well")
+	v.shows("Waiting for payment: 0 (0 pending, 0 being charged)")
+	v.shows("Breaker closed")
+	v.goes("/audit")
+	v.shows("Nothing has been audited")
+	v.clicks("Audit now")
+	v.shows("The books are right: all 8 invariants hold")
+	v.do(chromedp.EmulateViewport(360, 740)) // all of it on a telephone
+	for _, path := range []string{"/audit", "/try", "/dead-letters", "/orders", "/orders/1", "/products"} {
+		v.goes(path)
+		v.fits()
+	}
+}
+
+// TestConsoleShop: what a visitor does on the pages Orders and Products stands in the database.
+func TestConsoleShop(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	v := s.visit(newBrowser(t))
+	v.do(chromedp.EmulateViewport(360, 740))
+	id := s.buy(1, "one", 2, 3).order().ID
+	v.goes("/orders")
+	v.shows("PENDING")
+	v.fits()
+	v.fills("[name=key]", "nothing")
+	v.clicks("Search")
+	v.shows("No order is like that")
+	v.fills("[name=key]", "one")
+	v.clicks("Search")
+	v.clicks(fmt.Sprint(id))
+	v.shows("What happened")
+	v.fits()
+	v.clicks("Cancel…")
+	v.shows("It cannot be undone")
+	v.do(chromedp.KeyEvent(kb.Enter)) // the button has the focus
+	v.shows("Cancelled; its pieces are back in stock")
+	if o, err := v.db.Order(t.Context(), id); err != nil || o.Status != order.Cancelled || v.product(2).Stock != 200 {
+		t.Errorf("%+v, %v; %d are left", o, err, v.product(2).Stock)
+	}
+
+	v.prefers("dark")
+	v.goes("/products")
+	v.shows("200 of 200")
+	v.fits()
+	v.clicks("Wireless Mouse")
+	v.fills("[name=quantity]", "-150")
+	v.fills("[name=reason]", "lent out")
+	v.clicks("Restock")
+	v.shows("50 of 50 left")
+	v.fills("[name=name]", "Mouse <2>")
+	v.fills("[name=price]", "31.5")
+	v.clicks("Change")
+	v.shows("Mouse <2> 31.50 USD")
+	v.clicks("Stop the sale")
+	v.shows("stopped")
+	v.fits()
+	if p := v.product(2); p.Stock != 50 || p.Name != "Mouse <2>" || p.Price != 3150 || p.Active {
+		t.Errorf("%+v", p)
+	}
+	v.goes("/products")
+	v.fills("[name=name]", "Lamp")
+	v.fills("[name=price]", "12.50")
+	v.fills("[name=stock]", "0")
+	v.clicks("Add")
+	v.shows("sold out")
+	if p := v.product(6); p.Name != "Lamp" || p.Stock != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// prefers makes the browser one of somebody who prefers a theme.
+func (v *visitor) prefers(theme string) {
+	v.t.Helper()
+	_, err := chromedp.Call(v.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}},
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// bury makes a dead letter of an order that has one try.
+func (v *visitor) bury(id int64) {
+	v.t.Helper()
+	ctx := context.Background()
+	claimed, _, err := v.db.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
+	if err == nil {
+		_, _, err = v.db.SettleOrders(ctx, []order.Settlement{{
+			OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
+			Reason: "the provider does not answer", Actor: "worker:test",
+		}})
+	}
+	if err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// TestConsoleDeadLetters: payments that have used up their tries are retried and abandoned, several at once, and not before it
+// was asked for.
+func TestConsoleDeadLetters(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) {
+		apiOnly(set)
+		set.Tries = 1
+	})
+	v := s.visit(newBrowser(t))
+	v.goes("/dead-letters")
+	v.shows("No payment has used up its tries")
+	var ids []int64
+	for i := range 3 {
+		ids = append(ids, s.buy(1, fmt.Sprint("k", i), 2, 1).order().ID)
+		v.bury(ids[i])
+	}
+	open := func() int {
+		t.Helper()
+		jobs, err := v.db.FailedJobs(t.Context(), true, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(jobs)
+	}
+	v.goes("/dead-letters")
+	v.shows("the provider does not answer")
+	v.do(chromedp.Click(chromedp.CSS("tr:nth-child(1) [name=id]")), chromedp.Click(chromedp.CSS("tr:nth-child(2) [name=id]")))
+	v.clicks("Abandon…")
+	v.shows("Abandon 2 dead letters?")
+	if n := open(); n != 3 {
+		t.Errorf("before it is said, %d are open", n)
+	}
+	v.clicks("Abandon 2")
+	v.shows("2 dealt with.")
+	v.do(chromedp.Click(chromedp.CSS("tr [name=id]")))
+	v.clicks("Retry…")
+	v.clicks("Retry 1")
+	v.shows("1 dealt with.")
+	if n := open(); n != 0 {
+		t.Errorf("%d are open still", n)
+	}
+	for i, want := range []order.Status{order.Processing, order.Failed, order.Failed} {
+		o, err := v.db.Order(t.Context(), ids[i])
+		if err != nil || o.Status != want || (want == order.Processing) == o.DueAt.IsZero() {
+			t.Errorf("%+v, %v; want %s", o, err, want)
+		}
+	}
+	if text := s.log.String(); !strings.Contains(text, `"event":"job.retried","actor":"operator"`) {
+		t.Errorf("the log does not say who did it:\n%s", text)
+	}
+}

@@ -1,0 +1,37 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"orderflow/internal/store"
+)
+
+// BenchmarkPages draws every page of a shop with 10,000 orders. None may take a tenth of a second.
+func BenchmarkPages(b *testing.B) {
+	s := newShop(b, false)
+	if err := s.store.Seed(b.Context(), store.SeedPlan{Orders: 10_000, Products: 100, Users: 100}); err != nil {
+		b.Fatal(err)
+	}
+	c := s.open()
+	if c.follow(c.post("/audit")); !strings.Contains(c.get("/audit").text, "The books are right") {
+		b.Fatal("the books are wrong")
+	}
+	for name, path := range map[string]string{
+		"orders": "/orders", "older orders": "/orders?before=5000", "orders of a user": "/orders?user=7", "paid orders": "/orders?status=PAID",
+		"orders by key": "/orders?key=nothing", "order": "/orders/5000", "products": "/products", "product": "/products/7",
+		"dead letters": "/dead-letters", "try": "/try", "audit": "/audit",
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if drawn := c.get(path); drawn.status != http.StatusOK {
+					b.Fatalf("%d %s", drawn.status, drawn.text)
+				}
+			}
+			if each := b.Elapsed().Milliseconds() / int64(b.N); each >= 100 {
+				b.Errorf("it takes %d ms", each)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+const (
+	lettersPerPage = 50
+	letterTime     = 2 * time.Minute // that the answer about one may take: the gateway is asked for a void
+)
+
+// lettersView is what the page Dead letters shows.
+type lettersView struct {
+	Letters     []order.DeadLetter
+	Open        int
+	Total       int64
+	Newer, Next string
+	Done        []verdict // what came of those that were dealt with
+	Do          string    // "retry" or "abandon"
+}
+
+// Failed is how many of those that were dealt with could not be.
+func (l *lettersView) Failed() (n int) {
+	for _, d := range l.Done {
+		if d.Err != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// verdict is what came of one dead letter.
+type verdict struct {
+	ID, OrderID int64
+	Status      order.Status
+	Err         *order.Error
+}
+
+func (c *Console) showLetters(v *visit) (any, error) {
+	view, err := c.lettersView(v)
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+func (c *Console) lettersView(v *visit) (*lettersView, error) {
+	number, err := pageNumber(v.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	page, err := c.options.Shop.DeadLetters(v.r.Context(), number, lettersPerPage)
+	if err != nil {
+		return nil, err
+	}
+	view := &lettersView{Letters: page.Letters, Total: page.Total}
+	for i := range page.Letters {
+		if page.Letters[i].ResolvedAt.IsZero() {
+			view.Open++
+		}
+	}
+	view.Newer, view.Next = pageLinks(Prefix+"/dead-letters", number, int64(number)*lettersPerPage < page.Total)
+	return view, nil
+}
+
+// askView is what the page shows that asks before something is done about dead letters.
+type askView struct {
+	Do  string
+	IDs []int64
+}
+
+// readLetters reads which dead letters somebody has chosen, and what is to be done.
+func readLetters(values url.Values) (ask askView, err error) {
+	ask.Do = values.Get("do")
+	if ask.Do != "retry" && ask.Do != "abandon" {
+		return ask, order.Invalid("do", "must be retry or abandon")
+	}
+	for _, text := range values["id"] {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || id < 1 || id > order.MaxID {
+			return ask, order.Invalid("id", "must be the number of a dead letter")
+		}
+		ask.IDs = append(ask.IDs, id)
+	}
+	if len(ask.IDs) < 1 || len(ask.IDs) > lettersPerPage {
+		return ask, order.Invalid("id", fmt.Sprintf("must be chosen: tick from 1 to %d dead letters", lettersPerPage))
+	}
+	return ask, nil
+}
+
+// askLetters asks whether it is really to be done.
+func (c *Console) askLetters(v *visit) (any, error) {
+	ask, err := readLetters(v.r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	return &ask, nil
+}
+
+// dealWithLetters retries or abandons dead letters, one after the other: one that fails keeps none of the others back.
+func (c *Console) dealWithLetters(v *visit) (any, error) {
+	values, err := v.form()
+	if err != nil {
+		return nil, err
+	}
+	ask, err := readLetters(values)
+	if err != nil {
+		return nil, err
+	}
+	var done []verdict
+	for _, id := range ask.IDs {
+		v.mayTake(letterTime)
+		var reply struct {
+			Data struct {
+				ID     int64
+				Status order.Status
+			}
+		}
+		d := verdict{ID: id}
+		if err := c.do(v, http.MethodPost, fmt.Sprintf("/failed-jobs/%d/%s", id, ask.Do), nil, &reply); err != nil {
+			d.Err = asError(err)
+		}
+		d.OrderID, d.Status = reply.Data.ID, reply.Data.Status
+		done = append(done, d)
+	}
+	view, err := c.lettersView(v)
+	if err != nil {
+		return nil, err
+	}
+	view.Done, view.Do = done, ask.Do
+	return view, nil
+}
+
+// mayTake gives an answer that takes long more time than the server gives others.
+func (v *visit) mayTake(limit time.Duration) {
+	control, end := http.NewResponseController(v.w), time.Now().Add(limit)
+	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
+	// takes the visitor for gone.
+	_ = control.SetReadDeadline(end)
+	_ = control.SetWriteDeadline(end.Add(time.Minute))
+}

@@ -1,0 +1,103 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"orderflow/internal/order"
+)
+
+func newTrials(s *shop) *trials { return &trials{inside: s.api.Inside, reader: s.store} }
+
+// try runs a trial, which must end as promised.
+func (s *shop) try(t *trials, kind string) *trial {
+	s.Helper()
+	done, err := t.run(s.Context(), kind)
+	if err != nil {
+		s.Fatal(err)
+	}
+	if !done.AsPromised() {
+		s.Errorf("%s: %d of %d won, %d were shown another's", kind, done.Count(http.StatusCreated), len(done.Attempts), done.Count(http.StatusOK))
+	}
+	for _, a := range done.Attempts {
+		if a.Took <= 0 || a.Buyer < 1 || (a.OrderID == 0) == (a.Err == nil) {
+			s.Errorf("%s: %+v", kind, a)
+		}
+	}
+	return done
+}
+
+// Of fifty buyers of the last piece one wins, however many there were before, again and again.
+func TestTrialRace(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, true)
+	runs := newTrials(s)
+	if last, running := runs.latest(); last != nil || running {
+		t.Errorf("before the first one: %+v, %t", last, running)
+	}
+	for range 3 {
+		done := s.try(runs, trialRace)
+		if len(done.Attempts) != trialCrowd || done.Winner() == 0 || done.Slowest() > done.Took || s.stock(raceProduct) != 0 {
+			t.Errorf("%d buyers, order %d won, %d are left", len(done.Attempts), done.Winner(), s.stock(raceProduct))
+		}
+		if last, _ := runs.latest(); last != done {
+			t.Error("it is not kept")
+		}
+	}
+	restock, err := order.NewRestock(raceProduct, 70, "many", "many")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.store.Restock(t.Context(), []order.Restock{restock}); err != nil {
+		t.Fatal(err)
+	}
+	s.try(runs, trialRace)
+}
+
+// One key is one order, however often it comes; and each buyer with a key of their own has one.
+func TestTrialRepeatAndMany(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, true)
+	runs := newTrials(s)
+	before := s.stock(trialProduct)
+	s.try(runs, trialRepeat)
+	s.try(runs, trialRepeat)
+	s.try(runs, trialOrder)
+	s.try(runs, trialMany)
+	if left := s.stock(trialProduct); left != before-3-trialFlood {
+		t.Errorf("%d of %d are left", left, before)
+	}
+}
+
+// One trial at a time; none without what it needs; and a race waits for the last winner's payment.
+func TestTrialRefusals(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, false)
+	runs := newTrials(s)
+	want := func(kind string, code order.Code) {
+		t.Helper()
+		if _, err := runs.run(t.Context(), kind); order.CodeOf(err) != code {
+			t.Errorf("%s: %v, want %s", kind, err, code)
+		}
+	}
+	want("nothing", order.CodeNotFound)
+	runs.running = true
+	want(trialOrder, order.CodeJobInProgress)
+	runs.running = false
+	no := false
+	if _, err := s.store.ChangeProducts(t.Context(), []order.ProductChange{{ProductID: raceProduct, Active: &no}}); err != nil {
+		t.Fatal(err)
+	}
+	want(trialRace, order.CodeProductInactive)
+	no = true
+	if _, err := s.store.ChangeProducts(t.Context(), []order.ProductChange{{ProductID: raceProduct, Active: &no}}); err != nil {
+		t.Fatal(err)
+	}
+	winner := s.try(runs, trialRace).Winner()
+	want(trialRace, order.CodeUnavailable) // nobody charges here
+	if _, err := runs.inside.ask(t.Context(), order.Operator(), "", http.MethodPost, fmt.Sprintf("/api/v1/orders/%d/cancel", winner), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.try(runs, trialRace)
+}

@@ -1,0 +1,112 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/google/go-cmp/cmp"
+
+	"orderflow/internal/order"
+)
+
+var findTests = map[string]func(*house){
+	"orders by key":             findByKey,
+	"the payments of an order":  findPayments,
+	"dead letters, with orders": findLetters,
+	"what was put into stock":   findPutIn,
+}
+
+func findByKey(h *house) {
+	h.sample(100)
+	var same []*order.Order
+	for user := range int64(3) {
+		h.create(h.draft(user+1, "another", 1, 1))
+		same = append(same, h.create(h.draft(user+1, "same", 2, 1, 3, 1))[0].Order)
+	}
+	slices.Reverse(same)
+	find := func(user int64, key string, limit int, want ...*order.Order) {
+		h.Helper()
+		got, err := h.OrdersByKey(h.Context(), user, key, limit)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			h.Errorf("user %d, key %q: %v (-want +got)\n%s", user, key, err, diff)
+		}
+	}
+	find(0, "same", 10, same...)
+	find(0, "same", 2, same[:2]...)
+	find(2, "same", 10, same[1])
+	find(0, "Same", 10)
+	find(0, "same ", 10)
+	find(99, "same", 10)
+	find(2, "none", 10)
+}
+
+func findPayments(h *house) {
+	h.sample(10)
+	old := h.under(AtOnce())
+	o := old.place("k")
+	old.settle(report(old.claim(o.ID), order.KindCharge, order.NoAnswer))
+	h.settle(report(h.claim(o.ID), order.KindCharge, order.Succeeded))
+	got, err := h.Payments(h.Context(), o.ID)
+	if err != nil || len(got) != 2 {
+		h.Fatalf("%d payments, %v", len(got), err)
+	}
+	for i, want := range []order.Payment{
+		{OrderID: o.ID, Attempt: 1, Kind: order.KindCharge, Outcome: order.NoAnswer, Reference: "reference", Error: "reason", Actor: "worker", At: got[0].At},
+		{OrderID: o.ID, Attempt: 2, Kind: order.KindCharge, Outcome: order.Succeeded, Reference: "reference", Error: "reason", Actor: "worker", At: got[1].At},
+	} {
+		if diff := cmp.Diff(want, got[i]); diff != "" || got[i].At.IsZero() {
+			h.Errorf("payment %d (-want +got)\n%s", i, diff)
+		}
+	}
+	if got, err := h.Payments(h.Context(), 999); err != nil || len(got) != 0 {
+		h.Errorf("of no order: %v, %v", got, err)
+	}
+}
+
+func findLetters(h *house) {
+	h.sample(100)
+	old := h.under(AtOnce())
+	var orders []*order.Order
+	for i := range 5 {
+		o := old.create(h.draft(int64(i%3+1), fmt.Sprint("k", i), 2, int64(i+1)))[0].Order
+		old.bury(o.ID)
+		orders = append(orders, o)
+	}
+	slices.Reverse(orders)
+	for page := 1; page <= 4; page++ {
+		found, err := h.DeadLetters(h.Context(), page, 2)
+		want := orders[min(2*(page-1), 5):min(2*page, 5)]
+		if err != nil || found.Total != 5 || len(found.Letters) != len(want) {
+			h.Fatalf("page %d: %+v, %v", page, found, err)
+		}
+		jobs, err := h.JobPage(h.Context(), page, 2)
+		if err != nil {
+			h.Fatal(err)
+		}
+		for i, letter := range found.Letters {
+			o := want[i]
+			if letter.FailedJob != jobs.Jobs[i] || letter.OrderID != o.ID || letter.UserID != o.UserID || letter.Total != o.Total ||
+				letter.Currency != "USD" || letter.Status != order.Processing || letter.Error == "" || letter.Attempts < 1 {
+				h.Errorf("page %d: %+v of %+v", page, letter, o)
+			}
+		}
+	}
+}
+
+func findPutIn(h *house) {
+	h.sample(100)
+	h.place("k")
+	for i, quantity := range []int64{7, -3} {
+		restock, err := order.NewRestock(1, quantity, "delivery", fmt.Sprint(i))
+		if err != nil {
+			h.Fatal(err)
+		}
+		if _, err := h.Restock(h.Context(), []order.Restock{restock}); err != nil {
+			h.Fatal(err)
+		}
+	}
+	got, err := h.PutIn(h.Context())
+	if err != nil || got[1] != 104 || got[2] != 100 || len(got) != 5 {
+		h.Errorf("%v, %v", got, err)
+	}
+}
