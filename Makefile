@@ -93,4 +93,4 @@ release-check: ## Check what a release needs: a clean tree, a tag with its part 
 	scripts/release.sh check
 
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist

@@ -25,12 +25,12 @@ compile() { # OS/ARCH PATH
 }
 
 check() {
-	[[ "$version" =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] ||
-		die "this commit has no tag such as v1.2.3; say VERSION=v1.2.3 to check before there is one"
+	[ -n "$version" ] || die "this commit has no tag such as v1.2.3; say VERSION=v1.2.3 to check before there is one"
+	[[ "$version" =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || die "$version is no version such as v1.2.3 or v1.2.3-rc.1"
 	[ -z "$(git status --porcelain)" ] || die "the tree has changes that are not committed"
 	go mod tidy -diff >/dev/null || die "go.mod is not tidy"
 	go mod verify >/dev/null || die "modules are not what go.sum says"
-	[ -n "$(notes | tr -d '[:space:]')" ] || die "CHANGELOG.md has no part about ${version#v}"
+	[ -n "$(notes | tr -d '[:space:]')" ] || die "CHANGELOG.md has no part that begins with ## [${version#v}]"
 	local platform
 	for platform in "${platforms[@]}"; do
 		compile "$platform" /dev/null || die "$platform does not compile"
@@ -48,8 +48,8 @@ build() {
 		name="orderflow_${version#v}_${platform/\//_}"
 		mkdir "dist/$name"
 		compile "$platform" "dist/$name/orderflow"
-		"$sbom" bin -json -version "$version" -output "dist/$name.cdx.json" "dist/$name/orderflow"
-		cp LICENSE README.md CHANGELOG.md .env.example "dist/$name/"
+		"$sbom" bin -json -std -version "$version" -output "dist/$name.cdx.json" "dist/$name/orderflow"
+		git archive HEAD -- LICENSE README.md CONTRIBUTING.md CHANGELOG.md .env.example docs deploy | tar -C "dist/$name" -xf -
 		# The same commit gives the same archive.
 		tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -cf - "$name" |
 			gzip -9n >"dist/$name.tar.gz"

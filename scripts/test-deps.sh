@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: a C compiler, for the race detector; curl, since the README's commands are
-# run; MariaDB and Redis; promtool, which judges metrics and alert rules; Node.js, a browser and nginx, for the clients of
-# WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy; with the argument "cluster" also what makes
-# clusters. The product itself is built without any of these.
+# Installs what the tests need besides Go: a C compiler, for the race detector; curl and openssl, since the commands of
+# documents are run; MariaDB with its client, and Redis; promtool, which judges metrics and alert rules; Node.js, a browser
+# and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy; with the
+# argument "cluster" also what makes clusters. The product itself is built without any of these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,8 +14,10 @@ PATH="$PATH:/usr/sbin:/usr/local/sbin"
 # ORDERFLOW_TEST_REDIS name are used instead of private ones, save by the tests that kill theirs.
 needs=(
 	"curl|command -v curl|curl"
+	"openssl|command -v openssl|OpenSSL (openssl)"
 	"gcc libc6-dev|compiles|a C compiler ($cc) with the headers of the C library"
 	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
+	"mariadb-client|command -v mariadb && command -v mariadb-dump|the client of MariaDB (mariadb, mariadb-dump)"
 	"redis-server|command -v redis-server|Redis (redis-server)"
 	"prometheus|command -v promtool|Prometheus's promtool"
 	"nodejs|command -v node|Node.js (node)"
@@ -29,7 +31,6 @@ case "${1:-}" in
 "") ;;
 cluster)
 	needs+=(
-		"mariadb-client|command -v mariadb|the client of MariaDB (mariadb)"
 		"galera-4|galera|the Galera library (libgalera_smm.so)"
 		"rsync|command -v rsync|rsync"
 		"redis-tools|command -v redis-cli|the client of Redis (redis-cli)"

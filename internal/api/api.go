@@ -14,6 +14,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // Limits of a request.
@@ -91,6 +92,7 @@ type Options struct {
 	Auditor    Auditor  // with Intake
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     tracing.Tracer // of nothing by default
 
 	Auth         Authenticator // nil: no token counts, and nobody can log in
 	AuthRequired bool          // whether callers must show a token; else only what they show binds them

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // exchange is one request and its answer. It is the http.ResponseWriter of its request: all that is written goes
@@ -21,6 +22,7 @@ type exchange struct {
 	r     *http.Request
 	began time.Time
 	trace order.Trace
+	span  tracing.Span // of the request; none when it is not followed
 
 	caller order.Caller  // the zero value without a token, and until the route is known
 	inside *order.Caller // who calls from within the process; nil for a request that came by a connection
@@ -47,7 +49,7 @@ func (x *exchange) reset() {
 		x.body = nil
 	}
 	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
-	x.caller, x.inside = order.Caller{}, nil
+	x.caller, x.inside, x.span = order.Caller{}, nil, tracing.Span{}
 	x.status, x.took = 0, 0
 	x.input = bytes.Buffer{}
 }

@@ -40,11 +40,12 @@ func (m *metrics) streams(open func() int) {
 type timing struct {
 	metrics       *metrics
 	method, route string
+	name          string // of both
 	byStatus      [600 - 200]atomic.Pointer[prometheus.Observer]
 }
 
 func (m *metrics) timing(method, route string) *timing {
-	return &timing{metrics: m, method: method, route: route}
+	return &timing{metrics: m, method: method, route: route, name: method + " " + route}
 }
 
 // observe counts one answer.

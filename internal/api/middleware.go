@@ -85,6 +85,7 @@ func (x *exchange) count() {
 		x.timing = x.api.metrics.unmatched
 	}
 	x.timing.observe(x.status, took)
+	x.followed()
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if logger.Enabled(ctx, slog.LevelDebug) {
 		logger.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("event", "request"), slog.String("trace_id", x.trace.ID),

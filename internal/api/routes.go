@@ -98,6 +98,9 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		x := w.(*exchange) //nolint:forcetypeassert // ServeHTTP alone calls the mux
 		x.r, x.timing = r, timing
+		if !route.exempt {
+			x.follow() //nolint:contextcheck // the exchange has the request's
+		}
 		var err error
 		if !route.open {
 			err = a.identify(x) //nolint:contextcheck // the exchange has the request's

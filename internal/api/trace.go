@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 const maxTrace = 128 // characters of a trace id
@@ -25,6 +26,29 @@ func traceOf(r *http.Request) order.Trace {
 		trace.Parent = parents[0]
 	}
 	return trace
+}
+
+// follow begins the request's span, where it is to be followed. What comes of the request stands below it.
+func (x *exchange) follow() {
+	x.span = x.api.options.Tracer.Request(x.r.Context(), x.trace.Parent, x.timing.name)
+	if !x.span.On() {
+		return
+	}
+	x.trace.Parent = x.span.Parent("")
+	x.span.Set(tracing.Text("http.request.method", methodName(x.r.Method)), tracing.Text("http.route", x.timing.route),
+		tracing.Text("orderflow.trace_id", x.trace.ID))
+}
+
+// followed ends the request's span.
+func (x *exchange) followed() {
+	if !x.span.On() {
+		return
+	}
+	x.span.Set(tracing.Int("http.response.status_code", int64(x.status)))
+	if x.status >= http.StatusInternalServerError {
+		x.span.Fail(http.StatusText(x.status))
+	}
+	x.span.End(nil)
 }
 
 func validTrace(id string) bool {

@@ -31,13 +31,15 @@ import (
 	"orderflow/internal/payment"
 	"orderflow/internal/store"
 	"orderflow/internal/telemetry"
+	"orderflow/internal/tracing"
 	"orderflow/internal/worker"
 )
 
 const (
-	linesMax    = 20_000           // order lines in one transaction
-	limitedKeys = 100_000          // client addresses whose rate is remembered
-	stopWithin  = 30 * time.Second // from the signal to the end of the process, drain delay included
+	linesMax     = 20_000           // order lines in one transaction
+	limitedKeys  = 100_000          // client addresses whose rate is remembered
+	tracesWithin = 3 * time.Second  // for the last spans to be sent
+	stopWithin   = 30 * time.Second // from the signal to the end of the process, drain delay included
 )
 
 // Options are what a Server needs beside its settings.
@@ -51,8 +53,10 @@ type Options struct {
 type Server struct {
 	settings config.Settings
 	log      *telemetry.Log
-	registry *prometheus.Registry // of what this process counts: cheap to gather
-	asked    *prometheus.Registry // of what the database, the bus or the operating system is asked for
+	tracer   tracing.Tracer                  // of nothing without an endpoint
+	untrace  func(ctx context.Context) error // sends the spans that wait
+	registry *prometheus.Registry            // of what this process counts: cheap to gather
+	asked    *prometheus.Registry            // of what the database, the bus or the operating system is asked for
 	db       *store.Store
 	release  func() error // of the guard on the database
 	api      *api.API
@@ -81,6 +85,9 @@ func Start(ctx context.Context, settings config.Settings, options Options) (serv
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if err := s.openTraces(ctx, options.Version); err != nil {
+		return nil, err
+	}
 	if err := s.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -104,6 +111,22 @@ func Rules(settings config.Settings) order.Rules {
 	rules.Currency = settings.Currency
 	rules.Tries, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
 	return rules
+}
+
+// openTraces makes what spans are begun with, when the settings say where to send them.
+func (s *Server) openTraces(ctx context.Context, version string) error {
+	if s.settings.OTLPEndpoint == "" {
+		return nil
+	}
+	provider, err := telemetry.NewTraces(ctx, telemetry.TraceOptions{
+		Endpoint: s.settings.OTLPEndpoint, Ratio: s.settings.TraceSample, Version: version, Node: Node("orderflow"),
+		Registerer: s.registry, Logger: s.log.Logger(),
+	})
+	if err != nil {
+		return err
+	}
+	s.tracer, s.untrace = tracing.New(provider), provider.Shutdown
+	return nil
 }
 
 // openStore opens the database, guards a file against a second server, and brings it up to date. An empty file behind a
@@ -173,8 +196,8 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log})
-	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log})
+	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
+	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
 	s.stage("store", s.db.Run)
 	s.stage("publisher", publisher.Run)
 	s.stage("relay", relay.Run)
@@ -223,7 +246,7 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		Orders: s.db, Gateway: breaker, Breaker: breaker, Bus: messages, Publisher: publisher,
 		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),
 		Concurrency: s.settings.WorkerConcurrency, ChargeTimeout: s.settings.ChargeTimeout,
-		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Asked: s.asked, Logger: log,
+		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Asked: s.asked, Logger: log, Tracer: s.tracer,
 	})
 }
 
@@ -233,7 +256,7 @@ func (s *Server) buildAPI(
 	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
 ) error {
 	options := api.Options{
-		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry,
+		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,
@@ -247,7 +270,7 @@ func (s *Server) buildAPI(
 		orders := intake.New(intake.Options{
 			Orders: s.db, Locker: s.ports.locker, Publisher: publisher,
 			BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
-			Logger: log, Registerer: s.registry,
+			Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		})
 		options.Intake = orders
 		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
@@ -351,6 +374,11 @@ func (s *Server) close(ctx context.Context) error {
 	}
 	if s.release != nil {
 		errs = append(errs, s.release())
+	}
+	if s.untrace != nil {
+		limited, cancel := context.WithTimeout(ctx, tracesWithin)
+		_ = s.untrace(limited) // spans that could not be sent are no reason to end badly
+		cancel()
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -34,7 +34,7 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 	server, err := realtime.New(realtime.Options{
 		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayCall(s.settings.AllowedOrigins), NewHTTP: api.NewServer,
 		Client:         func(r *http.Request) netip.Addr { return api.ClientAddr(r, s.settings.TrustedProxies) },
-		MaxConnections: s.connections(), Logger: log, Registerer: s.registry,
+		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})
 	if err != nil {
 		return nil, err

@@ -17,21 +17,22 @@ func rooms() [][]room {
 	order, batch := "internal/order", "internal/batch"
 	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
 	redis, servers := "internal/redis", "internal/servers"
-	payment, auth, telemetry := "internal/payment", "internal/auth", "internal/telemetry"
+	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
 	api, console, config := "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
-		{ // words and algorithms: the standard library alone
+		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
 			{path: order},
 			{path: batch},
+			{path: tracing},
 			{path: servers}, // for tests and measurements; the product does not need it
 			{path: servers + "/serverstest", imports: []string{servers}, suite: true},
 			{path: servers + "/with", imports: []string{servers}},
 		},
 		{ // one driver or one port each
-			{path: store, imports: []string{order}},
+			{path: store, imports: []string{order, tracing}},
 			{path: store + "/storetest", imports: []string{order, store}, suite: true},
 			{path: lock},
 			{path: lock + "/locktest", imports: []string{lock}, suite: true},
@@ -48,20 +49,20 @@ func rooms() [][]room {
 			{path: redis, imports: []string{lock, bus, limit}},
 		},
 		{ // roles: they know the domain and the ports, never each other and never the store
-			{path: intake, imports: []string{order, batch, lock}},
-			{path: worker, imports: []string{order, batch, bus, payment}},
-			{path: outbox, imports: []string{order, bus}},
-			{path: realtime, imports: []string{order, bus, limit}},
+			{path: intake, imports: []string{order, batch, lock, tracing}},
+			{path: worker, imports: []string{order, batch, bus, payment, tracing}},
+			{path: outbox, imports: []string{order, bus, tracing}},
+			{path: realtime, imports: []string{order, bus, limit, tracing}},
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges
-			{path: api, imports: []string{order, limit, bus}},
+			{path: api, imports: []string{order, limit, bus, tracing}},
 			{path: console, imports: []string{order}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, auth, telemetry, intake, worker, outbox, realtime, audit, api, console,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, worker, outbox, realtime, audit, api, console,
 				config,
 			}},
 			{path: bench},
@@ -100,6 +101,9 @@ func libraries() []library {
 		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
 		{"github.com/gorilla/websocket", []string{"internal/realtime", "internal/realtime/fanout"}},
 		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
+		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
+		{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
+		{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/telemetry"}},
 		{"golang.org/x/crypto", []string{"internal/auth"}},
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
@@ -121,8 +125,11 @@ func testLibraries() []string {
 		"github.com/gorilla/websocket",        // as a client
 		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
 		"github.com/rogpeppe/go-internal",
+		"go.opentelemetry.io/otel/sdk",   // what spans come to
+		"go.opentelemetry.io/proto/otlp", // a receiver of them
 		"go.uber.org/goleak",
 		"go.yaml.in/yaml/v4", // deploy reads what others run
+		"google.golang.org/protobuf",
 		"pgregory.net/rapid",
 	}
 }

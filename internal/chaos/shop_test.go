@@ -134,6 +134,13 @@ func (l *ledger) orders() int {
 	return len(l.placed)
 }
 
+// told is what was acknowledged so far.
+func (l *ledger) told() map[order.Ref]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.placed)
+}
+
 // ids are the orders that were acknowledged so far.
 func (l *ledger) ids() []int64 {
 	l.mu.Lock()
@@ -146,21 +153,10 @@ func (l *ledger) compare(db *app.Database) map[int64]order.Order {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	found := map[int64]order.Order{}
-	for query := (order.ListQuery{PerPage: 1000}); ; {
-		page, err := db.Orders(l.t.Context(), query)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		for _, o := range page.Orders {
-			found[o.ID] = o
-			query.Before = o.ID
-			if id, ok := l.placed[order.Ref{UserID: o.UserID, Key: o.Key}]; !ok || id != o.ID {
-				l.t.Errorf("order %d exists under key %s of user %d, whom nobody told so (%d, %v)", o.ID, o.Key, o.UserID, id, ok)
-			}
-		}
-		if !page.More {
-			break
+	found := ordersIn(l.t, db)
+	for _, o := range found {
+		if id, ok := l.placed[order.Ref{UserID: o.UserID, Key: o.Key}]; !ok || id != o.ID {
+			l.t.Errorf("order %d exists under key %s of user %d, whom nobody told so (%d, %v)", o.ID, o.Key, o.UserID, id, ok)
 		}
 	}
 	if len(found) != len(l.placed) {
@@ -183,6 +179,25 @@ func (l *ledger) compare(db *app.Database) map[int64]order.Order {
 	l.t.Logf("%d orders, %d refused, %d of %d cancellations accepted, %d replays, %d outcomes unknown at first, %d lock conflicts",
 		len(l.placed), len(l.refused), accepted, len(l.cancelled), l.replays, l.unknown, l.lost)
 	return found
+}
+
+// ordersIn reads all orders of a database.
+func ordersIn(t *testing.T, db *app.Database) map[int64]order.Order {
+	t.Helper()
+	found := map[int64]order.Order{}
+	for query := (order.ListQuery{PerPage: 1000}); ; {
+		page, err := db.Orders(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range page.Orders {
+			found[o.ID] = o
+			query.Before = o.ID
+		}
+		if !page.More {
+			return found
+		}
+	}
 }
 
 // settled checks that every order has come to its end, and that the provider's books say the same.

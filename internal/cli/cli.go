@@ -44,6 +44,7 @@ type verbs struct {
 	Jobs       jobs           `cmd:"" help:"Deal with dead-lettered payments."`
 	Token      tokens         `cmd:"" help:"Make, take back and list API tokens."`
 	Audit      auditVerb      `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
+	Backup     backupVerb     `cmd:"" help:"Copy an SQLite database into a new file, while servers go on."`
 	Bench      benchVerb      `cmd:"" help:"Put load on a server and print what it did."`
 	Health     health         `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
 	Version    versionVerb    `cmd:"" help:"Print the version."`

@@ -225,6 +225,23 @@ func (a auditVerb) Run(ctx context.Context, streams Streams) error {
 	})
 }
 
+type backupVerb struct {
+	config.Common
+	config.Store
+	File string `arg:"" help:"The new file; one that exists is left alone." placeholder:"FILE"`
+}
+
+// Run backs an SQLite database up.
+func (b backupVerb) Run(ctx context.Context, streams Streams) error {
+	return withSchema(ctx, ofStore(b.Store), func(db *app.Database) error {
+		if err := db.Backup(ctx, b.File); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(streams.Out, "%s is a backup of %s.\n", b.File, called(b.Database))
+		return err
+	})
+}
+
 type jobs struct {
 	List    jobsList    `cmd:"" help:"List the payments that wait for an operator."`
 	Retry   jobsRetry   `cmd:"" help:"Give a payment all its tries again, due now."`

@@ -133,6 +133,7 @@ func TestEveryVerbIsInTheREADME(t *testing.T) {
 // Flags that the documents name exist.
 func TestFlagsInDocumentsExist(t *testing.T) {
 	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	others := regexp.MustCompile(`(?m)\b(?:mysqldump|mariadb-dump|mysql|mariadb) [^|<>\n]*`) // commands of other programs
 	known := map[string]bool{}
 	for _, verb := range verbsBelow(t) {
 		commands := [][]string{{verb}}
@@ -146,7 +147,7 @@ func TestFlagsInDocumentsExist(t *testing.T) {
 		}
 	}
 	for name, page := range pages(t) {
-		for _, used := range flag.FindAllString(page, -1) {
+		for _, used := range flag.FindAllString(others.ReplaceAllString(page, ""), -1) {
 			if !known[used] && (name == "README.md" || strings.HasPrefix(name, "docs/")) {
 				t.Errorf("%s names %s, which is no flag", name, used)
 			}
@@ -191,7 +192,8 @@ func TestRoomsInDocuments(t *testing.T) {
 	}
 }
 
-// Every test that a document names is one, and each row of the threats names some.
+// Every test that a document names is one, each row of the threats names some, and so does each chapter of
+// docs/operations.md that has commands.
 func TestTestsInDocuments(t *testing.T) {
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
@@ -226,5 +228,19 @@ func TestTestsInDocuments(t *testing.T) {
 		if !named.MatchString(row) {
 			t.Errorf("no test shows: %s", row)
 		}
+	}
+	chapters := regexp.MustCompile(`(?m)^##+ `).Split(pages(t)["docs/operations.md"], -1)
+	commands := 0
+	for _, chapter := range chapters {
+		title, text, _ := strings.Cut(chapter, "\n")
+		if !strings.Contains(text, "\n```sh\n") {
+			continue
+		}
+		if commands++; !named.MatchString(text) {
+			t.Errorf("docs/operations.md: no test runs the commands of %s", title)
+		}
+	}
+	if commands == 0 {
+		t.Error("docs/operations.md has no commands: this test does not read it right")
 	}
 }

@@ -42,7 +42,7 @@ func newCheckout() (folder string, err error) {
 	if folder, err = os.MkdirTemp("", "orderflow-checkout-"); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"cmd", "internal", "scripts", "Makefile", "go.mod", "go.sum", ".env.example"} {
+	for _, name := range []string{"cmd", "internal", "scripts", "deploy", "Makefile", "go.mod", "go.sum", ".env.example"} {
 		if err := copySources(folder, name); err != nil {
 			return folder, err
 		}

@@ -26,12 +26,30 @@ var notRun = []struct{ command, reason, by string }{
 	{"make up", "it needs Docker and images from elsewhere", "the job docker of .github/workflows/ci.yml"},
 	{"docker compose exec app orderflow seed", "likewise", "the same"},
 	{"curl -s http://127.0.0.1:8000/api/health", "it asks the containers", "the same"},
+	{"docker compose exec app orderflow token create --user alice@example.com", "it is for the containers", "the same"},
+	{"docker compose exec app orderflow audit", "likewise", "the same"},
+	{"make logs", "it goes on until it is interrupted", "who looks after the containers"},
+	{"make down", "it ends the containers", "the job docker of .github/workflows/ci.yml"},
+	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs a machine that systemd runs", "internal/deploy, as far as systemd judges units"},
+	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "internal/deploy, as far as the manifests can be judged"},
+	{"kubectl exec deploy/orderflow-api -- orderflow seed", "likewise", "the same"},
+}
+
+// isNotRun reports whether a command is one of these.
+func isNotRun(command string) bool {
+	return slices.ContainsFunc(notRun, func(n struct{ command, reason, by string }) bool { return n.command == command })
 }
 
 // volatile are the keys whose values differ from run to run.
-var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$`)
+var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$|^token$`)
 
-// TestDocuments runs every command in the fenced blocks of README and CONTRIBUTING (sh: commands; console: commands
+// run are the documents whose commands TestDocuments runs, and runElsewhere those whose programs other tests run.
+var (
+	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md"}
+	runElsewhere = map[string]string{"docs/realtime.md": "internal/app: TestEveryProgramOfTheDocumentIsRun"}
+)
+
+// TestDocuments runs every command in the fenced blocks of the documents (sh: commands; console: commands
 // behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would
 // disturb others is put elsewhere: ports are free ones, the default database is a temporary file, MySQL and Redis are
 // private ones, loads are short, and the simulated bank declines nothing, so that the answers are those on the page.
@@ -43,11 +61,11 @@ func TestDocuments(t *testing.T) {
 	for _, exception := range notRun {
 		left[exception.command] = true
 	}
-	for _, name := range []string{"README.md", "CONTRIBUTING.md"} {
+	for _, name := range run {
 		t.Run(name, func(t *testing.T) {
 			reader := newReader(t)
 			for _, c := range fenced(t, name) {
-				if slices.ContainsFunc(notRun, func(n struct{ command, reason, by string }) bool { return n.command == c.text }) {
+				if isNotRun(c.text) {
 					delete(left, c.text)
 					continue
 				}
@@ -81,8 +99,8 @@ func fenced(t *testing.T, name string) (commands []command) {
 		switch {
 		case found && kind == "":
 			kind = fence
-			if !slices.Contains([]string{"sh", "console", "text", "json"}, kind) {
-				t.Fatalf("%s:%d: a block is sh, console, text or json, not %q", name, i+1, kind)
+			if !slices.Contains([]string{"sh", "console", "text", "json", "js"}, kind) {
+				t.Fatalf("%s:%d: a block is sh, console, text, json or js, not %q", name, i+1, kind)
 			}
 		case found:
 			kind = ""
@@ -126,12 +144,13 @@ func goesOn(text string) bool {
 type reader struct {
 	env     []string
 	servers []*background
+	root    string            // stands for the system's own
 	places  map[string]string // from the address that a document gives a server to the one that it has here
 }
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	r := &reader{env: withoutSettings(os.Environ()), places: map[string]string{}}
+	r := &reader{env: withoutSettings(os.Environ()), root: t.TempDir(), places: map[string]string{}}
 	r.env = append(r.env, "ORDERFLOW_ADDR=127.0.0.1:0", "ORDERFLOW_REALTIME_ADDR=127.0.0.1:0", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"),
 		"ORDERFLOW_SIMULATED_SUCCESS=1", "VERSION="+builtVersion, "TMPDIR="+t.TempDir())
 	t.Cleanup(func() {
@@ -149,6 +168,8 @@ var (
 	isBench  = regexp.MustCompile(`^bin/orderflow bench\b`)
 	isExport = regexp.MustCompile(`^export `)
 	local    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	// installed is a folder of the system's.
+	installed = regexp.MustCompile(` (/(?:usr|etc)/)`)
 )
 
 // follow runs one command and compares its answer with the document's.
@@ -168,6 +189,7 @@ func (r *reader) follow(t *testing.T, c command) {
 		}
 		return r.places[place]
 	})
+	text = installed.ReplaceAllString(text, " "+r.root+"$1")
 	if isBench.MatchString(text) && !strings.Contains(text, "--duration") {
 		text += " --duration 300ms"
 	}

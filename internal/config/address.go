@@ -126,9 +126,32 @@ func gateway() codec[string] {
 			if err == nil && u.User != nil {
 				return "", errors.New("must not carry a user or password in its address; --gateway-secret signs the calls")
 			}
-			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || !hostName(u.Hostname()) || strings.Contains(text, "#") ||
-				(u.Port() != "" && !portNumber(u.Port())) || !plain(text) || len(text) > 4096 {
+			if err != nil || !service(u, text) {
 				return "", errors.New("must be simulated, or the address of a payment provider, such as https://pay.example/v1")
+			}
+			return text, nil
+		},
+		print: func(value string) string { return value },
+	}
+}
+
+// service reports whether u, which text was read as, is the address of something that is called over HTTP.
+func service(u *url.URL, text string) bool {
+	return (u.Scheme == "http" || u.Scheme == "https") && hostName(u.Hostname()) && !strings.Contains(text, "#") &&
+		(u.Port() == "" || portNumber(u.Port())) && plain(text) && len(text) <= 4096
+}
+
+// endpoint is the base address of a receiver of traces, or nothing.
+func endpoint() codec[string] {
+	return codec[string]{
+		parse: func(text string) (string, error) {
+			if text == "" {
+				return text, nil
+			}
+			u, err := url.Parse(text)
+			if err != nil || !service(u, text) || u.User != nil || u.RawQuery != "" {
+				return "", errors.New("must be the base address of an OTLP receiver, such as http://127.0.0.1:4318; " +
+					"what it wants to know of its senders goes into OTEL_EXPORTER_OTLP_HEADERS")
 			}
 			return text, nil
 		},

@@ -25,8 +25,6 @@ func environment(environ []string) (map[string]string, error) {
 			values[name] = value
 		case !isSetting && strings.HasPrefix(name, ours) && !foreign(name):
 			unknown = append(unknown, name)
-		case value != "" && slices.Contains(later(), name):
-			return nil, fmt.Errorf("%s in the environment is a setting of a later release; this one would do without what it names: unset it", name)
 		}
 	}
 	if len(unknown) > 0 {
@@ -35,19 +33,13 @@ func environment(environ []string) (map[string]string, error) {
 	return values, nil
 }
 
-// later are the names, beside those that begin like ours, of settings that come with later releases. They are refused
-// rather than passed over: who sets one counts on it.
-func later() []string {
-	return []string{"OTEL_EXPORTER_OTLP_ENDPOINT"}
-}
-
 // Without returns environ without what this package would read or refuse.
 func Without(environ []string) []string {
 	known := byEnv()
 	return slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		_, isSetting := known[name]
-		return isSetting || strings.HasPrefix(name, ours) || slices.Contains(later(), name)
+		return isSetting || strings.HasPrefix(name, ours)
 	})
 }
 

@@ -141,7 +141,8 @@ func TestWrongSettings(t *testing.T) {
 	}{
 		{name: "flag", args: []string{"serve", "--lease", "soon"}, want: `--lease: must be a duration from 1s to 24h, such as 1.5s or 2m, not "soon"`},
 		{name: "unknown flag", args: []string{"serve", "--leash", "30s"}, want: "unknown flag --leash"},
-		{name: "flag of a later release", args: []string{"serve", "--otlp-endpoint", "x"}, want: "unknown flag --otlp-endpoint"},
+		{name: "traces, malformed", args: []string{"serve", "--otlp-endpoint", "collector:4318"}, want: "must be the base address of an OTLP receiver"},
+		{name: "traces, with a password", args: []string{"serve", "--otlp-endpoint", "http://u:p@h:4318"}, want: "OTEL_EXPORTER_OTLP_HEADERS"},
 		{
 			name: "environment", args: []string{"serve"}, environ: []string{"ORDERFLOW_TRIES=0"},
 			want: `ORDERFLOW_TRIES in the environment must be a whole number from 1 to 100, not "0"`,
@@ -153,8 +154,7 @@ func TestWrongSettings(t *testing.T) {
 		{name: "unknown name, verb without settings", args: []string{"version"}, environ: []string{"ORDERFLOW_TRYS=3"}},
 		{name: "Redis, malformed", args: []string{"serve"}, environ: []string{"REDIS_URL=x"}, want: "REDIS_URL in the environment must be redis://"},
 		{name: "other programs' Redis", args: []string{"audit"}, environ: []string{"REDIS_URL=x"}},
-		{name: "traces, of a later release", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT=x"}, want: "setting of a later release"},
-		{name: "of a later release, empty", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
+		{name: "traces, said to be none", args: []string{"serve"}, environ: []string{"OTEL_EXPORTER_OTLP_ENDPOINT="}},
 		{name: "other programs' database", args: []string{"serve", "--database=sqlite:x.db"}, environ: []string{"DATABASE_URL=postgres://u:p@h/d"}},
 		{name: "names of Kubernetes and tests", args: []string{"serve"}, environ: []string{
 			"ORDERFLOW_SERVICE_HOST=10.0.0.1", "ORDERFLOW_PORT=tcp://10.0.0.1:80", "ORDERFLOW_PORT_80_TCP_ADDR=10.0.0.1",

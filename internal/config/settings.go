@@ -18,6 +18,7 @@ type Settings struct {
 	Process
 	Server
 	Realtime
+	Traces
 	Intake
 	Worker
 	Payment
@@ -70,6 +71,12 @@ type Realtime struct {
 	RealtimeAppID  string `name:"realtime-app-id"`
 	RealtimeKey    string `name:"realtime-key"`
 	RealtimeSecret Secret `name:"realtime-secret"` // not set: one that is drawn at start
+}
+
+// Traces is where spans go.
+type Traces struct {
+	OTLPEndpoint string  `name:"otlp-endpoint"` // base URL, http or https; "" for none
+	TraceSample  float64 `name:"trace-sample"`  // share of requests, 0 to 1
 }
 
 // Intake is the way in for orders.

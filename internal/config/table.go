@@ -28,6 +28,7 @@ const (
 	groupProcess = "Process"
 	groupServer  = "HTTP"
 	groupLive    = "WebSockets"
+	groupTraces  = "Traces"
 	groupIntake  = "Intake of orders"
 	groupWorker  = "Processing of payments"
 	groupPayment = "Payment gateway"
@@ -39,7 +40,7 @@ const day = 24 * time.Hour
 // Table returns every setting, in the order in which they are shown.
 func Table() []Setting {
 	return slices.Concat(tableCommon(), tableStore(), tableMySQL(), tableShared(), tableProcess(), tableServer(), tableRealtime(),
-		tableIntake(), tableWorker(), tablePayment())
+		tableTraces(), tableIntake(), tableWorker(), tablePayment())
 }
 
 func tableCommon() []Setting {
@@ -158,6 +159,19 @@ func tableRealtime() []Setting {
 		Help: "Signs channels and what is published. None: drawn at start, which does for a process that is alone. Rather in the environment " +
 			"or the file: other users of a machine see flags.",
 		binding: bind(func(s *Settings) *Secret { return &s.RealtimeSecret }, secret()),
+	}}
+}
+
+func tableTraces() []Setting {
+	return []Setting{{
+		Flag: "otlp-endpoint", Env: "OTEL_EXPORTER_OTLP_ENDPOINT", Group: groupTraces, Value: "URL",
+		Help: "Where to send OpenTelemetry traces, as OTLP over HTTP: the base address of a receiver, such as http://127.0.0.1:4318. None: " +
+			"no traces.",
+		binding: bind(func(s *Settings) *string { return &s.OTLPEndpoint }, endpoint()),
+	}, {
+		Flag: "trace-sample", Env: "ORDERFLOW_TRACE_SAMPLE", Group: groupTraces, Value: "SHARE", Default: "0.01",
+		Help:    "Share of requests that are followed by traces, 0 to 1, where the caller's traceparent does not decide.",
+		binding: bind(func(s *Settings) *float64 { return &s.TraceSample }, share()),
 	}}
 }
 

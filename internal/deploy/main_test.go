@@ -212,8 +212,14 @@ type server struct {
 // serve starts a server and waits until it is ready.
 func serve(t *testing.T, env []string, args ...string) *server {
 	t.Helper()
+	return serveBy(t, binary(t), env, args...)
+}
+
+// serveBy is serve with another binary.
+func serveBy(t *testing.T, path string, env []string, args ...string) *server {
+	t.Helper()
 	args = append([]string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--log-level", "error"}, args...)
-	s := &server{process: start(t, env, binary(t), args...)}
+	s := &server{process: start(t, env, path, args...)}
 	eventually(t, "the server is ready", func(context.Context) error {
 		select {
 		case <-s.ended:

@@ -33,6 +33,9 @@ const realtimeEnv = "ORDERFLOW_REALTIME_SECRET=a-secret-of-this-test"
 // nobody is an address at which no server listens.
 const nobody = "127.0.0.1:1"
 
+// packagedAPI is the line of the packaged upstreams file that names the API.
+const packagedAPI = "\tserver app:8000 max_fails=2 fail_timeout=2s;\n"
+
 // nginx starts nginx with the packaged configuration in front of servers, as the upstreams file lists them, and returns
 // its address.
 func nginx(t *testing.T, api, realtime string) string {
@@ -48,7 +51,7 @@ func nginx(t *testing.T, api, realtime string) string {
 		fmt.Fprintf(&temporary, "\t%s_temp_path %s/%s;\n", kind, dir, kind)
 	}
 	write(t, dir, "upstreams.conf", changed(t, read(t, "deploy/nginx/upstreams.conf"),
-		"\tserver app:8000 max_fails=2 fail_timeout=2s;\n", api, "\tserver realtime:8080 max_fails=2 fail_timeout=2s;\n", realtime))
+		packagedAPI, api, "\tserver realtime:8080 max_fails=2 fail_timeout=2s;\n", realtime))
 	write(t, dir, "orderflow.conf", changed(t, read(t, "deploy/nginx/orderflow.conf"), "listen 80;", "listen "+addr+";"))
 	conf := write(t, dir, "nginx.conf", changed(t, read(t, "deploy/nginx/nginx.conf"),
 		"pid /tmp/nginx.pid;", "pid "+dir+"/nginx.pid;", "/etc/nginx/orderflow", dir, "http {\n", "http {\n"+temporary.String(),

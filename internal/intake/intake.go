@@ -28,6 +28,7 @@ import (
 	"orderflow/internal/batch"
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // Orders is what intake needs of the database. The writes are one whole transaction each.
@@ -54,7 +55,8 @@ type Options struct {
 	Lines    int // order lines in a transaction
 	Loops    int // transactions at once; more than 1 only makes sense with BatchMax 1
 
-	Random     rand.Source // of the schedule's jitter; nil for the runtime's
+	Tracer     tracing.Tracer // of nothing by default
+	Random     rand.Source    // of the schedule's jitter; nil for the runtime's
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -65,6 +67,7 @@ type Service struct {
 	locker    lock.Locker
 	publisher Publisher
 	log       *slog.Logger
+	tracer    tracing.Tracer
 	random    rand.Source
 	metrics   *metrics
 	known     known
@@ -98,7 +101,7 @@ func New(o Options) *Service {
 		o.Random = lock.Random{}
 	}
 	s := &Service{
-		orders: o.Orders, locker: o.Locker, publisher: o.Publisher, log: o.Logger, random: o.Random,
+		orders: o.Orders, locker: o.Locker, publisher: o.Publisher, log: o.Logger, tracer: o.Tracer, random: o.Random,
 		known: newKnown(),
 	}
 	s.creates = batch.New(s.place, batch.Options[*ticket]{
@@ -165,7 +168,9 @@ func inWords(err error) error {
 }
 
 // cancel is the commit of a batch of cancellations.
-func (s *Service) cancel(ctx context.Context, requests []order.CancelRequest) ([]batch.Answer[*order.Order], error) {
+func (s *Service) cancel(ctx context.Context, requests []order.CancelRequest) (_ []batch.Answer[*order.Order], err error) {
+	ctx, spans := s.tracer.Batch(ctx, "cancel", tracing.Internal, len(requests), func(i int) string { return requests[i].Trace.Parent })
+	defer func() { spans.End(err) }()
 	changed, receipt, err := s.orders.CancelOrders(ctx, requests)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"orderflow/internal/batch"
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // busyError is the answer to an order some of whose products somebody else has locked.
@@ -42,7 +43,9 @@ func (r *round) fail(err error) {
 }
 
 // place is the commit of a batch of orders. Running it again for a ticket finds that order by its key.
-func (s *Service) place(ctx context.Context, tickets []*ticket) ([]batch.Answer[order.Placed], error) {
+func (s *Service) place(ctx context.Context, tickets []*ticket) (_ []batch.Answer[order.Placed], err error) {
+	ctx, spans := s.tracer.Batch(ctx, "create", tracing.Internal, len(tickets), func(i int) string { return tickets[i].draft.Trace.Parent })
+	defer func() { spans.End(err) }()
 	r := &round{tickets: tickets, answers: make([]batch.Answer[order.Placed], len(tickets)), open: make([]int, len(tickets))}
 	for i := range tickets {
 		r.open[i] = i
@@ -169,7 +172,9 @@ func (s *Service) lockProducts(ctx context.Context, r *round) (token string, hel
 	}
 	slices.Sort(products)
 	products = slices.Compact(products)
-	grant, err := s.locker.TryLock(ctx, products)
+	locking, span := tracing.Inside(ctx, "lock products", tracing.Client)
+	grant, err := s.locker.TryLock(locking, products)
+	span.End(err)
 	if err != nil {
 		s.metrics.lockless.Inc()
 		return "", nil

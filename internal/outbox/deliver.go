@@ -9,6 +9,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 const (
@@ -33,6 +34,7 @@ type courier struct {
 	bus     bus.Bus
 	debts   Debts
 	metrics *metrics
+	tracer  tracing.Tracer
 }
 
 // deliver publishes the receipts in bites and reports those paid. It returns how many went out whole, and why the
@@ -90,7 +92,9 @@ func (c *courier) publish(ctx context.Context, topic string, l load, first, last
 	}
 	err := ctx.Err()
 	if err == nil {
-		err = c.bus.Publish(ctx, messages)
+		publishing, spans := c.tracer.Batch(ctx, "publish", tracing.Producer, len(messages), func(i int) string { return messages[i].Traceparent })
+		err = c.bus.Publish(publishing, messages)
+		spans.End(err)
 	}
 	if err == nil {
 		c.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))

@@ -10,6 +10,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // DefaultQueue is how many events may wait for the Publisher when PublisherOptions says nothing: some seconds of a full
@@ -23,6 +24,7 @@ type PublisherOptions struct {
 	Queue      int                   // events that may wait; 0 for DefaultQueue
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
+	Tracer     tracing.Tracer        // of nothing by default
 }
 
 // Publisher publishes what commits owe, right after them. Its methods may be called from any goroutine.
@@ -52,7 +54,7 @@ func NewPublisher(o PublisherOptions) *Publisher {
 	p := &Publisher{queue: o.Queue, log: o.Logger, wake: make(chan struct{}, 1)}
 	p.metrics = newMetrics(o.Registerer, "publisher")
 	p.metrics.waiting(o.Registerer, p.Waiting)
-	p.courier = courier{o.Bus, o.Debts, p.metrics}
+	p.courier = courier{o.Bus, o.Debts, p.metrics, o.Tracer}
 	return p
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // The relay's pace.
@@ -40,6 +41,7 @@ type RelayOptions struct {
 	Ledger     Ledger                // required
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
+	Tracer     tracing.Tracer        // of nothing by default
 	Random     rand.Source           // of the jitter; nil for the default one
 }
 
@@ -59,7 +61,7 @@ func NewRelay(o RelayOptions) *Relay {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := newMetrics(o.Registerer, "relay")
-	r := &Relay{courier: courier{o.Bus, o.Ledger, m}, ledger: o.Ledger, log: o.Logger, metrics: m}
+	r := &Relay{courier: courier{o.Bus, o.Ledger, m, o.Tracer}, ledger: o.Ledger, log: o.Logger, metrics: m}
 	if o.Random != nil {
 		r.random = rand.New(o.Random)
 	}

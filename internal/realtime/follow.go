@@ -10,6 +10,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // follow hands all that is published to a topic to deliver, until ctx ends. lost is called when messages were lost, or may
@@ -57,6 +58,8 @@ func (s *Server) tellNews(messages []bus.Message) {
 
 // tellEvent tells one customer of one event, on both of the customer's channels.
 func (s *Server) tellEvent(e *order.Event) {
+	span := s.options.Tracer.Below(e.Trace.Parent, "broadcast", tracing.Consumer)
+	defer span.End(nil)
 	data := string(appendNews(make([]byte, 0, 256), e))
 	user := strconv.FormatInt(e.UserID, 10)
 	if ch := s.hub.find(ordersPrefix + user); ch != nil {

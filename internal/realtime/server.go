@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/bus"
+	"orderflow/internal/tracing"
 )
 
 // Bounds of the WebSocket server.
@@ -53,6 +54,7 @@ type Options struct {
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     tracing.Tracer // of nothing by default
 }
 
 // withDefaults returns the options with defaults where they say nothing.

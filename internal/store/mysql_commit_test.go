@@ -114,9 +114,12 @@ func TestCutBeforeCommit(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { // ever more seldom, so that something comes through however slow the machine is
 		defer close(stopped)
+		timer := time.NewTimer(0)
+		defer timer.Stop()
 		for pause := 5 * time.Millisecond; ; pause += time.Millisecond {
+			timer.Reset(pause)
 			select {
-			case <-time.After(pause):
+			case <-timer.C:
 			case <-stop:
 				return
 			}

@@ -331,7 +331,11 @@ func addItem(orders map[int64]*order.Order) func(scan func(...any) error) error 
 // insertOrders inserts new orders with their items, in the order given, and fills in their ids.
 func (t *tx) insertOrders(orders []*order.Order) error {
 	d := t.s.dialect
-	err := t.insert("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
+	lower, err := t.raise()
+	if err != nil {
+		return err
+	}
+	err = t.insert("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
 		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", 15, len(orders),
 		func(args []any, i int) []any {
 			o := orders[i]
@@ -347,6 +351,9 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 			}
 			return nil
 		})
+	if err == nil {
+		err = lower()
+	}
 	if err != nil {
 		return err
 	}

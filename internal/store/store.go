@@ -56,6 +56,7 @@ type Store struct {
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
+	floor   int64                                           // the lowest id of a new order; 0 unless the file was a backup
 	closing sync.Once
 	served  func() bool   // for the audit
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
@@ -92,7 +93,10 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	}
 	if file, ok := d.(sqliteDialect); ok {
 		s.served = file.served
-		if s.opened, err = os.Stat(file.file); err != nil {
+		if s.opened, err = os.Stat(file.file); err == nil {
+			s.floor, err = readFloor(ctx, p.reader)
+		}
+		if err != nil {
 			return nil, errors.Join(file.openError(err), p.close())
 		}
 	}

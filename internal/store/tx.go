@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // writer is one connection for writes with its prepared statements, opened when it is first needed and again after it
@@ -100,9 +101,14 @@ type tx struct {
 // work may run several times: after a deadlock or a lost lock, and after a COMMIT of unknown outcome that turns out not
 // to have happened. What it computes must therefore be set anew by each run. Errors have codes: CodeUnavailable when
 // the database cannot be written, the codes of work's own *order.Error, else the plain error.
-func (s *Store) write(ctx context.Context, name string, work func(*tx) error) error {
+func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
+	ctx, span := tracing.Inside(ctx, "transaction", tracing.Client)
+	if span.On() {
+		span.Set(tracing.Text("db.operation.name", name))
+	}
+	defer func() { span.End(err) }()
 	start := time.Now()
 	w, err := s.takeWriter(ctx)
 	if err != nil {

@@ -93,6 +93,7 @@ func ground(t *testing.T) config.Settings {
 	set.Addr, set.RealtimeAddr, set.RateLimit = "127.0.0.1:0", "127.0.0.1:0", config.Rate{}
 	set.SimulatedLatency, set.SimulatedSuccess = config.Span{}, 1
 	set.RealtimeSecret = config.NewSecret("realtime secret of the tests")
+	set.OTLPEndpoint = "http://127.0.0.1:9" // nobody listens there; its metrics are looked at
 	set.Database = config.NewURL(serverstest.MySQL(t))
 	address, prefix := serverstest.Redis(t)
 	set.Redis, set.RedisPrefix = config.NewURL(address), prefix

@@ -14,6 +14,7 @@ import (
 
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
+	"orderflow/internal/tracing"
 )
 
 const (
@@ -46,9 +47,11 @@ func settlement(claimed order.Claimed, actor string) order.Settlement {
 func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	limited, span := tracing.Inside(limited, string(s.Kind), tracing.Client)
+	defer func() { tellOutcome(span, o, s) }()
 	request := payment.Request{
 		Key: c.key(o.ID), OrderID: o.ID, Attempt: o.Attempts, Amount: o.Total, Currency: o.Currency,
-		Method: o.PaymentMethod, Trace: s.Trace,
+		Method: o.PaymentMethod, Trace: order.Trace{ID: s.Trace.ID, Parent: span.Parent(s.Trace.Parent)},
 	}
 	result, err := c.ask(limited, s.Kind, request)
 	switch {
@@ -62,6 +65,17 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 		s.Outcome = order.NoAnswer
 		s.Reason = bounded(fmt.Sprintf("the gateway answered with the outcome %q, which means nothing", result.Outcome), "")
 	}
+}
+
+// tellOutcome ends the span of a call.
+func tellOutcome(span tracing.Span, o *order.Order, s *order.Settlement) {
+	if span.On() {
+		span.Set(tracing.Int("order.id", o.ID), tracing.Int("payment.attempt", int64(s.Attempt)), tracing.Text("payment.outcome", string(s.Outcome)))
+	}
+	if s.Outcome == order.NoAnswer {
+		span.Fail(s.Reason)
+	}
+	span.End(nil)
 }
 
 // key identifies an order's one charge, whoever asks for it and however often.

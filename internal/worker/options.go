@@ -13,6 +13,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
+	"orderflow/internal/tracing"
 )
 
 // Orders is what a Worker needs of the database. Every method is one whole transaction.
@@ -66,6 +67,7 @@ type Options struct {
 	Registerer prometheus.Registerer // nil for no metrics
 	Asked      prometheus.Registerer // of those that ask the bus when somebody looks; nil for Registerer
 	Logger     *slog.Logger          // nil for no log
+	Tracer     tracing.Tracer        // of nothing by default
 	Random     rand.Source           // of the jitter; nil for the default one
 }
 

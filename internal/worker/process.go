@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // settleTries is how often a settlement is tried whose failure does not look like one that passes.
@@ -14,12 +15,15 @@ const settleTries = 5
 // process carries a claim to its end: ask the gateway, settle. A claim that a shutdown overtook is handed back.
 func (w *Worker) process(ctx, life context.Context, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
+	span := w.options.Tracer.Below(s.Trace.Parent, "process", tracing.Internal)
+	defer span.End(nil)
+	s.Trace.Parent = span.Parent(s.Trace.Parent) // what comes of the order from now on stands below it
 	w.entering.Add(-1)
 	if ctx.Err() != nil {
 		s.Outcome = order.HandedBack
 	} else {
 		start := time.Now()
-		w.caller.call(life, claimed.Order, &s)
+		w.caller.call(span.In(life), claimed.Order, &s)
 		if s.Outcome != order.HandedBack {
 			w.metrics.latency.WithLabelValues(string(s.Kind), string(s.Outcome)).Observe(time.Since(start).Seconds())
 		}

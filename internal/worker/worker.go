@@ -11,6 +11,7 @@ import (
 	"orderflow/internal/batch"
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/tracing"
 )
 
 // Pauses between tries of what the database or the bus refused: from the first, doubled up to the last, with jitter.
@@ -107,7 +108,9 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) inFlight() int { return w.options.Concurrency - w.slots.free() }
 
 // commitClaims is one transaction of claims.
-func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest) ([]batch.Answer[order.Claimed], error) {
+func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest) (_ []batch.Answer[order.Claimed], err error) {
+	ctx, spans := w.options.Tracer.Batch(ctx, "claim", tracing.Consumer, len(requests), func(i int) string { return requests[i].Trace.Parent })
+	defer func() { spans.End(err) }()
 	claimed, receipt, err := w.options.Orders.ClaimOrders(ctx, requests)
 	if err != nil {
 		return nil, err
@@ -121,7 +124,9 @@ func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest
 }
 
 // commitSettlements is one transaction of settlements.
-func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Settlement) ([]batch.Answer[order.Changed], error) {
+func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Settlement) (_ []batch.Answer[order.Changed], err error) {
+	ctx, spans := w.options.Tracer.Batch(ctx, "settle", tracing.Internal, len(settlements), func(i int) string { return settlements[i].Trace.Parent })
+	defer func() { spans.End(err) }()
 	changed, receipt, err := w.options.Orders.SettleOrders(ctx, settlements)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,66 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// operator does what docs/operations.md says, with the product in its path, and with nothing else set than what it is
+// given.
+type operator struct {
+	t   *testing.T
+	dir string // where it stands
+	env []string
+}
+
+func newOperator(t *testing.T, dir string, settings ...string) *operator {
+	t.Helper()
+	return &operator{t: t, dir: dir, env: append([]string{
+		"PATH=" + filepath.Dir(binary(t)) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + folder,
+		"GORACE=halt_on_error=1 atexit_sleep_ms=0",
+	}, settings...)}
+}
+
+// run runs one block of commands, as bash does, and returns what it printed.
+func (o *operator) run(block string) string {
+	o.t.Helper()
+	ctx, cancel := context.WithTimeout(o.t.Context(), patience)
+	defer cancel()
+	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", block)
+	shell.Dir, shell.Env = o.dir, o.env
+	var out, said bytes.Buffer
+	shell.Stdout, shell.Stderr = &out, &said
+	if err := shell.Run(); err != nil {
+		o.t.Fatalf("%s%v: %s%s", block, err, out.String(), said.String())
+	}
+	return out.String()
+}
+
+// blocks are the blocks of commands of a chapter of docs/operations.md; there must be so many.
+func blocks(t *testing.T, heading string, n int) (found []string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, chapter, there := strings.Cut(string(page), "\n"+heading+"\n")
+	level, _, _ := strings.Cut(heading, " ")
+	chapter, _, _ = strings.Cut(chapter, "\n"+level+" ")
+	for rest := chapter; ; {
+		_, after, more := strings.Cut(rest, "\n```sh\n")
+		if !more {
+			break
+		}
+		block, after, _ := strings.Cut(after, "```")
+		found, rest = append(found, block), after
+	}
+	if !there || len(found) != n {
+		t.Fatalf("docs/operations.md has %d blocks of commands under %q (there: %v), and this test runs %d", len(found), heading, there, n)
+	}
+	return found
+}

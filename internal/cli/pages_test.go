@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Commands and programs stand in no document for users that no test runs. (Pages below internal are for who reads the code,
+// and have none.)
+func TestEveryPageIsRun(t *testing.T) {
+	fence := regexp.MustCompile("(?m)^ *```(sh|bash|shell|console|js|go|nginx|yaml|sql)$")
+	for name, page := range pages(t) {
+		if blocks := fence.FindAllString(page, -1); len(blocks) > 0 && !slices.Contains(run, name) && runElsewhere[name] == "" {
+			t.Errorf("%s has %d blocks of commands, and no test runs them", name, len(blocks))
+		}
+	}
+	for name := range runElsewhere {
+		if pages(t)[name] == "" {
+			t.Errorf("there is no %s any more", name)
+		}
+	}
+}
+
+// Each document for users has its line in the index.
+func TestIndex(t *testing.T) {
+	all := pages(t)
+	index := all["docs/README.md"]
+	for name := range all {
+		if strings.HasPrefix(name, "internal/") || name == "docs/README.md" {
+			continue
+		}
+		relative, err := filepath.Rel("docs", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows := regexp.MustCompile(`(?m)^\| \[[^]]+\]\(`+regexp.QuoteMeta(filepath.ToSlash(relative))+`\) \|.*\|$`).FindAllString(index, -1); len(rows) != 1 {
+			t.Errorf("docs/README.md has %d rows for %s", len(rows), name)
+		}
+	}
+}
+
+// section is the text below a heading of the README.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(pages(t)["README.md"], "\n## "+heading+"\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	if !found {
+		t.Fatalf("README.md has no part %q", heading)
+	}
+	return text
+}
+
+// The ten requests of the README are ten, and every request on that page says what it is answered, so that TestDocuments
+// compares it.
+func TestTenRequests(t *testing.T) {
+	text := section(t, "The API in ten requests")
+	requests := regexp.MustCompile(`(?m)^\$ curl `).FindAllString(text, -1)
+	titles := regexp.MustCompile(`(?m)^\*\*(\d+)\. `).FindAllStringSubmatch(text, -1)
+	if len(requests) != 10 || len(titles) != 10 || titles[9][1] != "10" {
+		t.Errorf("there are %d requests and the titles %v", len(requests), titles)
+	}
+	for _, c := range fenced(t, "README.md") {
+		if strings.HasPrefix(c.text, "curl ") && c.answers == nil && !isNotRun(c.text) {
+			t.Errorf("README.md:%d: %s does not say what it is answered", c.line, c.text)
+		}
+	}
+}
+
+// What the README shows of the tour, the tour says.
+func TestTourInREADME(t *testing.T) {
+	tour := output(t, []string{"TMPDIR=" + t.TempDir()}, "demo")
+	spaces := regexp.MustCompile(`  +`)
+	said := spaces.ReplaceAllString(tour, "  ")
+	_, shown, _ := strings.Cut(section(t, "In a minute"), "```text\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	lines := 0
+	for line := range strings.Lines(shown) {
+		for _, cell := range regexp.MustCompile(` {4,}`).Split(strings.TrimSpace(line), -1) {
+			if cell = spaces.ReplaceAllString(cell, "  "); !strings.ContainsAny(cell, "·●") && cell != "" {
+				lines++
+				if !strings.Contains(said, cell) {
+					t.Errorf("the tour does not say %q:\n%s", cell, tour)
+				}
+			}
+		}
+	}
+	if lines < 10 {
+		t.Errorf("README.md shows %d lines of the tour: this test does not read it right", lines)
+	}
+}
+
+// The figures that the README compares are those of one row of docs/performance.md, measured by a target that exists.
+func TestFiguresInREADME(t *testing.T) {
+	performance := pages(t)["docs/performance.md"]
+	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| (.*?) \\| ([\\d.,]+)(?: µs)? \\| ([\\d.,]+)(?: µs)? \\| ([\\d.]+ ×) \\| `make ([a-z-]+)` \\|$").
+		FindAllStringSubmatch(section(t, "Why it is fast"), -1)
+	if len(rows) != strings.Count(section(t, "Why it is fast"), "\n| ")-1 {
+		t.Errorf("README.md compares %d figures that can be read", len(rows))
+	}
+	for _, row := range rows {
+		source := regexp.MustCompile("(?m)^\\|.*"+regexp.QuoteMeta(row[4])+".*$").FindAllString(performance, -1)
+		if !slices.ContainsFunc(source, func(line string) bool { return strings.Contains(line, row[2]) && strings.Contains(line, row[3]) }) {
+			t.Errorf("no row of docs/performance.md says %s: %s against %s, %s", row[1], row[2], row[3], row[4])
+		}
+		if !strings.Contains(string(makefile), "\n"+row[5]+":") {
+			t.Errorf("README.md measures %s by make %s, which is no target", row[1], row[5])
+		}
+	}
+}
+
+// Programs of the README are those of docs/realtime.md, where they are run.
+func TestProgramsInREADME(t *testing.T) {
+	programs := regexp.MustCompile("(?ms)^```js\n.*?^```$").FindAllString(pages(t)["README.md"], -1)
+	for _, program := range programs {
+		if !strings.Contains(pages(t)["docs/realtime.md"], program) {
+			t.Errorf("docs/realtime.md has no such program, so nothing runs it:\n%s", program)
+		}
+	}
+	if len(programs) == 0 {
+		t.Error("README.md has no program")
+	}
+}
+
+// Pictures are small, readable on light and on dark pages, and load nothing.
+func TestPictures(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(repository, "docs", "images", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no pictures: %v", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Ext(file) != ".svg" || len(data) > 16<<10 {
+			t.Errorf("%s is no SVG of at most 16 KB", file)
+		}
+		for decoder := xml.NewDecoder(strings.NewReader(string(data))); ; {
+			_, err := decoder.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+		}
+		text := strings.ReplaceAll(string(data), "http://www.w3.org/2000/svg", "")
+		if found := regexp.MustCompile(`<script|href|://|@import`).FindString(text); found != "" {
+			t.Errorf("%s has %s: a picture loads and runs nothing", file, found)
+		}
+		for _, wanted := range []string{"<title", "<desc", "prefers-color-scheme: dark"} {
+			if !strings.Contains(text, wanted) {
+				t.Errorf("%s has no %s", file, wanted)
+			}
+		}
+	}
+}

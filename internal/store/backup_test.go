@@ -1,0 +1,131 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// buys places orders, one for each key, which must be taken, and returns their ids.
+func buys(t *testing.T, s *store.Store, keys ...string) (ids []int64) {
+	t.Helper()
+	var drafts []order.Draft
+	for _, key := range keys {
+		drafts = append(drafts, storetest.Draft(t, 1, key, 1, 1))
+	}
+	answers, _, err := s.CreateOrders(t.Context(), drafts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range answers {
+		if a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		ids = append(ids, a.Order.ID)
+	}
+	return ids
+}
+
+// TestBackup: a copy has what was there, its new orders have ids that the original does not give, and so have those of a
+// copy of the copy.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	s, _ := sample(t, 100)
+	before := buys(t, s, "a", "b")
+	last, key := before[1], "b"
+	for i := range 3 {
+		file := filepath.Join(t.TempDir(), "a copy?#%41.db")
+		if err := s.Backup(t.Context(), file); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("the copy is %v, %v; want it to be its owner's alone", info, err)
+		}
+		lost := buys(t, s, fmt.Sprint("lost-", i))
+		restored := open(t, file, storetest.Rules())
+		for name, at := range map[string]*store.Store{"original": s, "copy": restored} {
+			if again := buys(t, at, key); again[0] != last {
+				t.Errorf("in the %s, key %s is order %d, was %d", name, key, again[0], last)
+			}
+		}
+		ids := buys(t, restored, fmt.Sprint("c-", i), fmt.Sprint("d-", i))
+		if ids[0] <= lost[0]+1_000_000 || ids[1] != ids[0]+1 {
+			t.Errorf("after order %d, which was lost, the copy gives %v", lost[0], ids)
+		}
+		if more := buys(t, restored, fmt.Sprint("e-", i)); more[0] != ids[1]+1 {
+			t.Errorf("and then %v", more)
+		}
+		storetest.CheckBooks(t, restored)
+		s, last, key = restored, ids[0], fmt.Sprint("c-", i)
+	}
+}
+
+func TestBackupOfAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "copy.db")
+	if err := open(t, newFile(t), storetest.Rules()).Backup(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	restored := open(t, file, storetest.Rules())
+	if err := restored.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := restored.Seed(t.Context(), store.SeedPlan{Orders: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if id := buys(t, restored, "a"); id[0] < 1_000_000 {
+		t.Errorf("order %d", id[0])
+	}
+	storetest.CheckBooks(t, restored)
+}
+
+// TestBackupRefuses: no file is replaced, and one that cannot be made whole does not stay.
+func TestBackupRefuses(t *testing.T) {
+	t.Parallel()
+	s, _ := sample(t, 1)
+	dir := t.TempDir()
+	there, logged, dead := filepath.Join(dir, "there"), filepath.Join(dir, "logged"), filepath.Join(dir, "dead")
+	for _, name := range []string{there, logged + "-wal"} {
+		if err := os.WriteFile(name, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("nowhere", dead); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		there: there + " exists already", logged: logged + "-wal exists already", dead: dead + " exists already",
+		filepath.Join(dir, "no", "copy"): "the folder " + filepath.Join(dir, "no") + " does not exist",
+	} {
+		if err := s.Backup(t.Context(), file); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", file, err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Backup(ctx, filepath.Join(dir, "copy")); err == nil {
+		t.Error("it was made after its time")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("the folder has %v, %v", entries, err)
+	}
+	if text, err := os.ReadFile(there); err != nil || string(text) != "mine" {
+		t.Errorf("the file that was there has %q, %v", text, err)
+	}
+}
+
+func TestBackupIsForSQLite(t *testing.T) {
+	t.Parallel()
+	err := sampleMySQL(t, 1).Backup(t.Context(), filepath.Join(t.TempDir(), "copy"))
+	if order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "mysqldump") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,146 @@
+package tracing_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"orderflow/internal/tracing"
+)
+
+const (
+	followed = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	ignored  = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+)
+
+// recorder returns a Tracer and what its spans, once they have ended, came to. Requests that nobody decided about are not
+// followed.
+func recorder() (tracing.Tracer, func() tracetest.SpanStubs) {
+	spans := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
+	return tracing.New(provider), spans.GetSpans
+}
+
+func TestBelow(t *testing.T) {
+	for _, test := range []struct {
+		name, parent string
+		want         bool
+	}{
+		{"followed", followed, true},
+		{"not followed", ignored, false},
+		{"nothing", "", false},
+		{"flags 03", strings.TrimSuffix(followed, "01") + "03", true},
+		{"flags 0a", strings.TrimSuffix(followed, "01") + "0a", false},
+		{"flags 0b", strings.TrimSuffix(followed, "01") + "0b", true},
+		{"a later version", "01" + followed[2:], false},
+		{"no trace", "00-" + strings.Repeat("0", 32) + followed[35:], false},
+		{"no span", followed[:36] + strings.Repeat("0", 16) + "-01", false},
+		{"no hex", strings.Replace(followed, "af", "zz", 1), false},
+		{"separators", strings.Replace(followed, "-b7", "_b7", 1), false},
+		{"too long", followed + "1", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tracer, ended := recorder()
+			span := tracer.Below(test.parent, "work", tracing.Internal)
+			if span.On() != test.want {
+				t.Fatalf("a span: %t", span.On())
+			}
+			if got := span.Parent("other"); (got == "other") == test.want {
+				t.Errorf("traceparent %q", got)
+			}
+			span.End(nil)
+			if got := len(ended()); (got == 1) != test.want {
+				t.Errorf("%d spans", got)
+			}
+			if test.want && (ended()[0].SpanContext.TraceID().String() != test.parent[3:35] || ended()[0].Parent.SpanID().String() != test.parent[36:52]) {
+				t.Errorf("the span is %+v", ended()[0])
+			}
+		})
+	}
+}
+
+func TestRequest(t *testing.T) {
+	for parent, want := range map[string]bool{followed: true, ignored: false, "": false} {
+		tracer, _ := recorder()
+		span := tracer.Request(t.Context(), parent, "POST /orders")
+		if span.On() != want {
+			t.Errorf("%q: a span: %t", parent, span.On())
+		}
+		if below := tracer.Below(span.Parent(""), "create", tracing.Internal); below.On() != want {
+			t.Errorf("%q: a span below it: %t", parent, below.On())
+		}
+	}
+}
+
+// TestBatch: of a batch, those that are followed have a span of their own, below their own parent, with a link to the
+// batch's, and that stands below the first of them.
+func TestBatch(t *testing.T) {
+	tracer, ended := recorder()
+	other := strings.Replace(followed, "0af7", "1bf8", 1)
+	parents := []string{"", other, ignored, followed}
+	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, len(parents), func(i int) string { return parents[i] })
+	_, inner := tracing.Inside(ctx, "transaction", tracing.Client)
+	inner.End(errors.New("a deadlock"))
+	batch.End(nil)
+
+	spans := ended()
+	names := make([]string, len(spans))
+	for i, span := range spans {
+		names[i] = span.Name
+	}
+	if want := []string{"transaction", "create batch", "create", "create"}; !slices.Equal(names, want) {
+		t.Fatalf("spans %q, want %q", names, want)
+	}
+	transaction, all, first, second := spans[0], spans[1], spans[2], spans[3]
+	if transaction.Parent.SpanID() != all.SpanContext.SpanID() || transaction.Status.Code != codes.Error {
+		t.Errorf("the transaction is %+v", transaction)
+	}
+	if all.Parent.SpanID() != first.SpanContext.SpanID() {
+		t.Error("the batch does not stand below the first that is followed")
+	}
+	for i, member := range []tracetest.SpanStub{first, second} {
+		if want := []string{other, followed}[i]; member.Parent.SpanID().String() != want[36:52] || member.SpanContext.TraceID().String() != want[3:35] {
+			t.Errorf("member %d stands below %s", i, member.Parent.SpanID())
+		}
+		if len(member.Links) != 1 || member.Links[0].SpanContext.SpanID() != all.SpanContext.SpanID() {
+			t.Errorf("member %d is linked to %+v", i, member.Links)
+		}
+	}
+}
+
+// TestBatchBounds: of a huge batch only so many members get spans.
+func TestBatchBounds(t *testing.T) {
+	tracer, ended := recorder()
+	_, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1000, func(int) string { return followed })
+	batch.End(nil)
+	if got := len(ended()); got != 128+1 {
+		t.Errorf("%d spans", got)
+	}
+}
+
+// TestNothing: who is not followed costs no memory, with and without a provider.
+func TestNothing(t *testing.T) {
+	on, _ := recorder()
+	for name, tracer := range map[string]tracing.Tracer{"off": {}, "on": on} {
+		ctx := context.Background()
+		work := func() {
+			ctx, batch := tracer.Batch(ctx, "create", tracing.Internal, 100, func(int) string { return ignored })
+			ctx, span := tracing.Inside(ctx, "transaction", tracing.Client)
+			below := tracer.Below("", "process", tracing.Internal)
+			_ = below.In(ctx)
+			below.Fail("")
+			below.End(nil)
+			span.End(nil)
+			batch.End(nil)
+		}
+		if got := testing.AllocsPerRun(100, work); got != 0 {
+			t.Errorf("%s: %g allocations", name, got)
+		}
+	}
+}

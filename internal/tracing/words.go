@@ -1,0 +1,20 @@
+package tracing
+
+import (
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// What a span is to its neighbours (https://opentelemetry.io/docs/specs/otel/trace/api/#spankind).
+const (
+	Internal = trace.SpanKindInternal
+	Client   = trace.SpanKindClient
+	Producer = trace.SpanKindProducer
+	Consumer = trace.SpanKindConsumer
+)
+
+// Text is an attribute.
+func Text(name, value string) attribute.KeyValue { return attribute.String(name, value) }
+
+// Int is an attribute.
+func Int(name string, value int64) attribute.KeyValue { return attribute.Int64(name, value) }
