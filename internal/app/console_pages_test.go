@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -321,4 +322,34 @@ func TestConsoleFollows(t *testing.T) {
 		t.Error("it says so still")
 	}
 	v.forgiven = []string{"Failed to load resource", "Failed to fetch"}
+}
+
+// TestConsoleTrialsAnywhere: what is tried ends as promised on every ground; and where things may not be tried, there is no such
+// page.
+func TestConsoleTrialsAnywhere(t *testing.T) {
+	t.Parallel()
+	for name, ground := range grounds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, func(set *config.Settings) { ground(t, set) })
+			for kind, says := range map[string]string{
+				"race": "of 50 buyers 1 got the last one (201), and 49", "repeat": "1 made an order (201), and 49", "order": "1 of 1", "many": "30 of 30",
+			} {
+				if r := s.post("/console/try/"+kind, ""); r.status != http.StatusOK || !strings.Contains(r.body, "As promised:") || !strings.Contains(r.body, says) {
+					t.Errorf("%s: %d %s", kind, r.status, r.body)
+				}
+			}
+		})
+	}
+	elsewhere := serve(t, func(set *config.Settings) {
+		apiOnly(set)
+		set.Gateway = "http://127.0.0.1:9"
+	})
+	for _, path := range []string{"/console/try", "/console/orders"} {
+		r := elsewhere.get(path)
+		if want := map[bool]int{true: http.StatusNotFound, false: http.StatusOK}[path == "/console/try"]; r.status != want || strings.Contains(r.body, "Try it") {
+			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+	elsewhere.is(elsewhere.post("/console/try/race", ""), http.StatusNotFound, "")
 }
