@@ -34,7 +34,7 @@ type gatewayView struct {
 	State   string
 	Errors  bool
 	Delay   time.Duration
-	Known   bool          // the backlog is
+	Known   bool // the backlog is
 	Backlog order.Backlog
 }
 
