@@ -83,7 +83,7 @@ func atTheMachine(r *http.Request) error {
 // loopbackHost reports whether a Host header can only mean this machine.
 func loopbackHost(host string) bool {
 	name := strings.Trim(host, "[]")
-	if split, _, err := net.SplitHostPort(host); err == nil {
+	if split, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
 		name = split
 	}
 	if strings.EqualFold(name, "localhost") {

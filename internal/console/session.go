@@ -15,8 +15,9 @@ const (
 	madeCookie    = "orderflow_session_made" // there when the log-in made the token, so that the log-out takes it back
 
 	sessionLasts = 24 * time.Hour
-	sessionName  = "console" // of the token that a log-in makes
-	maxToken     = 256       // bytes that are looked at; ours are far shorter
+	gone         = -time.Second // so long lasts a cookie that is to be deleted
+	sessionName  = "console"    // of the token that a log-in makes
+	maxToken     = 256          // bytes that are looked at; ours are far shorter
 )
 
 // session is who visits.
@@ -88,19 +89,19 @@ func (v *visit) remember(token string, made bool) {
 	if made {
 		v.cookie(madeCookie, "1", sessionLasts)
 	} else {
-		v.cookie(madeCookie, "", -1)
+		v.cookie(madeCookie, "", gone)
 	}
 }
 
 // forget makes the browser forget its token.
 func (v *visit) forget() {
-	v.cookie(SessionCookie, "", -1)
-	v.cookie(madeCookie, "", -1)
+	v.cookie(SessionCookie, "", gone)
+	v.cookie(madeCookie, "", gone)
 }
 
 func (v *visit) cookie(name, value string, lasts time.Duration) {
 	http.SetCookie(v.w, &http.Cookie{ //nolint:gosec // Secure where the browser came over TLS; a loopback address has none
-		Name: name, Value: value, Path: "/", MaxAge: int(max(lasts.Seconds(), -1)), HttpOnly: true,
+		Name: name, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), HttpOnly: true,
 		SameSite: http.SameSiteStrictMode, Secure: v.console.options.Secure(v.r),
 	})
 }

@@ -1,0 +1,146 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+)
+
+// Every page is drawn whole, names no other host, and has nothing that the policy of content would stop.
+func TestPages(t *testing.T) {
+	h := open(t, local)
+	against := regexp.MustCompile(`<script>|<style|\sstyle=|\son[a-z]+=|hx-on|javascript:|(src|href|action)="(https?:)?//`)
+	for _, p := range h.nav() {
+		r := h.do(t, "GET", p.Href(), "").is(200, "<!doctype html>", "<h1>"+p.Title()+"</h1>", `aria-current="page"`, "!ZgotmplZ")
+		if found := against.FindString(r.body); found != "" {
+			t.Errorf("%s has %q", p.Href(), found)
+		}
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+				"connect-src 'self' ws://127.0.0.1:8000; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+			"Content-Type": "text/html; charset=utf-8",
+		} {
+			if got := r.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q", p.Href(), name, got)
+			}
+		}
+		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: partial").is(200, "!<html", "!<nav")
+		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: full").is(200, "<html")
+		h.do(t, "PUT", p.Href(), "").is(404)
+	}
+	h.do(t, "GET", "/console/nothing", "", "X-Trace-Id: mine").is(404, "There is nothing at this address.", "Trace id <code>mine</code>", "<nav")
+	h.do(t, "GET", "/", "", "Accept: text/html,*/*").leads(home)
+	h.do(t, "GET", "/", "", "Accept: application/json").is(404, `"error":"not_found"`)
+}
+
+// Without log-ins the console is there for browsers on this machine that mean this machine.
+func TestRebinding(t *testing.T) {
+	h := open(t, local)
+	for host, status := range map[string]int{
+		"127.0.0.1:8000": 200, "localhost:8000": 200, "LOCALHOST": 200, "[::1]:8000": 200, "[::1]": 200, "127.0.0.2:9": 200,
+		"evil.example:8000": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example:8000": 403, "192.168.0.1:8000": 403, "": 403,
+		"0.0.0.0:8000": 403, "127.0.0.1:8000@evil.example": 403, "sub.localhost": 403,
+	} {
+		if r := h.do(t, "GET", home, "", "Host: "+host); r.StatusCode != status {
+			t.Errorf("Host %q: %d, want %d", host, r.StatusCode, status)
+		}
+	}
+	h.do(t, "GET", home, "", "Host: evil.example").is(403, "open it under 127.0.0.1", "Trace id", "!admin on this machine")
+	for _, header := range []string{"X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9", "Via: 1.1 proxy", "X-Real-Ip: 203.0.113.9"} {
+		h.do(t, "GET", home, "", header).is(403, "--auth required")
+	}
+	open(t).do(t, "GET", "/console/login", "", "Host: shop.example").is(200) // with log-ins any name will do
+}
+
+// What a page of another origin sends does nothing, and what it asks for it may not read.
+func TestOtherOrigins(t *testing.T) {
+	h := open(t, local)
+	for _, header := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: http://127.0.0.1:3000", "Origin: null"} {
+		h.do(t, "POST", "/console/logout", "", header).is(403, "another origin")
+		r := h.do(t, "GET", home, "", header)
+		for name := range r.Header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s: %s", header, name)
+			}
+		}
+	}
+	h.do(t, "POST", "/console/logout", "", "Sec-Fetch-Site: same-origin").leads("/console/login")
+	h.do(t, "POST", "/console/logout", "", "Origin: http://127.0.0.1:8000").leads("/console/login")
+}
+
+// The policy names the WebSocket server, unless its address could say more than that.
+func TestPolicyNamesTheSocket(t *testing.T) {
+	for address, want := range map[string]string{
+		"ws://127.0.0.1:8080": "ws://127.0.0.1:8080", "wss://shop.example": "wss://shop.example", "ws://[::1]:8080": "ws://[::1]:8080",
+		"ws://a;script-src *": "", "ws://a b": "", "ws://a'": "", "http://a": "", "": "", "ws://": "", "ws://a,b": "",
+	} {
+		if got := socketOrigin(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
+}
+
+// What admins do is refused to others, and an error that nobody may see stays in the log.
+func TestEndpoint(t *testing.T) {
+	h := open(t)
+	called := 0
+	shop := &page{path: "/shop", title: "Shop", admin: true, handle: func(*Console, *visit) (any, error) {
+		called++
+		return nil, order.NotFound("This shop")
+	}}
+	h.mux.HandleFunc("GET /console/shop", h.endpoint(shop))
+	for _, c := range []struct {
+		about  order.Token
+		status int
+	}{{order.Token{UserID: 1}, 403}, {order.Token{Admin: true}, 404}, {order.Token{UserID: 1, Admin: true}, 404}} {
+		h.do(t, "GET", "/console/shop", "", "Cookie: "+SessionCookie+"="+h.token(t, c.about)).is(c.status, "Trace id")
+	}
+	h.do(t, "GET", "/console/shop", "").leads("/console/login?next=%2Fconsole%2Fshop")
+	if called != 2 {
+		t.Errorf("the handler was called %d times", called)
+	}
+}
+
+// An inner error is told under its trace id alone, in a whole page as in a part of one, also when the template is what fails.
+func TestInnerErrors(t *testing.T) {
+	h := open(t, local)
+	for path, p := range map[string]*page{
+		"handler": {handle: func(*Console, *visit) (any, error) { return nil, errors.New("secret of the handler") }},
+		"drawing": {template: "login.html", handle: func(*Console, *visit) (any, error) { return struct{}{}, nil }},
+	} {
+		h.mux.HandleFunc("GET /console/"+path, h.endpoint(p))
+		for _, as := range []string{"Accept: */*", "HX-Request: true"} {
+			h.do(t, "GET", "/console/"+path, "", as, "X-Trace-Id: mine").is(500, "Something went wrong on our side.", "mine", "!secret", "!template")
+		}
+	}
+	if text := h.log.String(); strings.Count(text, `"event":"console.failed","trace_id":"mine"`) != 4 || !strings.Contains(text, "secret of the handler") {
+		t.Errorf("log:\n%s", text)
+	}
+	h.log.forget()
+}
+
+func TestAssets(t *testing.T) {
+	h := open(t)
+	for name, one := range h.assets.byName {
+		plain := h.do(t, "GET", one.href, "").is(200)
+		packed := h.do(t, "GET", one.href, "", "Accept-Encoding: br, gzip").is(200)
+		if plain.body != string(one.plain) || packed.body != string(one.packed) || packed.Header.Get("Content-Encoding") != "gzip" ||
+			plain.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: %v", name, packed.Header)
+		}
+		if c := plain.Header.Get("Cache-Control"); !strings.Contains(c, "immutable") || !slices.Contains(plain.Header.Values("Vary"), "Accept-Encoding") {
+			t.Errorf("%s: Cache-Control %q", name, c)
+		}
+		if kind := http.DetectContentType(one.plain); strings.HasPrefix(kind, "text/html") {
+			t.Errorf("%s looks like %s", name, kind)
+		}
+	}
+	h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(404)
+	h.do(t, "GET", "/console/assets/", "").is(404)
+}

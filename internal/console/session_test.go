@@ -1,0 +1,223 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+)
+
+const home = Prefix + "/"
+
+// Who is not logged in is led to the log-in, and from there to what they wanted.
+func TestLogInLeadsBack(t *testing.T) {
+	h := open(t)
+	h.do(t, "GET", home, "").leads("/console/login")
+	h.do(t, "GET", "/console/live/events?a=1", "").leads("/console/login?next=%2Fconsole%2Flive%2Fevents%3Fa%3D1")
+	h.do(t, "GET", "/console/login?next=%2Fconsole%2Flive%2Fevents", "").is(200, `name="next" value="/console/live/events"`, "!Log out")
+	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password", "next", "/console/?a=1"))
+	in.leads("/console/?a=1")
+	h.do(t, "GET", home, "", in.session()).is(200, "user:1", "Log out")
+	h.do(t, "GET", "/console/login", "", in.session()).leads(home)
+	told := h.do(t, "GET", home, "", "HX-Request: true").is(200, "!<html")
+	if to := told.Header.Get("HX-Redirect"); to != "/console/login" {
+		t.Errorf("htmx is sent to %q", to)
+	}
+}
+
+// The cookie is out of reach of scripts and other sites, and travels over TLS alone where the browser uses that.
+func TestSessionCookie(t *testing.T) {
+	h := open(t)
+	credentials := form("email", "alice@example.com", "password", "password")
+	for name, c := range map[string]struct {
+		headers []string
+		secure  bool
+	}{
+		"plain":                                {nil, false},
+		"a client that claims TLS":             {[]string{"X-Forwarded-Proto: https"}, false},
+		"a trusted proxy that says TLS":        {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: https"}, true},
+		"a trusted proxy that says plain HTTP": {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: http"}, false},
+	} {
+		in := h.do(t, "POST", "/console/login", credentials, c.headers...).leads(home)
+		cookie := in.cookie(SessionCookie)
+		if cookie == nil || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Path != "/" || cookie.Domain != "" ||
+			cookie.MaxAge != 24*60*60 || cookie.Secure != c.secure || !strings.HasPrefix(cookie.Value, "of_") {
+			t.Errorf("%s: %+v", name, cookie)
+		}
+	}
+}
+
+func TestLogInRefused(t *testing.T) {
+	h := open(t)
+	for _, c := range []struct {
+		body   string
+		status int
+		text   string
+	}{
+		{form("email", "alice@example.com", "password", "secret?"), 401, "The e-mail address or the password is wrong."},
+		{form("email", "nobody@example.com", "password", "secret?"), 401, "The e-mail address or the password is wrong."},
+		{form("token", "of_AAAAAAAAAAAAAAAAAAAAAAAAAA"), 401, "token"},
+		{form("token", "nonsense"), 401, "This is no token of ours."},
+		{form(), 422, "email: must have 1 to 255 characters"},
+		{form("email", strings.Repeat("a", 256), "password", "x"), 422, "email"},
+		{"%zz", 422, "is not well-formed"},
+		{"email=" + strings.Repeat("a", maxForm), 413, "larger than 65536 bytes"},
+	} {
+		r := h.do(t, "POST", "/console/login", c.body).is(c.status, c.text, "!secret?", "With a token", "Trace id <code>"+"")
+		if r.cookie(SessionCookie) != nil {
+			t.Errorf("%.60s: a cookie", c.body)
+		}
+	}
+	h.do(t, "POST", "/console/login", form("email", `"><script>`, "password", "x")).is(401, `value="&#34;&gt;&lt;script&gt;"`, "!<script>")
+}
+
+// Log-ins by the console count with those by the API.
+func TestLogInLimit(t *testing.T) {
+	h := open(t, limited(1000))
+	wrong := form("email", "alice@example.com", "password", "wrong")
+	for range 10 {
+		h.do(t, "POST", "/console/login", wrong).is(401)
+	}
+	r := h.do(t, "POST", "/console/login", wrong).is(429, "Too many log-ins.")
+	if r.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	json := []string{"Content-Type: application/json", "From: 192.0.2.9:1"}
+	api := h.do(t, "POST", "/api/v1/auth/tokens", "", json...)
+	api.is(400)                                                           // another address, and no body yet; the account's turn comes after
+	h.do(t, "POST", "/console/login", wrong, "From: 192.0.2.9:1").is(429) // the account
+}
+
+// Who tries cookies out is limited like who tries tokens out; who has a good one is not.
+func TestGuessedCookies(t *testing.T) {
+	h := open(t, limited(3))
+	guess := "Cookie: " + SessionCookie + "=of_AAAAAAAAAAAAAAAAAAAAAAAAAA"
+	for range 3 {
+		if r := h.do(t, "GET", home, "", guess).leads("/console/login"); r.cookie(SessionCookie) == nil || r.cookie(SessionCookie).MaxAge >= 0 {
+			t.Error("the cookie is not deleted")
+		}
+	}
+	h.do(t, "GET", home, "", guess).is(429, "Too many requests")
+	good := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{UserID: 1})
+	for range 10 {
+		h.do(t, "GET", home, "", good).is(200)
+	}
+}
+
+// A log-out takes back the token that the log-in made, and only forgets one that was pasted.
+func TestLogOut(t *testing.T) {
+	h := open(t)
+	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
+	pasted := h.token(t, order.Token{Admin: true, Name: "script"})
+	with := h.do(t, "POST", "/console/login", form("token", "  "+pasted+"\n")).leads(home)
+	for _, c := range []struct {
+		in      reply
+		revoked bool
+	}{{in, true}, {with, false}} {
+		token := c.in.cookie(SessionCookie).Value
+		h.do(t, "GET", home, "", c.in.session()).is(200)
+		out := h.do(t, "POST", "/console/logout", "", c.in.session()).leads("/console/login")
+		for _, name := range []string{SessionCookie, madeCookie} {
+			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
+				t.Errorf("%s stays: %v", name, cookie)
+			}
+		}
+		status := h.do(t, "GET", "/api/v1/orders", "", "Authorization: Bearer "+token).StatusCode
+		if want := map[bool]int{true: 401, false: 200}[c.revoked]; status != want {
+			t.Errorf("with the token afterwards: %d, want %d", status, want)
+		}
+	}
+	if text := h.log.String(); !strings.Contains(text, `"event":"auth.logged_in"`) || !strings.Contains(text, `"event":"auth.revoked"`) ||
+		strings.Contains(text, "of_") {
+		t.Errorf("log:\n%s", text)
+	}
+	h.do(t, "POST", "/console/logout", "").leads("/console/login") // twice is no error
+}
+
+// The API takes the cookie for what only reads, and only from pages of this very origin.
+func TestCookieReadsTheAPI(t *testing.T) {
+	h := open(t)
+	cookie := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password")).session()
+	for _, c := range []struct {
+		status int
+		method string
+		header []string
+	}{
+		{200, "GET", []string{"Sec-Fetch-Site: same-origin"}},
+		{200, "HEAD", []string{"Sec-Fetch-Site: same-origin"}},
+		{200, "GET", nil}, // over plain HTTP browsers do not say it, and name no origin to their own
+		{200, "GET", []string{"Origin: http://127.0.0.1:8000"}},
+		{401, "GET", []string{"Sec-Fetch-Site: same-site", "Origin: http://127.0.0.1:3000"}},
+		{401, "GET", []string{"Sec-Fetch-Site: same-site"}},
+		{401, "GET", []string{"Sec-Fetch-Site: cross-site"}},
+		{401, "GET", []string{"Sec-Fetch-Site: none"}},
+		{401, "GET", []string{"Origin: http://127.0.0.1:3000"}},
+		{401, "GET", []string{"Origin: http://localhost:8000"}},
+		{401, "GET", []string{"Origin: null"}},
+		{401, "POST", []string{"Sec-Fetch-Site: same-origin", "Content-Type: application/json"}},
+	} {
+		if r := h.do(t, c.method, "/api/v1/orders?user_id=1", "", append(c.header, cookie)...); r.StatusCode != c.status {
+			t.Errorf("%s with %v: %d, want %d", c.method, c.header, r.StatusCode, c.status)
+		}
+	}
+	same := "Sec-Fetch-Site: same-origin"
+	h.do(t, "GET", "/api/v1/orders?user_id=2", "", cookie, same).is(403)
+	h.do(t, "GET", "/api/v1/orders", "", "Cookie: "+SessionCookie+"=nonsense", same).is(401)
+	h.do(t, "GET", "/api/v1/orders", "", cookie, same, "Authorization: Bearer nonsense").is(401) // what is said counts
+	if r := h.do(t, "GET", "/api/v1/orders", "", cookie, same, "Origin: http://127.0.0.1:8000"); r.Header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Error("CORS lets cookies in")
+	}
+}
+
+// A cookie that does not count is none where nobody needs one: browsers send it by themselves.
+func TestStaleCookieWhereNoneIsNeeded(t *testing.T) {
+	h := open(t, local)
+	stale := "Cookie: " + SessionCookie + "=of_AAAAAAAAAAAAAAAAAAAAAAAAAA"
+	h.do(t, "GET", "/api/v1/orders", "", stale).is(200)
+	h.do(t, "GET", home, "", stale).is(200, "admin on this machine", "!Log out")
+	h.do(t, "GET", "/console/login", "").leads(home)
+	h.do(t, "POST", "/console/login", form("token", "x")).leads(home)
+}
+
+// The page's WebSocket client may subscribe to what its user may hear.
+func TestChannelsAreSignedForTheSession(t *testing.T) {
+	h := open(t)
+	cookie := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password")).session()
+	ask := func(user string, headers ...string) reply {
+		return h.do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders."+user), headers...)
+	}
+	r := ask("1", cookie, "X-Trace-Id: mine").is(200, `{"auth":"signed:1.2:private-orders.1"}`)
+	if r.Header.Get("X-Trace-Id") != "mine" {
+		t.Errorf("trace id %q", r.Header.Get("X-Trace-Id"))
+	}
+	ask("2", cookie).is(403)
+	ask("1", cookie, "Sec-Fetch-Site: same-site").is(403, "another origin")
+	ask("1").leads("/console/login")
+	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, "signed")
+}
+
+func TestNext(t *testing.T) {
+	for wanted, want := range map[string]string{
+		"":                          home,
+		"/console/":                 "/console/",
+		"/console/orders?id=5":      "/console/orders?id=5",
+		"/api/v1/orders":            home,
+		"//evil.example/console/":   home,
+		"https://evil.example/":     home,
+		`/\evil.example`:            home,
+		`/console/\evil`:            home,
+		"/console":                  home,
+		"javascript:alert(1)":       home,
+		"/console/\r\nSet-Cookie:x": home,
+		"%":                         home,
+	} {
+		if got := next(wanted); got != want {
+			t.Errorf("%q leads to %q, want %q", wanted, got, want)
+		}
+		if u, err := url.Parse(next(wanted)); err != nil || u.Host != "" {
+			t.Errorf("%q leads elsewhere", wanted)
+		}
+	}
+}
