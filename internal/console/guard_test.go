@@ -30,7 +30,7 @@ func TestPages(t *testing.T) {
 				t.Errorf("%s: %s is %q", p.Href(), name, got)
 			}
 		}
-		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: partial").is(200, "!<html", "!<nav")
+		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: partial").is(200, "!<html", "!<header")
 		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: full").is(200, "<html")
 		h.do(t, "PUT", p.Href(), "").is(404)
 	}

@@ -45,7 +45,14 @@
       channelAuthorization: { transport: 'ajax', endpoint: '/console/broadcasting/auth' },
     })
     let connected = false
+    let away // while it is, a timer: by itself the client waits for up to a minute after it was refused
+    const anew = () => {
+      pusher.disconnect()
+      pusher.connect()
+    }
     pusher.connection.bind('state_change', ({ current }) => {
+      if (current !== 'connected' && current !== 'failed') away ??= setInterval(anew, 5000)
+      else away = clearInterval(away)
       if (current === 'connected') return say('loading', 'Subscribing…')
       if (current === 'failed') return say('failed', 'This browser has no WebSockets.')
       say(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected; trying again…' : 'Connecting…')

@@ -1,0 +1,140 @@
+package app_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"orderflow/internal/app"
+	"orderflow/internal/config"
+)
+
+// state waits until a part of the page Live is in a state.
+func (v *visitor) state(part, want string) {
+	v.t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	is := fmt.Sprintf("document.getElementById(%q)?.dataset.state ?? ''", part)
+	var state string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-look.C {
+		found, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](is))
+		if state = found; err == nil && found == want {
+			return
+		}
+	}
+	v.t.Fatalf("%s is %q, not %q", part, state, want)
+}
+
+// said is what the browser's console has said since the last time.
+func (v *visitor) said() (lines []string) {
+	for {
+		select {
+		case line := <-v.lines:
+			lines = append(lines, line)
+		default:
+			return lines
+		}
+	}
+}
+
+// TestConsoleLive: the charts move, orders are shown as they change, and both come back after the server was away.
+func TestConsoleLive(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "orderflow.db")
+	s := serveOn(t, path, nil)
+	b := newBrowser(t)
+	v := s.visit(b)
+	v.goes("/")
+	v.state("live-state", "live")
+	v.state("feed-state", "live")
+	v.shows("No order has changed since this page was opened.")
+	var id int64
+	for i := range 3 {
+		id = s.buy(1, fmt.Sprint("live", i), 2, 1).order().ID
+	}
+	v.shows("PAID")
+	v.shows("WebSockets 1")
+	if n := v.counts("#charts canvas"); n != 8 {
+		t.Errorf("%d charts", n)
+	}
+	link := fmt.Sprintf("#feed a[href='/console/orders/%d']", id)
+	if v.counts(link) == 0 {
+		t.Error("the order is no link")
+	}
+	for _, width := range []int64{1280, 360} {
+		for _, theme := range []string{"dark", "light"} {
+			v.prefers(theme)
+			v.do(chromedp.EmulateViewport(width, 740))
+			v.fits()
+		}
+	}
+
+	for _, line := range v.said() {
+		t.Errorf("the browser's console says: %s", line)
+	}
+	s.stop()
+	v.state("live-state", "disconnected")
+	v.state("feed-state", "disconnected")
+	again := serveOn(t, path, func(set *config.Settings) {
+		set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(s.url, "http://")), config.Addr(strings.TrimPrefix(s.live, "ws://"))
+	})
+	v.state("live-state", "live")
+	v.state("feed-state", "live")
+	v.shows("Orders a second")
+	id = again.buy(1, "again", 2, 1).order().ID
+	v.shows(fmt.Sprint(id))
+	v.do(chromedp.Navigate("about:blank")) // before the server goes
+	for _, line := range v.said() {        // that the server was away
+		if !strings.Contains(line, "net::ERR_") && !strings.Contains(line, "WebSocket connection") {
+			t.Errorf("the browser's console says: %s", line)
+		}
+	}
+}
+
+// TestConsoleLogIn: with log-ins every page leads to the log-in and from there back; what admins do needs an admin's token, and a
+// session that ends shows.
+func TestConsoleLogIn(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) { set.Auth = config.AuthRequired })
+	v := s.visit(newBrowser(t))
+	v.goes("/orders")
+	v.shows("With e-mail and password")
+	v.fills("[name=email]", "alice@example.com")
+	v.fills("[name=password]", "wrong")
+	v.clicks("Log in")
+	v.shows("The e-mail address or the password is wrong.")
+	v.shows("Trace id")
+	v.fills("[name=password]", "password")
+	v.clicks("Log in")
+	v.shows("user:1")
+	v.shows("Orders")
+	v.goes("/audit")
+	v.shows("This needs an admin's token")
+	v.goes("/")
+	v.state("live-state", "live")
+	v.state("feed-state", "failed")
+	v.shows("needs an admin’s token")
+	v.do(chromedp.Click(chromedp.Search(`//header//button[normalize-space()="Log out"]`)))
+	v.shows("With a token")
+
+	token, _, err := v.db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.fills("[name=token]", token)
+	v.clicks("Use the token")
+	v.state("live-state", "live")
+	v.state("feed-state", "live")
+	if cookie, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.cookie")); err != nil || cookie != "" {
+		t.Errorf("a script reads %q (%v)", cookie, err)
+	}
+	heard, err := chromedp.Run(v.ctx, chromedp.Evaluate[int]("fetch('/api/v1/orders').then((r) => r.status)", chromedp.EvalAwaitPromise))
+	if err != nil || heard != 200 {
+		t.Errorf("the API answers the page with %d (%v)", heard, err)
+	}
+	v.said() // of 401 and 403, which were asked for
+}
