@@ -121,7 +121,7 @@ func TestConsoleLogIn(t *testing.T) {
 	v.do(chromedp.Click(chromedp.Search(`//header//button[normalize-space()="Log out"]`)))
 	v.shows("With a token")
 
-	token, _, err := v.db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
+	token, kept, err := v.db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,5 +136,14 @@ func TestConsoleLogIn(t *testing.T) {
 	if err != nil || heard != 200 {
 		t.Errorf("the API answers the page with %d (%v)", heard, err)
 	}
-	v.said() // of 401 and 403, which were asked for
+	if err := v.db.RevokeToken(t.Context(), kept.ID); err != nil {
+		t.Fatal(err)
+	}
+	v.shows("You are logged out.")
+	v.do(chromedp.Navigate("about:blank"))
+	for _, line := range v.said() { // that some things were refused, which was asked for
+		if !strings.Contains(line, "status of 40") {
+			t.Errorf("the browser's console says: %s", line)
+		}
+	}
 }

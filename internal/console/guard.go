@@ -56,6 +56,8 @@ func (v *visit) guard() error {
 	switch {
 	case v.page.open:
 		return nil
+	case !v.who.In() && v.page.script:
+		return order.Errorf(order.CodeUnauthenticated, "Nobody is logged in.")
 	case !v.who.In():
 		return seeOther(logInAt(v.r))
 	case v.page.admin && !v.who.Admin():

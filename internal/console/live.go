@@ -20,7 +20,7 @@ const (
 	askEvery   = 10               // steps between two looks at what others are asked for
 	maxViewers = 100              // streams at once
 	liveWrite  = 10 * time.Second // for a browser to take what it is sent
-	checkEvery = 15               // samples between two looks whether a viewer's token still counts
+	checkEvery = 5                // samples between two looks whether a viewer's token still counts
 )
 
 // live keeps the figures of the last ten minutes and tells viewers of each new sample.

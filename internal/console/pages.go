@@ -12,6 +12,7 @@ type page struct {
 	nav      bool     // in the navigation, in the order of the table
 	post     bool     // an action
 	open     bool     // for people who are not logged in, too
+	script   bool     // for scripts: who is not logged in is told so, and not led to the log-in
 	admin    bool     // for admins alone
 
 	// handle returns what the template shows. It may answer by itself and return errAnswered.
@@ -26,8 +27,8 @@ func (c *Console) pages() []page {
 			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
 			scripts: []string{"uPlot.iife.min.js", "pusher.min.js", "live.js", "feed.js"},
 		},
-		{path: "/live/events", title: "Live", handle: (*Console).streamLive},
-		{path: "/broadcasting/auth", title: "Live", post: true, handle: (*Console).authorizeChannel},
+		{path: "/live/events", title: "Live", script: true, handle: (*Console).streamLive},
+		{path: "/broadcasting/auth", title: "Live", post: true, script: true, handle: (*Console).authorizeChannel},
 		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
 		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
 		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},

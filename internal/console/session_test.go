@@ -15,8 +15,9 @@ const home = Prefix + "/"
 func TestLogInLeadsBack(t *testing.T) {
 	h := open(t)
 	h.do(t, "GET", home, "").leads("/console/login")
-	h.do(t, "GET", "/console/live/events?a=1", "").leads("/console/login?next=%2Fconsole%2Flive%2Fevents%3Fa%3D1")
-	h.do(t, "GET", "/console/login?next=%2Fconsole%2Flive%2Fevents", "").is(200, `name="next" value="/console/live/events"`, "!Log out")
+	h.do(t, "GET", "/console/orders?status=PAID&user=1", "").leads("/console/login?next=%2Fconsole%2Forders%3Fstatus%3DPAID%26user%3D1")
+	h.do(t, "GET", "/console/login?next=%2Fconsole%2Forders%3Fuser%3D1", "").is(200, `name="next" value="/console/orders?user=1"`, "!Log out")
+	h.do(t, "GET", "/console/live/events", "").is(401, "Nobody is logged in.") // scripts are told
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password", "next", "/console/?a=1"))
 	in.leads("/console/?a=1")
 	h.do(t, "GET", home, "", in.session()).is(200, "user:1", "Log out")
@@ -194,7 +195,7 @@ func TestChannelsAreSignedForTheSession(t *testing.T) {
 	}
 	ask("2", cookie).is(403)
 	ask("1", cookie, "Sec-Fetch-Site: same-site").is(403, "another origin")
-	ask("1").leads("/console/login")
+	ask("1").is(401)
 	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, "signed")
 }
 

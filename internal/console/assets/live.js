@@ -5,7 +5,7 @@
   // The figures of a sample, in the order in which the server sends them behind the time.
   const names = ['orders', 'answered', 'conflict', 'refused', 'limited', 'failed', 'batch', 'p50', 'p95', 'p99',
     'paid', 'declined', 'unanswered', 'lag', 'overdue', 'open', 'sockets', 'streams']
-  const colours = ['#1f77b4', '#d9822b', '#9467bd', '#c52f8f', '#d62728'] // as console.css has them
+  const colours = ['#2f8fd8', '#d9822b', '#9467bd', '#c52f8f', '#d62728'] // as console.css has them
   const charts = [
     { title: 'Orders a second', lines: { orders: 'created' } },
     { title: 'Answers a second', lines: { answered: '2xx', conflict: '409', refused: 'other 4xx', limited: '429', failed: '5xx' } },
@@ -28,6 +28,13 @@
   }
   const short = (n, unit) => n == null ? '–' : (n >= 100 ? Math.round(n).toLocaleString('en') : String(Math.round(n * 10) / 10)) + (unit ?? '')
 
+  // window is the time that the charts show: ten minutes, or less while the server is young, so that its first minute fills them.
+  const window = (_, first, last) => [Math.max(last - keep, Math.min(first, last - 60)), last]
+  const clock = (_, ticks, __, ___, step) => ticks.map((at) => {
+    const time = new Date(at * 1000).toTimeString()
+    return time.slice(0, step < 60 ? 8 : 5)
+  })
+
   // draw makes the charts, with the colours of the theme that is on.
   const draw = () => {
     const style = getComputedStyle(document.body)
@@ -39,8 +46,8 @@
       chart.plot = new uPlot({
         width: Math.max(chart.place.clientWidth, 100), height: 150,
         legend: { show: false }, cursor: { show: false },
-        scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-        axes: [axis, { ...axis, size: 52, values: (_, ticks) => ticks.map((n) => short(n)) }],
+        scales: { x: { range: window }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+        axes: [{ ...axis, size: 30, space: 70, incrs: [10, 20, 30, 60, 120, 300], values: clock }, { ...axis, size: 52, values: (_, ticks) => ticks.map((n) => short(n)) }],
         series: [{}, ...Object.keys(chart.lines).map((name, i) => ({ stroke: colours[i], width: 1.5, spanGaps: seldom.has(name), points: { show: false } }))],
       }, columns(chart), chart.place)
     }
