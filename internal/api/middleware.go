@@ -12,12 +12,16 @@ import (
 )
 
 // ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(w, r, nil) }
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.serve(w, r, nil) //nolint:contextcheck // the exchange has the request's
+}
 
 // Inside returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
 // request carries, and there is no rate limit. Its handler may be called from any goroutine.
 func (a *API) Inside(who order.Caller) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.serve(w, r, &who) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.serve(w, r, &who) //nolint:contextcheck // likewise
+	})
 }
 
 // serve answers a request that came by a connection, or from inside.
@@ -27,7 +31,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 		x = new(exchange)
 	}
 	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
-	defer x.finish() //nolint:contextcheck // the exchange has the request's
+	defer x.finish()
 	x.commonHeaders()
 	switch {
 	case a.origins.preflight(x):

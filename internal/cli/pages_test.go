@@ -158,7 +158,7 @@ func TestPictures(t *testing.T) {
 		if found := regexp.MustCompile(`<script|href|://|@import`).FindString(text); found != "" {
 			t.Errorf("%s has %s: a picture loads and runs nothing", file, found)
 		}
-		for _, wanted := range []string{"<title", "<desc", "prefers-color-scheme: dark"} {
+		for _, wanted := range []string{"<title", "<desc", "@media (prefers-"} {
 			if !strings.Contains(text, wanted) {
 				t.Errorf("%s has no %s", file, wanted)
 			}

@@ -46,7 +46,10 @@ var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$|^token$`)
 // run are the documents whose commands TestDocuments runs, and runElsewhere those whose programs other tests run.
 var (
 	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md"}
-	runElsewhere = map[string]string{"docs/realtime.md": "internal/app: TestEveryProgramOfTheDocumentIsRun"}
+	runElsewhere = map[string]string{
+		"docs/realtime.md":   "internal/app: TestEveryProgramOfTheDocumentIsRun",
+		"docs/operations.md": "TestTestsInDocuments holds that each chapter names the test that runs its commands",
+	}
 )
 
 // TestDocuments runs every command in the fenced blocks of the documents (sh: commands; console: commands

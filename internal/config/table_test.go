@@ -88,7 +88,7 @@ func TestExampleFileHoldsTheDefaults(t *testing.T) {
 func TestTableRows(t *testing.T) {
 	flags, names := map[string]bool{}, map[string]bool{}
 	// Names that other programs know too.
-	shared := map[string]bool{"database": true, "database-read": true, "database-pool": true, "redis": true, "redis-prefix": true}
+	shared := map[string]bool{"database": true, "database-read": true, "database-pool": true, "redis": true, "redis-prefix": true, "otlp-endpoint": true}
 	for _, s := range Table() {
 		if s.Flag == "" || s.Env == "" || s.Group == "" || s.Value == "" || !strings.HasSuffix(s.Help, ".") || s.set == nil {
 			t.Errorf("--%s: the row is not complete: %+v", s.Flag, s)

@@ -19,6 +19,7 @@ const (
 type lettersView struct {
 	Letters     []order.DeadLetter
 	Open        int
+	Number      int // of the page
 	Total       int64
 	Newer, Next string
 	Done        []verdict // what came of those that were dealt with
@@ -59,7 +60,7 @@ func (c *Console) lettersView(v *visit) (*lettersView, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := &lettersView{Letters: page.Letters, Total: page.Total}
+	view := &lettersView{Letters: page.Letters, Total: page.Total, Number: number}
 	for i := range page.Letters {
 		if page.Letters[i].ResolvedAt.IsZero() {
 			view.Open++
@@ -75,11 +76,14 @@ type askView struct {
 	IDs []int64
 }
 
-// readLetters reads which dead letters somebody has chosen, and what is to be done.
-func readLetters(values url.Values) (ask askView, err error) {
+// readLetters reads which dead letters somebody has chosen, and what is to be done. all are those that stand for all on a page.
+func readLetters(values url.Values, all []int64) (ask askView, err error) {
 	ask.Do = values.Get("do")
 	if ask.Do != "retry" && ask.Do != "abandon" {
 		return ask, order.Invalid("do", "must be retry or abandon")
+	}
+	if values.Has("all") {
+		ask.IDs, values = all, nil
 	}
 	for _, text := range values["id"] {
 		id, err := strconv.ParseInt(text, 10, 64)
@@ -96,7 +100,20 @@ func readLetters(values url.Values) (ask askView, err error) {
 
 // askLetters asks whether it is really to be done.
 func (c *Console) askLetters(v *visit) (any, error) {
-	ask, err := readLetters(v.r.URL.Query())
+	var all []int64
+	query := v.r.URL.Query()
+	if query.Has("all") {
+		view, err := c.lettersView(v)
+		if err != nil {
+			return nil, err
+		}
+		for i := range view.Letters {
+			if view.Letters[i].ResolvedAt.IsZero() {
+				all = append(all, view.Letters[i].ID)
+			}
+		}
+	}
+	ask, err := readLetters(query, all)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +126,7 @@ func (c *Console) dealWithLetters(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ask, err := readLetters(values)
+	ask, err := readLetters(values, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -215,7 +215,8 @@ func (c *Console) orderView(ctx context.Context, o *order.Order) (*orderView, er
 func timeLine(events []order.Event, payments []order.Payment) []happening {
 	var steps []happening
 	for _, p := range payments {
-		s := happening{At: p.At, Who: p.Actor, Class: "charge", What: strings.ToUpper(string(p.Kind[:1])) + string(p.Kind[1:]) + " " + strconv.Itoa(p.Attempt)}
+		what := strings.ToUpper(string(p.Kind[:1])) + string(p.Kind[1:])
+		s := happening{At: p.At, Who: p.Actor, Class: "charge", What: what + " " + strconv.Itoa(p.Attempt)}
 		switch p.Outcome {
 		case order.Succeeded:
 			s.What, s.Note = s.What+" succeeded", p.Reference

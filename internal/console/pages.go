@@ -21,6 +21,7 @@ type page struct {
 
 // pages is every page and every action.
 func (c *Console) pages() []page {
+	script := []string{"pages.js"}
 	pages := []page{
 		{
 			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
@@ -33,7 +34,7 @@ func (c *Console) pages() []page {
 		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},
 
 		{path: "/orders", title: "Orders", template: "orders.html", nav: true, handle: (*Console).showOrders},
-		{path: "/orders/{id}", title: "Order", template: "order.html", handle: (*Console).showOrder},
+		{path: "/orders/{id}", title: "Order", template: "order.html", scripts: script, handle: (*Console).showOrder},
 		{path: "/orders/{id}/cancel", title: "Cancel an order", template: "cancel.html", handle: (*Console).askCancel},
 		{path: "/orders/{id}/cancel", title: "Cancel an order", template: "cancel.html", post: true, handle: (*Console).cancelOrder},
 		{path: "/products", title: "Products", template: "products.html", nav: true, handle: (*Console).showProducts},
@@ -47,9 +48,9 @@ func (c *Console) pages() []page {
 	}
 	if c.options.Try != nil {
 		pages = append(pages, []page{
-			{path: "/try", title: "Try it", template: "try.html", parts: []string{"gateway"}, nav: true, admin: true, handle: (*Console).showTry},
-			{path: "/try/{kind}", title: "Try it", template: "try.html", post: true, admin: true, handle: (*Console).runTrial},
-			{path: "/try/faults", title: "Try it", template: "try.html", post: true, admin: true, handle: (*Console).setFault},
+			{path: "/try", title: "Try it", template: "try.html", parts: []string{"gateway"}, scripts: script, nav: true, admin: true, handle: (*Console).showTry},
+			{path: "/try/{kind}", title: "Try it", template: "try.html", scripts: script, post: true, admin: true, handle: (*Console).runTrial},
+			{path: "/try/faults", title: "Try it", template: "try.html", scripts: script, post: true, admin: true, handle: (*Console).setFault},
 		}...)
 	}
 	return append(pages, []page{

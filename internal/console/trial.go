@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -24,7 +25,8 @@ const (
 	winnerLimit   = 5 * time.Second  // for the payment of the last race's winner
 	winnerLook    = 20 * time.Millisecond
 	restockTries  = 5
-	restockReason = "Try it: the last one"
+	restockReason = "Try it"
+	trialStock    = 200 // that is put in where there is too little
 )
 
 // The kinds of trials.
@@ -89,9 +91,11 @@ func (t *trial) Summary() string {
 	won, all := t.Count(http.StatusCreated), len(t.Attempts)
 	switch t.Kind {
 	case trialRace:
-		return fmt.Sprintf("of %d buyers %d got the last one (201), and %d were told that it is sold out (409).", all, won, t.Count(http.StatusConflict))
+		return fmt.Sprintf("of %d buyers %d got the last one (201), and %d were told that it is sold out (409).",
+			all, won, t.Count(http.StatusConflict))
 	case trialRepeat:
-		return fmt.Sprintf("of %d requests with one key %d made an order (201), and %d were shown that order (200).", all, won, t.Count(http.StatusOK))
+		return fmt.Sprintf("of %d requests with one key %d made an order (201), and %d were shown that order (200).",
+			all, won, t.Count(http.StatusOK))
 	default:
 		return fmt.Sprintf("%d of %d orders were placed (201).", won, all)
 	}
@@ -200,21 +204,27 @@ func (t *trials) run(ctx context.Context, kind string) (*trial, error) {
 	defer func() { t.end(done, winner) }()
 	run := rand.Text()[:12]
 	key := func(buyer int) string { return fmt.Sprintf("try-%s-%d", run, buyer) }
+	product, size, fewest, most := int64(trialProduct), 1, int64(trialFlood), int64(math.MaxInt64)
 	switch kind {
 	case trialOrder:
-		done = t.crowd(ctx, kind, 1, trialProduct, key)
 	case trialMany:
-		done = t.crowd(ctx, kind, trialFlood, trialProduct, key)
+		size = trialFlood
 	case trialRepeat:
-		done = t.crowd(ctx, kind, trialCrowd, trialProduct, func(int) string { return key(0) })
+		size = trialCrowd
+		key = func(int) string { return "try-" + run }
 	case trialRace:
-		if err := t.lastOne(ctx, winner, run); err != nil {
+		product, size, fewest, most = raceProduct, trialCrowd, 1, 1
+		if err := t.settled(ctx, winner); err != nil {
 			return nil, err
 		}
-		done = t.crowd(ctx, kind, trialCrowd, raceProduct, key)
-		winner = done.Winner()
 	default:
 		return nil, order.Errorf(order.CodeNotFound, "There is no such trial.")
+	}
+	if err := t.stock(ctx, product, fewest, most, run); err != nil {
+		return nil, err
+	}
+	if done = t.crowd(ctx, kind, size, product, key); kind == trialRace {
+		winner = done.Winner()
 	}
 	return done, nil
 }
@@ -275,31 +285,29 @@ func (t *trials) buy(ctx context.Context, buyer int, user, product int64, key st
 	return a
 }
 
-// lastOne puts or takes pieces of the race's product so that exactly one is left, as a movement of stock.
-func (t *trials) lastOne(ctx context.Context, winner int64, run string) error {
-	if err := t.settled(ctx, winner); err != nil {
-		return err
-	}
+// stock sees to it that there are from fewest to most pieces of a product: it puts some in, or takes some out, as a movement of
+// stock.
+func (t *trials) stock(ctx context.Context, product, fewest, most int64, run string) error {
 	for try := range restockTries {
 		products, err := t.reader.Products(ctx)
 		if err != nil {
 			return err
 		}
-		p, err := onSale(products, raceProduct)
+		p, err := onSale(products, product)
 		if err != nil {
 			return err
 		}
-		if p.Stock == 1 {
+		if p.Stock >= fewest && p.Stock <= most {
 			return nil
 		}
-		body := map[string]any{"quantity": 1 - p.Stock, "reason": restockReason, "idempotency_key": fmt.Sprintf("try-%s-%d", run, try)}
+		body := map[string]any{"quantity": min(trialStock, most) - p.Stock, "reason": restockReason, "idempotency_key": fmt.Sprintf("try-%s-%d", run, try)}
 		path := fmt.Sprintf("/api/v1/products/%d/restock", p.ID)
 		_, err = t.inside.ask(ctx, order.Operator(), "", http.MethodPost, path, body, nil)
 		if err != nil && order.CodeOf(err) != order.CodeInsufficientStock { // somebody was faster: look again
 			return err
 		}
 	}
-	return order.Errorf(order.CodeUnavailable, "Others buy and bring back product %d all the time; it cannot be raced for.", raceProduct)
+	return order.Errorf(order.CodeUnavailable, "Others buy and bring back product %d all the time; it cannot be ordered in peace.", product)
 }
 
 // settled waits until the payment of the last race's winner is through: were it declined during the next race, its piece would

@@ -68,6 +68,9 @@ func TestTrialRepeatAndMany(t *testing.T) {
 	if left := s.stock(trialProduct); left != before-3-trialFlood {
 		t.Errorf("%d of %d are left", left, before)
 	}
+	for range before / trialFlood { // what is used up is put back
+		s.try(runs, trialMany)
+	}
 }
 
 // One trial at a time; none without what it needs; and a race waits for the last winner's payment.

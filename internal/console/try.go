@@ -34,6 +34,7 @@ type gatewayView struct {
 	State   string
 	Errors  bool
 	Delay   time.Duration
+	Known   bool // the backlog is
 	Backlog order.Backlog
 }
 
@@ -50,10 +51,11 @@ func (g *gatewayView) Full() int { return max(trialFlood, g.Waiting()) }
 type kind struct{ Kind, Button, Promise string }
 
 func kinds() []kind {
+	repeat := fmt.Sprintf("%d requests with one key at once. Exactly one order is made; all hear of it.", trialCrowd)
 	return []kind{
 		{trialOrder, "Place an order", "One mouse for Alice, who pays in a moment."},
 		{trialRace, "Race for the last headphones", fmt.Sprintf("%d buyers order the last piece at once. Exactly one gets it.", trialCrowd)},
-		{trialRepeat, "Send one order again and again", fmt.Sprintf("%d requests with one key at once. Exactly one order is made; all hear of it.", trialCrowd)},
+		{trialRepeat, "Send one order again and again", repeat},
 		{trialMany, "Place many orders", fmt.Sprintf("%d buyers, a mouse each: something to charge while the gateway is broken.", trialFlood)},
 	}
 }
@@ -80,6 +82,7 @@ func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
 		g.Errors, g.Delay = gateway.Fault()
 	}
 	g.Backlog, err = c.options.Shop.Backlog(v.r.Context())
+	g.Known = err == nil
 	return g, err
 }
 

@@ -146,7 +146,8 @@ func TestReadPlans(t *testing.T) {
 		},
 		"key": {
 			func() error { _, err := s.OrdersByKey(ctx, 0, "k1", 5); return err },
-			[]string{"SEARCH orders", byID, "idx_order_items_order"}, nil,
+			[]string{"SEARCH orders", byID, "idx_order_items_order"},
+			nil,
 		},
 		"payments": {func() error { _, err := s.Payments(ctx, 1); return err }, []string{"PRIMARY KEY"}, []string{dueSorted, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"}},
 		"dead letters": {
@@ -156,7 +157,8 @@ func TestReadPlans(t *testing.T) {
 		},
 		"put in": {
 			func() error { _, err := s.PutIn(ctx); return err },
-			[]string{"idx_stock_movements_product"}, []string{"SCAN stock_movements USING INDEX idx_stock_movements_product"}, // all
+			[]string{"idx_stock_movements_product"},
+			[]string{"SCAN stock_movements USING INDEX idx_stock_movements_product"}, // all
 		},
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
 	} {
