@@ -73,7 +73,7 @@ func TestBackupOfMySQL(t *testing.T) {
 	m := open(t, ground{
 		databases: []string{servers.MySQLURL(server.Addr(), "orderflow")}, redis: redis, prefix: prefix, direct: true, stock: 1_000_000, script: script,
 	})
-	dir, restored := t.TempDir(), servers.MySQLURL(server.Addr(), "orderflow_restored")
+	dir, restored := t.TempDir(), servers.MySQLURL(server.Addr(), "restored")
 	o := &outage{t: t, provider: m.provider, away: away, books: newLedger(t), shop: m.shop}
 	o.lose(func() {
 		signIn(t, dir, server, "backup", "secret")
