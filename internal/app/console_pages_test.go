@@ -232,11 +232,14 @@ func TestConsoleShop(t *testing.T) {
 	}
 }
 
-// prefers makes the browser one of somebody who prefers a theme.
+// prefers makes the browser one of somebody who prefers a theme, at once and not by and by.
 func (v *visitor) prefers(theme string) {
 	v.t.Helper()
 	_, err := chromedp.Call(v.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}, //nolint:misspell // CSS
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: theme}, //nolint:misspell // CSS
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
 	})
 	if err != nil {
 		v.t.Fatal(err)
