@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime lint fmt
+.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -68,6 +68,9 @@ bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; nee
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "socket.io needs node and npm: install them and try again." >&2; exit 1; }
 	cd internal/realtime/fanout/socketio && npm ci --no-audit --no-fund
 	DATABASE_URL= REDIS_URL= $(GO) run ./internal/realtime/fanout
+
+bench-watched: build ## Measure what traces and ten viewers of the console cost the orders
+	DATABASE_URL= REDIS_URL= $(GO) run ./internal/watch/cost
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...

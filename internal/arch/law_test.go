@@ -73,6 +73,7 @@ func rooms() [][]room {
 			{path: "internal/deploy"},
 			{path: realtime + "/fanout", imports: []string{servers, bench}}, // a measurement; the product does not need it
 			{path: "internal/watch"},
+			{path: "internal/watch/cost"}, // a measurement; the product does not need it
 		},
 	}
 }
@@ -93,13 +94,13 @@ func libraries() []library {
 		{"github.com/pressly/goose/v3", []string{"internal/store"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
 		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
-		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "internal/realtime/fanout"}},
+		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "internal/realtime/fanout", "internal/watch/cost"}},
 		{"github.com/willabides/kongplete", []string{"internal/cli"}},
 		{"github.com/posener/complete", []string{"internal/cli"}},
 		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench", "internal/realtime/fanout"}},
 		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
-		{"github.com/gorilla/websocket", []string{"internal/realtime", "internal/realtime/fanout"}},
+		{"github.com/gorilla/websocket", []string{"internal/realtime", "internal/realtime/fanout", "internal/watch/cost"}},
 		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
 		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 		{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
