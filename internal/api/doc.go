@@ -11,6 +11,13 @@
 // return errors; only fail writes them. An error that is no *order.Error is internal_error: the caller sees no more
 // than that, and the log has the rest under the trace id.
 //
+// # Mounted handlers
+//
+// The console is served by the API's own server (Mount): its requests come with an exchange, so they have trace ids,
+// metrics, headers and an answer when they panic, but no rate limit. It lets people in by Enter, LogIn and LogOut, which
+// take the exchange from the writer, so that its log-ins have the limits and the log lines of the API's. What it does for
+// them it asks the API itself, through Inside.
+//
 // # Server-sent events
 //
 // A stream repeats what the table of events says, nothing else; the bus only tells it when to look. It registers with

@@ -73,19 +73,25 @@ func (v *visitor) clicks(text string) {
 	v.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//main//*[self::button or self::a][normalize-space()=%q]`, text))))
 }
 
-// shows waits until the page shows a text, also when it is another page by then.
-func (v *visitor) shows(text string) {
+// await waits until an expression is true, also when it is another page by then.
+func (v *visitor) await(expression string) {
 	v.t.Helper()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	var body string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-look.C {
-		found, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body ? document.body.innerText : ''"))
-		if body = found; err == nil && strings.Contains(found, text) { // an error: it is between two pages
+		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if err == nil && is { // an error: it is between two pages
 			return
 		}
 	}
-	v.t.Fatalf("the page does not show %q but\n%s", text, body)
+	body, _ := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText")) // what it is like, if it can be said
+	v.t.Fatalf("it never came true that %s. The page shows\n%s", expression, body)
+}
+
+// shows waits until the page shows a text.
+func (v *visitor) shows(text string) {
+	v.t.Helper()
+	v.await(fmt.Sprintf("document.body?.innerText.includes(%q)", text))
 }
 
 // fills writes into a field of a form.
@@ -189,7 +195,8 @@ func TestConsoleShop(t *testing.T) {
 	v.fits()
 	v.clicks("Cancel…")
 	v.shows("It cannot be undone")
-	v.do(chromedp.KeyEvent(kb.Enter)) // the button has the focus
+	v.await("document.activeElement?.innerText === 'Cancel the order'")
+	v.do(chromedp.KeyEvent(kb.Enter))
 	v.shows("Cancelled; its pieces are back in stock")
 	if o, err := v.db.Order(t.Context(), id); err != nil || o.Status != order.Cancelled || v.product(2).Stock != 200 {
 		t.Errorf("%+v, %v; %d are left", o, err, v.product(2).Stock)
@@ -225,11 +232,14 @@ func TestConsoleShop(t *testing.T) {
 	}
 }
 
-// prefers makes the browser one of somebody who prefers a theme.
+// prefers makes the browser one of somebody who prefers a theme, at once and not by and by.
 func (v *visitor) prefers(theme string) {
 	v.t.Helper()
 	_, err := chromedp.Call(v.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}, //nolint:misspell // CSS
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: theme}, //nolint:misspell // CSS
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
 	})
 	if err != nil {
 		v.t.Fatal(err)

@@ -48,7 +48,10 @@ func (c *Console) pages() []page {
 	}
 	if c.options.Try != nil {
 		pages = append(pages, []page{
-			{path: "/try", title: "Try it", template: "try.html", parts: []string{"gateway"}, scripts: script, nav: true, admin: true, handle: (*Console).showTry},
+			{
+				path: "/try", title: "Try it", template: "try.html", parts: []string{"gateway"}, scripts: script, nav: true, admin: true,
+				handle: (*Console).showTry,
+			},
 			{path: "/try/{kind}", title: "Try it", template: "try.html", scripts: script, post: true, admin: true, handle: (*Console).runTrial},
 			{path: "/try/faults", title: "Try it", template: "try.html", scripts: script, post: true, admin: true, handle: (*Console).setFault},
 		}...)

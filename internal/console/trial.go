@@ -300,7 +300,9 @@ func (t *trials) stock(ctx context.Context, product, fewest, most int64, run str
 		if p.Stock >= fewest && p.Stock <= most {
 			return nil
 		}
-		body := map[string]any{"quantity": min(trialStock, most) - p.Stock, "reason": restockReason, "idempotency_key": fmt.Sprintf("try-%s-%d", run, try)}
+		body := map[string]any{
+			"quantity": min(trialStock, most) - p.Stock, "reason": restockReason, "idempotency_key": fmt.Sprintf("try-%s-%d", run, try),
+		}
 		path := fmt.Sprintf("/api/v1/products/%d/restock", p.ID)
 		_, err = t.inside.ask(ctx, order.Operator(), "", http.MethodPost, path, body, nil)
 		if err != nil && order.CodeOf(err) != order.CodeInsufficientStock { // somebody was faster: look again
