@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -49,8 +50,7 @@ func blocks(t *testing.T, heading string, n int) (found []string) {
 		t.Fatal(err)
 	}
 	_, chapter, there := strings.Cut(string(page), "\n"+heading+"\n")
-	level, _, _ := strings.Cut(heading, " ")
-	chapter, _, _ = strings.Cut(chapter, "\n"+level+" ")
+	chapter = regexp.MustCompile(`(?m)^##+ `).Split(chapter, 2)[0]
 	for rest := chapter; ; {
 		_, after, more := strings.Cut(rest, "\n```sh\n")
 		if !more {

@@ -169,6 +169,7 @@ func newReader(t *testing.T) *reader {
 var (
 	isServer = regexp.MustCompile(`^(make run|bin/orderflow serve)\b`)
 	isBench  = regexp.MustCompile(`^bin/orderflow bench\b`)
+	duration = regexp.MustCompile(` --duration \S+`)
 	isExport = regexp.MustCompile(`^export `)
 	local    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	// installed is a folder of the system's.
@@ -193,8 +194,8 @@ func (r *reader) follow(t *testing.T, c command) {
 		return r.places[place]
 	})
 	text = installed.ReplaceAllString(text, " "+r.root+"$1")
-	if isBench.MatchString(text) && !strings.Contains(text, "--duration") {
-		text += " --duration 300ms"
+	if isBench.MatchString(text) {
+		text = duration.ReplaceAllString(text, "") + " --duration 300ms"
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

@@ -165,6 +165,12 @@ func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
 		return nil, bus.ErrClosed
 	}
 	l := newTail(b, t)
+	stands := false
+	defer func() {
+		if !stands {
+			b.leave(t.news)
+		}
+	}()
 	limit := time.NewTimer(busTailWait)
 	defer limit.Stop()
 	for {
@@ -173,6 +179,7 @@ func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
 			t.mu.Lock()
 			t.tails = append(t.tails, l)
 			t.mu.Unlock()
+			stands = true
 			return l, nil
 		}
 		select {
@@ -255,13 +262,14 @@ func (b *Bus) topic(name string) *topic {
 	return t
 }
 
-// listen starts to listen to a channel, once; false when the bus is closed.
+// listen is called by who wants to hear a channel, until they leave it; false when the bus is closed.
 func (b *Bus) listen(e *ear) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.isClosed() {
 		return false
 	}
+	e.wanted++
 	if !e.followed {
 		e.followed = true
 		b.all.Go(func() { b.follow(e) })
@@ -269,34 +277,78 @@ func (b *Bus) listen(e *ear) bool {
 	return true
 }
 
-// follow listens to a channel until the bus is closed.
+// leave takes back one listen. When nobody wants to hear the channel any more, it is not listened to.
+func (b *Bus) leave(e *ear) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.wanted--; e.wanted == 0 && e.stop != nil {
+		e.stop()
+	}
+}
+
+// wanted returns a context that lasts while a channel is wanted; nil when it is not, or the bus is closed: who follows it then
+// has to end.
+func (b *Bus) wanted(e *ear) context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.stop != nil {
+		e.stop()
+	}
+	if b.isClosed() || e.wanted == 0 {
+		e.followed, e.stop = false, nil
+		return nil
+	}
+	ctx, stop := context.WithCancel(b.life)
+	e.stop = stop
+	return ctx
+}
+
+// follow listens to a channel while somebody wants to hear it.
 func (b *Bus) follow(e *ear) {
-	for b.life.Err() == nil {
-		if conn, err := b.client.conn(); err == nil {
-			heard := rueidis.WithOnSubscriptionHook(b.life, func(s rueidis.PubSubSubscription) {
-				if s.Kind == "ssubscribe" {
-					e.heard(true)
-				}
-			})
-			// Whatever ended it, it is tried again; the client finds out about Redis by itself.
-			_ = conn.Receive(heard, conn.B().Ssubscribe().Channel(e.channel).Build(), func(m rueidis.PubSubMessage) { e.message(m.Message) })
-			e.heard(false)
-		}
+	for ctx := b.wanted(e); ctx != nil; ctx = b.wanted(e) {
+		b.hear(ctx, e)
 		pause := time.NewTimer(busRejoin)
 		select {
 		case <-pause.C:
-		case <-b.life.Done():
+		case <-ctx.Done():
 			pause.Stop()
 		}
 	}
 }
 
+// hear listens to a channel until ctx ends, or something goes wrong: whatever it was, it is tried again, and the client finds out
+// about Redis by itself.
+func (b *Bus) hear(ctx context.Context, e *ear) {
+	conn, err := b.client.conn()
+	if err != nil {
+		return
+	}
+	heard := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
+		if s.Kind == "ssubscribe" {
+			e.heard(true)
+		}
+	})
+	_ = conn.Receive(heard, conn.B().Ssubscribe().Channel(e.channel).Build(), func(m rueidis.PubSubMessage) { e.message(m.Message) })
+	e.heard(false)
+	if ctx.Err() == nil || b.isClosed() {
+		return
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), busLimit)
+	defer cancel()
+	// Redis goes on sending until it is told. If it cannot be, nobody here listens all the same.
+	_ = conn.Do(limited, conn.B().Sunsubscribe().Channel(e.channel).Build()).Error()
+}
+
 // ear listens to a channel of a topic: to the bell for its consumers, to the news for its tails, to neither for nobody.
 type ear struct {
-	channel  string
-	message  func(text string)
-	stirred  func() // called when it begins to hear, and when it does so no more
-	followed bool   // guarded by the bus's mutex
+	channel string
+	message func(text string)
+	stirred func() // called when it begins to hear, and when it does so no more
+
+	// Guarded by the bus's mutex.
+	wanted   int    // how many want to hear it
+	followed bool   // somebody listens for them, or is about to find out that nobody wants it any more
+	stop     func() // ends that
 
 	mu        sync.Mutex
 	listening bool
@@ -379,9 +431,6 @@ func (t *topic) ring(back bool) {
 
 // spread hands what was heard to the tails. What nobody here can read is lost to them.
 func (t *topic) spread(text string) {
-	if !t.hasTails() { // those who listened once are gone
-		return
-	}
 	messages, err := readMessages(t.name, text)
 	if err != nil {
 		t.missed()
@@ -392,10 +441,4 @@ func (t *topic) spread(text string) {
 	for _, l := range t.tails {
 		l.add(messages)
 	}
-}
-
-func (t *topic) hasTails() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.tails) > 0
 }

@@ -92,12 +92,17 @@ func (l *tail) take() ([]bus.Message, error) {
 // Close implements bus.Tail.
 func (l *tail) Close() error {
 	l.mu.Lock()
-	if !l.over {
+	again := l.over
+	if !again {
 		l.over = true
 		close(l.closed)
 		l.messages = nil
 	}
 	l.mu.Unlock()
+	if again {
+		return nil
+	}
+	defer l.bus.leave(l.topic.news)
 	l.topic.mu.Lock()
 	defer l.topic.mu.Unlock()
 	l.topic.tails = slices.DeleteFunc(l.topic.tails, func(other *tail) bool { return other == l })

@@ -5,10 +5,12 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"modernc.org/sqlite"
@@ -133,6 +135,34 @@ const Readers = readers
 
 // MigrationFiles are the embedded migrations.
 func MigrationFiles() fs.FS { return migrations }
+
+// AddSteps makes the store one of a later release, whose schema has more steps; each is a name and its two statements.
+func (s *Store) AddSteps(t testing.TB, steps ...[3]string) {
+	t.Helper()
+	all := fstest.MapFS{}
+	err := fs.WalkDir(migrations, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(migrations, path)
+		all[path] = &fstest.MapFile{Data: text}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, done, folder, _, err := s.dialect.migrator(s.writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
+	had := len(all) / 2 // dialects
+	for i, step := range steps {
+		text := "-- +goose Up\n" + step[1] + ";\n\n-- +goose Down\n" + step[2] + ";\n"
+		all[fmt.Sprintf("%s/%05d_%s.sql", folder, had+i+1, step[0])] = &fstest.MapFile{Data: []byte(text)}
+	}
+	s.steps = all
+}
 
 // Spy records the text of every read from now on.
 func (s *Store) Spy() (texts func() []string) {

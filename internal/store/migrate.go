@@ -28,7 +28,8 @@ type Migration struct {
 }
 
 // Migrate brings the schema up to this binary's, and makes sure that the database can be written. A schema that is newer
-// than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait.
+// than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait. It
+// returns CodeUnavailable when others read the tables for longer than a minute.
 func (s *Store) Migrate(ctx context.Context) error {
 	return s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		if err := s.checkWritable(ctx); err != nil {
@@ -37,9 +38,28 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if pending, err := p.HasPending(ctx); err != nil || !pending {
 			return err
 		}
-		_, err := p.Up(ctx)
-		return err
+		return s.insist(ctx, p.Up)
 	})
+}
+
+const (
+	migrateTries = 15
+	migratePause = 3 * time.Second // in which orders go on that waited behind a try
+)
+
+// insist changes the schema, and again when others kept the tables: an audit or a dump reads them for minutes. Each step may
+// run again, and those that were done are not.
+func (s *Store) insist(ctx context.Context, change func(context.Context) ([]*goose.MigrationResult, error)) error {
+	for try := 1; ; try++ {
+		_, err := change(ctx)
+		switch {
+		case s.dialect.classify(err) != classTransient:
+			return err
+		case try == migrateTries || !sleep(ctx, migratePause):
+			return order.Errorf(order.CodeUnavailable, "Cannot migrate the database: somebody has been reading its tables for too long, "+
+				"such as an audit, a dump or a transaction by hand; wait for its end, or end it, and try again.")
+		}
+	}
 }
 
 // checkWritable writes a row as it is and gives that up: to begin a write alone succeeds on a read-only file.
@@ -66,7 +86,10 @@ func (s *Store) MigrateDown(ctx context.Context) error {
 		if err := s.alone(ctx, db); err != nil {
 			return err
 		}
-		_, err := p.Down(ctx)
+		err := s.insist(ctx, func(ctx context.Context) ([]*goose.MigrationResult, error) {
+			_, err := p.Down(ctx)
+			return nil, err
+		})
 		if errors.Is(err, goose.ErrNoNextVersion) {
 			return order.Errorf(order.CodeNotFound, "There is no migration to take back.")
 		}
@@ -137,7 +160,7 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.D
 		}
 		return order.Errorf(order.CodeUnavailable, "The database holds tables of another program; give Orderflow one of its own.")
 	}
-	files, err := fs.Sub(migrations, folder)
+	files, err := fs.Sub(s.steps, folder)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ const (
 	mysqlIdle      = 5 * time.Minute  // connections for reads that are idle for longer are closed
 	mysqlPacketMin = 16 << 20         // bytes; the default of MariaDB, MySQL 8 has 64 MB
 	mysqlLockWait  = 3                // seconds that a statement waits for a row; a write may take writeLimit in all
+	mysqlTableWait = 1                // seconds that a change of the schema waits for a table, and all others behind it
 	mysqlPort      = "3306"
 )
 
@@ -292,9 +293,12 @@ func (d *mysqlDialect) openError(err error) error {
 }
 
 // migrator returns connections of their own: goose expects every statement to be committed that it does not put into a
-// transaction.
+// transaction. A change of a table waits until nobody reads it any more, and who comes after it waits with it; so it gives
+// up early, to let them pass, and is tried again (see insist).
 func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
-	db, err := d.connect(d.server.config, false, 4)
+	config := d.server.config.Clone()
+	config.Params["lock_wait_timeout"] = strconv.Itoa(mysqlTableWait)
+	db, err := d.connect(config, false, 4)
 	if err != nil {
 		return nil, nil, "", "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -54,6 +55,7 @@ type Store struct {
 	pools
 	writers writers                                         // the free ones
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
+	steps   fs.FS                                           // of the schema; tests add to them
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
 	floor   int64                                           // the lowest id of a new order; 0 unless the file was a backup
@@ -86,7 +88,7 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	}
 	s := &Store{
 		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
-		writers: newWriters(d.writers()), commit: commit, closed: make(chan struct{}),
+		writers: newWriters(d.writers()), commit: commit, steps: migrations, closed: make(chan struct{}),
 	}
 	if s.served = options.Served; s.served == nil {
 		s.served = func() bool { return false }
