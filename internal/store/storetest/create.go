@@ -272,7 +272,13 @@ func createHuge(h *house) {
 		}
 		drafts = append(drafts, h.draft(i%3+1, fmt.Sprint("k", i), pairs...))
 	}
-	answers := h.create(drafts...)
+	answers, _, err := h.CreateOrders(h.Context(), drafts)
+	for try := 1; order.CodeOf(err) == order.CodeUnavailable && try < 10; try++ { // a busy machine may need longer than a write may take
+		answers, _, err = h.CreateOrders(h.Context(), drafts)
+	}
+	if err != nil {
+		h.Fatal(err)
+	}
 	ids := map[int64]bool{}
 	for i, a := range answers {
 		if a.Err != nil || refOf(a.Order) != drafts[i].Ref() || len(a.Order.Items) != len(drafts[i].Lines) {
