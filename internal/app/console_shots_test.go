@@ -48,8 +48,10 @@ func TestScreenshots(t *testing.T) {
 	if *update {
 		load = 90 * time.Second
 		if _, err := v.db.Restock(t.Context(), []order.Restock{
-			{ProductID: 1, Quantity: 1500, Key: "1"}, {ProductID: 2, Quantity: 500, Key: "2"},
-			{ProductID: 3, Quantity: 1000, Key: "3"}, {ProductID: 4, Quantity: 2000, Key: "4"},
+			{ProductID: 1, Quantity: 1500, Key: "1"},
+			{ProductID: 2, Quantity: 500, Key: "2"},
+			{ProductID: 3, Quantity: 1000, Key: "3"},
+			{ProductID: 4, Quantity: 2000, Key: "4"},
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -64,8 +66,11 @@ func TestScreenshots(t *testing.T) {
 	live.shows("PAID")
 	live.take(t, "live")
 	for _, shot := range []shot{
-		{"orders", "/orders", "PAID"}, {"order", "/orders/3", "What happened"}, {"products", "/products", "Mechanical Keyboard"},
-		{"letters", "/dead-letters", "the provider does not answer"}, {"try", "/try", "of 50 buyers 1 got the last one"},
+		{"orders", "/orders", "PAID"},
+		{"order", "/orders/3", "What happened"},
+		{"products", "/products", "Mechanical Keyboard"},
+		{"letters", "/dead-letters", "the provider does not answer"},
+		{"try", "/try", "of 50 buyers 1 got the last one"},
 		{"audit", "/audit", "The books are right"},
 	} {
 		v.goes(shot.path)
