@@ -35,21 +35,18 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	return nil
 }
 
-// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake.
+// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake. The gateway is
+// simulated by default, which says something about the shop only in a process that charges: others' workers may charge really.
 func (s *Server) mayTry() bool {
-	return s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
+	return s.settings.Roles.Worker && s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
 }
 
-// try is what the page Try it works with; nil where there is none.
-func (s *Server) try() *console.Try {
-	switch {
-	case !s.mayTry():
+// try is the gateway that the page Try it works with; nil where there is no such page.
+func (s *Server) try() console.Gateway {
+	if !s.mayTry() {
 		return nil
-	case s.breaker == nil:
-		return &console.Try{}
-	default:
-		return &console.Try{Gateway: gateway{s.faults, s.breaker}}
 	}
+	return gateway{s.faults, s.breaker}
 }
 
 // gateway is the simulated gateway of this process, for the console.

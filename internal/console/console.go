@@ -21,9 +21,9 @@ type Options struct {
 	API  http.Handler // the product's HTTP API, asked to sign channels
 	Feed Feed
 
-	Inside Inside // the API again, for what the pages do
-	Shop   Shop   // for what they show
-	Try    *Try   // for the page Try it; nil where there is none
+	Inside Inside  // the API again, for what the pages do
+	Shop   Shop    // for what they show
+	Try    Gateway // for the page Try it; nil where nothing may be tried, and there is no such page
 
 	Local  bool                       // no sessions: whoever sits at the machine is the admin
 	Secure func(r *http.Request) bool // whether the browser sent a request over TLS

@@ -26,6 +26,7 @@ import (
 	"orderflow/internal/limit"
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
+	"orderflow/internal/payment"
 	"orderflow/internal/store"
 )
 
@@ -132,12 +133,23 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		c(&options, &forAPI)
 	}
 	h.api = api.New(forAPI)
-	options.Door, options.API, options.Inside, options.Shop, options.Try = h.api, h.api, h.api.Inside, s, &Try{}
+	options.Door, options.API, options.Inside, options.Shop, options.Try = h.api, h.api, h.api.Inside, s, gateway(t)
 	if h.Console, err = New(options); err != nil {
 		t.Fatal(err)
 	}
 	h.api.Mount(Prefix, h.Console)
 	return h
+}
+
+// gateway is one that nobody charges by here.
+func gateway(t testing.TB) switched {
+	t.Helper()
+	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "house"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := payment.NewFaults(simulated)
+	return switched{faults, payment.NewBreaker(faults, payment.BreakerOptions{})}
 }
 
 // local opens the house to whoever sits at the machine.

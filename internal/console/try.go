@@ -12,11 +12,6 @@ import (
 // maxFaultDelay is the longest delay that the page offers.
 const maxFaultDelay = 10 * time.Second
 
-// Try is what the page Try it needs beside the rest.
-type Try struct {
-	Gateway Gateway // nil in a process that charges nothing
-}
-
 // Gateway is the simulated gateway of this process, whose faults can be switched while it works. Its methods may be called from
 // any goroutine.
 type Gateway interface {
@@ -30,7 +25,6 @@ type Gateway interface {
 
 // gatewayView is what the page Try it shows of the gateway and of what waits for it.
 type gatewayView struct {
-	There   bool // the gateway is one of this process
 	State   string
 	Errors  bool
 	Delay   time.Duration
@@ -77,10 +71,8 @@ func (c *Console) showTry(v *visit) (any, error) {
 }
 
 func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
-	if gateway := c.options.Try.Gateway; gateway != nil {
-		g.There, g.State = true, gateway.State()
-		g.Errors, g.Delay = gateway.Fault()
-	}
+	g.State = c.options.Try.State()
+	g.Errors, g.Delay = c.options.Try.Fault()
 	g.Backlog, err = c.options.Shop.Backlog(v.r.Context())
 	g.Known = err == nil
 	return g, err
@@ -106,10 +98,6 @@ func (c *Console) setFault(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway := c.options.Try.Gateway
-	if gateway == nil {
-		return nil, order.Errorf(order.CodeNotFound, "The gateway is not one of this process.")
-	}
 	delay := time.Duration(0)
 	if text := strings.TrimSpace(values.Get("delay")); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)
@@ -122,7 +110,7 @@ func (c *Console) setFault(v *visit) (any, error) {
 		}
 		delay = time.Duration(ms) * time.Millisecond
 	}
-	gateway.SetFault(values.Get("errors") == "true", delay)
+	c.options.Try.SetFault(values.Get("errors") == "true", delay)
 	if v.fragment() {
 		return c.showTry(v)
 	}
