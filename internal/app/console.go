@@ -21,7 +21,7 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 		Inside:  s.api.Inside,
 		Shop:    s.db,
 		Try:     s.try(),
-		Local:   s.local(),
+		Local:   s.local(), FromHere: api.FromThisMachine,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
 		Status:  api.StatusOf,
 		Metrics: s.registry, Asked: s.asked,

@@ -1,9 +1,7 @@
 package console
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -43,7 +41,7 @@ func plainHost(host string) bool {
 func (v *visit) guard() error {
 	c := v.console
 	if c.options.Local {
-		if err := atTheMachine(v.r); err != nil {
+		if err := c.options.FromHere(v.r); err != nil {
 			return err
 		}
 	}
@@ -64,33 +62,4 @@ func (v *visit) guard() error {
 		return order.Errorf(order.CodeForbidden, "This needs an admin's token, and you are logged in with one that is none.")
 	}
 	return nil
-}
-
-// atTheMachine returns CodeForbidden unless a request can only come from a browser on this machine that means this machine. A
-// page of a stranger whose name was pointed here sends its own name as the Host; what comes through a proxy says so.
-func atTheMachine(r *http.Request) error {
-	if !loopbackHost(r.Host) {
-		return order.Errorf(order.CodeForbidden, "Without log-ins the console is there for this machine alone: open it under 127.0.0.1, "+
-			"[::1] or localhost, or start the server with --auth required.")
-	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
-		if r.Header[name] != nil {
-			return order.Errorf(order.CodeForbidden, "Without log-ins the console is not served through a proxy: "+
-				"start the server with --auth required.")
-		}
-	}
-	return nil
-}
-
-// loopbackHost reports whether a Host header can only mean this machine.
-func loopbackHost(host string) bool {
-	name := strings.Trim(host, "[]")
-	if split, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
-		name = split
-	}
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.IsLoopback()
 }

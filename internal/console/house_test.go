@@ -125,7 +125,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, Status: api.StatusOf,
+		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromThisMachine, Status: api.StatusOf,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, forAPI.TrustedProxies) },
 		Metrics: registry, Logger: forAPI.Logger,
 	}
@@ -153,7 +153,7 @@ func gateway(t testing.TB) switched {
 }
 
 // local opens the house to whoever sits at the machine.
-func local(o *Options, a *api.Options) { o.Local, a.AuthRequired = true, false }
+func local(o *Options, a *api.Options) { o.Local, a.Local, a.AuthRequired = true, true, false }
 
 // limited gives each caller so many requests a minute.
 func limited(n int) func(*Options, *api.Options) {

@@ -49,7 +49,7 @@ func (s *shop) open(change ...func(*Options)) *counter {
 	options := Options{
 		Door: s.api, API: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
-		Local: true, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
+		Local: true, FromHere: api.FromThisMachine, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
