@@ -58,7 +58,11 @@ func (v *visit) guard() error {
 		return order.Errorf(order.CodeUnauthenticated, "Nobody is logged in.")
 	case !v.who.In():
 		return seeOther(logInAt(v.r))
-	case v.page.admin && !v.who.Admin():
+	case !v.who.Admin() && v.who.Caller().UserID <= 0: // whose orders would be everybody's
+		return order.Errorf(order.CodeForbidden, "This token is no admin's and belongs to nobody: there is nothing here that it may see.")
+	case !v.page.For(v.who) && v.page.path == "/{$}": // where log-ins and the frame lead
+		return seeOther(Prefix + "/orders")
+	case !v.page.For(v.who):
 		return order.Errorf(order.CodeForbidden, "This needs an admin's token, and you are logged in with one that is none.")
 	}
 	return nil

@@ -170,7 +170,7 @@ func (c *Console) showOrder(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, err := c.orderView(v.r.Context(), o)
+	view, err := c.orderView(v, o)
 	if err != nil {
 		return nil, err
 	}
@@ -190,14 +190,21 @@ func (c *Console) order(v *visit) (*order.Order, error) {
 	return o, err
 }
 
-func (c *Console) orderView(ctx context.Context, o *order.Order) (*orderView, error) {
-	view := &orderView{Order: o, Names: map[int64]string{}}
+// orderView looks up what the page of an order shows. What the gateway said is for admins: others see how each attempt ended, and
+// why a charge was declined in the order's own history.
+func (c *Console) orderView(v *visit, o *order.Order) (*orderView, error) {
+	ctx, view := v.r.Context(), &orderView{Order: o, Names: map[int64]string{}}
 	events, err := c.options.Shop.Events(ctx, o.ID, 0)
 	if err != nil {
 		return nil, err
 	}
 	if view.Payments, err = c.options.Shop.Payments(ctx, o.ID); err != nil {
 		return nil, err
+	}
+	if !v.who.Admin() {
+		for i := range view.Payments {
+			view.Payments[i].Reference, view.Payments[i].Error = "", ""
+		}
 	}
 	products, err := c.options.Shop.Products(ctx)
 	if err != nil {

@@ -24,10 +24,10 @@ func (c *Console) pages() []page {
 	script := []string{"pages.js"}
 	pages := []page{
 		{
-			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
+			path: "/{$}", title: "Live", template: "live.html", nav: true, admin: true, handle: (*Console).showLive,
 			scripts: []string{"uPlot.iife.min.js", "pusher.min.js", "live.js", "feed.js"},
 		},
-		{path: "/live/events", title: "Live", script: true, handle: (*Console).streamLive},
+		{path: "/live/events", title: "Live", script: true, admin: true, handle: (*Console).streamLive},
 		{path: "/broadcasting/auth", title: "Live", post: true, script: true, handle: (*Console).authorizeChannel},
 		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
 		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
@@ -76,6 +76,9 @@ func (p *page) Href() string {
 	}
 	return Prefix + p.path
 }
+
+// For reports whether somebody may see the page, once they are in.
+func (p *page) For(who session) bool { return !p.admin || who.Admin() }
 
 // Title is the page's name.
 func (p *page) Title() string { return p.title }

@@ -247,27 +247,36 @@ func TestPageProducts(t *testing.T) {
 	}
 }
 
+// settle charges an order; the gateway answers with outcome and says this, as the reference of a success and as the reason otherwise.
+func (s *shop) settle(id int64, outcome order.Outcome, says string) {
+	s.Helper()
+	var claimed []order.Claimed
+	s.waitFor("it can be claimed", func() (ok bool) {
+		var err error
+		claimed, _, err = s.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		return claimed[0].Task == order.TaskCharge
+	})
+	settlement := order.Settlement{
+		OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome,
+		Reason: says, Actor: "worker:test",
+	}
+	if outcome == order.Succeeded {
+		settlement.Reference, settlement.Reason = says, ""
+	}
+	if _, _, err := s.store.SettleOrders(context.Background(), []order.Settlement{settlement}); err != nil {
+		s.Fatal(err)
+	}
+}
+
 // bury makes a dead letter of a new order and returns its id and the order's.
 func (s *shop) bury(key string) (letter, id int64) {
 	s.Helper()
 	id = s.place(1, key, 2)
 	for range s.rules.Tries {
-		var claimed []order.Claimed
-		s.waitFor("it can be claimed", func() (ok bool) {
-			var err error
-			claimed, _, err = s.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
-			if err != nil {
-				s.Fatal(err)
-			}
-			return claimed[0].Task == order.TaskCharge
-		})
-		_, _, err := s.store.SettleOrders(context.Background(), []order.Settlement{{
-			OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
-			Reason: "no <answer>", Actor: "worker:test",
-		}})
-		if err != nil {
-			s.Fatal(err)
-		}
+		s.settle(id, order.NoAnswer, "no <answer>")
 	}
 	jobs, err := s.store.FailedJobs(context.Background(), true, 100)
 	if err != nil || len(jobs) == 0 || jobs[0].OrderID != id {
@@ -383,9 +392,10 @@ func TestPagesOfAUser(t *testing.T) {
 	c.get(href(his) + "/cancel").has(404)
 	c.post(href(his) + "/cancel").has(404)
 	c.follow(c.post(href(hers)+"/cancel")).has(200, "by user:1")
-	c.get("/products").has(200, "Wireless Mouse", "!New product")
+	c.get("/").has(303)
+	c.get("/products").has(200, "Wireless Mouse", "!New product", "!Live", "!Audit")
 	c.get("/products/2").has(200, "!Restock")
-	for _, path := range []string{"/dead-letters", "/dead-letters/ask", "/try", "/audit"} {
+	for _, path := range []string{"/live/events", "/dead-letters", "/dead-letters/ask", "/try", "/audit"} {
 		c.get(path).has(403)
 	}
 	for _, path := range []string{"/products", "/products/2", "/products/2/restock", "/dead-letters", "/try/race", "/try/faults", "/audit"} {
@@ -394,14 +404,36 @@ func TestPagesOfAUser(t *testing.T) {
 	if s.order(his).Status != order.Pending || s.stock(5) != 1 {
 		t.Error("a user did what only admins may")
 	}
+	_, waits := s.bury("waits") // what the gateway said is not for customers
+	c.get(href(waits)).has(200, "Charge 2 had no answer", "It waits for an operator.", "!no &lt;answer&gt;", "!Dead letters")
+	s.settle(s.place(1, "paid", 2), order.Succeeded, "secret-reference")
+	s.settle(s.place(1, "declined", 2), order.Declined, "no money")
+	c.get(href(waits+1)).has(200, "Charge 1 succeeded", "!secret-reference")
+	c.get(href(waits+2)).has(200, "Charge 1 was declined", "Failed; its pieces are back in stock</strong> <span class=\"note\">no money") // as the event says
+}
+
+// A token that is no admin's and nobody's sees nothing: no user is not every user.
+func TestPagesOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, false)
+	c := s.open(func(o *Options) { o.Local, o.Door = false, known{s.api} })
+	id := s.place(1, "hers", 2)
+	c.cookie = "nobody"
+	for _, path := range []string{"/", "/orders", "/orders?key=hers", "/orders?id=1", href(id), "/products"} {
+		c.get(path).has(403, "belongs to nobody", "!hers")
+	}
 }
 
 // known knows one user by name.
 type known struct{ *api.API }
 
 func (known) Enter(_ http.ResponseWriter, _ *http.Request, token string) (order.Caller, error) {
-	if token != "user-1" {
+	switch token {
+	case "user-1":
+		return order.Token{ID: 1, UserID: 1}.Caller(), nil
+	case "nobody":
+		return order.Token{ID: 2}.Caller(), nil
+	default:
 		return order.Caller{}, order.Errorf(order.CodeUnauthenticated, "Nobody.")
 	}
-	return order.Token{ID: 1, UserID: 1}.Caller(), nil
 }

@@ -20,7 +20,8 @@ func TestLogInLeadsBack(t *testing.T) {
 	h.do(t, "GET", "/console/live/events", "").is(401, "Nobody is logged in.") // scripts are told
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password", "next", "/console/?a=1"))
 	in.leads("/console/?a=1")
-	h.do(t, "GET", home, "", in.session()).is(200, "user:1", "Log out")
+	h.do(t, "GET", home, "", in.session()).leads("/console/orders") // Live is for admins
+	h.do(t, "GET", "/console/orders", "", in.session()).is(200, "user:1", "Log out")
 	h.do(t, "GET", "/console/login", "", in.session()).leads(home)
 	told := h.do(t, "GET", home, "", "HX-Request: true").is(200, "!<html")
 	if to := told.Header.Get("HX-Redirect"); to != "/console/login" {
@@ -103,7 +104,7 @@ func TestGuessedCookies(t *testing.T) {
 	h.do(t, "GET", home, "", guess).is(429, "Too many requests")
 	good := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{UserID: 1})
 	for range 10 {
-		h.do(t, "GET", home, "", good).is(200)
+		h.do(t, "GET", "/console/orders", "", good).is(200)
 	}
 }
 
@@ -118,7 +119,7 @@ func TestLogOut(t *testing.T) {
 		revoked bool
 	}{{in, true}, {with, false}} {
 		token := c.in.cookie(SessionCookie).Value
-		h.do(t, "GET", home, "", c.in.session()).is(200)
+		h.do(t, "GET", "/console/orders", "", c.in.session()).is(200)
 		out := h.do(t, "POST", "/console/logout", "", c.in.session()).leads("/console/login")
 		for _, name := range []string{SessionCookie, madeCookie} {
 			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
