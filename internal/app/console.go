@@ -16,12 +16,12 @@ import (
 // buildConsole makes the console and mounts it in the API, whose parts it works with.
 func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	s.console, err = console.New(console.Options{
-		Door: s.api, API: s.api.Handler(),
-		Feed:    console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
-		Inside:  s.api.Inside,
-		Shop:    s.db,
-		Try:     s.try(),
-		Local:   s.local(), FromHere: api.FromThisMachine,
+		Door:   s.api,
+		Feed:   console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
+		Inside: s.api.Inside,
+		Shop:   s.db,
+		Try:    s.try(),
+		Local:  s.local(), FromHere: api.FromThisMachine,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
 		Status:  api.StatusOf,
 		Metrics: s.registry, Asked: s.asked,

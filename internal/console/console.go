@@ -18,10 +18,9 @@ const Prefix = "/console"
 // Options are what a Console works with. All but Asked and Try must be set.
 type Options struct {
 	Door Door
-	API  http.Handler // the product's HTTP API, asked to sign channels
 	Feed Feed
 
-	Inside Inside  // the API again, for what the pages do
+	Inside Inside  // the product's HTTP API, for what the pages do
 	Shop   Shop    // for what they show
 	Try    Gateway // for the page Try it; nil where nothing may be tried, and there is no such page
 

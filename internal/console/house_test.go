@@ -133,7 +133,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		c(&options, &forAPI)
 	}
 	h.api = api.New(forAPI)
-	options.Door, options.API, options.Inside, options.Shop, options.Try = h.api, h.api, h.api.Inside, s, gateway(t)
+	options.Door, options.Inside, options.Shop, options.Try = h.api, h.api.Inside, s, gateway(t)
 	if h.Console, err = New(options); err != nil {
 		t.Fatal(err)
 	}

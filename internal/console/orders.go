@@ -278,11 +278,7 @@ func (c *Console) cancelOrder(v *visit) (any, error) {
 
 // do has the API do something for the visitor. path stands below its prefix. The error is the API's.
 func (c *Console) do(v *visit, method, path string, body, reply any) error {
-	who := v.who.Caller()
-	if v.who.Local() {
-		who = order.Operator()
-	}
-	_, err := c.options.Inside.ask(v.r.Context(), who, v.trace, method, "/api/v1"+path, body, reply)
+	_, err := c.options.Inside.ask(v.r.Context(), v.who.acting(), v.trace, method, "/api/v1"+path, body, reply)
 	return err
 }
 

@@ -47,7 +47,7 @@ type counter struct {
 func (s *shop) open(change ...func(*Options)) *counter {
 	s.Helper()
 	options := Options{
-		Door: s.api, API: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
+		Door: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
 		Local: true, FromHere: api.FromThisMachine, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),

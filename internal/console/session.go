@@ -53,6 +53,14 @@ func (s session) Name() string {
 // Caller is they as the product's other parts know them; who sits at the machine is anonymous there, and bound by nothing.
 func (s session) Caller() order.Caller { return s.caller }
 
+// acting is they as the API does something for them.
+func (s session) acting() order.Caller {
+	if s.local {
+		return order.Operator()
+	}
+	return s.caller
+}
+
 // identify finds out who visits. A token that does not count any more is forgotten, and its owner logged out.
 func (v *visit) identify() error {
 	if v.console.options.Local {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow/internal/api"
 	"orderflow/internal/order"
 )
 
@@ -198,6 +199,20 @@ func TestChannelsAreSignedForTheSession(t *testing.T) {
 	ask("1", cookie, "Sec-Fetch-Site: same-site").is(403, "another origin")
 	ask("1").is(401)
 	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, "signed")
+}
+
+// A page that connects again and again is let in each time: what pages do is exempt from the rate limit.
+func TestSigningIsNotLimited(t *testing.T) {
+	in := []func(*Options, *api.Options){limited(3)}
+	for name, h := range map[string]*house{"with log-ins": open(t, in...), "without": open(t, append(in, local)...)} {
+		cookie := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{Admin: true})
+		for range 10 {
+			r := h.do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders-feed"), cookie)
+			if r.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %d %s", name, r.StatusCode, r.body)
+			}
+		}
+	}
 }
 
 func TestNext(t *testing.T) {
