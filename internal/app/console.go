@@ -22,6 +22,7 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 		Shop:   s.db,
 		Try:    s.try(),
 		Local:  s.local(), FromHere: api.FromThisMachine,
+		MayTake: api.MayTake,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
 		Status:  api.StatusOf,
 		Metrics: s.registry, Asked: s.asked,

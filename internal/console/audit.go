@@ -74,9 +74,9 @@ type auditView struct{ Report *report }
 
 func (c *Console) showAudit(*visit) (any, error) { return &auditView{c.audits.latest()}, nil }
 
-// runAudit proves the books, one visitor at a time.
+// runAudit proves the books, one visitor at a time. Its report is kept also for a visitor who has left.
 func (c *Console) runAudit(v *visit) (any, error) {
-	v.mayTake(auditTime)
+	defer v.outlive(auditTime)()
 	began := time.Now()
 	done := &report{}
 	if err := c.do(v, http.MethodPost, "/audit", nil, done); err != nil {

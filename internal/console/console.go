@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,10 +25,11 @@ type Options struct {
 	Shop   Shop    // for what they show
 	Try    Gateway // for the page Try it; nil where nothing may be tried, and there is no such page
 
-	Local    bool                        // no sessions: whoever sits at the machine is the admin
-	FromHere func(r *http.Request) error // where Local: why a request is not from who sits at the machine; api.FromThisMachine
-	Secure   func(r *http.Request) bool  // whether the browser sent a request over TLS
-	Status   func(code order.Code) int   // the API's table from codes to HTTP statuses; 0 for a code that it does not know
+	Local    bool                                             // no sessions: whoever sits at the machine is the admin
+	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; api.FromThisMachine
+	Secure   func(r *http.Request) bool                       // whether the browser sent a request over TLS
+	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.MayTake
+	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
 
 	Metrics prometheus.Gatherer // what the process counts; gathered once a second
 	Asked   prometheus.Gatherer // what others are asked for; gathered every ten seconds, and only while somebody looks

@@ -125,7 +125,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromThisMachine, Status: api.StatusOf,
+		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromThisMachine, MayTake: api.MayTake, Status: api.StatusOf,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, forAPI.TrustedProxies) },
 		Metrics: registry, Logger: forAPI.Logger,
 	}

@@ -49,7 +49,7 @@ func (s *shop) open(change ...func(*Options)) *counter {
 	options := Options{
 		Door: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
-		Local: true, FromHere: api.FromThisMachine, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
+		Local: true, FromHere: api.FromThisMachine, MayTake: api.MayTake, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
@@ -316,6 +316,33 @@ func TestPageDeadLetters(t *testing.T) {
 	if o.DueAt.IsZero() || o.TriesLeft != s.rules.Tries {
 		t.Errorf("it is not tried again: %+v", o)
 	}
+}
+
+// What was begun ends also when the browser leaves: a row of abandons does not stop half-way, and an audit is there afterwards.
+func TestActionsOutliveTheirVisitor(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, false)
+	c := s.open()
+	values, orders := url.Values{"do": {"abandon"}}, []int64(nil)
+	for i := range 3 {
+		letter, id := s.bury(fmt.Sprint("k", i))
+		values.Add("id", strconv.FormatInt(letter, 10))
+		orders = append(orders, id)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for path, form := range map[string]url.Values{"/dead-letters": values, "/audit": {}, "/try/order": {}} {
+		r := httptest.NewRequestWithContext(gone, http.MethodPost, Prefix+path, strings.NewReader(form.Encode()))
+		r.Host, r.RemoteAddr = "127.0.0.1:8000", "127.0.0.1:4711"
+		s.api.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	for _, id := range orders {
+		if o := s.order(id); o.Status != order.Failed {
+			t.Errorf("order %d is %s still", id, o.Status)
+		}
+	}
+	c.get("/audit").has(200, "The books are right")
+	c.get("/try").has(200, "1 of 1 orders were placed")
 }
 
 func mustInt(t *testing.T, text string) int64 {

@@ -80,7 +80,7 @@ func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
 
 // runTrial tries something and shows what came of it.
 func (c *Console) runTrial(v *visit) (any, error) {
-	v.mayTake(trialLimit + winnerLimit)
+	defer v.outlive(trialLimit + putBackLimit)()
 	_, err := c.trials.run(v.r.Context(), v.r.PathValue("kind"))
 	if err != nil || v.fragment() {
 		view, broken := c.showTry(v)
