@@ -26,8 +26,12 @@ type Shop interface {
 	OrdersByKey(ctx context.Context, user int64, key string, limit int) ([]*order.Order, error)
 	Events(ctx context.Context, orderID int64, after int) ([]order.Event, error)
 	Payments(ctx context.Context, orderID int64) ([]order.Payment, error)
-	Products(ctx context.Context) ([]order.Product, error)
-	PutIn(ctx context.Context) (pieces map[int64]int64, err error)
+	// ProductsByID returns those of the products that there are.
+	ProductsByID(ctx context.Context, ids []int64) ([]order.Product, error)
+	// ProductPage returns products by id; pages count from 1.
+	ProductPage(ctx context.Context, page, perPage int) (order.ProductPage, error)
+	// PutIn returns, by product, what was put into stock by hand.
+	PutIn(ctx context.Context, products []int64) (pieces map[int64]int64, err error)
 	DeadLetters(ctx context.Context, page, perPage int) (order.LetterPage, error)
 	Backlog(ctx context.Context) (order.Backlog, error)
 }
@@ -206,7 +210,11 @@ func (c *Console) orderView(v *visit, o *order.Order) (*orderView, error) {
 			view.Payments[i].Reference, view.Payments[i].Error = "", ""
 		}
 	}
-	products, err := c.options.Shop.Products(ctx)
+	ids := make([]int64, len(o.Items))
+	for i := range o.Items {
+		ids[i] = o.Items[i].ProductID
+	}
+	products, err := c.options.Shop.ProductsByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}

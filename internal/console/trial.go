@@ -170,7 +170,7 @@ func (t *trial) Slowest() (longest time.Duration) {
 
 // trialReader is what trials look up.
 type trialReader interface {
-	Products(ctx context.Context) ([]order.Product, error)
+	ProductsByID(ctx context.Context, ids []int64) ([]order.Product, error)
 	Order(ctx context.Context, id int64) (*order.Order, error)
 }
 
@@ -308,7 +308,7 @@ func (t *trials) buy(ctx context.Context, buyer int, user, product int64, key st
 // stock. taken is how many it took out, also with an error.
 func (t *trials) stock(ctx context.Context, product, fewest, most int64, run string) (taken int64, err error) {
 	for try := range restockTries {
-		products, err := t.reader.Products(ctx)
+		products, err := t.reader.ProductsByID(ctx, []int64{product})
 		if err != nil {
 			return taken, err
 		}
