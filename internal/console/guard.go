@@ -49,6 +49,9 @@ func (v *visit) guard() error {
 		return order.Errorf(order.CodeForbidden, "This was sent by a page of another origin, which may not do anything here.")
 	}
 	if err := v.identify(); err != nil {
+		if v.page.leaves {
+			v.forget() // whoever it was: they want this browser to know them no more
+		}
 		return err
 	}
 	switch {

@@ -158,7 +158,7 @@ func local(o *Options, a *api.Options) { o.Local, a.Local, a.AuthRequired = true
 // limited gives each caller so many requests a minute.
 func limited(n int) func(*Options, *api.Options) {
 	return func(_ *Options, a *api.Options) {
-		a.Limiter, a.Rate = limit.NewLocal(100), limit.Rate{Tokens: n, Per: time.Minute}
+		a.Limiter, a.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: n, Per: time.Minute}
 	}
 }
 

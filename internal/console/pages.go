@@ -12,6 +12,7 @@ type page struct {
 	nav      bool     // in the navigation, in the order of the table
 	post     bool     // an action
 	open     bool     // for people who are not logged in, too
+	leaves   bool     // the browser is to forget who visits, also when that cannot be found out
 	script   bool     // for scripts: who is not logged in is told so, and not led to the log-in
 	admin    bool     // for admins alone
 
@@ -31,7 +32,7 @@ func (c *Console) pages() []page {
 		{path: "/broadcasting/auth", title: "Live", post: true, script: true, handle: (*Console).authorizeChannel},
 		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
 		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
-		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},
+		{path: "/logout", title: "Log out", open: true, post: true, leaves: true, handle: (*Console).logOut},
 
 		{path: "/orders", title: "Orders", template: "orders.html", nav: true, handle: (*Console).showOrders},
 		{path: "/orders/{id}", title: "Order", template: "order.html", scripts: script, handle: (*Console).showOrder},

@@ -139,6 +139,51 @@ func TestLogOut(t *testing.T) {
 	h.do(t, "POST", "/console/logout", "").leads("/console/login") // twice is no error
 }
 
+// A log-in takes back the token of the one that it replaces.
+func TestLogInAgain(t *testing.T) {
+	h := open(t)
+	credentials := form("email", "alice@example.com", "password", "password")
+	first := h.do(t, "POST", "/console/login", credentials)
+	second := h.do(t, "POST", "/console/login", credentials, first.session()).leads(home)
+	pasted := h.token(t, order.Token{Admin: true})
+	third := h.do(t, "POST", "/console/login", form("token", pasted), second.session()).leads(home)
+	h.do(t, "POST", "/console/login", form("token", pasted), third.session()).leads(home)
+	for token, want := range map[string]int{first.cookie(SessionCookie).Value: 401, second.cookie(SessionCookie).Value: 401, pasted: 200} {
+		h.do(t, "GET", "/api/v1/orders", "", "Authorization: Bearer "+token).is(want)
+	}
+}
+
+// shut is a door behind which the database does not answer.
+type shut struct{ *api.API }
+
+func (shut) Enter(http.ResponseWriter, *http.Request, string) (order.Caller, error) {
+	return order.Caller{}, errAway
+}
+
+// keeping lets visitors in as before, but takes no token back.
+type keeping struct{ *api.API }
+
+func (keeping) LogOut(http.ResponseWriter, *http.Request, string) error { return errAway }
+
+// A log-out makes the browser forget, also while the database is away.
+func TestLogOutWithoutADatabase(t *testing.T) {
+	h := open(t)
+	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
+	for _, door := range []Door{shut{h.api}, keeping{h.api}} {
+		h.options.Door = door
+		out := h.do(t, "POST", "/console/logout", "", in.session()).is(503, "The database does not answer.")
+		for _, name := range []string{SessionCookie, madeCookie} {
+			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
+				t.Errorf("%T: %s stays: %v", door, name, cookie)
+			}
+		}
+	}
+	h.options.Door = shut{h.api}
+	if r := h.do(t, "GET", "/console/orders", "", in.session()).is(503); r.cookie(SessionCookie) != nil {
+		t.Error("who only looks is logged out")
+	}
+}
+
 // The API takes the cookie for what only reads, and only from pages of this very origin.
 func TestCookieReadsTheAPI(t *testing.T) {
 	h := open(t)
