@@ -65,6 +65,9 @@ func (g gateway) Fault() (errors bool, delay time.Duration) {
 	return fault.Errors, fault.Delay
 }
 
+// MaxDelay implements console.Gateway.
+func (g gateway) MaxDelay() time.Duration { return payment.MaxDelay }
+
 // SetFault implements console.Gateway.
 func (g gateway) SetFault(errors bool, delay time.Duration) {
 	g.faults.Set(payment.Fault{Errors: errors, Delay: delay})

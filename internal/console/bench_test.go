@@ -15,7 +15,7 @@ func BenchmarkPages(b *testing.B) {
 		b.Fatal(err)
 	}
 	c := s.open()
-	if c.follow(c.post("/audit")); !strings.Contains(c.get("/audit").text, "The books are right") {
+	if c.post("/audit"); !strings.Contains(c.get("/audit").text, "The books are right") {
 		b.Fatal("the books are wrong")
 	}
 	for name, path := range map[string]string{

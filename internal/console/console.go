@@ -83,7 +83,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // routes returns the mux with every asset, page and action.
 func (c *Console) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+Prefix+"/assets/", c.assets.serve)
+	mux.HandleFunc("GET "+Prefix+"/assets/{version}/{name}", c.assets.serve)
 	pages := c.pages()
 	for i := range pages {
 		mux.HandleFunc(pages[i].method()+" "+Prefix+pages[i].path, c.endpoint(&pages[i]))

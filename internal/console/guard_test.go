@@ -188,6 +188,13 @@ func TestAssets(t *testing.T) {
 			t.Errorf("%s looks like %s", name, kind)
 		}
 	}
-	h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(404)
-	h.do(t, "GET", "/console/assets/", "").is(404)
+	// A node of another version is asked for what a page of its own loads.
+	other := h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(200)
+	if c := other.Header.Get("Cache-Control"); c != "no-store" || other.body != string(h.assets.byName["console.css"].plain) ||
+		!strings.HasPrefix(other.Header.Get("Content-Type"), "text/css") {
+		t.Errorf("Cache-Control %q, %d bytes", c, len(other.body))
+	}
+	for _, path := range []string{"", "0000000000000000/other.css", "console.css", "0/0/console.css"} {
+		h.do(t, "GET", "/console/assets/"+path, "").is(404)
+	}
 }

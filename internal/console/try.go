@@ -9,9 +9,6 @@ import (
 	"orderflow/internal/order"
 )
 
-// maxFaultDelay is the longest delay that the page offers.
-const maxFaultDelay = 10 * time.Second
-
 // Gateway is the simulated gateway of this process, whose faults can be switched while it works. Its methods may be called from
 // any goroutine.
 type Gateway interface {
@@ -19,6 +16,8 @@ type Gateway interface {
 	State() string
 	// Fault says whether calls end with an error, and how long they are delayed.
 	Fault() (errors bool, delay time.Duration)
+	// MaxDelay is the longest delay that there is.
+	MaxDelay() time.Duration
 	// SetFault says so from now on.
 	SetFault(errors bool, delay time.Duration)
 }
@@ -98,15 +97,15 @@ func (c *Console) setFault(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	delay := time.Duration(0)
+	delay, most := time.Duration(0), c.options.Try.MaxDelay().Milliseconds()
 	if text := strings.TrimSpace(values.Get("delay")); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || ms < 0 || ms > maxFaultDelay.Milliseconds() {
+		if err != nil || ms < 0 || ms > most {
 			view, broken := c.showTry(v)
 			if broken != nil {
 				return nil, broken
 			}
-			return view, order.Invalid("delay", fmt.Sprintf("must be from 0 to %d ms", maxFaultDelay.Milliseconds()))
+			return view, order.Invalid("delay", fmt.Sprintf("must be from 0 to %d ms", most))
 		}
 		delay = time.Duration(ms) * time.Millisecond
 	}
