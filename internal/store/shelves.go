@@ -50,7 +50,8 @@ func (s *Store) PutIn(ctx context.Context, products []int64) (pieces map[int64]i
 				err := scan(&product, &quantity)
 				pieces[product] = quantity
 				return err
-			}, "SELECT product_id, sum(quantity) FROM stock_movements WHERE product_id IN "+placeholders(len(padded))+" GROUP BY product_id", anys(padded)...)
+			}, "SELECT product_id, sum(quantity) FROM stock_movements WHERE product_id IN "+placeholders(len(padded))+" GROUP BY product_id",
+				anys(padded)...)
 		})
 	})
 	return pieces, err
