@@ -118,7 +118,11 @@ func (t *tx) raise() (lower func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		t.s.floor = 0 // ids are that high, and orders are never deleted; the one writer alone looks at it
+	}
+	if err != nil || n == 0 {
 		return nothing, err
 	}
 	return func() error {
