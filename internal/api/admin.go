@@ -188,9 +188,9 @@ func (x *exchange) logAdmin(message, event string, attrs ...slog.Attr) {
 	}, attrs...)...)
 }
 
-// mayTake gives an answer that takes long more time than the server gives others.
-func (x *exchange) mayTake(limit time.Duration) {
-	control, end := http.NewResponseController(x.w), time.Now().Add(limit)
+// MayTake gives an answer that takes long more time than the server gives others: of limit from now. w is a handler's writer.
+func MayTake(w http.ResponseWriter, limit time.Duration) {
+	control, end := http.NewResponseController(w), time.Now().Add(limit)
 	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
 	// takes the caller for gone.
 	_ = control.SetReadDeadline(end)

@@ -34,22 +34,30 @@ const feedChannel = "private-orders-feed"
 // operator.
 func (a *API) maySubscribe(x *exchange, channel string) bool {
 	if channel == feedChannel {
-		return x.caller.Admin || a.options.Local && FromThisMachine(x.r)
+		return x.caller.Admin || a.options.Local && FromThisMachine(x.r) == nil
 	}
 	user := channelUser(channel)
 	return user != 0 && x.caller.MayActFor(user)
 }
 
-// FromThisMachine reports whether a request to a server on a loopback address comes from who sits at the machine, rather than
-// from a stranger: whose page has a name of its own lead here (the Host header then says that name), or for whom a proxy asks.
-func FromThisMachine(r *http.Request) bool {
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
-		if r.Header[name] != nil {
-			return false
-		}
-	}
+// FromThisMachine returns CodeForbidden unless a request to a server on a loopback address comes from who sits at the machine,
+// rather than from a stranger: whose page has a name of its own lead here (the Host header then says that name), or for whom a
+// proxy asks. Most proxies say so in a header; nginx as it comes does not, but speaks HTTP/1.0, as no browser does. A proxy that
+// does neither is not seen.
+func FromThisMachine(r *http.Request) error {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() && loopback(hostname(r.Host))
+	if err != nil || !from.Addr().Unmap().IsLoopback() || !loopback(hostname(r.Host)) {
+		return order.Errorf(order.CodeForbidden, "Without log-ins this is there for this machine alone: open it under 127.0.0.1, "+
+			"[::1] or localhost, or start the server with --auth required.")
+	}
+	proxied := !r.ProtoAtLeast(1, 1)
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		proxied = proxied || r.Header[name] != nil
+	}
+	if proxied {
+		return order.Errorf(order.CodeForbidden, "Without log-ins this is not served through a proxy: start the server with --auth required.")
+	}
+	return nil
 }
 
 // authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or

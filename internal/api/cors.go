@@ -104,7 +104,7 @@ func originOf(r *http.Request) string {
 
 // hostname is a Host header without its port.
 func hostname(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
+	if name, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
 		return name
 	}
 	return strings.Trim(host, "[]")

@@ -80,7 +80,7 @@ func (a *API) retryJob(x *exchange) error {
 }
 
 func (a *API) abandonJob(x *exchange) error {
-	x.mayTake(abandonTime)
+	MayTake(x.w, abandonTime)
 	return a.dealWithJob(x, "an order was abandoned", "job.abandoned", func(ctx context.Context, id int64) (*order.Order, error) {
 		return a.options.Desk.Abandon(ctx, id, x.caller.Actor())
 	})

@@ -81,7 +81,7 @@ func (a *API) runAudit(x *exchange) error {
 		return order.Errorf(order.CodeOverloaded, "An audit is running. Try again when it has ended.")
 	}
 	defer a.auditing.Store(false)
-	x.mayTake(auditTime)
+	MayTake(x.w, auditTime)
 	limited, cancel := context.WithTimeoutCause(x.r.Context(), auditTime, errAuditTime)
 	defer cancel()
 	ctx, end := context.WithCancelCause(limited)

@@ -16,12 +16,13 @@ import (
 // buildConsole makes the console and mounts it in the API, whose parts it works with.
 func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	s.console, err = console.New(console.Options{
-		Door: s.api, API: s.api.Handler(),
-		Feed:    console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
-		Inside:  s.api.Inside,
-		Shop:    s.db,
-		Try:     s.try(),
-		Local:   s.local(),
+		Door:   s.api,
+		Feed:   console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
+		Inside: s.api.Inside,
+		Shop:   s.db,
+		Try:    s.try(),
+		Local:  s.local(), FromHere: api.FromThisMachine,
+		MayTake: api.MayTake,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
 		Status:  api.StatusOf,
 		Metrics: s.registry, Asked: s.asked,
@@ -35,21 +36,18 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	return nil
 }
 
-// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake.
+// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake. The gateway is
+// simulated by default, which says something about the shop only in a process that charges: others' workers may charge really.
 func (s *Server) mayTry() bool {
-	return s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
+	return s.settings.Roles.Worker && s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
 }
 
-// try is what the page Try it works with; nil where there is none.
-func (s *Server) try() *console.Try {
-	switch {
-	case !s.mayTry():
+// try is the gateway that the page Try it works with; nil where there is no such page.
+func (s *Server) try() console.Gateway {
+	if !s.mayTry() {
 		return nil
-	case s.breaker == nil:
-		return &console.Try{}
-	default:
-		return &console.Try{Gateway: gateway{s.faults, s.breaker}}
 	}
+	return gateway{s.faults, s.breaker}
 }
 
 // gateway is the simulated gateway of this process, for the console.
@@ -66,6 +64,9 @@ func (g gateway) Fault() (errors bool, delay time.Duration) {
 	fault := g.faults.Fault()
 	return fault.Errors, fault.Delay
 }
+
+// MaxDelay implements console.Gateway.
+func (g gateway) MaxDelay() time.Duration { return payment.MaxDelay }
 
 // SetFault implements console.Gateway.
 func (g gateway) SetFault(errors bool, delay time.Duration) {

@@ -98,16 +98,20 @@ func (a *assets) href(name string) (string, error) {
 	return "", fmt.Errorf("there is no asset %q", name)
 }
 
-// serve answers with an asset. An address of another version is not there.
+// serve answers with an asset. While several nodes are upgraded, a page of one version may ask a node of another one: an address of
+// another version is answered with the file as it is here, which nobody is to keep under that address.
 func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
-	one := a.byHref[r.URL.Path]
+	one, keep := a.byHref[r.URL.Path], "public, max-age=31536000, immutable"
+	if one == nil {
+		one, keep = a.byName[r.PathValue("name")], "no-store"
+	}
 	if one == nil {
 		http.Error(w, "There is no such file.", http.StatusNotFound)
 		return
 	}
 	h, content := w.Header(), one.plain
 	h.Set("Content-Type", one.kind)
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Cache-Control", keep)
 	h.Add("Vary", "Accept-Encoding")
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,16 +19,17 @@ const Prefix = "/console"
 // Options are what a Console works with. All but Asked and Try must be set.
 type Options struct {
 	Door Door
-	API  http.Handler // the product's HTTP API, asked to sign channels
 	Feed Feed
 
-	Inside Inside // the API again, for what the pages do
-	Shop   Shop   // for what they show
-	Try    *Try   // for the page Try it; nil where there is none
+	Inside Inside  // the product's HTTP API, for what the pages do
+	Shop   Shop    // for what they show
+	Try    Gateway // for the page Try it; nil where nothing may be tried, and there is no such page
 
-	Local  bool                       // no sessions: whoever sits at the machine is the admin
-	Secure func(r *http.Request) bool // whether the browser sent a request over TLS
-	Status func(code order.Code) int  // the API's table from codes to HTTP statuses; 0 for a code that it does not know
+	Local    bool                                             // no sessions: whoever sits at the machine is the admin
+	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; api.FromThisMachine
+	Secure   func(r *http.Request) bool                       // whether the browser sent a request over TLS
+	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.MayTake
+	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
 
 	Metrics prometheus.Gatherer // what the process counts; gathered once a second
 	Asked   prometheus.Gatherer // what others are asked for; gathered every ten seconds, and only while somebody looks
@@ -81,7 +83,7 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // routes returns the mux with every asset, page and action.
 func (c *Console) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+Prefix+"/assets/", c.assets.serve)
+	mux.HandleFunc("GET "+Prefix+"/assets/{version}/{name}", c.assets.serve)
 	pages := c.pages()
 	for i := range pages {
 		mux.HandleFunc(pages[i].method()+" "+Prefix+pages[i].path, c.endpoint(&pages[i]))

@@ -28,9 +28,13 @@ func (away) Events(context.Context, int64, int) ([]order.Event, error) { return 
 
 func (away) Payments(context.Context, int64) ([]order.Payment, error) { return nil, errAway }
 
-func (away) Products(context.Context) ([]order.Product, error) { return nil, errAway }
+func (away) ProductsByID(context.Context, []int64) ([]order.Product, error) { return nil, errAway }
 
-func (away) PutIn(context.Context) (map[int64]int64, error) { return nil, errAway }
+func (away) ProductPage(context.Context, int, int) (order.ProductPage, error) {
+	return order.ProductPage{}, errAway
+}
+
+func (away) PutIn(context.Context, []int64) (map[int64]int64, error) { return nil, errAway }
 
 func (away) DeadLetters(context.Context, int, int) (order.LetterPage, error) {
 	return order.LetterPage{}, errAway

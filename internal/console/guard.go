@@ -1,9 +1,7 @@
 package console
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -46,7 +44,7 @@ func plainHost(host string) bool {
 func (v *visit) guard() error {
 	c := v.console
 	if c.options.Local {
-		if err := atTheMachine(v.r); err != nil {
+		if err := c.options.FromHere(v.r); err != nil {
 			return err
 		}
 	}
@@ -54,6 +52,9 @@ func (v *visit) guard() error {
 		return order.Errorf(order.CodeForbidden, "This was sent by a page of another origin, which may not do anything here.")
 	}
 	if err := v.identify(); err != nil {
+		if v.page.leaves {
+			v.forget() // whoever it was: they want this browser to know them no more
+		}
 		return err
 	}
 	switch {
@@ -63,37 +64,12 @@ func (v *visit) guard() error {
 		return order.Errorf(order.CodeUnauthenticated, "Nobody is logged in.")
 	case !v.who.In():
 		return seeOther(logInAt(v.r))
-	case v.page.admin && !v.who.Admin():
+	case !v.who.Admin() && v.who.Caller().UserID <= 0: // whose orders would be everybody's
+		return order.Errorf(order.CodeForbidden, "This token is no admin's and belongs to nobody: there is nothing here that it may see.")
+	case !v.page.For(v.who) && v.page.path == "/{$}": // where log-ins and the frame lead
+		return seeOther(Prefix + "/orders")
+	case !v.page.For(v.who):
 		return order.Errorf(order.CodeForbidden, "This needs an admin's token, and you are logged in with one that is none.")
 	}
 	return nil
-}
-
-// atTheMachine returns CodeForbidden unless a request can only come from a browser on this machine that means this machine. A
-// page of a stranger whose name was pointed here sends its own name as the Host; what comes through a proxy says so.
-func atTheMachine(r *http.Request) error {
-	if !loopbackHost(r.Host) {
-		return order.Errorf(order.CodeForbidden, "Without log-ins the console is there for this machine alone: open it under 127.0.0.1, "+
-			"[::1] or localhost, or start the server with --auth required.")
-	}
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
-		if r.Header[name] != nil {
-			return order.Errorf(order.CodeForbidden, "Without log-ins the console is not served through a proxy: "+
-				"start the server with --auth required.")
-		}
-	}
-	return nil
-}
-
-// loopbackHost reports whether a Host header can only mean this machine.
-func loopbackHost(host string) bool {
-	name := strings.Trim(host, "[]")
-	if split, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
-		name = split
-	}
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.IsLoopback()
 }

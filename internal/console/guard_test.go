@@ -1,8 +1,12 @@
 package console
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,7 +59,50 @@ func TestRebinding(t *testing.T) {
 	for _, header := range []string{"X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9", "Via: 1.1 proxy", "X-Real-Ip: 203.0.113.9"} {
 		h.do(t, "GET", home, "", header).is(403, "--auth required")
 	}
+	h.do(t, "GET", home, "", "From: 192.0.2.1:1").is(403, "--auth required")
 	open(t).do(t, "GET", "/console/login", "", "Host: shop.example").is(200) // with log-ins any name will do
+}
+
+// nginx as it comes says nowhere that it asks for another, and sends the Host by which it reaches us; but it speaks HTTP/1.0.
+func TestProxyThatHides(t *testing.T) {
+	for name, c := range map[string]struct {
+		house *house
+		want  map[string]int // by protocol
+	}{
+		"without log-ins": {open(t, local), map[string]int{"1.0": 403, "1.1": 200}},
+		"with log-ins":    {open(t), map[string]int{"1.0": 303, "1.1": 303}},
+	} {
+		server := httptest.NewServer(c.house.api)
+		t.Cleanup(server.Close)
+		says := func(protocol, request, body string) int {
+			t.Helper()
+			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, err = fmt.Fprintf(conn, "%s HTTP/%s\r\nHost: %s\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+				"Content-Length: %d\r\n\r\n%s", request, protocol, conn.RemoteAddr(), len(body), body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			return answer.StatusCode
+		}
+		for protocol, want := range c.want {
+			if status := says(protocol, "GET "+home, ""); status != want {
+				t.Errorf("%s: HTTP/%s: %d, want %d", name, protocol, status, want)
+			}
+			subscription := form("socket_id", "1.2", "channel_name", "private-orders-feed")
+			if status := says(protocol, "POST /broadcasting/auth", subscription); (status == 200) != (want == 200) {
+				t.Errorf("%s: HTTP/%s: the feed is signed with %d", name, protocol, status)
+			}
+		}
+	}
 }
 
 // What a page of another origin sends does nothing, and what it asks for it may not read.
@@ -141,6 +188,13 @@ func TestAssets(t *testing.T) {
 			t.Errorf("%s looks like %s", name, kind)
 		}
 	}
-	h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(404)
-	h.do(t, "GET", "/console/assets/", "").is(404)
+	// A node of another version is asked for what a page of its own loads.
+	other := h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(200)
+	if c := other.Header.Get("Cache-Control"); c != "no-store" || other.body != string(h.assets.byName["console.css"].plain) ||
+		!strings.HasPrefix(other.Header.Get("Content-Type"), "text/css") {
+		t.Errorf("Cache-Control %q, %d bytes", c, len(other.body))
+	}
+	for _, path := range []string{"", "0000000000000000/other.css", "console.css", "0/0/console.css"} {
+		h.do(t, "GET", "/console/assets/"+path, "").is(404)
+	}
 }

@@ -26,6 +26,7 @@ import (
 	"orderflow/internal/limit"
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
+	"orderflow/internal/payment"
 	"orderflow/internal/store"
 )
 
@@ -124,7 +125,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, Status: api.StatusOf,
+		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromThisMachine, MayTake: api.MayTake, Status: api.StatusOf,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, forAPI.TrustedProxies) },
 		Metrics: registry, Logger: forAPI.Logger,
 	}
@@ -132,7 +133,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		c(&options, &forAPI)
 	}
 	h.api = api.New(forAPI)
-	options.Door, options.API, options.Inside, options.Shop, options.Try = h.api, h.api, h.api.Inside, s, &Try{}
+	options.Door, options.Inside, options.Shop, options.Try = h.api, h.api.Inside, s, gateway(t)
 	if h.Console, err = New(options); err != nil {
 		t.Fatal(err)
 	}
@@ -140,13 +141,24 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 	return h
 }
 
+// gateway is one that nobody charges by here.
+func gateway(t testing.TB) switched {
+	t.Helper()
+	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "house"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := payment.NewFaults(simulated)
+	return switched{faults, payment.NewBreaker(faults, payment.BreakerOptions{})}
+}
+
 // local opens the house to whoever sits at the machine.
-func local(o *Options, a *api.Options) { o.Local, a.AuthRequired = true, false }
+func local(o *Options, a *api.Options) { o.Local, a.Local, a.AuthRequired = true, true, false }
 
 // limited gives each caller so many requests a minute.
 func limited(n int) func(*Options, *api.Options) {
 	return func(_ *Options, a *api.Options) {
-		a.Limiter, a.Rate = limit.NewLocal(100), limit.Rate{Tokens: n, Per: time.Minute}
+		a.Limiter, a.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: n, Per: time.Minute}
 	}
 }
 

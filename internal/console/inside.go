@@ -2,8 +2,10 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -56,10 +58,10 @@ func (in Inside) ask(ctx context.Context, who order.Caller, trace, method, path 
 	}
 	a := &answer{header: http.Header{}}
 	in(who).ServeHTTP(a, r)
-	if err := ctx.Err(); err != nil {
-		return a.status, err
-	}
-	if a.status >= http.StatusBadRequest {
+	switch { // what was answered stands, also when ctx has ended since
+	case a.status == 0 || a.status == statusGone:
+		return a.status, cmp.Or(ctx.Err(), errNoAnswer)
+	case a.status >= http.StatusBadRequest:
 		return a.status, fault(a.body.Bytes())
 	}
 	if reply == nil {
@@ -70,6 +72,8 @@ func (in Inside) ask(ctx context.Context, who order.Caller, trace, method, path 
 	}
 	return a.status, nil
 }
+
+var errNoAnswer = errors.New("console: the API did not answer")
 
 // fault is the error in an answer of the API.
 func fault(body []byte) error {

@@ -12,7 +12,8 @@ import (
 
 const (
 	lettersPerPage = 50
-	letterTime     = 2 * time.Minute // that the answer about one may take: the gateway is asked for a void
+	letterTime     = 2 * time.Minute  // that the answer about one may take: the gateway is asked for a void
+	lettersTime    = 10 * time.Minute // that all of them may take; no more are begun than end within it
 )
 
 // lettersView is what the page Dead letters shows.
@@ -120,7 +121,8 @@ func (c *Console) askLetters(v *visit) (any, error) {
 	return &ask, nil
 }
 
-// dealWithLetters retries or abandons dead letters, one after the other: one that fails keeps none of the others back.
+// dealWithLetters retries or abandons dead letters, one after the other: one that fails keeps none of the others back, nor does a
+// browser that leaves.
 func (c *Console) dealWithLetters(v *visit) (any, error) {
 	values, err := v.form()
 	if err != nil {
@@ -130,9 +132,14 @@ func (c *Console) dealWithLetters(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer v.outlive(lettersTime)()
+	last := time.Now().Add(lettersTime - letterTime)
 	var done []verdict
 	for _, id := range ask.IDs {
-		v.mayTake(letterTime)
+		if time.Now().After(last) || c.live.isOver() {
+			done = append(done, verdict{ID: id, Err: order.Errorf(order.CodeUnavailable, "The time was over before its turn came. Try it again.")})
+			continue
+		}
 		var reply struct {
 			Data struct {
 				ID     int64
@@ -152,13 +159,4 @@ func (c *Console) dealWithLetters(v *visit) (any, error) {
 	}
 	view.Done, view.Do = done, ask.Do
 	return view, nil
-}
-
-// mayTake gives an answer that takes long more time than the server gives others.
-func (v *visit) mayTake(limit time.Duration) {
-	control, end := http.NewResponseController(v.w), time.Now().Add(limit)
-	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
-	// takes the visitor for gone.
-	_ = control.SetReadDeadline(end)
-	_ = control.SetWriteDeadline(end.Add(time.Minute))
 }

@@ -120,6 +120,13 @@ func (l *live) end() {
 	}
 }
 
+// isOver reports whether the server is ending.
+func (l *live) isOver() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
+}
+
 // liveView is what the page Live starts from.
 type liveView struct {
 	Key, Socket string // of the WebSocket server

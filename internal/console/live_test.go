@@ -102,7 +102,7 @@ func TestLiveViewersAreBounded(t *testing.T) {
 // A stream ends when its viewer's token is taken back.
 func TestLiveEndsWithTheSession(t *testing.T) {
 	h := open(t)
-	token := h.token(t, order.Token{UserID: 1})
+	token := h.token(t, order.Token{UserID: 1, Admin: true})
 	server := httptest.NewServer(h.api)
 	defer server.Close()
 	stream := listen(t, server.URL, SessionCookie+"="+token)

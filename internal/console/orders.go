@@ -26,8 +26,12 @@ type Shop interface {
 	OrdersByKey(ctx context.Context, user int64, key string, limit int) ([]*order.Order, error)
 	Events(ctx context.Context, orderID int64, after int) ([]order.Event, error)
 	Payments(ctx context.Context, orderID int64) ([]order.Payment, error)
-	Products(ctx context.Context) ([]order.Product, error)
-	PutIn(ctx context.Context) (pieces map[int64]int64, err error)
+	// ProductsByID returns those of the products that there are.
+	ProductsByID(ctx context.Context, ids []int64) ([]order.Product, error)
+	// ProductPage returns products by id; pages count from 1.
+	ProductPage(ctx context.Context, page, perPage int) (order.ProductPage, error)
+	// PutIn returns, by product, what was put into stock by hand.
+	PutIn(ctx context.Context, products []int64) (pieces map[int64]int64, err error)
 	DeadLetters(ctx context.Context, page, perPage int) (order.LetterPage, error)
 	Backlog(ctx context.Context) (order.Backlog, error)
 }
@@ -170,7 +174,7 @@ func (c *Console) showOrder(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, err := c.orderView(v.r.Context(), o)
+	view, err := c.orderView(v, o)
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +194,10 @@ func (c *Console) order(v *visit) (*order.Order, error) {
 	return o, err
 }
 
-func (c *Console) orderView(ctx context.Context, o *order.Order) (*orderView, error) {
-	view := &orderView{Order: o, Names: map[int64]string{}}
+// orderView looks up what the page of an order shows. What the gateway said is for admins: others see how each attempt ended, and
+// why a charge was declined in the order's own history.
+func (c *Console) orderView(v *visit, o *order.Order) (*orderView, error) {
+	ctx, view := v.r.Context(), &orderView{Order: o, Names: map[int64]string{}}
 	events, err := c.options.Shop.Events(ctx, o.ID, 0)
 	if err != nil {
 		return nil, err
@@ -199,7 +205,16 @@ func (c *Console) orderView(ctx context.Context, o *order.Order) (*orderView, er
 	if view.Payments, err = c.options.Shop.Payments(ctx, o.ID); err != nil {
 		return nil, err
 	}
-	products, err := c.options.Shop.Products(ctx)
+	if !v.who.Admin() {
+		for i := range view.Payments {
+			view.Payments[i].Reference, view.Payments[i].Error = "", ""
+		}
+	}
+	ids := make([]int64, len(o.Items))
+	for i := range o.Items {
+		ids[i] = o.Items[i].ProductID
+	}
+	products, err := c.options.Shop.ProductsByID(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -271,11 +286,7 @@ func (c *Console) cancelOrder(v *visit) (any, error) {
 
 // do has the API do something for the visitor. path stands below its prefix. The error is the API's.
 func (c *Console) do(v *visit, method, path string, body, reply any) error {
-	who := v.who.Caller()
-	if v.who.Local() {
-		who = order.Operator()
-	}
-	_, err := c.options.Inside.ask(v.r.Context(), who, v.trace, method, "/api/v1"+path, body, reply)
+	_, err := c.options.Inside.ask(v.r.Context(), v.who.acting(), v.trace, method, "/api/v1"+path, body, reply)
 	return err
 }
 

@@ -12,6 +12,7 @@ type page struct {
 	nav      bool     // in the navigation, in the order of the table
 	post     bool     // an action
 	open     bool     // for people who are not logged in, too
+	leaves   bool     // the browser is to forget who visits, also when that cannot be found out
 	script   bool     // for scripts: who is not logged in is told so, and not led to the log-in
 	admin    bool     // for admins alone
 
@@ -24,14 +25,14 @@ func (c *Console) pages() []page {
 	script := []string{"pages.js"}
 	pages := []page{
 		{
-			path: "/{$}", title: "Live", template: "live.html", nav: true, handle: (*Console).showLive,
+			path: "/{$}", title: "Live", template: "live.html", nav: true, admin: true, handle: (*Console).showLive,
 			scripts: []string{"uPlot.iife.min.js", "pusher.min.js", "live.js", "feed.js"},
 		},
-		{path: "/live/events", title: "Live", script: true, handle: (*Console).streamLive},
+		{path: "/live/events", title: "Live", script: true, admin: true, handle: (*Console).streamLive},
 		{path: "/broadcasting/auth", title: "Live", post: true, script: true, handle: (*Console).authorizeChannel},
 		{path: "/login", title: "Log in", template: "login.html", open: true, handle: (*Console).showLogIn},
 		{path: "/login", title: "Log in", template: "login.html", open: true, post: true, handle: (*Console).logIn},
-		{path: "/logout", title: "Log out", open: true, post: true, handle: (*Console).logOut},
+		{path: "/logout", title: "Log out", open: true, post: true, leaves: true, handle: (*Console).logOut},
 
 		{path: "/orders", title: "Orders", template: "orders.html", nav: true, handle: (*Console).showOrders},
 		{path: "/orders/{id}", title: "Order", template: "order.html", scripts: script, handle: (*Console).showOrder},
@@ -76,6 +77,9 @@ func (p *page) Href() string {
 	}
 	return Prefix + p.path
 }
+
+// For reports whether somebody may see the page, once they are in.
+func (p *page) For(who session) bool { return !p.admin || who.Admin() }
 
 // Title is the page's name.
 func (p *page) Title() string { return p.title }

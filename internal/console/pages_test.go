@@ -32,6 +32,8 @@ func (s switched) Fault() (bool, time.Duration) {
 	return s.faults.Fault().Errors, s.faults.Fault().Delay
 }
 
+func (s switched) MaxDelay() time.Duration { return payment.MaxDelay }
+
 func (s switched) SetFault(errors bool, delay time.Duration) {
 	s.faults.Set(payment.Fault{Errors: errors, Delay: delay})
 }
@@ -47,9 +49,9 @@ type counter struct {
 func (s *shop) open(change ...func(*Options)) *counter {
 	s.Helper()
 	options := Options{
-		Door: s.api, API: s.api, Inside: s.api.Inside, Shop: s.store, Try: &Try{Gateway: switched{s.faults, s.breaker}},
+		Door: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
-		Local: true, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
+		Local: true, FromHere: api.FromThisMachine, MayTake: api.MayTake, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
@@ -247,27 +249,36 @@ func TestPageProducts(t *testing.T) {
 	}
 }
 
+// settle charges an order; the gateway answers with outcome and says this, as the reference of a success and as the reason otherwise.
+func (s *shop) settle(id int64, outcome order.Outcome, says string) {
+	s.Helper()
+	var claimed []order.Claimed
+	s.waitFor("it can be claimed", func() (ok bool) {
+		var err error
+		claimed, _, err = s.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
+		if err != nil {
+			s.Fatal(err)
+		}
+		return claimed[0].Task == order.TaskCharge
+	})
+	settlement := order.Settlement{
+		OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome,
+		Reason: says, Actor: "worker:test",
+	}
+	if outcome == order.Succeeded {
+		settlement.Reference, settlement.Reason = says, ""
+	}
+	if _, _, err := s.store.SettleOrders(context.Background(), []order.Settlement{settlement}); err != nil {
+		s.Fatal(err)
+	}
+}
+
 // bury makes a dead letter of a new order and returns its id and the order's.
 func (s *shop) bury(key string) (letter, id int64) {
 	s.Helper()
 	id = s.place(1, key, 2)
 	for range s.rules.Tries {
-		var claimed []order.Claimed
-		s.waitFor("it can be claimed", func() (ok bool) {
-			var err error
-			claimed, _, err = s.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
-			if err != nil {
-				s.Fatal(err)
-			}
-			return claimed[0].Task == order.TaskCharge
-		})
-		_, _, err := s.store.SettleOrders(context.Background(), []order.Settlement{{
-			OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
-			Reason: "no <answer>", Actor: "worker:test",
-		}})
-		if err != nil {
-			s.Fatal(err)
-		}
+		s.settle(id, order.NoAnswer, "no <answer>")
 	}
 	jobs, err := s.store.FailedJobs(context.Background(), true, 100)
 	if err != nil || len(jobs) == 0 || jobs[0].OrderID != id {
@@ -309,6 +320,33 @@ func TestPageDeadLetters(t *testing.T) {
 	}
 }
 
+// What was begun ends also when the browser leaves: a row of abandons does not stop half-way, and an audit is there afterwards.
+func TestActionsOutliveTheirVisitor(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, false)
+	c := s.open()
+	values, orders := url.Values{"do": {"abandon"}}, []int64(nil)
+	for i := range 3 {
+		letter, id := s.bury(fmt.Sprint("k", i))
+		values.Add("id", strconv.FormatInt(letter, 10))
+		orders = append(orders, id)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for path, form := range map[string]url.Values{"/dead-letters": values, "/audit": {}, "/try/order": {}} {
+		r := httptest.NewRequestWithContext(gone, http.MethodPost, Prefix+path, strings.NewReader(form.Encode()))
+		r.Host, r.RemoteAddr = "127.0.0.1:8000", "127.0.0.1:4711"
+		s.api.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	for _, id := range orders {
+		if o := s.order(id); o.Status != order.Failed {
+			t.Errorf("order %d is %s still", id, o.Status)
+		}
+	}
+	c.get("/audit").has(200, "The books are right")
+	c.get("/try").has(200, "1 of 1 orders were placed")
+}
+
 func mustInt(t *testing.T, text string) int64 {
 	t.Helper()
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -343,7 +381,7 @@ func TestPageTryFaults(t *testing.T) {
 	c := s.open()
 	c.follow(c.post("/try/faults", "errors", "true")).has(200, ">errors<")
 	c.post("/try/faults", "delay", "soon").has(422, "delay: must be")
-	c.post("/try/faults", "delay", "999999").has(422)
+	c.post("/try/faults", "delay", "10001").has(422, "from 0 to 10000 ms")
 	c.follow(c.post("/try/many")).has(200, "30 of 30 orders were placed")
 	s.waitFor("the breaker opens", func() bool { return strings.Contains(c.get("/try").text, `breaker-open">open`) })
 	if waiting, err := s.store.Backlog(t.Context()); err != nil || waiting.Pending+waiting.Processing == 0 {
@@ -364,7 +402,7 @@ func TestPageAudit(t *testing.T) {
 	c := s.open()
 	s.place(1, "one", 2)
 	c.get("/audit").has(200, "Nothing has been audited")
-	c.follow(c.post("/audit")).has(200, "The books are right: all 8 invariants hold", `<li class="good" value="1">`, "ms.")
+	c.post("/audit").has(200, "The books are right: all 8 invariants hold", `<li class="good" value="1">`, "ms.")
 	c.send(http.MethodPost, "/audit", url.Values{}, "HX-Request: true").has(200, "The books are right", "!<html")
 }
 
@@ -383,9 +421,10 @@ func TestPagesOfAUser(t *testing.T) {
 	c.get(href(his) + "/cancel").has(404)
 	c.post(href(his) + "/cancel").has(404)
 	c.follow(c.post(href(hers)+"/cancel")).has(200, "by user:1")
-	c.get("/products").has(200, "Wireless Mouse", "!New product")
+	c.get("/").has(303)
+	c.get("/products").has(200, "Wireless Mouse", "!New product", "!Live", "!Audit")
 	c.get("/products/2").has(200, "!Restock")
-	for _, path := range []string{"/dead-letters", "/dead-letters/ask", "/try", "/audit"} {
+	for _, path := range []string{"/live/events", "/dead-letters", "/dead-letters/ask", "/try", "/audit"} {
 		c.get(path).has(403)
 	}
 	for _, path := range []string{"/products", "/products/2", "/products/2/restock", "/dead-letters", "/try/race", "/try/faults", "/audit"} {
@@ -394,14 +433,36 @@ func TestPagesOfAUser(t *testing.T) {
 	if s.order(his).Status != order.Pending || s.stock(5) != 1 {
 		t.Error("a user did what only admins may")
 	}
+	_, waits := s.bury("waits") // what the gateway said is not for customers
+	c.get(href(waits)).has(200, "Charge 2 had no answer", "It waits for an operator.", "!no &lt;answer&gt;", "!Dead letters")
+	s.settle(s.place(1, "paid", 2), order.Succeeded, "secret-reference")
+	s.settle(s.place(1, "declined", 2), order.Declined, "no money")
+	c.get(href(waits+1)).has(200, "Charge 1 succeeded", "!secret-reference")
+	c.get(href(waits+2)).has(200, "Charge 1 was declined", "Failed; its pieces are back in stock</strong> <span class=\"note\">no money") // as the event says
+}
+
+// A token that is no admin's and nobody's sees nothing: no user is not every user.
+func TestPagesOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, false)
+	c := s.open(func(o *Options) { o.Local, o.Door = false, known{s.api} })
+	id := s.place(1, "hers", 2)
+	c.cookie = "nobody"
+	for _, path := range []string{"/", "/orders", "/orders?key=hers", "/orders?id=1", href(id), "/products"} {
+		c.get(path).has(403, "belongs to nobody", "!hers")
+	}
 }
 
 // known knows one user by name.
 type known struct{ *api.API }
 
 func (known) Enter(_ http.ResponseWriter, _ *http.Request, token string) (order.Caller, error) {
-	if token != "user-1" {
+	switch token {
+	case "user-1":
+		return order.Token{ID: 1, UserID: 1}.Caller(), nil
+	case "nobody":
+		return order.Token{ID: 2}.Caller(), nil
+	default:
 		return order.Caller{}, order.Errorf(order.CodeUnauthenticated, "Nobody.")
 	}
-	return order.Token{ID: 1, UserID: 1}.Caller(), nil
 }

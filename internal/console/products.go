@@ -27,7 +27,7 @@ func (s shelf) Most() int64 { return max(1, s.PutIn, s.Stock) }
 // productsView is what the page Products shows.
 type productsView struct {
 	Shelves     []shelf
-	Total, Sold int // products in all, and those sold out
+	Total, Sold int64 // products in all, and those sold out
 	Newer, Next string
 	Form        productForm // for a new one
 }
@@ -47,13 +47,13 @@ func readProductForm(form url.Values) productForm {
 	}
 }
 
-// shelves is every product, ascending.
-func (c *Console) shelves(v *visit) ([]shelf, error) {
-	products, err := c.options.Shop.Products(v.r.Context())
-	if err != nil {
-		return nil, err
+// shelves are the products with what was put in of them.
+func (c *Console) shelves(v *visit, products []order.Product) ([]shelf, error) {
+	ids := make([]int64, len(products))
+	for i := range products {
+		ids[i] = products[i].ID
 	}
-	putIn, err := c.options.Shop.PutIn(v.r.Context())
+	putIn, err := c.options.Shop.PutIn(v.r.Context(), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -67,24 +67,19 @@ func (c *Console) shelves(v *visit) ([]shelf, error) {
 func (c *Console) showProducts(v *visit) (any, error) { return c.productsView(v, newForm()) }
 
 func (c *Console) productsView(v *visit, form productForm) (any, error) {
-	all, err := c.shelves(v)
-	if err != nil {
-		return nil, err
-	}
-	view := &productsView{Total: len(all), Form: form}
-	for i := range all {
-		if all[i].SoldOut() {
-			view.Sold++
-		}
-	}
 	number, err := pageNumber(v.r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
-	from := min((number-1)*productsPerPage, len(all))
-	to := min(from+productsPerPage, len(all))
-	view.Shelves = all[from:to]
-	view.Newer, view.Next = pageLinks(Prefix+"/products", number, to < len(all))
+	page, err := c.options.Shop.ProductPage(v.r.Context(), number, productsPerPage)
+	if err != nil {
+		return nil, err
+	}
+	view := &productsView{Total: page.Total, Sold: page.SoldOut, Form: form}
+	if view.Shelves, err = c.shelves(v, page.Products); err != nil {
+		return nil, err
+	}
+	view.Newer, view.Next = pageLinks(Prefix+"/products", number, int64(number)*productsPerPage < page.Total)
 	return view, nil
 }
 
@@ -126,18 +121,20 @@ func (c *Console) showProduct(v *visit) (any, error) {
 }
 
 func (c *Console) productView(v *visit, id int64) (*productView, error) {
-	all, err := c.shelves(v)
+	products, err := c.options.Shop.ProductsByID(v.r.Context(), []int64{id})
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		if all[i].ID == id {
-			form := newForm()
-			form.Name, form.Price = all[i].Name, all[i].Price.String()
-			return &productView{all[i], form}, nil
-		}
+	if len(products) == 0 {
+		return nil, order.NotFound("Product " + strconv.FormatInt(id, 10))
 	}
-	return nil, order.NotFound("Product " + strconv.FormatInt(id, 10))
+	shelves, err := c.shelves(v, products)
+	if err != nil {
+		return nil, err
+	}
+	form := newForm()
+	form.Name, form.Price = shelves[0].Name, shelves[0].Price.String()
+	return &productView{shelves[0], form}, nil
 }
 
 // changeProduct changes what the form has: name and price, or whether it is sold.

@@ -53,6 +53,14 @@ func (s session) Name() string {
 // Caller is they as the product's other parts know them; who sits at the machine is anonymous there, and bound by nothing.
 func (s session) Caller() order.Caller { return s.caller }
 
+// acting is they as the API does something for them.
+func (s session) acting() order.Caller {
+	if s.local {
+		return order.Operator()
+	}
+	return s.caller
+}
+
 // identify finds out who visits. A token that does not count any more is forgotten, and its owner logged out.
 func (v *visit) identify() error {
 	if v.console.options.Local {
@@ -156,17 +164,30 @@ func (c *Console) logIn(v *visit) (any, error) {
 	if err != nil {
 		return form, err
 	}
+	if v.who.token != token {
+		_ = v.takeBack() // one that cannot be taken back ends by itself; the new one is there already
+	}
 	v.remember(token, made)
 	return nil, seeOther(form.Next)
 }
 
-// logOut forgets the token, and takes it back when the log-in made it: one that was pasted may be in use elsewhere.
+// logOut forgets the token in any case, and takes it back when the log-in made it.
 func (c *Console) logOut(v *visit) (any, error) {
-	if _, err := v.r.Cookie(madeCookie); err == nil && v.who.token != "" {
-		if err := c.options.Door.LogOut(v.w, v.r, v.who.token); err != nil && order.CodeOf(err) != order.CodeUnauthenticated {
-			return nil, err
-		}
-	}
 	v.forget()
+	if err := v.takeBack(); err != nil {
+		return nil, err
+	}
 	return nil, seeOther(Prefix + "/login")
+}
+
+// takeBack makes the visitor's token count no more when a log-in has made it: one that was pasted may be in use elsewhere.
+func (v *visit) takeBack() error {
+	if _, err := v.r.Cookie(madeCookie); err != nil || v.who.token == "" {
+		return nil
+	}
+	err := v.console.options.Door.LogOut(v.w, v.r, v.who.token)
+	if order.CodeOf(err) == order.CodeUnauthenticated {
+		return nil
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"orderflow/internal/api"
 	"orderflow/internal/order"
 )
 
@@ -20,7 +21,8 @@ func TestLogInLeadsBack(t *testing.T) {
 	h.do(t, "GET", "/console/live/events", "").is(401, "Nobody is logged in.") // scripts are told
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password", "next", "/console/?a=1"))
 	in.leads("/console/?a=1")
-	h.do(t, "GET", home, "", in.session()).is(200, "user:1", "Log out")
+	h.do(t, "GET", home, "", in.session()).leads("/console/orders") // Live is for admins
+	h.do(t, "GET", "/console/orders", "", in.session()).is(200, "user:1", "Log out")
 	h.do(t, "GET", "/console/login", "", in.session()).leads(home)
 	told := h.do(t, "GET", home, "", "HX-Request: true").is(200, "!<html")
 	if to := told.Header.Get("HX-Redirect"); to != "/console/login" {
@@ -103,7 +105,7 @@ func TestGuessedCookies(t *testing.T) {
 	h.do(t, "GET", home, "", guess).is(429, "Too many requests")
 	good := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{UserID: 1})
 	for range 10 {
-		h.do(t, "GET", home, "", good).is(200)
+		h.do(t, "GET", "/console/orders", "", good).is(200)
 	}
 }
 
@@ -118,7 +120,7 @@ func TestLogOut(t *testing.T) {
 		revoked bool
 	}{{in, true}, {with, false}} {
 		token := c.in.cookie(SessionCookie).Value
-		h.do(t, "GET", home, "", c.in.session()).is(200)
+		h.do(t, "GET", "/console/orders", "", c.in.session()).is(200)
 		out := h.do(t, "POST", "/console/logout", "", c.in.session()).leads("/console/login")
 		for _, name := range []string{SessionCookie, madeCookie} {
 			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
@@ -135,6 +137,51 @@ func TestLogOut(t *testing.T) {
 		t.Errorf("log:\n%s", text)
 	}
 	h.do(t, "POST", "/console/logout", "").leads("/console/login") // twice is no error
+}
+
+// A log-in takes back the token of the one that it replaces.
+func TestLogInAgain(t *testing.T) {
+	h := open(t)
+	credentials := form("email", "alice@example.com", "password", "password")
+	first := h.do(t, "POST", "/console/login", credentials)
+	second := h.do(t, "POST", "/console/login", credentials, first.session()).leads(home)
+	pasted := h.token(t, order.Token{Admin: true})
+	third := h.do(t, "POST", "/console/login", form("token", pasted), second.session()).leads(home)
+	h.do(t, "POST", "/console/login", form("token", pasted), third.session()).leads(home)
+	for token, want := range map[string]int{first.cookie(SessionCookie).Value: 401, second.cookie(SessionCookie).Value: 401, pasted: 200} {
+		h.do(t, "GET", "/api/v1/orders", "", "Authorization: Bearer "+token).is(want)
+	}
+}
+
+// shut is a door behind which the database does not answer.
+type shut struct{ *api.API }
+
+func (shut) Enter(http.ResponseWriter, *http.Request, string) (order.Caller, error) {
+	return order.Caller{}, errAway
+}
+
+// keeping lets visitors in as before, but takes no token back.
+type keeping struct{ *api.API }
+
+func (keeping) LogOut(http.ResponseWriter, *http.Request, string) error { return errAway }
+
+// A log-out makes the browser forget, also while the database is away.
+func TestLogOutWithoutADatabase(t *testing.T) {
+	h := open(t)
+	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
+	for _, door := range []Door{shut{h.api}, keeping{h.api}} {
+		h.options.Door = door
+		out := h.do(t, "POST", "/console/logout", "", in.session()).is(503, "The database does not answer.")
+		for _, name := range []string{SessionCookie, madeCookie} {
+			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
+				t.Errorf("%T: %s stays: %v", door, name, cookie)
+			}
+		}
+	}
+	h.options.Door = shut{h.api}
+	if r := h.do(t, "GET", "/console/orders", "", in.session()).is(503); r.cookie(SessionCookie) != nil {
+		t.Error("who only looks is logged out")
+	}
 }
 
 // The API takes the cookie for what only reads, and only from pages of this very origin.
@@ -197,6 +244,20 @@ func TestChannelsAreSignedForTheSession(t *testing.T) {
 	ask("1", cookie, "Sec-Fetch-Site: same-site").is(403, "another origin")
 	ask("1").is(401)
 	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, "signed")
+}
+
+// A page that connects again and again is let in each time: what pages do is exempt from the rate limit.
+func TestSigningIsNotLimited(t *testing.T) {
+	in := []func(*Options, *api.Options){limited(3)}
+	for name, h := range map[string]*house{"with log-ins": open(t, in...), "without": open(t, append(in, local)...)} {
+		cookie := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{Admin: true})
+		for range 10 {
+			r := h.do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders-feed"), cookie)
+			if r.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %d %s", name, r.StatusCode, r.body)
+			}
+		}
+	}
 }
 
 func TestNext(t *testing.T) {

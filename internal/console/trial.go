@@ -25,6 +25,7 @@ const (
 	winnerLimit   = 5 * time.Second  // for the payment of the last race's winner
 	winnerLook    = 20 * time.Millisecond
 	restockTries  = 5
+	putBackLimit  = 10 * time.Second // to put back what was taken out
 	restockReason = "Try it"
 	trialStock    = 200 // that is put in where there is too little
 )
@@ -169,7 +170,7 @@ func (t *trial) Slowest() (longest time.Duration) {
 
 // trialReader is what trials look up.
 type trialReader interface {
-	Products(ctx context.Context) ([]order.Product, error)
+	ProductsByID(ctx context.Context, ids []int64) ([]order.Product, error)
 	Order(ctx context.Context, id int64) (*order.Order, error)
 }
 
@@ -220,13 +221,31 @@ func (t *trials) run(ctx context.Context, kind string) (*trial, error) {
 	default:
 		return nil, order.Errorf(order.CodeNotFound, "There is no such trial.")
 	}
-	if err := t.stock(ctx, product, fewest, most, run); err != nil {
-		return nil, err
+	taken, err := t.stock(ctx, product, fewest, most, run)
+	if err == nil {
+		if done = t.crowd(ctx, kind, size, product, key); kind == trialRace {
+			winner = done.Winner()
+		}
 	}
-	if done = t.crowd(ctx, kind, size, product, key); kind == trialRace {
-		winner = done.Winner()
+	return done, errors.Join(err, t.putBack(ctx, product, taken, run))
+}
+
+// putBack puts back what a trial took out, also when the trial's time is over.
+func (t *trials) putBack(ctx context.Context, product, taken int64, run string) error {
+	if taken == 0 {
+		return nil
 	}
-	return done, nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackLimit)
+	defer cancel()
+	err := t.move(ctx, product, taken, fmt.Sprintf("try-%s-back", run))
+	for try := 1; err != nil && try < restockTries; try++ { // with the same key, so that it counts once
+		err = t.move(ctx, product, taken, fmt.Sprintf("try-%s-back", run))
+	}
+	if err != nil {
+		return order.Errorf(order.CodeOf(err), "%d pieces of product %d were taken out for the trial and could not be put back; do so on the "+
+			"page Products. %v", taken, product, err)
+	}
+	return nil
 }
 
 func (t *trials) begin() (winner int64, err error) {
@@ -286,30 +305,37 @@ func (t *trials) buy(ctx context.Context, buyer int, user, product int64, key st
 }
 
 // stock sees to it that there are from fewest to most pieces of a product: it puts some in, or takes some out, as a movement of
-// stock.
-func (t *trials) stock(ctx context.Context, product, fewest, most int64, run string) error {
+// stock. taken is how many it took out, also with an error.
+func (t *trials) stock(ctx context.Context, product, fewest, most int64, run string) (taken int64, err error) {
 	for try := range restockTries {
-		products, err := t.reader.Products(ctx)
+		products, err := t.reader.ProductsByID(ctx, []int64{product})
 		if err != nil {
-			return err
+			return taken, err
 		}
 		p, err := onSale(products, product)
 		if err != nil {
-			return err
+			return taken, err
 		}
 		if p.Stock >= fewest && p.Stock <= most {
-			return nil
+			return taken, nil
 		}
-		body := map[string]any{
-			"quantity": min(trialStock, most) - p.Stock, "reason": restockReason, "idempotency_key": fmt.Sprintf("try-%s-%d", run, try),
-		}
-		path := fmt.Sprintf("/api/v1/products/%d/restock", p.ID)
-		_, err = t.inside.ask(ctx, order.Operator(), "", http.MethodPost, path, body, nil)
-		if err != nil && order.CodeOf(err) != order.CodeInsufficientStock { // somebody was faster: look again
-			return err
+		quantity := min(trialStock, most) - p.Stock
+		err = t.move(ctx, product, quantity, fmt.Sprintf("try-%s-%d", run, try))
+		switch {
+		case err == nil && quantity < 0:
+			taken -= quantity
+		case err != nil && order.CodeOf(err) != order.CodeInsufficientStock: // that: somebody was faster; look again
+			return taken, err
 		}
 	}
-	return order.Errorf(order.CodeUnavailable, "Others buy and bring back product %d all the time; it cannot be ordered in peace.", product)
+	return taken, order.Errorf(order.CodeUnavailable, "Others buy and bring back product %d all the time; it cannot be ordered in peace.", product)
+}
+
+// move puts pieces of a product in, or takes some out.
+func (t *trials) move(ctx context.Context, product, quantity int64, key string) error {
+	body := map[string]any{"quantity": quantity, "reason": restockReason, "idempotency_key": key}
+	_, err := t.inside.ask(ctx, order.Operator(), "", http.MethodPost, fmt.Sprintf("/api/v1/products/%d/restock", product), body, nil)
+	return err
 }
 
 // settled waits until the payment of the last race's winner is through: were it declined during the next race, its piece would

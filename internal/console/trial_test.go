@@ -53,6 +53,9 @@ func TestTrialRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.try(runs, trialRace)
+	if left := s.stock(raceProduct); left < 69 || left > 70 { // what was taken out for the race is back
+		t.Errorf("%d are left of 70", left)
+	}
 }
 
 // One key is one order, however often it comes; and each buyer with a key of their own has one.

@@ -9,14 +9,6 @@ import (
 	"orderflow/internal/order"
 )
 
-// maxFaultDelay is the longest delay that the page offers.
-const maxFaultDelay = 10 * time.Second
-
-// Try is what the page Try it needs beside the rest.
-type Try struct {
-	Gateway Gateway // nil in a process that charges nothing
-}
-
 // Gateway is the simulated gateway of this process, whose faults can be switched while it works. Its methods may be called from
 // any goroutine.
 type Gateway interface {
@@ -24,13 +16,14 @@ type Gateway interface {
 	State() string
 	// Fault says whether calls end with an error, and how long they are delayed.
 	Fault() (errors bool, delay time.Duration)
+	// MaxDelay is the longest delay that there is.
+	MaxDelay() time.Duration
 	// SetFault says so from now on.
 	SetFault(errors bool, delay time.Duration)
 }
 
 // gatewayView is what the page Try it shows of the gateway and of what waits for it.
 type gatewayView struct {
-	There   bool // the gateway is one of this process
 	State   string
 	Errors  bool
 	Delay   time.Duration
@@ -77,10 +70,8 @@ func (c *Console) showTry(v *visit) (any, error) {
 }
 
 func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
-	if gateway := c.options.Try.Gateway; gateway != nil {
-		g.There, g.State = true, gateway.State()
-		g.Errors, g.Delay = gateway.Fault()
-	}
+	g.State = c.options.Try.State()
+	g.Errors, g.Delay = c.options.Try.Fault()
 	g.Backlog, err = c.options.Shop.Backlog(v.r.Context())
 	g.Known = err == nil
 	return g, err
@@ -88,7 +79,7 @@ func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
 
 // runTrial tries something and shows what came of it.
 func (c *Console) runTrial(v *visit) (any, error) {
-	v.mayTake(trialLimit + winnerLimit)
+	defer v.outlive(trialLimit + putBackLimit)()
 	_, err := c.trials.run(v.r.Context(), v.r.PathValue("kind"))
 	if err != nil || v.fragment() {
 		view, broken := c.showTry(v)
@@ -106,23 +97,19 @@ func (c *Console) setFault(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	gateway := c.options.Try.Gateway
-	if gateway == nil {
-		return nil, order.Errorf(order.CodeNotFound, "The gateway is not one of this process.")
-	}
-	delay := time.Duration(0)
+	delay, most := time.Duration(0), c.options.Try.MaxDelay().Milliseconds()
 	if text := strings.TrimSpace(values.Get("delay")); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || ms < 0 || ms > maxFaultDelay.Milliseconds() {
+		if err != nil || ms < 0 || ms > most {
 			view, broken := c.showTry(v)
 			if broken != nil {
 				return nil, broken
 			}
-			return view, order.Invalid("delay", fmt.Sprintf("must be from 0 to %d ms", maxFaultDelay.Milliseconds()))
+			return view, order.Invalid("delay", fmt.Sprintf("must be from 0 to %d ms", most))
 		}
 		delay = time.Duration(ms) * time.Millisecond
 	}
-	gateway.SetFault(values.Get("errors") == "true", delay)
+	c.options.Try.SetFault(values.Get("errors") == "true", delay)
 	if v.fragment() {
 		return c.showTry(v)
 	}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"orderflow/internal/order"
 )
@@ -87,6 +88,15 @@ func (v *visit) form() (url.Values, error) {
 		return nil, order.Invalid("form", "is not well-formed, or broke off")
 	}
 	return values, nil
+}
+
+// outlive lets an action take up to limit, and go on to its end when the visitor, or a proxy between, does not wait for it. cancel
+// must be called when it has ended.
+func (v *visit) outlive(limit time.Duration) (cancel context.CancelFunc) {
+	v.console.options.MayTake(v.w, limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), limit)
+	v.r = v.r.WithContext(ctx)
+	return cancel
 }
 
 // answer draws what the handler returned, or the error.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,8 +39,8 @@ const nobody = "127.0.0.1:1"
 const packagedAPI = "\tserver app:8000 max_fails=2 fail_timeout=2s;\n"
 
 // nginx starts nginx with the packaged configuration in front of servers, as the upstreams file lists them, and returns
-// its address.
-func nginx(t *testing.T, api, realtime string) string {
+// its address. changes are pairs of what is to be different in orderflow.conf.
+func nginx(t *testing.T, api, realtime string, changes ...string) string {
 	t.Helper()
 	dir := serverstest.Folder(t)
 	port, err := servers.FreePort()
@@ -52,7 +54,7 @@ func nginx(t *testing.T, api, realtime string) string {
 	}
 	write(t, dir, "upstreams.conf", changed(t, read(t, "deploy/nginx/upstreams.conf"),
 		packagedAPI, api, "\tserver realtime:8080 max_fails=2 fail_timeout=2s;\n", realtime))
-	write(t, dir, "orderflow.conf", changed(t, read(t, "deploy/nginx/orderflow.conf"), "listen 80;", "listen "+addr+";"))
+	write(t, dir, "orderflow.conf", changed(t, read(t, "deploy/nginx/orderflow.conf"), append(changes, "listen 80;", "listen "+addr+";")...))
 	conf := write(t, dir, "nginx.conf", changed(t, read(t, "deploy/nginx/nginx.conf"),
 		"pid /tmp/nginx.pid;", "pid "+dir+"/nginx.pid;", "/etc/nginx/orderflow", dir, "http {\n", "http {\n"+temporary.String(),
 		"worker_processes auto;", "worker_processes 1;", "worker_rlimit_nofile 65536;", "", "worker_connections 16384;", "worker_connections 256;"))
@@ -364,6 +366,48 @@ func TestNginxRepeatsAnOrderOnce(t *testing.T) {
 	}
 	if request := <-arrived; len(arrived) > 0 || !strings.HasPrefix(request, "POST /apps/") {
 		t.Errorf("the server that died was asked %q, and %d times more", request, len(arrived))
+	}
+}
+
+// What the console may do for long has longer than other answers, and all else that they have.
+func TestNginxWaitsForTheConsole(t *testing.T) {
+	t.Parallel()
+	asked, release := make(chan *http.Request, 16), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+		w.WriteHeader(http.StatusOK)
+	}))
+	t.Cleanup(slow.Close)
+	server := strings.TrimPrefix(slow.URL, "http://")
+	addr := nginx(t, upstream(server), upstream(server), "proxy_read_timeout 35s;", "proxy_read_timeout 300ms;")
+	client := from(t, "127.0.0.1")
+	paths := []string{"/console/audit", "/console/dead-letters", "/console/try/race"}
+	answers := make([]answer, len(paths))
+	var waiting sync.WaitGroup
+	for i, path := range paths {
+		waiting.Go(func() { answers[i] = ask(t, client, http.MethodPost, "http://"+addr+path, "") })
+	}
+	for range paths {
+		r := <-asked
+		if r.Host != addr || len(r.Header["X-Forwarded-For"]) != 1 || len(r.Header["X-Forwarded-Proto"]) != 1 || r.ProtoMajor*10+r.ProtoMinor != 11 {
+			t.Errorf("%s is asked of the server with Host %q and %v", r.URL, r.Host, r.Header)
+		}
+	}
+	for _, path := range []string{"/console/orders", "/console/auditor"} { // by then, the others have waited for longer as well
+		if got := ask(t, client, http.MethodPost, "http://"+addr+path, ""); got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d, want 503", path, got.status)
+		}
+	}
+	close(release)
+	waiting.Wait()
+	for _, got := range answers {
+		if got.status != http.StatusOK || len(got.header["X-Content-Type-Options"]) != 1 || len(got.header["X-Frame-Options"]) != 1 {
+			t.Errorf("%d, %v", got.status, got.header)
+		}
 	}
 }
 

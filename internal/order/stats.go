@@ -31,6 +31,12 @@ type DeadLetter struct {
 	Currency string
 }
 
+// ProductPage is one page of products.
+type ProductPage struct {
+	Products       []Product
+	Total, SoldOut int64 // of all pages
+}
+
 // LetterPage is one page of dead letters with their orders.
 type LetterPage struct {
 	Letters []DeadLetter

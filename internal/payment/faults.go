@@ -8,7 +8,7 @@ import (
 )
 
 // MaxDelay is the longest delay that Faults adds to a call.
-const MaxDelay = time.Minute
+const MaxDelay = 10 * time.Second
 
 // Fault says what is wrong with a gateway. The zero value is for nothing.
 type Fault struct {

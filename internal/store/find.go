@@ -75,18 +75,3 @@ func (s *Store) DeadLetters(ctx context.Context, page, perPage int) (found order
 	})
 	return found, err
 }
-
-// PutIn returns, by product, how many pieces were put into stock by hand, less those taken out. It reads every movement: they
-// are few.
-func (s *Store) PutIn(ctx context.Context) (pieces map[int64]int64, err error) {
-	err = s.readOld(ctx, func(ctx context.Context, ask ask) error {
-		pieces = map[int64]int64{}
-		return ask(ctx, func(scan func(...any) error) error {
-			var product, quantity int64
-			err := scan(&product, &quantity)
-			pieces[product] = quantity
-			return err
-		}, "SELECT product_id, sum(quantity) FROM stock_movements GROUP BY product_id")
-	})
-	return pieces, err
-}

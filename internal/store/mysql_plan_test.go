@@ -132,6 +132,8 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		{"UPDATE api_tokens ", "PRIMARY"},
 		{"paid_at IS NULL AND created_at <=", "idx_outbox_paid"},
 		{"FROM stock_movements WHERE unique_key IN", "idx_stock_movements_key"},
+		{"FROM stock_movements WHERE product_id IN", "idx_stock_movements_product"},
+		{"FROM products ORDER BY id LIMIT", "PRIMARY"},
 	}
 	steps := explain(t, admin, statement)
 	for _, step := range steps {
@@ -189,7 +191,9 @@ func everyRead(t *testing.T, s *store.Store) {
 		"user and key": func() error { _, err := s.OrdersByKey(ctx, 1, "k", 5); return err },
 		"key":          func() error { _, err := s.OrdersByKey(ctx, 0, "k", 5); return err },
 		"payments":     func() error { _, err := s.Payments(ctx, 1); return err },
-		"put in":       func() error { _, err := s.PutIn(ctx); return err },
+		"put in":       func() error { _, err := s.PutIn(ctx, []int64{1, 2, 3}); return err },
+		"some":         func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err },
+		"page":         func() error { _, err := s.ProductPage(ctx, 2, 2); return err },
 		"owed":         func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
 		"backlog":      func() error { _, err := s.Backlog(ctx); return err },
 		"purge":        func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },

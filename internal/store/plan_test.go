@@ -156,9 +156,13 @@ func TestReadPlans(t *testing.T) {
 			[]string{"SCAN failed_jobs", dueSorted}, // dead letters are few
 		},
 		"put in": {
-			func() error { _, err := s.PutIn(ctx); return err },
-			[]string{"idx_stock_movements_product"},
-			[]string{"SCAN stock_movements USING INDEX idx_stock_movements_product"}, // all
+			func() error { _, err := s.PutIn(ctx, []int64{1, 2, 3}); return err }, []string{"SEARCH stock_movements USING INDEX idx_stock_movements_product"}, nil,
+		},
+		"products by id": {func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err }, []string{byID}, nil},
+		"products by page": {
+			func() error { _, err := s.ProductPage(ctx, 2, 2); return err },
+			[]string{"SCAN products", "idx_products_stock"}, // from the start, as far as a page
+			[]string{"SCAN products"},
 		},
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
 	} {

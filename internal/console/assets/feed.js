@@ -45,25 +45,36 @@
       channelAuthorization: { transport: 'ajax', endpoint: '/console/broadcasting/auth' },
     })
     let connected = false
+    let over = false // the visitor is logged out
     let away // while it is, a timer: by itself the client waits for up to a minute after it was refused
     const anew = () => {
       pusher.disconnect()
       pusher.connect()
     }
+    document.addEventListener('loggedout', () => {
+      over = true
+      away = clearInterval(away)
+      pusher.disconnect()
+      say('failed', 'You are logged out.')
+    })
     pusher.connection.bind('state_change', ({ current }) => {
+      if (over) return
       if (current !== 'connected' && current !== 'failed') away ??= setInterval(anew, 5000)
       else away = clearInterval(away)
       if (current === 'connected') return say('loading', 'Subscribing…')
       if (current === 'failed') return say('failed', 'This browser has no WebSockets.')
       say(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected; trying again…' : 'Connecting…')
     })
-    const channel = pusher.subscribe('private-orders-feed')
+    const feed = 'private-orders-feed'
+    const channel = pusher.subscribe(feed)
     channel.bind('pusher:subscription_succeeded', () => {
       connected = true
       listening()
     })
     channel.bind('pusher:subscription_error', ({ status }) => {
-      say('failed', status === 401 || status === 403 ? 'To hear of all orders needs an admin’s token.' : 'The server did not let this page subscribe; reload it to try again.')
+      if (status === 401 || status === 403) return say('failed', 'To hear of all orders needs an admin’s token.')
+      say('disconnected', 'The server did not let this page subscribe; trying again…')
+      setTimeout(() => over || pusher.subscribe(feed), 5000)
     })
     channel.bind('order', (order) => {
       if (!heard) {

@@ -116,7 +116,10 @@
   const again = async () => {
     try {
       const page = await fetch('/console/', { method: 'HEAD', redirect: 'manual', cache: 'no-store' })
-      if (page.type === 'opaqueredirect') return say('failed', 'You are logged out.', '/console/login')
+      if (page.type === 'opaqueredirect') {
+        document.dispatchEvent(new Event('loggedout')) // the feed ends with it
+        return say('failed', 'You are logged out.', '/console/login')
+      }
       listen()
     } catch {
       setTimeout(again, 2000)

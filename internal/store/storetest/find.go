@@ -10,10 +10,11 @@ import (
 )
 
 var findTests = map[string]func(*house){
-	"orders by key":             findByKey,
-	"the payments of an order":  findPayments,
-	"dead letters, with orders": findLetters,
-	"what was put into stock":   findPutIn,
+	"orders by key":              findByKey,
+	"the payments of an order":   findPayments,
+	"dead letters, with orders":  findLetters,
+	"products by id and by page": findProducts,
+	"what was put into stock":    findPutIn,
 }
 
 func findByKey(h *house) {
@@ -105,8 +106,34 @@ func findPutIn(h *house) {
 			h.Fatal(err)
 		}
 	}
-	got, err := h.PutIn(h.Context())
-	if err != nil || got[1] != 104 || got[2] != 100 || len(got) != 5 {
+	got, err := h.PutIn(h.Context(), []int64{2, 1, 99, 1})
+	if err != nil || got[1] != 104 || got[2] != 100 || len(got) != 2 {
 		h.Errorf("%v, %v", got, err)
+	}
+	if got, err := h.PutIn(h.Context(), nil); err != nil || len(got) != 0 {
+		h.Errorf("of no product: %v, %v", got, err)
+	}
+}
+
+func findProducts(h *house) {
+	h.sample(0)
+	all, err := h.Products(h.Context())
+	if err != nil || len(all) != 5 {
+		h.Fatalf("%d products, %v", len(all), err)
+	}
+	byID := func(a, b order.Product) int { return int(a.ID - b.ID) }
+	got, err := h.ProductsByID(h.Context(), []int64{4, 99, 2, 4})
+	slices.SortFunc(got, byID)
+	if diff := cmp.Diff([]order.Product{all[1], all[3]}, got); err != nil || diff != "" {
+		h.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	if got, err := h.ProductsByID(h.Context(), nil); err != nil || len(got) != 0 {
+		h.Errorf("of no id: %v, %v", got, err)
+	}
+	for page, want := range map[int][]order.Product{1: all[:2], 2: all[2:4], 3: all[4:], 4: nil} {
+		found, err := h.ProductPage(h.Context(), page, 2)
+		if diff := cmp.Diff(order.ProductPage{Products: want, Total: 5, SoldOut: 5}, found); err != nil || diff != "" {
+			h.Errorf("page %d: %v (-want +got)\n%s", page, err, diff)
+		}
 	}
 }
