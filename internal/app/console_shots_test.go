@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "write the console's pictures into docs/
 // shot is a page as the documents show it.
 type shot struct{ name, path, shows string }
 
-// TestScreenshots draws every page of the console at two widths in both themes, with something on it: nothing is wider than its
-// window, and every picture of the documents is of a page that there is.
+// TestScreenshots draws every page of the console at two widths in both themes, with something on it, and finds nothing wider
+// than its window. With -update it draws the pictures of the documents.
 func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	path, b := filepath.Join(t.TempDir(), "orderflow.db"), newBrowser(t)

@@ -191,12 +191,30 @@ func TestReceiverAway(t *testing.T) {
 	created := s.buy(1, "k", 1, 1)
 	s.is(created, http.StatusCreated, "")
 	s.await(created.order().ID, "PAID")
+	s.losesSpans()
+}
+
+// TestReceiverElsewhere: a receiver that points to another one does not get the spans, and their headers, sent there.
+func TestReceiverElsewhere(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
+	t.Cleanup(other.Close)
+	first := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(first.Close)
+	s := serve(t, func(set *config.Settings) { set.OTLPEndpoint, set.TraceSample = first.URL, 1 })
+	s.is(s.buy(1, "k", 1, 1), http.StatusCreated, "")
+	s.losesSpans()
+}
+
+// losesSpans waits until spans are counted that could not be sent.
+func (s *site) losesSpans() {
+	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		if lost := regexp.MustCompile(`orderflow_trace_spans_total\{outcome="failed"\} [1-9]`); lost.MatchString(s.get("/metrics").body) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("spans that could not be sent are not counted")
+			s.t.Fatal("spans that could not be sent are not counted")
 		}
 	}
 }

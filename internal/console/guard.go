@@ -30,6 +30,9 @@ func socketOrigin(address string) string {
 	if err != nil || (u.Scheme != "ws" && u.Scheme != "wss") || !plainHost(u.Host) {
 		return ""
 	}
+	if strings.HasPrefix(u.Host, "[") {
+		return u.Scheme + ":" // a policy cannot name an IPv6 address
+	}
 	return u.Scheme + "://" + u.Host
 }
 

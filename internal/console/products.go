@@ -147,10 +147,19 @@ func (c *Console) changeProduct(v *visit) (any, error) {
 			}
 		}
 		if values.Has("active") {
-			body["active"] = values.Get("active") == "true"
+			body["active"] = truth(values.Get("active"))
 		}
 		return body
 	})
+}
+
+// truth is what a field says, or the field as it is, for the API to say what it must be.
+func truth(field string) any {
+	is, err := strconv.ParseBool(field)
+	if err != nil {
+		return field
+	}
+	return is
 }
 
 // restockProduct puts pieces in, or takes some out.

@@ -274,6 +274,8 @@ func TestNext(t *testing.T) {
 		"javascript:alert(1)":       home,
 		"/console/\r\nSet-Cookie:x": home,
 		"%":                         home,
+		"/console/../api/v1/orders": home,
+		"/console/%2e%2e/docs":      home,
 	} {
 		if got := next(wanted); got != want {
 			t.Errorf("%q leads to %q, want %q", wanted, got, want)

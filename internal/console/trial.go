@@ -141,9 +141,27 @@ func (t *trial) AsPromised() bool {
 	}
 }
 
+// Broken reports whether it ended as the product promises that it cannot. What is neither that nor AsPromised says nothing: others
+// bought the piece, or the server had no time for somebody.
+func (t *trial) Broken() bool {
+	switch t.Kind {
+	case trialRace:
+		return t.Count(http.StatusCreated) > 1
+	case trialRepeat:
+		return t.Count(http.StatusCreated) > 1 || !t.oneOrder()
+	default:
+		return false
+	}
+}
+
+// oneOrder reports whether all who have an order have the same one.
 func (t *trial) oneOrder() bool {
+	var one int64
 	for i := range t.Attempts {
-		if t.Attempts[i].OrderID != t.Attempts[0].OrderID {
+		switch id := t.Attempts[i].OrderID; {
+		case one == 0:
+			one = id
+		case id != 0 && id != one:
 			return false
 		}
 	}

@@ -28,6 +28,36 @@ func (s *shop) try(t *trials, kind string) *trial {
 	return done
 }
 
+// A trial that others disturbed breaks no promise, and keeps none either.
+func TestTrialVerdict(t *testing.T) {
+	t.Parallel()
+	won := func(id int64) attempt { return attempt{Status: http.StatusCreated, OrderID: id} }
+	shown := func(id int64) attempt { return attempt{Status: http.StatusOK, OrderID: id} }
+	soldOut := attempt{Status: http.StatusConflict, Err: order.Errorf(order.CodeInsufficientStock, "sold out")}
+	busy := attempt{Status: http.StatusServiceUnavailable, Err: order.Errorf(order.CodeOverloaded, "busy")}
+	for _, test := range []struct {
+		name           string
+		kind           string
+		attempts       []attempt
+		kept, isBroken bool
+	}{
+		{"one got the last piece", trialRace, []attempt{soldOut, won(1), soldOut}, true, false},
+		{"somebody else got it", trialRace, []attempt{soldOut, soldOut, soldOut}, false, false},
+		{"no time for one", trialRace, []attempt{busy, won(1), soldOut}, false, false},
+		{"oversold", trialRace, []attempt{won(1), won(2), soldOut}, false, true},
+		{"one order", trialRepeat, []attempt{shown(1), won(1), shown(1)}, true, false},
+		{"one order, no time for one", trialRepeat, []attempt{busy, won(1), shown(1)}, false, false},
+		{"doubled", trialRepeat, []attempt{won(1), won(2), shown(1)}, false, true},
+		{"another's order shown", trialRepeat, []attempt{won(1), shown(2), shown(1)}, false, true},
+		{"no time for one of many", trialMany, []attempt{won(1), busy}, false, false},
+	} {
+		done := &trial{Kind: test.kind, Attempts: test.attempts}
+		if done.AsPromised() != test.kept || done.Broken() != test.isBroken {
+			t.Errorf("%s: as promised %t, broken %t", test.name, done.AsPromised(), done.Broken())
+		}
+	}
+}
+
 // Of fifty buyers of the last piece one wins, however many there were before, again and again.
 func TestTrialRace(t *testing.T) {
 	t.Parallel()

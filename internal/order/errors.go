@@ -64,6 +64,9 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, so that errors.Is and errors.As see it.
 func (e *Error) Unwrap() error { return e.Cause }
 
+// ErrorType is what traces call it: the code.
+func (e *Error) ErrorType() string { return string(e.Code) }
+
 // CodeOf returns the code of err: that of the *Error in its chain, else CodeInternal. It returns "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {

@@ -45,6 +45,9 @@ func (f *feed) take(messages []bus.Message) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.on.Load() { // forget has been here: who comes next is not to hear of it
+		return
+	}
 	f.waiting = append(f.waiting, messages[max(0, len(messages)-feedKept):]...)
 	f.left += max(0, len(messages)-feedKept)
 	if surplus := len(f.waiting) - feedKept; surplus > 0 {

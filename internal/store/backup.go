@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"orderflow/internal/order"
@@ -35,6 +36,9 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	if _, ok := s.dialect.(sqliteDialect); !ok {
 		return order.Errorf(order.CodeUnavailable, "Only an SQLite file is backed up so; MySQL and MariaDB have mysqldump and mariadb-dump.")
 	}
+	if file == "" || strings.HasPrefix(file, "sqlite:") {
+		return order.Errorf(order.CodeValidation, "A backup is written to the path of a new file, such as backup.db, not to %q.", file)
+	}
 	ctx, cancel := context.WithTimeout(ctx, backupLimit)
 	defer cancel()
 	d, err := newSQLite(file)
@@ -56,9 +60,8 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 		return fault(err)
 	}
 	defer func() {
-		if err != nil {
-			_ = os.Remove(part.Name()) // the error that counts is the one above
-		}
+		_ = os.Remove(part.Name()) // it has its name by now, or is given up
+		_ = os.Remove(part.Name() + "-journal")
 	}()
 	if err := s.copyTo(ctx, part.Name()); err != nil {
 		return fault(errors.Join(err, part.Close()))
@@ -66,13 +69,22 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	if err := errors.Join(part.Sync(), part.Close()); err != nil {
 		return fault(err)
 	}
-	if err := os.Rename(part.Name(), d.file); err != nil {
+	if err := name(part.Name(), d.file); err != nil {
 		return fault(err)
 	}
 	if err := syncFolder(filepath.Dir(d.file)); err != nil {
 		return fault(err)
 	}
 	return nil
+}
+
+// name gives a file its name, unless another one has had it meanwhile; where the file system has no links, also then.
+func name(part, file string) error {
+	err := os.Link(part, file)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Rename(part, file)
 }
 
 // copyTo copies the database into an empty file, and writes the floor of its ids into that.
@@ -118,7 +130,11 @@ func (t *tx) raise() (lower func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		t.s.floor = 0 // ids are that high, and orders are never deleted; the one writer alone looks at it
+	}
+	if err != nil || n == 0 {
 		return nothing, err
 	}
 	return func() error {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"orderflow/internal/order"
@@ -62,8 +64,35 @@ func TestBackup(t *testing.T) {
 		if more := buys(t, restored, fmt.Sprint("e-", i)); more[0] != ids[1]+1 {
 			t.Errorf("and then %v", more)
 		}
+		if found, err := restored.OrdersByKey(t.Context(), 0, "a", 5); err != nil || len(found) != 1 || found[0].ID != before[0] {
+			t.Errorf("of the orders before the backup, key a finds %v, %v", found, err)
+		}
 		storetest.CheckBooks(t, restored)
 		s, last, key = restored, ids[0], fmt.Sprint("c-", i)
+	}
+}
+
+// TestBackupsAtOnce: of several into one file, one is made, and nothing else is left.
+func TestBackupsAtOnce(t *testing.T) {
+	t.Parallel()
+	s, _ := sample(t, 100)
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	var made atomic.Int64
+	for range 4 {
+		all.Go(func() {
+			switch err := s.Backup(t.Context(), filepath.Join(dir, "copy.db")); {
+			case err == nil:
+				made.Add(1)
+			case order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "exists"):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 || made.Load() != 1 {
+		t.Errorf("%d were made, and there are %v, %v", made.Load(), files, err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// keyReach is how many ids back OrdersByKey looks for a key of an unknown user: no index leads from a key alone to its orders.
+// keyReach is how many orders back OrdersByKey looks for a key of an unknown user: no index leads from a key alone to its orders.
 const keyReach = 100_000
 
 // OrdersByKey returns up to limit orders under an idempotency key, newest first, with their items: of one user, which is one at
@@ -17,13 +17,14 @@ func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit i
 			orders, err = s.readOrders(ctx, ask, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, key)
 			return err
 		}
-		var newest int64
-		err = ask(ctx, func(scan func(...any) error) error { return scan(&newest) }, "SELECT COALESCE(max(id), 0) FROM orders")
+		var oldest int64 // ids may have gaps, huge ones after a restore
+		err = ask(ctx, func(scan func(...any) error) error { return scan(&oldest) },
+			"SELECT COALESCE(min(id), 0) FROM (SELECT id FROM orders ORDER BY id DESC LIMIT ?) newest", keyReach)
 		if err != nil {
 			return err
 		}
-		orders, err = s.readOrders(ctx, ask, "SELECT "+orderColumns+" FROM orders o WHERE id > ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?",
-			newest-keyReach, key, limit)
+		orders, err = s.readOrders(ctx, ask, "SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?",
+			oldest, key, limit)
 		return err
 	})
 	return orders, err

@@ -29,7 +29,7 @@ type Migration struct {
 
 // Migrate brings the schema up to this binary's, and makes sure that the database can be written. A schema that is newer
 // than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait. It
-// returns CodeUnavailable when others read the tables for longer than a minute.
+// returns CodeUnavailable when others read the tables for longer than forty seconds.
 func (s *Store) Migrate(ctx context.Context) error {
 	return s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		if err := s.checkWritable(ctx); err != nil {
@@ -43,7 +43,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 }
 
 const (
-	migrateTries = 15
+	migrateTries = 10              // which is less than those who wait for the lock of migrations wait
 	migratePause = 3 * time.Second // in which orders go on that waited behind a try
 )
 
@@ -55,7 +55,10 @@ func (s *Store) insist(ctx context.Context, change func(context.Context) ([]*goo
 		switch {
 		case s.dialect.classify(err) != classTransient:
 			return err
-		case try == migrateTries || !sleep(ctx, migratePause):
+		case try < migrateTries && sleep(ctx, migratePause):
+		case ctx.Err() != nil:
+			return ctx.Err()
+		default:
 			return order.Errorf(order.CodeUnavailable, "Cannot migrate the database: somebody has been reading its tables for too long, "+
 				"such as an audit, a dump or a transaction by hand; wait for its end, or end it, and try again.")
 		}

@@ -146,8 +146,8 @@ func TestReadPlans(t *testing.T) {
 		},
 		"key": {
 			func() error { _, err := s.OrdersByKey(ctx, 0, "k1", 5); return err },
-			[]string{"SEARCH orders", byID, "idx_order_items_order"},
-			nil,
+			[]string{"CO-ROUTINE newest", byID, "idx_order_items_order"},
+			[]string{"SCAN orders"}, // the ids of the newest
 		},
 		"payments": {func() error { _, err := s.Payments(ctx, 1); return err }, []string{"PRIMARY KEY"}, []string{dueSorted, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"}},
 		"dead letters": {

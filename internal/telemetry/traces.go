@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, e
 		return nil, fmt.Errorf("the OTLP endpoint cannot be read: %w", err)
 	}
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint.JoinPath("v1", "traces").String()),
-		otlptracehttp.WithTimeout(spansWithin), otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
+		otlptracehttp.WithHTTPClient(newSpansClient()), otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +64,14 @@ func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, e
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(o.Ratio))),
 		sdktrace.WithSpanProcessor(counted{queue, spans.WithLabelValues("made")}),
 	), nil
+}
+
+// newSpansClient makes a client that follows no redirect: it would take the secrets in its headers elsewhere.
+func newSpansClient() *http.Client {
+	return &http.Client{
+		Timeout:       spansWithin,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // counted is a queue that counts what ends in it.
@@ -98,7 +107,8 @@ func (e *sender) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan)
 	}
 	if was := e.failing.Swap(err != nil); was != (err != nil) {
 		if err != nil {
-			e.log.WarnContext(ctx, "Traces cannot be sent; they are dropped until they can.", "event", "traces.failed", "error", err.Error())
+			e.log.WarnContext(ctx, "Traces cannot be sent; they are dropped until they can.", "event", "traces.failed",
+				"error", fmt.Sprintf("%.300s", err)) // it quotes the receiver
 		} else {
 			e.log.InfoContext(ctx, "Traces are sent again.", "event", "traces.recovered")
 		}

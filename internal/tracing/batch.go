@@ -33,6 +33,9 @@ func (t Tracer) Batch(ctx context.Context, name string, kind trace.SpanKind, n i
 		return ctx, b
 	}
 	ctx, b.batch = Inside(b.members[0].In(ctx), name+" batch", trace.SpanKindInternal)
+	if !b.batch.On() { // the provider has been shut down meanwhile
+		return ctx, b
+	}
 	b.batch.Set(Int("batch.size", int64(n)))
 	for _, member := range b.members {
 		member.span.AddLink(trace.Link{SpanContext: b.batch.span.SpanContext()})

@@ -5,6 +5,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -15,9 +16,6 @@ type Tracer struct{ tracer trace.Tracer }
 
 // New returns a Tracer whose spans go to a provider, which also decides what requests are followed.
 func New(provider trace.TracerProvider) Tracer { return Tracer{provider.Tracer(scope)} }
-
-// On reports whether it begins any spans.
-func (t Tracer) On() bool { return t.tracer != nil }
 
 // Request begins the span of a request that came in, below the caller's traceparent if it sent one. It is the only span that
 // is begun without knowing that its trace is recorded.
@@ -100,13 +98,16 @@ func (s Span) Fail(reason string) {
 	}
 }
 
-// End ends the span, as failed when err is not nil.
+// End ends the span, as failed when err is not nil. Of err it tells the type or the code and not the text, which may quote
+// data.
 func (s Span) End(err error) {
 	if s.span == nil {
 		return
 	}
 	if err != nil {
-		s.Fail(err.Error())
+		kind := semconv.ErrorType(err)
+		s.span.SetAttributes(kind)
+		s.Fail(kind.Value.AsString())
 	}
 	s.span.End()
 }

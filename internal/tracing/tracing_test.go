@@ -2,7 +2,7 @@ package tracing_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +78,12 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// failure is an error whose text quotes data.
+type failure struct{}
+
+func (failure) Error() string     { return "duplicate key alice@example.com" }
+func (failure) ErrorType() string { return "unavailable" }
+
 // TestBatch: of a batch, those that are followed have a span of their own, below their own parent, with a link to the
 // batch's, and that stands below the first of them.
 func TestBatch(t *testing.T) {
@@ -86,7 +92,7 @@ func TestBatch(t *testing.T) {
 	parents := []string{"", other, ignored, followed}
 	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, len(parents), func(i int) string { return parents[i] })
 	_, inner := tracing.Inside(ctx, "transaction", tracing.Client)
-	inner.End(errors.New("a deadlock"))
+	inner.End(fmt.Errorf("within: %w", failure{}))
 	batch.End(nil)
 
 	spans := ended()
@@ -98,7 +104,8 @@ func TestBatch(t *testing.T) {
 		t.Fatalf("spans %q, want %q", names, want)
 	}
 	transaction, all, first, second := spans[0], spans[1], spans[2], spans[3]
-	if transaction.Parent.SpanID() != all.SpanContext.SpanID() || transaction.Status.Code != codes.Error {
+	if transaction.Parent.SpanID() != all.SpanContext.SpanID() || transaction.Status.Code != codes.Error ||
+		transaction.Status.Description != "unavailable" {
 		t.Errorf("the transaction is %+v", transaction)
 	}
 	if all.Parent.SpanID() != first.SpanContext.SpanID() {
@@ -114,6 +121,19 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestBatchAfterShutdown: a batch that comes when the provider is gone has no spans, and does no harm.
+func TestBatchAfterShutdown(t *testing.T) {
+	provider := sdktrace.NewTracerProvider()
+	tracer := tracing.New(provider)
+	if err := provider.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1, func(int) string { return followed })
+	_, span := tracing.Inside(ctx, "transaction", tracing.Client)
+	span.End(nil)
+	batch.End(nil)
+}
+
 // TestBatchBounds: of a huge batch only so many members get spans.
 func TestBatchBounds(t *testing.T) {
 	tracer, ended := recorder()
@@ -124,7 +144,7 @@ func TestBatchBounds(t *testing.T) {
 	}
 }
 
-// TestNothing: who is not followed costs no memory, with and without a provider.
+// TestNothing: behind the request, who is not followed costs no memory, with and without a provider.
 func TestNothing(t *testing.T) {
 	on, _ := recorder()
 	for name, tracer := range map[string]tracing.Tracer{"off": {}, "on": on} {

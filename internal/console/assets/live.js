@@ -28,6 +28,8 @@
   }
   const short = (n, unit) => n == null ? '–' : (n >= 100 ? Math.round(n).toLocaleString('en') : String(Math.round(n * 10) / 10)) + (unit ?? '')
 
+  const compact = new Intl.NumberFormat('en', { notation: 'compact' }) // 20K, where 20,000 finds no room
+
   // window is the time that the charts show: ten minutes, or less while the server is young, so that its first minute fills them.
   const window = (_, first, last) => [Math.max(last - keep, Math.min(first, last - 60)), last]
   const clock = (_, ticks, __, ___, step) => ticks.map((at) => {
@@ -47,7 +49,7 @@
         width: Math.max(chart.place.clientWidth, 100), height: 150,
         legend: { show: false }, cursor: { show: false },
         scales: { x: { range: window }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-        axes: [{ ...axis, size: 30, space: 70, incrs: [10, 20, 30, 60, 120, 300], values: clock }, { ...axis, size: 52, values: (_, ticks) => ticks.map((n) => short(n)) }],
+        axes: [{ ...axis, size: 30, space: 70, incrs: [10, 20, 30, 60, 120, 300], values: clock }, { ...axis, size: 52, values: (_, ticks) => ticks.map((n) => n < 10000 ? short(n) : compact.format(n)) }],
         series: [{}, ...Object.keys(chart.lines).map((name, i) => ({ stroke: colours[i], width: 1.5, spanGaps: seldom.has(name), points: { show: false } }))],
       }, columns(chart), chart.place)
     }
@@ -95,13 +97,18 @@
   }
 
   // listen opens the stream. The browser takes it up again by itself, save when it was answered with an error.
+  // A page that nobody sees has none: browsers open six connections to a server, and pages in the background would hold them all.
+  let stream = null
   const listen = () => {
-    const stream = new EventSource('/console/live/events')
+    stream?.close()
+    stream = null
+    if (document.hidden) return
+    stream = new EventSource('/console/live/events')
     stream.onmessage = (message) => show(JSON.parse(message.data))
     stream.onerror = () => {
       say('disconnected', 'Disconnected; trying again…')
-      if (stream.readyState !== EventSource.CLOSED) return
-      stream.close()
+      if (stream?.readyState !== EventSource.CLOSED) return
+      stream = null
       setTimeout(again, 2000)
     }
   }
@@ -118,5 +125,6 @@
       setTimeout(again, 2000)
     }
   }
+  document.addEventListener('visibilitychange', listen)
   listen()
 }
