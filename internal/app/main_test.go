@@ -205,14 +205,16 @@ func (s *site) buy(user int64, key string, product, quantity int64) reply {
 	return s.order(fmt.Sprintf(`{"user_id":%d,"idempotency_key":%q,"items":[{"product_id":%d,"quantity":%d}]}`, user, key, product, quantity))
 }
 
-// order places an order. Without batches, orders of one process fight for the locks that processes share, and who loses six
-// times is refused and asks again, as the answer says.
+// order places an order. Without batches, orders of one process fight for the locks that processes share and for connections:
+// who loses six times is refused, who waits for too long is told that the database has no time, and both ask again, as the
+// answer says.
 func (s *site) order(body string) reply {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		r := s.post("/api/v1/orders", body)
 		usual := s.settings.BatchMax == 1 && s.settings.Redis != (config.URL{})
-		if !usual || r.status != http.StatusConflict || r.fault().Error != "lock_conflict" || time.Now().After(deadline) {
+		code := r.fault().Error
+		if !usual || (code != "lock_conflict" && code != "unavailable") || time.Now().After(deadline) {
 			return r
 		}
 	}
