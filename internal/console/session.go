@@ -125,7 +125,8 @@ func logInAt(r *http.Request) string {
 // next is where a log-in leads: an address of the console, whatever the browser was told.
 func next(wanted string) string {
 	u, err := url.Parse(wanted)
-	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Prefix+"/") || strings.Contains(u.Path, "/.") || strings.ContainsAny(wanted, "\\\r\n") {
+	if err != nil || u.Scheme != "" || u.Host != "" || strings.ContainsAny(wanted, "\\\r\n") ||
+		!strings.HasPrefix(u.Path, Prefix+"/") || strings.Contains(u.Path, "/.") {
 		return Prefix + "/"
 	}
 	return u.RequestURI()

@@ -82,7 +82,7 @@ func TestLogInLimit(t *testing.T) {
 	wrong := form("email", "alice@example.com", "password", "wrong")
 	r := h.do(t, "POST", "/console/login", wrong)
 	tries := 1
-	for ; r.StatusCode == 401 && tries < 100; tries++ { // on a slow machine more than ten, since their number comes back by and by
+	for ; r.StatusCode == http.StatusUnauthorized && tries < 100; tries++ { // on a slow machine more than ten
 		r = h.do(t, "POST", "/console/login", wrong)
 	}
 	if tries <= 10 {

@@ -85,11 +85,11 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 	viewed := strconv.Itoa(s.Viewers) + " look at the console"
 	all := []*subject{{name: "nobody watches"}, {name: "traces"}, {name: viewed}}
 	all[1].flags = traces
+	defer func() { err = errors.Join(err, stopAll(all)) }()
 	for i, one := range all {
 		if one.server, err = start(ctx, s.Binary, filepath.Join(dir, strconv.Itoa(i)+".db"), one.flags); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, one.server.stop()) }()
 	}
 	viewers, err := look(ctx, all[2].server, s.Viewers)
 	if err != nil {
@@ -108,6 +108,17 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 		}
 	}
 	return report(out, all)
+}
+
+// stopAll ends the servers that have been started.
+func stopAll(all []*subject) error {
+	var errs []error
+	for _, one := range all {
+		if one.server != nil {
+			errs = append(errs, one.server.stop())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // report prints a line for each, with its rate against that of the first in the same round, median of all rounds.

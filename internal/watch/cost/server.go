@@ -42,7 +42,7 @@ func start(ctx context.Context, binary, file string, flags []string) (*server, e
 	args := append([]string{
 		"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--roles", "api,realtime",
 	}, append(database, flags...)...)
-	s.command = exec.Command(binary, args...) // it is stopped in order, and not with ctx
+	s.command = exec.CommandContext(context.WithoutCancel(ctx), binary, args...) // it is stopped in order
 	s.command.Env = s.env
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process
 	out, err := s.command.StdoutPipe()

@@ -21,6 +21,7 @@ const (
 
 // viewers are people who look at the page Live: each has its stream of figures and its stream of orders.
 type viewers struct {
+	client http.Client
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
@@ -46,7 +47,7 @@ func (v *viewers) figures(ctx context.Context, at *server) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := v.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (v *viewers) orders(ctx context.Context, at *server) error {
 	if err := errors.Join(socket.ReadJSON(&hello), json.Unmarshal([]byte(hello.Data), &connection)); err != nil {
 		return errors.Join(err, socket.Close())
 	}
-	auth, err := sign(ctx, at, connection.SocketID)
+	auth, err := v.sign(ctx, at, connection.SocketID)
 	if err == nil {
 		err = socket.WriteJSON(map[string]any{"event": "pusher:subscribe", "data": map[string]string{"channel": feedChannel, "auth": auth}})
 	}
@@ -95,14 +96,14 @@ func (v *viewers) orders(ctx context.Context, at *server) error {
 }
 
 // sign gets the signature for a subscription.
-func sign(ctx context.Context, at *server, socketID string) (string, error) {
+func (v *viewers) sign(ctx context.Context, at *server, socketID string) (string, error) {
 	form := url.Values{"socket_id": {socketID}, "channel_name": {feedChannel}}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.url+"/broadcasting/auth", strings.NewReader(form))
 	if err != nil {
 		return "", err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := http.DefaultClient.Do(request)
+	response, err := v.client.Do(request)
 	if err != nil {
 		return "", err
 	}
