@@ -56,6 +56,9 @@ type dialect interface {
 	deleteFrom(name string) string
 	// lockRows ends a SELECT that locks what it reads; "" where the transaction has locked everything already.
 	lockRows() string
+	// lockTables is a condition that is always true, with an AND before it, and keeps tables from being altered until the
+	// transaction ends; "" where nobody alters them beside a transaction.
+	lockTables(names ...string) string
 	// snapshot is the isolation level under which a transaction that only reads sees one moment.
 	snapshot() sql.IsolationLevel
 	// clock is the SQL of the time that due_at is compared with; "" where it is the process's clock.

@@ -235,14 +235,16 @@ func productsOf(drafts []order.Draft) []int64 {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// lockProducts locks and reads product rows; ids ascend.
+// lockProducts locks and reads product rows; ids ascend. Whoever has them uses other tables afterwards, which changes of
+// orders have used before they come to the product rows. Between the two a migration of such a table would wait for the one,
+// and be waited for by the other; so the tables come first here as well (DESIGN.md, "Order of locks").
 func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
 	products := make(map[int64]order.Product, len(ids))
 	err := t.lock(func(scan func(...any) error) error {
 		p, err := scanProduct(scan)
 		products[p.ID] = p
 		return err
-	}, productColumns, "products", "", ids)
+	}, productColumns, "products", "", ids, "orders", "order_items", "payments", "order_events", "failed_jobs", "stock_movements")
 	return products, err
 }
 

@@ -138,9 +138,10 @@ func (d sqliteDialect) openError(err error) error {
 	return &order.Error{Code: order.CodeUnavailable, Message: fmt.Sprintf("Cannot open the database %s: %s", d.path, d.explain(err))}
 }
 
-func (sqliteDialect) writers() int     { return 1 }
-func (sqliteDialect) begin() string    { return "BEGIN IMMEDIATE" }
-func (sqliteDialect) lockRows() string { return "" }
+func (sqliteDialect) writers() int                { return 1 }
+func (sqliteDialect) begin() string               { return "BEGIN IMMEDIATE" }
+func (sqliteDialect) lockRows() string            { return "" }
+func (sqliteDialect) lockTables(...string) string { return "" }
 
 // insert and update give the whole transaction up at the first row that breaks a constraint, which is what we would do
 // anyway. By default SQLite undoes that one statement, and to be able to it keeps, for every statement of several rows,

@@ -426,8 +426,8 @@ func (t *tx) needClock() error {
 }
 
 // lock locks and reads the rows of a table that have these ids, which must ascend and be unique, and takes the time of the
-// transaction from the database if that is where it comes from.
-func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as string, ids []int64) error {
+// transaction from the database if that is where it comes from. Of the tables that follow, see lockTables.
+func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as string, ids []int64, also ...string) error {
 	clock := t.s.dialect.clock()
 	if clock != "" {
 		columns = clock + ", " + columns
@@ -436,7 +436,11 @@ func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as s
 			return inner(func(targets ...any) error { return scan(append([]any{scanTime{&t.now}}, targets...)...) })
 		}
 	}
-	err := t.queryIn(read, "SELECT "+columns+" FROM "+t.s.dialect.table(table+as)+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.lockRows())
+	after := " ORDER BY id" + t.s.dialect.lockRows()
+	if len(also) > 0 {
+		after = t.s.dialect.lockTables(also...) + after
+	}
+	err := t.queryIn(read, "SELECT "+columns+" FROM "+t.s.dialect.table(table+as)+" WHERE id IN ", ids, after)
 	if err != nil {
 		return err
 	}
