@@ -26,11 +26,12 @@ type Limiter struct {
 	client *Client
 	local  *limit.Local
 	script script
+	within time.Duration // limitTime, save in tests of what is counted rather than of when
 }
 
 // NewLimiter returns a Limiter that keeps up to so many buckets itself while Redis is away.
 func NewLimiter(client *Client, keys int) *Limiter {
-	return &Limiter{client: client, local: limit.NewLocal(keys), script: newScript(limitText)}
+	return &Limiter{client: client, local: limit.NewLocal(keys), script: newScript(limitText), within: limitTime}
 }
 
 // Features says: shared by processes, as many keys as there is memory.
@@ -56,7 +57,7 @@ func (l *Limiter) count(ctx context.Context, key string, rate limit.Rate) (d lim
 	if err != nil {
 		return d, err
 	}
-	limited, cancel := context.WithTimeout(ctx, limitTime)
+	limited, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
 	tokens, per := strconv.Itoa(rate.Tokens), strconv.FormatInt(int64(rate.Per), 10)
 	name := l.client.key("orderflow:limit:" + limit.Short(key) + ":" + tokens + "/" + per)

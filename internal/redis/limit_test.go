@@ -14,14 +14,14 @@ import (
 func TestLimiter(t *testing.T) {
 	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
 		address, prefix := serverstest.Redis(t)
-		return redis.NewLimiter(connected(t, address, prefix), 100), redis.NewLimiter(connected(t, address, prefix), 100)
+		return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
 	})
 }
 
 func TestLimiterOnCluster(t *testing.T) {
 	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
 		address, prefix := serverstest.RedisCluster(t)
-		return redis.NewLimiter(connected(t, address, prefix), 100), redis.NewLimiter(connected(t, address, prefix), 100)
+		return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
 	})
 }
 
