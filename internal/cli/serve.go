@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -41,15 +42,16 @@ func (s serve) Run(ctx context.Context, streams Streams) error {
 	if where == "" {
 		where = "no address"
 	}
-	// Whoever started it may have closed the pipe: that is no reason not to serve.
-	_, _ = fmt.Fprintf(streams.Out, readyLine+"\n", streams.Version, where)
+	text := fmt.Sprintf(readyLine+"\n", streams.Version, where)
 	if s.Roles.API {
-		_, _ = fmt.Fprintf(streams.Out, "  Console  %s\n", server.ConsoleURL())
-		_, _ = fmt.Fprintf(streams.Out, "  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
+		text += fmt.Sprintf("  Console  %s\n", server.ConsoleURL()) +
+			fmt.Sprintf("  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
 	}
 	if s.Roles.Realtime {
-		_, _ = fmt.Fprintf(streams.Out, "  WebSockets  %s/app/%s\n", server.RealtimeURL(), s.RealtimeKey)
+		text += fmt.Sprintf("  WebSockets  %s/app/%s\n", server.RealtimeURL(), s.RealtimeKey)
 	}
+	// At once, so that who sees the first line sees all. Whoever started it may have closed the pipe: no reason not to serve.
+	_, _ = io.WriteString(streams.Out, text)
 	return server.Run(ctx)
 }
 

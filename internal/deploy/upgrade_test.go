@@ -29,15 +29,16 @@ func TestRollingUpgrade(t *testing.T) {
 		"ORDERFLOW_RATE_LIMIT=off", "ORDERFLOW_SIMULATED_LATENCY=1ms-20ms", realtimeEnv)
 	tell(t, env, binary(t), "seed", "--stock", "10000000")
 
-	// Addresses that nobody else listens on, so that they are free when a process comes back.
+	// Addresses that nobody else takes a port of, so that each is still free when its process comes back.
 	delay := regexp.MustCompile(`ORDERFLOW_DRAIN_DELAY=(\w+)`).FindStringSubmatch(read(t, "deploy/systemd/orderflow@.service"))
 	nodes := []*replaced{{role: "api", host: "127.0.7.1"}, {role: "api", host: "127.0.7.2"}, {role: "worker", host: "127.0.7.3"}}
 	for _, n := range nodes {
-		n.args = []string{"--roles", n.role, "--addr", n.host + ":8000"}
+		n.args = []string{"--roles", n.role, "--addr", n.host + ":0"}
 		if n.role == "api" {
 			n.args = append(n.args, "--drain-delay", delay[1])
 		}
 		n.server = serve(t, env, n.args...)
+		n.args = append(n.args, "--addr", n.addr)
 	}
 	newer := nextRelease(t)
 	addr := nginx(t, strings.ReplaceAll(packagedAPI, "app:8000", nodes[0].addr)+strings.ReplaceAll(packagedAPI, "app:8000", nodes[1].addr), upstream(nobody))

@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -62,7 +63,7 @@ func TestLocalRetryAfterAndResetAreEnough(t *testing.T) {
 		{Tokens: 10, Per: 3 * time.Nanosecond},
 		{Tokens: 1, Per: limit.MaxPer},
 	} {
-		t.Run(rate.String(), func(t *testing.T) {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				local := limit.NewLocal(limit.DefaultKeys)
 				d := allow(t, local, "k", rate)
