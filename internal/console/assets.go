@@ -13,6 +13,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // assetFiles are libraries, gzipped as assets/README.md says, and our own scripts and style sheet as they are.
@@ -22,16 +23,19 @@ var assetFiles embed.FS
 
 // asset is one file that pages load.
 type asset struct {
-	href, kind    string
-	plain, packed []byte
+	href, kind string
+	forms      func() (forms, error) // made when a browser first asks: most servers are never asked
 }
+
+// forms are an asset as it is and compressed.
+type forms struct{ plain, packed []byte }
 
 // assets are all of them. An address holds the content's hash, so browsers may keep it for ever.
 type assets struct {
 	byName, byHref map[string]*asset
 }
 
-// loadAssets reads the embedded files, and packs or unpacks them.
+// loadAssets reads the embedded files, of which some are compressed.
 func loadAssets() (*assets, error) {
 	entries, err := assetFiles.ReadDir("assets")
 	if err != nil {
@@ -43,19 +47,18 @@ func loadAssets() (*assets, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, isPacked := strings.CutSuffix(entry.Name(), ".gz")
-		one := &asset{plain: content, packed: content}
-		if isPacked {
-			one.plain, err = unpack(content)
-		} else {
-			one.packed, err = pack(content)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		sum := sha256.Sum256(one.plain)
-		one.href = Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name
-		one.kind = kindOf(name)
+		name, packed := strings.CutSuffix(entry.Name(), ".gz")
+		sum := sha256.Sum256(content)
+		one := &asset{kind: kindOf(name), href: Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name}
+		one.forms = sync.OnceValues(func() (f forms, err error) {
+			f = forms{plain: content, packed: content}
+			if packed {
+				f.plain, err = unpack(content)
+			} else {
+				f.packed, err = pack(content)
+			}
+			return f, err
+		})
 		a.byName[name], a.byHref[one.href] = one, one
 	}
 	return a, nil
@@ -109,13 +112,18 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "There is no such file.", http.StatusNotFound)
 		return
 	}
-	h, content := w.Header(), one.plain
+	made, err := one.forms()
+	if err != nil {
+		http.Error(w, "The file is damaged.", http.StatusInternalServerError)
+		return
+	}
+	h, content := w.Header(), made.plain
 	h.Set("Content-Type", one.kind)
 	h.Set("Cache-Control", keep)
 	h.Add("Vary", "Accept-Encoding")
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		h.Set("Content-Encoding", "gzip")
-		content = one.packed
+		content = made.packed
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)

@@ -12,8 +12,12 @@ func TestAssetsArePackedWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, one := range all.byName {
-		if plain, err := unpack(one.packed); err != nil || !bytes.Equal(plain, one.plain) {
-			t.Errorf("%s: %v, %d bytes of %d", name, err, len(plain), len(one.plain))
+		made, err := one.forms()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if plain, err := unpack(made.packed); err != nil || !bytes.Equal(plain, made.plain) {
+			t.Errorf("%s: %v, %d bytes of %d", name, err, len(plain), len(made.plain))
 		}
 	}
 }
