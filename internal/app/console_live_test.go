@@ -17,17 +17,7 @@ import (
 // state waits until a part of the page Live is in a state.
 func (v *visitor) state(part, want string) {
 	v.t.Helper()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	is := fmt.Sprintf("document.getElementById(%q)?.dataset.state ?? ''", part)
-	var state string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-look.C {
-		found, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](is))
-		if state = found; err == nil && found == want {
-			return
-		}
-	}
-	v.t.Fatalf("%s is %q, not %q", part, state, want)
+	v.await(fmt.Sprintf("document.getElementById(%q)?.dataset.state === %q", part, want))
 }
 
 // said is what the browser's console has said since the last time.

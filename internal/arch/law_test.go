@@ -73,7 +73,7 @@ func rooms() [][]room {
 			{path: "internal/deploy"},
 			{path: realtime + "/fanout", imports: []string{servers, bench}}, // a measurement; the product does not need it
 			{path: "internal/watch"},
-			{path: "internal/watch/cost"}, // a measurement; the product does not need it
+			{path: "internal/watch/cost", imports: []string{bench}}, // a measurement; the product does not need it
 		},
 	}
 }

@@ -215,7 +215,7 @@ func TestMedianAndRatio(t *testing.T) {
 		values []float64
 		want   float64
 	}{{[]float64{3}, 3}, {[]float64{9, 1, 4}, 4}, {[]float64{4, 1, 9, 2}, 3}} {
-		if got := median(test.values); got != test.want {
+		if got := Median(test.values); got != test.want {
 			t.Errorf("median of %v: %g, want %g", test.values, got, test.want)
 		}
 	}
@@ -223,7 +223,7 @@ func TestMedianAndRatio(t *testing.T) {
 		t.Errorf("12 ÷ 3 = %g", got)
 	}
 	for name, got := range map[string]float64{
-		"median of none": median(nil), "by zero": ratio(1, 0), "of nothing": ratio(math.NaN(), 1), "by nothing": ratio(1, math.NaN()),
+		"median of none": Median(nil), "by zero": ratio(1, 0), "of nothing": ratio(math.NaN(), 1), "by nothing": ratio(1, math.NaN()),
 	} {
 		if !math.IsNaN(got) {
 			t.Errorf("%s: %g", name, got)

@@ -32,8 +32,8 @@ func (t *table) footprint(ctx context.Context) error {
 			return err
 		}
 	}
-	t.add(bar{"start-up to the first answer", "ms", 300, 100, true}, median(took), "process start to /readyz 200; median of %d", starts)
-	t.add(bar{"resident memory, idle", "MB", 60, 30, true}, median(memory), "after the first answer; median of %d", starts)
+	t.add(bar{"start-up to the first answer", "ms", 300, 100, true}, Median(took), "process start to /readyz 200; median of %d", starts)
+	t.add(bar{"resident memory, idle", "MB", 60, 30, true}, Median(memory), "after the first answer; median of %d", starts)
 	size, err := t.binarySize()
 	if err != nil {
 		return fmt.Errorf("the binary's size: %w", err)

@@ -44,7 +44,7 @@ func (t *table) pipeline(ctx context.Context) error {
 				return err
 			}
 		}
-		t.sustained = median(finished)
+		t.sustained = Median(finished)
 		t.add(bar{"create, claim and settle (gateway at 0 ms) against create alone", "×", 0.4, 0.6, false},
 			ratio(t.sustained, servers[1].medianRate()), "%s finished against %s created orders/s",
 			number(t.sustained), number(servers[1].medianRate()))

@@ -132,7 +132,7 @@ func (s *subject) weakest() float64 {
 			shares = append(shares, float64(slices.Min(r.By))/float64(r.Created))
 		}
 	}
-	return median(shares)
+	return Median(shares)
 }
 
 // medianRate is the median of the rounds' orders a second.
@@ -141,7 +141,7 @@ func (s *subject) medianRate() float64 {
 	for i, r := range s.rounds {
 		rates[i] = r.OrdersPerSecond()
 	}
-	return median(rates)
+	return Median(rates)
 }
 
 // together is all rounds as one.
@@ -179,8 +179,8 @@ func (r round) perOrder(used time.Duration) float64 {
 	return float64(used.Nanoseconds()) / 1e3 / float64(r.Created)
 }
 
-// median returns the middle of values, NaN of none.
-func median(values []float64) float64 {
+// Median returns the middle of values, NaN of none.
+func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}

@@ -255,15 +255,14 @@ func (t *trials) putBack(ctx context.Context, product, taken int64, run string) 
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackLimit)
 	defer cancel()
-	err := t.move(ctx, product, taken, fmt.Sprintf("try-%s-back", run))
-	for try := 1; err != nil && try < restockTries; try++ { // with the same key, so that it counts once
-		err = t.move(ctx, product, taken, fmt.Sprintf("try-%s-back", run))
+	var err error
+	for range restockTries { // with the same key, so that it counts once
+		if err = t.move(ctx, product, taken, fmt.Sprintf("try-%s-back", run)); err == nil {
+			return nil
+		}
 	}
-	if err != nil {
-		return order.Errorf(order.CodeOf(err), "%d pieces of product %d were taken out for the trial and could not be put back; do so on the "+
-			"page Products. %v", taken, product, err)
-	}
-	return nil
+	return order.Errorf(order.CodeOf(err), "%d pieces of product %d were taken out for the trial and could not be put back; do so on the "+
+		"page Products. %v", taken, product, err)
 }
 
 func (t *trials) begin() (winner int64, err error) {

@@ -31,8 +31,7 @@ func laterSteps(dialect string) [][3]string {
 	}
 }
 
-// traffic is what a server of this release does meanwhile: it orders, asks again, cancels, claims and settles. No answer may
-// be an error.
+// traffic is what a server of this release does meanwhile: it orders, asks again and cancels. No answer may be an error.
 type traffic struct {
 	t    *testing.T
 	s    *store.Store
@@ -97,33 +96,21 @@ func (c *traffic) goesOn(n int64) {
 	await(c.t, func() bool { return c.done.Load() >= before+n || c.t.Failed() })
 }
 
-// await is eventually for conditions that are not looked at all the time, which would take the time of those who bring them
-// about.
+// await is eventually for what takes a slow machine longer.
 func await(t *testing.T, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came about")
-		}
-	}
+	within(t, time.Minute, holds)
 }
 
 // fullTable is how many orders there are before a migration of MySQL. (Under the race detector SQLite's driver, which is Go,
 // takes minutes for as many.)
 const fullTable = 20_000
 
-// fillTable goes on where it was when a machine that is too busy did not write in time.
+// fillTable goes on where it was when it writes again.
 func fillTable(t *testing.T, s *store.Store, orders int64) {
 	t.Helper()
-	var err error
-	for range 10 {
-		if err = s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1_000_000, Orders: orders}); order.CodeOf(err) != order.CodeUnavailable {
-			break
-		}
-	}
-	if err != nil {
+	plan := store.SeedPlan{SetStock: true, Stock: 1_000_000, Orders: orders}
+	if err := storetest.Patiently(func() error { return s.Seed(t.Context(), plan) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -191,7 +191,15 @@ func TestTooFewConnections(t *testing.T) {
 // eventually waits for a condition that others bring about.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
+	within(t, 20*time.Second, holds)
+}
+
+// within looks whether a condition holds, with pauses for those who bring it about.
+func within(t *testing.T, limit time.Duration, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("it never came about")
 		}

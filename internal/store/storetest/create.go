@@ -256,6 +256,16 @@ func createSoldOut(h *house) {
 	h.books()
 }
 
+// Patiently writes again, ten times in all, when a machine that is too busy did not do it in the time that a write may take.
+func Patiently(write func() error) (err error) {
+	for range 10 {
+		if err = write(); order.CodeOf(err) != order.CodeUnavailable {
+			break
+		}
+	}
+	return err
+}
+
 func createHuge(h *house) {
 	const batch, lines, wide = 1_200, order.MaxLines, 30 // more rows than a statement takes
 	if err := h.Seed(h.Context(), store.SeedPlan{Products: lines, SetStock: true, Stock: batch}); err != nil {
@@ -272,11 +282,11 @@ func createHuge(h *house) {
 		}
 		drafts = append(drafts, h.draft(i%3+1, fmt.Sprint("k", i), pairs...))
 	}
-	answers, _, err := h.CreateOrders(h.Context(), drafts)
-	for try := 1; order.CodeOf(err) == order.CodeUnavailable && try < 10; try++ { // a busy machine may need longer than a write may take
+	var answers []order.Placed
+	if err := Patiently(func() (err error) {
 		answers, _, err = h.CreateOrders(h.Context(), drafts)
-	}
-	if err != nil {
+		return err
+	}); err != nil {
 		h.Fatal(err)
 	}
 	ids := map[int64]bool{}

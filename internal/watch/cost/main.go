@@ -20,7 +20,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +27,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"orderflow/internal/bench"
 )
 
 // settings are what the command line says.
@@ -131,14 +132,9 @@ func report(out io.Writer, all []*subject) error {
 			ratios[i] = rate / all[0].rates[i]
 			each[i] = fmt.Sprintf("%.2f", ratios[i])
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.3f\t%s\t\n", one.name, median(one.rates), median(ratios), strings.Join(each, " "))
+		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.3f\t%s\t\n", one.name, bench.Median(one.rates), bench.Median(ratios), strings.Join(each, " "))
 	}
 	return table.Flush()
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // load puts orders on one server and returns how many a second were taken.
