@@ -8,15 +8,15 @@ import (
 // Relay is a listener on loopback that opens a connection to a server for each one that it accepts, and leaves it to its
 // owner what passes between the two. Its methods are safe for concurrent use.
 type Relay struct {
-	upstream string
 	carry    func(r *Relay, client, server net.Conn)
 	listener net.Listener
 	work     sync.WaitGroup
 
-	mu     sync.Mutex
-	open   map[net.Conn]struct{} // both ends of each link
-	shut   bool                  // new connections are closed at once
-	closed bool
+	mu       sync.Mutex
+	upstream string                // of new connections
+	open     map[net.Conn]struct{} // both ends of each link
+	shut     bool                  // new connections are closed at once
+	closed   bool
 }
 
 // NewRelay starts a relay before the server at upstream, HOST:PORT. Each pair of connections is handed to carry, in a
@@ -57,6 +57,13 @@ func (r *Relay) Shut(shut bool) {
 	}
 }
 
+// Redirect lets new connections lead to another server; those that exist stay as they are.
+func (r *Relay) Redirect(upstream string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.upstream = upstream
+}
+
 // Drop closes ends of a link before its time.
 func (r *Relay) Drop(ends ...net.Conn) {
 	r.mu.Lock()
@@ -82,7 +89,10 @@ func (r *Relay) link(client net.Conn) {
 		return
 	}
 	defer r.Drop(client)
-	server, err := net.Dial("tcp", r.upstream)
+	r.mu.Lock()
+	upstream := r.upstream
+	r.mu.Unlock()
+	server, err := net.Dial("tcp", upstream)
 	if err != nil || !r.keep(server) {
 		return
 	}

@@ -64,7 +64,7 @@ func (t *tx) insertPayments(payments []order.Payment) error {
 		func(args []any, i int) []any {
 			p := payments[i]
 			return append(args, p.OrderID, p.Attempt, string(p.Kind), string(p.Outcome), p.Reference, p.Error, p.Actor, d.time(p.At))
-		}, d.ignoreDuplicate("order_id"), nil)
+		}, d.ignoreDuplicate("order_id"))
 }
 
 func (t *tx) insertEvents(events []order.Event) error {
@@ -73,7 +73,7 @@ func (t *tx) insertEvents(events []order.Event) error {
 		func(args []any, i int) []any {
 			e := events[i]
 			return append(args, e.OrderID, e.Seq, string(e.Type), string(e.AppendPayload(nil)), e.Actor, e.Trace.ID, e.Trace.Parent, d.time(e.At))
-		}, "", nil)
+		}, "")
 }
 
 // keepDeadLetters opens failed jobs, then closes those that the same batch settled: rare, so row by row.

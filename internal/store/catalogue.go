@@ -133,5 +133,5 @@ func (t *tx) insertMovements(movements []order.Movement) error {
 		func(args []any, i int) []any {
 			m := movements[i]
 			return append(args, m.ProductID, m.Quantity, m.Reason, m.UniqueKey, m.Actor, t.s.dialect.time(m.At))
-		}, "", nil)
+		}, "")
 }

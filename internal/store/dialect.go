@@ -19,6 +19,7 @@ const (
 	classForeignKey               // a row referred to is not there
 	classTransient                // lost to another transaction: run again
 	classLost                     // the connection broke: run again on another one
+	classMoved                    // the server takes no writes: run again once, another one may have its place
 	classUnavailable              // the database cannot be reached or written at the moment
 )
 
@@ -43,7 +44,11 @@ type dialect interface {
 	// writers is the number of write transactions that make sense at once.
 	writers() int
 	// connected gets a writer's new connection ready.
-	connected(ctx context.Context, w *writer) error
+	connected(w *writer) error
+	// needsWarmth says that the server ends sessions that are idle, so that they have to be kept warm.
+	needsWarmth() bool
+	// moved notes that the server for writes takes none any more; connections that lead to it are given up.
+	moved()
 	// begin is the statement that starts a write transaction; "" where the first statement does.
 	begin() string
 	// prepares says whether statements are prepared and kept; else they are sent whole.
@@ -66,6 +71,10 @@ type dialect interface {
 	// money and time turn values into what the database stores; columns are read back through scanMoney and scanTime.
 	money(order.Money) any
 	time(time.Time) any
+	// binary is a value of arbitrary bytes, and binaryMark its placeholder. The text of a statement must stay text: servers
+	// show it to other sessions, and convert it for them.
+	binary(value []byte) any
+	binaryMark() string
 	// firstID returns the id of the first row of a multi-row INSERT of n rows into a table with a rising id; false when
 	// the ids cannot be known from it and have to be read back.
 	firstID(w *writer, result sql.Result, n int) (int64, bool, error)

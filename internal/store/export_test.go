@@ -62,9 +62,73 @@ func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
 	return err
 }
 
-// Settle has the dialect end a writer's connection that the server knows by these two.
-func (s *Store) Settle(ctx context.Context, id int64, host string) error {
-	return s.dialect.settle(ctx, s.reader, &writer{session: session{id: id, host: host}})
+// Settle has the dialect end a writer's connection that holds this named lock.
+func (s *Store) Settle(ctx context.Context, lock string) error {
+	return s.dialect.settle(ctx, s.reader, &writer{session: session{lock: lock}})
+}
+
+// SilentAfter is after how many seconds without a statement the server ends the session of a writer.
+const SilentAfter = mysqlSilent
+
+// WriterSession is the number by which a MySQL server knows the connection of the writer that is taken next.
+func (s *Store) WriterSession(ctx context.Context) (id int64, err error) {
+	err = s.write(ctx, "test", func(t *tx) error {
+		return t.query(func(scan func(...any) error) error { return scan(&id) }, "SELECT CONNECTION_ID()")
+	})
+	return id, err
+}
+
+// HoldReaders opens n connections for reads, and gives them back to their pool.
+func (s *Store) HoldReaders(ctx context.Context, n int) error {
+	var held []*sql.Conn
+	defer func() {
+		for _, conn := range held {
+			_ = conn.Close()
+		}
+	}()
+	for range n {
+		conn, err := s.reader.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		held = append(held, conn)
+	}
+	return nil
+}
+
+// SessionVariables reads a connection's variables back: of one for writes, one for reads and one for migrations.
+func (s *Store) SessionVariables(ctx context.Context) (all map[string]map[string]string, err error) {
+	all = map[string]map[string]string{}
+	db, done, _, _, err := s.dialect.migrator(s.writer)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	for name, pool := range map[string]*sql.DB{"writes": s.writer, "reads": s.reader, "migrations": db} {
+		found, err := pool.QueryContext(ctx, "SHOW SESSION VARIABLES")
+		if err != nil {
+			return nil, err
+		}
+		all[name] = map[string]string{}
+		err = each(found, func(scan func(...any) error) error {
+			var variable, value string
+			err := scan(&variable, &value)
+			all[name][variable] = value
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// VariableNames are the names of the session variables that the store sets.
+func VariableNames() (names []string) {
+	for _, v := range sessionVariables(false) {
+		names = append(names, v.name)
+	}
+	return names
 }
 
 // Write runs work as a write that knows nothing but that it may fail.

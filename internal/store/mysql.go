@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -16,9 +18,36 @@ import (
 // mysqlDialect is the dialect of MySQL 8.0.16 and later, and of MariaDB 10.6 and later: InnoDB, READ COMMITTED, row locks.
 // The SQL stays in what both understand. mysql_open.go connects and checks the server.
 type mysqlDialect struct {
-	server mysqlServer
-	galera bool // set by open: a node of a cluster
+	server  mysqlServer
+	galera  bool // set by open: a node of a cluster
+	primary primary
+
+	mu    sync.Mutex
+	knows map[string]bool // the session variables of the server; nil until it was asked
 }
+
+// known returns the names of the session variables that the server knows. It asks once, and again when told so.
+func (d *mysqlDialect) known(ctx context.Context, conn *mysqlConn, again bool) (map[string]bool, error) {
+	d.mu.Lock()
+	knows := d.knows
+	d.mu.Unlock()
+	if knows != nil && !again {
+		return knows, nil
+	}
+	knows, err := variableNames(ctx, conn)
+	if err == nil {
+		d.mu.Lock()
+		d.knows = knows
+		d.mu.Unlock()
+	}
+	return knows, err
+}
+
+// needsWarmth implements dialect: see mysqlSilent.
+func (*mysqlDialect) needsWarmth() bool { return true }
+
+// moved implements dialect.
+func (d *mysqlDialect) moved() { d.primary.moved() }
 
 // newMySQL returns the dialect of the server that address names. Its errors do not show the address.
 func newMySQL(address string, options Options) (*mysqlDialect, error) {
@@ -78,6 +107,9 @@ func (*mysqlDialect) snapshot() sql.IsolationLevel { return sql.LevelRepeatableR
 func (*mysqlDialect) clock() string { return "UTC_TIMESTAMP(6)" }
 
 func (*mysqlDialect) money(m order.Money) any { return m.String() }
+
+func (*mysqlDialect) binary(value []byte) any { return hex.EncodeToString(value) }
+func (*mysqlDialect) binaryMark() string      { return "UNHEX(?)" }
 
 func (*mysqlDialect) time(t time.Time) any {
 	if t.IsZero() {
@@ -146,19 +178,11 @@ func (*mysqlDialect) execAll(ctx context.Context, conn *sql.Conn, statements []s
 	return matched, err
 }
 
-// session is what a MySQL server knows a connection by. The number alone would not do: a server counts from 1 again when it
-// is started, and another one, which took its place, counts for itself. So a stranger's connection may have the number by
-// the time that somebody asks, but not the host and port as well.
-type session struct {
-	id   int64
-	host string // as the server sees it, with the port
-}
-
 // settle makes sure that the transaction of a writer's lost connection is over, whichever way: the server may not have
-// noticed yet that the connection is gone, or be in the middle of the COMMIT, which cannot be stopped. The looks and the
+// noticed yet that the connection is gone, or be in the middle of the COMMIT, which cannot be stopped. The question and the
 // KILL take one connection, and so mean one run of one server.
 func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) error {
-	if w.session.id == 0 {
+	if w.session.lock == "" {
 		return nil // it never got as far as a transaction
 	}
 	conn, err := pool.BeginTx(ctx, nil) // unlike Conn, it does not hand out one that is broken
@@ -169,14 +193,13 @@ func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) erro
 	tick := time.NewTicker(mysqlGonePause)
 	defer tick.Stop()
 	for try := 0; ; try++ {
-		var there int
-		const query = "SELECT count(*) FROM information_schema.processlist WHERE id = ? AND host = ?"
-		err := conn.QueryRowContext(ctx, query, w.session.id, w.session.host).Scan(&there)
-		if err != nil || there == 0 {
+		var holder sql.NullInt64
+		err := conn.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", w.session.lock).Scan(&holder)
+		if err != nil || !holder.Valid {
 			return err
 		}
 		if try == 0 {
-			_, _ = conn.ExecContext(ctx, "KILL ?", w.session.id) // an error says that it is gone, or is found out below
+			_, _ = conn.ExecContext(ctx, "KILL ?", holder.Int64) // an error says that it is gone, or is found out below
 		}
 		select {
 		case <-tick.C:

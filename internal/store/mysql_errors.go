@@ -58,10 +58,12 @@ func classOfNumber(number uint16) class {
 		4031, // disconnected for being idle
 		2006, 2013:
 		return classLost
+	case 1290, 1792, 1836: // read-only
+		return classMoved
 	case 1040, 1203, 1226, // too many connections, of all or of this user
 		1044, 1045, 1049, 1142, // not allowed in, no such database
-		1047,                   // a Galera node without quorum
-		1290, 1792, 1836, 3024, // read-only; took too long
+		1047,                               // a Galera node without quorum
+		3024,                               // took too long
 		1021, 1030, 1037, 1041, 1114, 1135, // no disk, memory or threads
 		1036, 1194, 1195, // a table that is read-only or broken
 		1969,       // max_statement_time of MariaDB
@@ -86,7 +88,11 @@ func (d *mysqlDialect) explain(err error) string {
 		return "there is no such database on the server."
 	case 1040, 1203, 1226:
 		return "the server has too many connections; raise max_connections, or lower --database-pool."
-	case 1290, 1792, 1836:
+	case 3159:
+		return "the server accepts encrypted connections only; add ?tls=true to the address."
+	case 1290: // mostly read_only, but also other options
+		return "the server takes no writes: " + strings.ReplaceAll(e.Message, "\n", " ") + "; name the one that does."
+	case 1792, 1836:
 		return "the server is read-only; name the one that takes writes."
 	case 1047:
 		return "the Galera node has no quorum; restore the cluster."

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -33,14 +32,12 @@ const (
 	mysqlDial      = 2 * time.Second
 	mysqlOpen      = 10 * time.Second // for all that opening does
 	mysqlIdle      = 5 * time.Minute  // connections for reads that are idle for longer are closed
+	mysqlLife      = 5 * time.Minute  // of a connection, give or take a quarter: addresses may come to lead elsewhere
 	mysqlPacketMin = 16 << 20         // bytes; the default of MariaDB, MySQL 8 has 64 MB
 	mysqlLockWait  = 3                // seconds that a statement waits for a row; a write may take writeLimit in all
 	mysqlTableWait = 1                // seconds that a change of the schema waits for a table, and all others behind it
 	mysqlPort      = "3306"
 )
-
-// sqlMode refuses what would not be stored as it was given.
-const sqlMode = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'"
 
 // parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true. Its errors do not show the address, which has the
 // password in it.
@@ -68,48 +65,16 @@ func parseMySQL(address string) (*mysql.Config, error) {
 	c.Collation = "utf8mb4_bin" // those of MySQL 8's own making are not known to MariaDB
 	c.Timeout = mysqlDial
 	c.Logger = &mysql.NopLogger{} // its errors come back as errors
-	c.Params = map[string]string{
-		"time_zone": "'+00:00'", "sql_mode": sqlMode, "innodb_lock_wait_timeout": strconv.Itoa(mysqlLockWait),
-	}
 	return c, nil
 }
 
-// connector finishes what the driver's settings cannot say.
-type connector struct {
-	driver.Connector
-
-	galera bool // reads wait for what other nodes have committed
-}
-
-// Connect implements driver.Connector. The isolation level is set by a statement, since MySQL and MariaDB have different
-// names for its variable. All of it has a time limit, since database/sql opens connections for those who wait without one,
-// one after the other: a server that accepts and says nothing would hold that up for ever.
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, mysqlDial)
-	defer cancel()
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	statements := []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"}
-	if c.galera {
-		statements = append(statements, "SET SESSION wsrep_sync_wait = 1")
-	}
-	for _, statement := range statements {
-		if _, err = conn.(driver.ExecerContext).ExecContext(ctx, statement, nil); err != nil { //nolint:forcetypeassert // the driver's
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	return conn, nil
-}
-
 // connect makes a pool.
-func (d *mysqlDialect) connect(config *mysql.Config, galera bool, connections int) (*sql.DB, error) {
+func (d *mysqlDialect) connect(config *mysql.Config, of purpose, server *primary, connections int) (*sql.DB, error) {
 	plain, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector{plain, galera})
+	db := sql.OpenDB(connector{plain, d, of, server})
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(mysqlIdle)
@@ -135,16 +100,16 @@ func (d *mysqlDialect) open(ctx context.Context) (p pools, err error) {
 	}
 	writes := d.server.config.Clone()
 	writes.MultiStatements = true
-	writes.Params["autocommit"] = "0"
-	if p.writer, err = d.connect(writes, d.galera, d.server.pool); err != nil {
+	d.primary.balanced = d.galera
+	if p.writer, err = d.connect(writes, forWrites, &d.primary, d.server.pool); err != nil {
 		return p, err
 	}
 	p.writer.SetConnMaxIdleTime(0) // the writers keep theirs
-	if p.reader, err = d.connect(d.server.config, d.galera, d.server.pool); err != nil {
+	if p.reader, err = d.connect(d.server.config, forReads, &d.primary, d.server.pool); err != nil {
 		return p, err
 	}
 	if d.server.replica != nil {
-		p.replica, err = d.connect(d.server.replica, false, d.server.pool)
+		p.replica, err = d.connect(d.server.replica, forReads, nil, d.server.pool)
 	}
 	return p, err
 }
@@ -165,7 +130,7 @@ func (d *mysqlDialect) createDatabase(ctx context.Context) error {
 	bare := d.server.config.Clone()
 	name := bare.DBName
 	bare.DBName = ""
-	db, err := d.connect(bare, false, 1)
+	db, err := d.connect(bare, forReads, nil, 1)
 	if err != nil {
 		return err
 	}
@@ -184,7 +149,7 @@ func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", 
 // check refuses a server that cannot keep the promises, and warns of settings by which it would not. galera says that the
 // server is a node of a cluster.
 func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
-	db, err := d.connect(d.server.config, false, 1)
+	db, err := d.connect(d.server.config, forReads, nil, 1)
 	if err != nil {
 		return false, err
 	}
@@ -259,21 +224,16 @@ func warnings(variables map[string]string, galera bool) (all []string) {
 	return all
 }
 
-// connected asks for what afterFailedCommit and firstID need to know of a connection.
-func (d *mysqlDialect) connected(ctx context.Context, w *writer) error {
-	var step int
-	const query = "SELECT id, host, @@auto_increment_increment FROM information_schema.processlist WHERE id = CONNECTION_ID()"
-	if err := w.conn.QueryRowContext(ctx, query).Scan(&w.session.id, &w.session.host, &step); err != nil {
-		return err
-	}
-	var name, galera string
-	err := w.conn.QueryRowContext(ctx, "SHOW SESSION VARIABLES LIKE 'wsrep_on'").Scan(&name, &galera)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	w.idsSpread = step != 1 || strings.EqualFold(galera, "ON")
-	_, err = w.conn.ExecContext(ctx, "COMMIT") // what was asked may have begun a transaction
-	return err
+// connected takes over what was learnt about a writer's new connection.
+func (d *mysqlDialect) connected(w *writer) error {
+	return w.conn.Raw(func(raw any) error {
+		conn, ok := raw.(*mysqlConn)
+		if !ok {
+			return fmt.Errorf("a connection for writes is a %T", raw)
+		}
+		w.session, w.idsSpread, w.expired = conn.session, conn.idsSpread, conn.expired
+		return nil
+	})
 }
 
 func (d *mysqlDialect) name() string {
@@ -296,18 +256,39 @@ func (d *mysqlDialect) openError(err error) error {
 // transaction. A change of a table waits until nobody reads it any more, and who comes after it waits with it; so it gives
 // up early, to let them pass, and is tried again (see insist).
 func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
-	config := d.server.config.Clone()
-	config.Params["lock_wait_timeout"] = strconv.Itoa(mysqlTableWait)
-	db, err := d.connect(config, false, 4)
+	db, err := d.connect(d.server.config, forMigrations, nil, 4)
 	if err != nil {
 		return nil, nil, "", "", err
 	}
 	return db, func() { _ = db.Close() }, "migrations/mysql", goose.DialectMySQL, nil
 }
 
-// sessions implements dialect. A Galera node shows its own alone.
+// sessions implements dialect. A Galera node shows its own alone. SHOW PROCESSLIST needs no privilege for the account's own
+// sessions. Unlike information_schema.processlist of MySQL, it does not fail on the texts of other sessions' statements.
 func (d *mysqlDialect) sessions(ctx context.Context, db *sql.DB) (n int, err error) {
-	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE()").Scan(&n)
+	found, err := db.QueryContext(ctx, "SHOW PROCESSLIST")
+	if err != nil {
+		return 0, err
+	}
+	defer found.Close()
+	columns, err := found.Columns()
+	if err != nil {
+		return 0, err
+	}
+	var name sql.NullString
+	targets := make([]any, len(columns))
+	for i, column := range columns {
+		if targets[i] = new(sql.RawBytes); strings.EqualFold(column, "db") {
+			targets[i] = &name
+		}
+	}
+	err = each(found, func(scan func(...any) error) error {
+		err := scan(targets...)
+		if name.String == d.server.config.DBName {
+			n++
+		}
+		return err
+	})
 	return n, err
 }
 
@@ -336,7 +317,7 @@ func (d *mysqlDialect) lockMigrations(ctx context.Context, db *sql.DB) (release 
 func (d *mysqlDialect) lockCluster(ctx context.Context, db *sql.DB) (release func(), err error) {
 	const name = "orderflow_migrating"
 	for deadline := time.Now().Add(migrateWait); ; {
-		_, err := db.ExecContext(ctx, "CREATE TABLE "+name+" (id INT PRIMARY KEY) ENGINE=InnoDB")
+		_, err := db.ExecContext(ctx, "CREATE TABLE "+name+" (id INT PRIMARY KEY) ENGINE=InnoDB ROW_FORMAT=DYNAMIC")
 		e, failed := errors.AsType[*mysql.MySQLError](err)
 		switch {
 		case err == nil:

@@ -253,27 +253,23 @@ func TestKilledDatabase(t *testing.T) {
 	storetest.CheckBooks(t, s)
 }
 
-// TestStrangersConnection: a connection that bears the number of a lost one, as after a restart of the server, is left alone;
-// the lost one itself is ended.
-func TestStrangersConnection(t *testing.T) {
+// TestForeignConnection: only the connection that holds a writer's named lock is ended. One that merely has a number that a
+// writer may have had, as after a restart of the server, is left alone.
+func TestForeignConnection(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
-	db := serverstest.Admin(t, address)
-	conn, err := db.Conn(t.Context())
+	conn, err := serverstest.Admin(t, address).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var id int64
-	var host string
-	const query = "SELECT id, host FROM information_schema.processlist WHERE id = CONNECTION_ID()"
-	if err := conn.QueryRowContext(t.Context(), query).Scan(&id, &host); err != nil {
+	if _, err := conn.ExecContext(t.Context(), "DO GET_LOCK('orderflow:writer:mine', 0)"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.Settle(t.Context(), id, "127.0.0.1:1"), conn.PingContext(t.Context())); err != nil {
-		t.Errorf("a stranger's connection: %v", err)
+	if err := errors.Join(s.Settle(t.Context(), "orderflow:writer:other"), conn.PingContext(t.Context())); err != nil {
+		t.Errorf("a foreign connection: %v", err)
 	}
-	if err := s.Settle(t.Context(), id, host); err != nil {
+	if err := s.Settle(t.Context(), "orderflow:writer:mine"); err != nil {
 		t.Errorf("the lost connection: %v", err)
 	}
 	if conn.PingContext(t.Context()) == nil {

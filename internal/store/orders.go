@@ -337,11 +337,11 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 	if err != nil {
 		return err
 	}
-	err = t.insert("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
-		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", 15, len(orders),
+	err = t.insertRows("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
+		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", "(?,?,?,?,?,"+d.binaryMark()+",?,?,?,?,?,?,?,?,?)", 15, len(orders),
 		func(args []any, i int) []any {
 			o := orders[i]
-			return append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key, o.Fingerprint[:], o.PaymentMethod,
+			return append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key, d.binary(o.Fingerprint[:]), o.PaymentMethod,
 				o.Attempts, o.TriesLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
 		}, "", func(result sql.Result, from, n int) error {
 			first, known, err := d.firstID(t.w, result, n)
@@ -372,5 +372,5 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 	return t.insert("order_items (order_id, product_id, quantity, unit_price)", 4, len(items), func(args []any, i int) []any {
 		r := items[i]
 		return append(args, r.id, r.item.ProductID, r.item.Quantity, d.money(r.item.UnitPrice))
-	}, "", nil)
+	}, "")
 }

@@ -142,7 +142,8 @@ func (s *Store) FlushPaid(ctx context.Context) error {
 	}
 }
 
-// Run writes paid-off marks when no other write has done so for a second, until ctx ends; then it writes what is left.
+// Run writes paid-off marks when no other write has done so for a second, and keeps the connections for writes open, until
+// ctx ends; then it writes what is left.
 // A failure is no loss: what stays unmarked is published again.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(payAfter)
@@ -154,6 +155,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return s.FlushPaid(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
+		s.keepWarm(ctx)
 		s.paidLock.Lock()
 		first := ""
 		if len(s.paid) > 0 {

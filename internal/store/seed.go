@@ -87,7 +87,7 @@ func (s *Store) seedUsers(ctx context.Context, want int64) error {
 				name, email = names[ids[i]-1], emails[ids[i]-1]
 			}
 			return append(args, ids[i], name, email, sampleHash, t.s.dialect.time(t.now))
-		}, "", nil)
+		}, "")
 	})
 }
 
@@ -113,7 +113,7 @@ func (s *Store) seedProducts(ctx context.Context, want int64) error {
 		err := t.insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
 			p := sample(i)
 			return append(args, ids[i], p.name, d.money(p.price), s.rules.Currency, p.stock, true, d.time(t.now), d.time(t.now))
-		}, "", nil)
+		}, "")
 		if err != nil {
 			return err
 		}

@@ -164,7 +164,9 @@ func (sqliteDialect) execAll(context.Context, *sql.Conn, []statement) ([]int64, 
 	return nil, errors.ErrUnsupported
 }
 
-func (sqliteDialect) connected(context.Context, *writer) error { return nil }
+func (sqliteDialect) connected(*writer) error { return nil }
+func (sqliteDialect) needsWarmth() bool       { return false }
+func (sqliteDialect) moved()                  {}
 
 // settle: rolled back or closed, the transaction is over.
 func (sqliteDialect) settle(context.Context, *sql.DB, *writer) error { return nil }
@@ -178,6 +180,9 @@ func (sqliteDialect) table(name string) string      { return name }
 func (sqliteDialect) deleteFrom(name string) string { return "DELETE FROM " + name }
 
 func (sqliteDialect) money(m order.Money) any { return int64(m) }
+
+func (sqliteDialect) binary(value []byte) any { return value }
+func (sqliteDialect) binaryMark() string      { return "?" }
 
 func (sqliteDialect) time(t time.Time) any {
 	if t.IsZero() {

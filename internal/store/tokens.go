@@ -32,14 +32,14 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 		if !token.ExpiresAt.IsZero() && !token.CreatedAt.IsZero() {
 			created.ExpiresAt = t.now.Add(token.ExpiresAt.Sub(token.CreatedAt))
 		}
-		t.proof, t.proofArgs = "SELECT 1 FROM api_tokens WHERE token_hash = ?", []any{hash}
 		d := s.dialect
+		t.proof, t.proofArgs = "SELECT 1 FROM api_tokens WHERE token_hash = "+d.binaryMark(), []any{d.binary(hash)}
 		var user any
 		if token.UserID > 0 {
 			user = token.UserID
 		}
-		result, err := t.exec(d.insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES "+placeholders(6),
-			user, hash, token.Name, token.Admin, d.time(created.CreatedAt), d.time(created.ExpiresAt))
+		result, err := t.exec(d.insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
+			d.binaryMark()+",?,?,?,?)", user, d.binary(hash), token.Name, token.Admin, d.time(created.CreatedAt), d.time(created.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -56,22 +56,23 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 // taken back or is over: by the database's clock, so that all nodes agree.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
 	var found []order.Token
-	now, args := s.dialect.clock(), []any{hash}
+	d := s.dialect
+	now, args := d.clock(), []any{d.binary(hash)}
 	err := s.read(ctx, func(ctx context.Context) error {
 		found = nil
-		if s.dialect.clock() == "" {
+		if d.clock() == "" {
 			clock, err := s.clock(ctx)
 			if err != nil {
 				return err
 			}
-			now, args = "?", []any{hash, s.dialect.time(clock)}
+			now, args = "?", []any{d.binary(hash), d.time(clock)}
 		}
 		return s.query(ctx, func(scan func(...any) error) error {
 			t, err := scanToken(scan)
 			found = append(found, t)
 			return err
-		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")",
-			args...)
+		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = "+d.binaryMark()+
+			" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")", args...)
 	})
 	if err == nil && len(found) == 0 {
 		err = order.Errorf(order.CodeUnauthenticated, "This token does not count: it is unknown, over or taken back.")

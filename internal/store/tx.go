@@ -4,83 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"sync"
 	"time"
 
 	"orderflow/internal/order"
 	"orderflow/internal/tracing"
 )
-
-// writer is one connection for writes with its prepared statements, opened when it is first needed and again after it
-// broke.
-type writer struct {
-	conn       *sql.Conn
-	statements map[string]*sql.Stmt
-
-	session   session // MySQL
-	idsSpread bool    // MySQL: ids of rows inserted together need not follow each other
-}
-
-// drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
-// only give the connection back to its pool, as it is; calling it bad makes the pool close it.
-func (w *writer) drop() {
-	for _, statement := range w.statements {
-		_ = statement.Close() // the connection goes with it
-	}
-	if w.conn != nil {
-		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error is the one given here
-		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
-	}
-	w.conn, w.statements = nil, nil // session stays: afterFailedCommit asks what became of it
-}
-
-// writers are those that are free. The one that was free last is taken first, so that as few connections are opened, and
-// kept warm, as are used at once.
-type writers struct {
-	free  chan struct{} // an element for each of them
-	stack *writerStack
-}
-
-type writerStack struct {
-	sync.Mutex
-
-	top []*writer
-}
-
-func newWriters(n int) writers {
-	all := writers{make(chan struct{}, n), &writerStack{}}
-	for range n {
-		all.put(&writer{})
-	}
-	return all
-}
-
-// take waits for a writer.
-func (w writers) take() *writer {
-	<-w.free
-	return w.pop()
-}
-
-// pop is the rest of take, after an element of free.
-func (w writers) pop() *writer {
-	w.stack.Lock()
-	defer w.stack.Unlock()
-	last := len(w.stack.top) - 1
-	one := w.stack.top[last]
-	w.stack.top = w.stack.top[:last]
-	return one
-}
-
-func (w writers) put(one *writer) {
-	w.stack.Lock()
-	w.stack.top = append(w.stack.top, one)
-	w.stack.Unlock()
-	w.free <- struct{}{}
-}
 
 // tx is a running write transaction. It is used by one goroutine. After any error the only thing to do with it is to
 // give up.
@@ -117,16 +48,22 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (e
 	defer func() { s.writers.put(w) }()
 	got := time.Now()
 	defer func() { s.observe(name, got.Sub(start), time.Since(got)) }()
+	moved := false
 	for try := 1; ; try++ {
 		err := s.writeOnce(ctx, w, work)
 		if err == nil {
 			return nil
 		}
 		class := s.dialect.classify(err)
-		if class == classUnavailable || class == classLost {
+		again := class == classTransient || class == classLost
+		if class == classMoved {
+			again, moved = !moved, true
+			s.dialect.moved()
+		}
+		if class == classUnavailable || class == classLost || class == classMoved {
 			w.drop() // a connection that broke, or has met a fault of the disk, is not believed again
 		}
-		if (class != classTransient && class != classLost) || try == writeTries {
+		if !again || try == writeTries {
 			return s.coded(err)
 		}
 		pause := time.Millisecond << try // 2 ms to 128 ms, give or take half: others are on their way as well
@@ -294,14 +231,17 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // connect opens the writer's connection if it has none.
 func (t *tx) connect() error {
 	if t.w.conn != nil {
-		return nil
+		if t.w.expired == nil || !t.w.expired() {
+			return nil
+		}
+		t.w.drop()
 	}
 	conn, err := t.s.writer.Conn(t.ctx)
 	if err != nil {
 		return err
 	}
 	t.w.conn, t.w.statements = conn, map[string]*sql.Stmt{}
-	if err := t.s.dialect.connected(t.ctx, t.w); err != nil {
+	if err := t.s.dialect.connected(t.w); err != nil {
 		t.w.drop()
 		return err
 	}
@@ -478,10 +418,15 @@ func (t *tx) queryIn(read func(scan func(...any) error) error, before string, id
 	})
 }
 
-// insert writes n rows in pieces; fill appends the arguments of row i. after ends the statement. did, if not nil, is
-// told of each piece.
-func (t *tx) insert(
-	into string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error,
+// insert writes n rows in pieces; fill appends the arguments of row i. after ends the statement.
+func (t *tx) insert(into string, columns, n int, fill func(args []any, i int) []any, after string) error {
+	return t.insertRows(into, placeholders(columns), columns, n, fill, after, nil)
+}
+
+// insertRows is insert with the text of a row, whose placeholders may stand inside functions. did, if not nil, is called
+// after each piece.
+func (t *tx) insertRows(
+	into, row string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error,
 ) error {
 	for from := 0; from < n; {
 		piece := t.s.dialect.piece(n - from)
@@ -489,7 +434,7 @@ func (t *tx) insert(
 		for i := from; i < from+piece; i++ {
 			args = fill(args, i)
 		}
-		query := t.s.dialect.insert() + into + " VALUES " + rows(piece, columns) + after
+		query := t.s.dialect.insert() + into + " VALUES " + repeated(row, piece) + after
 		if did == nil {
 			if err := t.post(-1, "", query, args...); err != nil {
 				return err
@@ -513,7 +458,7 @@ func (s *Store) coded(err error) error {
 		return err
 	}
 	switch s.dialect.classify(err) {
-	case classTransient, classLost, classUnavailable:
+	case classTransient, classLost, classMoved, classUnavailable:
 		return &order.Error{Code: order.CodeUnavailable, Message: "The database cannot do this at the moment; try again shortly.", Cause: err}
 	default:
 		return err

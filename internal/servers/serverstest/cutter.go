@@ -22,6 +22,7 @@ const (
 	BeforeCommit Moment = iota + 1 // the server never hears of COMMIT, and finds its client gone
 	AfterCommit                    // the server has carried it out, and its answer is lost
 	LateCommit                     // COMMIT is on its way, and its connection open at the server's end, until Deliver
+	Vanished                       // the client's machine is gone: this and all other connections, old and new, stay open and silent
 )
 
 // CommitCutter is a proxy before a MySQL server that cuts a connection at a COMMIT when it is told to. It knows as much of
@@ -30,6 +31,8 @@ const (
 type CommitCutter struct {
 	address *url.URL
 	relay   *servers.Relay
+
+	gone atomic.Bool // Vanished has happened: no packet passes any more
 
 	mu    sync.Mutex
 	order *cut        // nil when nothing is to be cut
@@ -137,13 +140,21 @@ func (l *link) up() {
 		}
 		if order := l.cutter.due(l, packet); order != nil {
 			l.cut(order, packet)
-			return
+			if order.moment != Vanished {
+				return
+			}
+		}
+		if l.cutter.gone.Load() {
+			continue // the packet is lost, and nothing says so
 		}
 		if _, err := l.server.Write(packet); err != nil {
 			break
 		}
 	}
-	l.relay.Drop(l.client, l.server)
+	l.relay.Drop(l.client)
+	if !l.cutter.gone.Load() {
+		l.relay.Drop(l.server)
+	}
 }
 
 func (l *link) cut(order *cut, commit []byte) {
@@ -160,6 +171,8 @@ func (l *link) cut(order *cut, commit []byte) {
 		l.lost.Store(true)
 		carry()
 		l.relay.Drop(l.client)
+	case Vanished:
+		l.cutter.gone.Store(true)
 	case LateCommit:
 		l.lost.Store(true)
 		l.cutter.mu.Lock()
@@ -179,6 +192,13 @@ func (l *link) down() {
 			l.carried = n > headLen && buffer[headLen] == 0 // the packet that says OK begins so
 			l.relay.Drop(l.server)
 			close(l.answered)
+			return
+		}
+		if l.cutter.gone.Load() {
+			if err == nil {
+				continue
+			}
+			l.relay.Drop(l.server) // the server hung up; the client's machine is not there to hear it
 			return
 		}
 		if n > 0 {

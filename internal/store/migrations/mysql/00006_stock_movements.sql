@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS stock_movements (
   UNIQUE KEY idx_stock_movements_key (unique_key),
   KEY idx_stock_movements_product (product_id),
   CONSTRAINT fk_stock_movements_product FOREIGN KEY (product_id) REFERENCES products (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS stock_movements;

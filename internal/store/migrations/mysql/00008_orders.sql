@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS orders (
   CONSTRAINT fk_orders_user FOREIGN KEY (user_id) REFERENCES users (id),
   CONSTRAINT chk_orders_status CHECK (status IN ('PENDING', 'PROCESSING', 'PAID', 'FAILED', 'CANCELLED')),
   CONSTRAINT chk_orders_total CHECK (total_amount >= 0)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS orders;

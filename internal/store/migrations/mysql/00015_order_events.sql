@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS order_events (
   created_at  DATETIME(6)  NOT NULL,
   PRIMARY KEY (order_id, sequence),
   CONSTRAINT fk_order_events_order FOREIGN KEY (order_id) REFERENCES orders (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS order_events;

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS payments (
   CONSTRAINT fk_payments_order FOREIGN KEY (order_id) REFERENCES orders (id),
   CONSTRAINT chk_payments_kind CHECK (kind IN ('charge', 'void', 'refund')),
   CONSTRAINT chk_payments_outcome CHECK (outcome IN ('succeeded', 'declined', 'no_answer'))
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS payments;

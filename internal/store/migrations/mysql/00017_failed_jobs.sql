@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS failed_jobs (
   resolution  VARCHAR(32) NOT NULL,
   UNIQUE KEY idx_failed_jobs_order (order_id),
   CONSTRAINT fk_failed_jobs_order FOREIGN KEY (order_id) REFERENCES orders (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS failed_jobs;

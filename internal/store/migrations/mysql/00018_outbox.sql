@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS outbox (
   leased_until DATETIME(6) NOT NULL,
   paid_at      DATETIME(6) NULL,
   KEY idx_outbox_paid (paid_at, created_at)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS outbox;

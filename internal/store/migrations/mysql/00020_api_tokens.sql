@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS api_tokens (
   UNIQUE KEY idx_api_tokens_hash (token_hash),
   KEY idx_api_tokens_user (user_id),
   CONSTRAINT fk_api_tokens_user FOREIGN KEY (user_id) REFERENCES users (id)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- +goose Down
 DROP TABLE IF EXISTS api_tokens;

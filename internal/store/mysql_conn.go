@@ -1,0 +1,233 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// session is how the server knows a connection for writes: by a named lock that the session holds from its start to its
+// end. The lock ends after the transaction, so a lock that nobody holds proves that the transaction is over; and its holder
+// is the session itself, never a stranger's that has got the same number. Asking for it needs no privilege.
+type session struct {
+	lock string // "" for a connection that holds none
+}
+
+// driverConn is what the driver's connections can do.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+// mysqlConn is a connection whose session is set up as the store needs it, and that its pool gives up when it has become
+// old or leads to a server that has been replaced.
+type mysqlConn struct {
+	driverConn
+
+	primary    *primary // nil for the replica's
+	generation int64    // of primary
+	expires    time.Time
+	session    session
+	idsSpread  bool // ids of rows inserted together need not follow each other
+	mariaDB    bool
+}
+
+// expired reports whether the connection should make way for a new one.
+func (c *mysqlConn) expired() bool {
+	return time.Now().After(c.expires) || (c.primary != nil && c.primary.generation() != c.generation)
+}
+
+// ResetSession implements driver.SessionResetter: a pool calls it before it hands a connection out again.
+func (c *mysqlConn) ResetSession(ctx context.Context) error {
+	if c.expired() {
+		return driver.ErrBadConn
+	}
+	return c.driverConn.ResetSession(ctx)
+}
+
+// IsValid implements driver.Validator.
+func (c *mysqlConn) IsValid() bool { return !c.expired() && c.driverConn.IsValid() }
+
+// Close implements driver.Conn. The server may have closed the connection already, which is no failure.
+func (c *mysqlConn) Close() error {
+	_ = c.driverConn.Close()
+	return nil
+}
+
+// connector opens the connections of one pool.
+type connector struct {
+	driver.Connector
+
+	dialect *mysqlDialect
+	purpose purpose
+	primary *primary // nil for the replica's
+}
+
+// Connect implements driver.Connector. All of it has a time limit, since database/sql opens connections for waiting
+// callers without one, one after the other: a server that accepts and then stays silent would block them all.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, mysqlDial)
+	defer cancel()
+	plain, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	inner, ok := plain.(driverConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("a connection of the driver is a %T, which lacks methods", plain), plain.Close())
+	}
+	life := mysqlLife*3/4 + time.Duration(mathrand.Int64N(int64(mysqlLife/2)))
+	conn := &mysqlConn{driverConn: inner, primary: c.primary, expires: time.Now().Add(life)}
+	if err := c.setUp(ctx, conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// mysqlUnknownVariable is the error of a variable that the server does not know.
+const mysqlUnknownVariable = 1193
+
+// setUp sets the session's variables and learns which server it is on.
+func (c connector) setUp(ctx context.Context, conn *mysqlConn) error {
+	if err := c.identify(ctx, conn); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		knows, err := c.dialect.known(ctx, conn, try > 1)
+		if err != nil {
+			return err
+		}
+		_, err = conn.ExecContext(ctx, setStatement(sessionVariables(c.dialect.galera), knows, c.purpose), nil)
+		if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == mysqlUnknownVariable && try == 1 {
+			continue // another release of the server has taken the place of the one that was asked
+		}
+		return err
+	}
+}
+
+// identify reads which server the connection leads to; a connection for writes also takes its named lock.
+func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
+	lock, args := "1", []driver.NamedValue(nil)
+	if c.purpose == forWrites {
+		conn.session.lock = "orderflow:writer:" + rand.Text()
+		lock, args = "GET_LOCK(?, 0)", []driver.NamedValue{{Ordinal: 1, Value: conn.session.lock}}
+	}
+	var got, step int64
+	var server, version string
+	// The name and the port tell servers apart, the number and the id do where these are the same in containers.
+	const identity = "CONCAT_WS(' ', @@hostname, @@port, @@server_id)"
+	err := queryRow(ctx, conn, "SELECT "+lock+", @@auto_increment_increment, "+identity+", VERSION()", args, &got, &step, &server, &version)
+	if err != nil {
+		return err
+	}
+	conn.mariaDB = strings.Contains(strings.ToLower(version), "mariadb")
+	if got != 1 {
+		return errors.New("the server gave a connection no named lock")
+	}
+	conn.idsSpread = step != 1 || c.dialect.galera
+	if c.primary != nil {
+		conn.generation = c.primary.met(server)
+	}
+	return nil
+}
+
+// queryRow reads the one row of a query on a driver's connection.
+func queryRow(ctx context.Context, conn driver.QueryerContext, query string, args []driver.NamedValue, targets ...any) error {
+	found, err := conn.QueryContext(ctx, query, args)
+	if err != nil {
+		return err
+	}
+	row := make([]driver.Value, len(found.Columns()))
+	if err := found.Next(row); err != nil {
+		return errors.Join(err, found.Close())
+	}
+	for i, target := range targets {
+		if err := scanInto(target, row[i]); err != nil {
+			return errors.Join(err, found.Close())
+		}
+	}
+	return found.Close()
+}
+
+func scanInto(target any, value driver.Value) error {
+	if text, ok := value.([]byte); ok {
+		value = string(text)
+	}
+	switch to := target.(type) {
+	case *int64:
+		var number sql.NullInt64
+		err := number.Scan(value)
+		*to = number.Int64
+		return err
+	case *string:
+		var text sql.NullString
+		err := text.Scan(value)
+		*to = text.String
+		return err
+	}
+	return fmt.Errorf("no column is read into a %T", target)
+}
+
+// primary is the server for writes behind the address. The address may come to lead to another server: after a fail-over,
+// or a switch-over that leaves the old server alive and read-only. Connections that were opened before belong to the old
+// server and never meet an error there, so they are given up: each carries the generation in which it was opened.
+type primary struct {
+	balanced bool // several servers behind one address are usual: nodes of a Galera cluster
+
+	mu      sync.Mutex
+	server  string // which the last connection led to
+	current int64
+	changed time.Time
+}
+
+// settleTime is how long the address may lead to either server during a switch-over.
+const settleTime = time.Second
+
+func (p *primary) generation() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
+// met notes which server a new connection leads to, and returns the connection's generation. A server that differs from
+// the last one begins a new generation, at most one in settleTime: where an address leads to several servers for good,
+// connections are not opened again and again.
+func (p *primary) met(server string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.server != "" && p.server != server && !p.balanced {
+		p.begin()
+	}
+	p.server = server
+	return p.current
+}
+
+// moved notes that the server takes no writes any more.
+func (p *primary) moved() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begin()
+}
+
+func (p *primary) begin() {
+	if time.Since(p.changed) >= settleTime {
+		p.current++
+		p.changed = time.Now()
+	}
+}

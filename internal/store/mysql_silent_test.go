@@ -1,0 +1,243 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// TestClientVanishes: the machine of a process loses its power between the locks and the COMMIT, and closes no connection.
+// The server's own defaults would keep the rows locked for eight hours.
+func TestClientVanishes(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	cutter := serverstest.NewCommitCutter(t, address)
+	gone := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 2})
+	if err := gone.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+		t.Fatal(err)
+	}
+	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	vanished := cutter.Arm(serverstest.Vanished, "INSERT INTO orders")
+	answered := make(chan error, 1)
+	go func() {
+		_, _, err := gone.CreateOrders(context.WithoutCancel(t.Context()), []order.Draft{storetest.Draft(t, 1, "gone", 1, 1)})
+		answered <- err
+	}()
+	<-vanished
+	eventually(t, func() bool {
+		answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 2, "other", 1, 1)})
+		return err == nil && answers[0].Err == nil
+	})
+	if err := <-answered; order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("the order of the process that vanished: %v", err)
+	}
+	if got := storetest.Figure(t, s, 3, "orders"); got != 1 {
+		t.Errorf("%d orders, want the other's", got)
+	}
+	storetest.CheckBooks(t, s)
+}
+
+// TestIdleWritersStayOpen: the server ends sessions that are idle for as long as a client that vanished; those of a store
+// that runs are kept.
+func TestIdleWritersStayOpen(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	before, err := s.WriterSession(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A session that is left alone for as long, from now on, shows when the server would have ended the writer's.
+	admin := serverstest.Admin(t, address)
+	alone, err := admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id int64
+	if err := alone.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alone.ExecContext(t.Context(), fmt.Sprint("SET SESSION wait_timeout = ", store.SilentAfter)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return !slices.Contains(sessionsOf(t, admin, databaseOf(address)), id) })
+	after, err := s.WriterSession(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before != after {
+		t.Errorf("connection %d has become %d", before, after)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServerEndsSessions: a server that ends idle sessions at once costs no order, no failed shutdown and no failed close.
+func TestServerEndsSessions(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+		t.Fatal(err)
+	}
+	_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	killAll(t, address)
+	s.MarkPaid([]string{receipt.ID})
+	if err := s.FlushPaid(t.Context()); err != nil {
+		t.Errorf("flush: %v", err)
+	}
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "b", 1, 1)})
+	if err != nil || answers[0].Err != nil {
+		t.Errorf("create: %+v, %v", answers, err)
+	}
+	killAll(t, address)
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// sessionsOf are the numbers of all sessions of a database.
+func sessionsOf(t *testing.T, admin *sql.DB, database string) (ids []int64) {
+	t.Helper()
+	found, err := admin.QueryContext(t.Context(), "SHOW PROCESSLIST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Close()
+	columns, err := found.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for found.Next() {
+		var id int64
+		var name sql.NullString
+		targets := make([]any, len(columns))
+		for i := range targets {
+			targets[i] = new(sql.RawBytes)
+		}
+		targets[0], targets[3] = &id, &name // Id, User, Host, db, …
+		if err := found.Scan(targets...); err != nil {
+			t.Fatal(err)
+		}
+		if name.String == database {
+			ids = append(ids, id)
+		}
+	}
+	if err := found.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+// killAll has the server end all sessions of a database.
+func killAll(t *testing.T, address string) {
+	t.Helper()
+	admin := serverstest.Admin(t, address[:strings.LastIndex(address, "/")+1])
+	for _, id := range sessionsOf(t, admin, databaseOf(address)) {
+		_, _ = admin.ExecContext(t.Context(), "KILL ?", id) // it may have ended already
+	}
+}
+
+// TestSwitchOver: the name comes to lead to another server while the old one lives on and takes no writes. Connections for
+// reads never meet an error there; they must follow all the same.
+func TestSwitchOver(t *testing.T) {
+	t.Parallel()
+	old, oldAddress := ownServer(t)
+	_, newAddress := ownServer(t)
+	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
+	account(t, newAddress, "")
+	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]),
+		"GRANT ALL ON "+databaseOf(oldAddress)+".* TO shop@'127.0.0.1'", "CREATE DATABASE "+databaseOf(oldAddress))
+	moved := strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
+	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
+	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2}) // a replica that has caught up
+	warmReaders(t, s)
+
+	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
+	proxy.Redirect(hostOf(newAddress))
+	draft := storetest.Draft(t, 1, "a", 1, 1)
+	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{draft}) // by another process, which knows the new server
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "b", 1, 1)})
+	if err != nil || answers[0].Err != nil {
+		t.Fatalf("the first order after it: %+v, %v", answers, err)
+	}
+	answers, _, err = s.CreateOrders(t.Context(), []order.Draft{draft})
+	if err != nil || answers[0].Err != nil || !answers[0].Replayed || answers[0].Order.ID != placed[0].Order.ID {
+		t.Errorf("the key of an order that another process placed: %+v, %v", answers, err)
+	}
+	found, err := s.FindOrders(t.Context(), []order.Ref{draft.Ref()})
+	if err != nil || len(found) != 1 {
+		t.Errorf("by key: %v, %v", found, err)
+	}
+	if _, err := s.Order(t.Context(), placed[0].Order.ID); err != nil {
+		t.Errorf("by id: %v", err)
+	}
+	storetest.CheckBooks(t, s)
+	if err := old.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSwitchOverUnnoticed: nothing was written since the switch-over, and the process learns of it all the same.
+func TestSwitchOverUnnoticed(t *testing.T) {
+	t.Parallel()
+	_, oldAddress := ownServer(t)
+	_, newAddress := ownServer(t)
+	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]), "CREATE DATABASE "+databaseOf(oldAddress))
+	moved := strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
+	proxy, address := serverstest.Proxy(t, oldAddress)
+	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
+	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2})
+	warmReaders(t, s)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+
+	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
+	proxy.Redirect(hostOf(newAddress))
+	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		_, err := s.Order(t.Context(), placed[0].Order.ID)
+		return err == nil
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// warmReaders opens several connections for reads.
+func warmReaders(t *testing.T, s *store.Store) {
+	t.Helper()
+	if err := s.HoldReaders(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func databaseOf(address string) string { return address[strings.LastIndex(address, "/")+1:] }
+
+func hostOf(address string) string {
+	return address[strings.Index(address, "@")+1 : strings.LastIndex(address, "/")]
+}

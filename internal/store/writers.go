@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"sync"
+	"time"
+)
+
+// writer is one connection for writes with its prepared statements, opened when it is first needed and again after it
+// broke.
+type writer struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+
+	session   session     // MySQL
+	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
+	expired   func() bool // MySQL: whether the connection should make way for a new one
+	used      time.Time   // when it was last put back after work
+	warmed    time.Time   // when keepWarm last asked the server over it
+}
+
+// drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
+// only give the connection back to its pool, as it is; calling it bad makes the pool close it.
+func (w *writer) drop() {
+	for _, statement := range w.statements {
+		_ = statement.Close() // the connection goes with it
+	}
+	if w.conn != nil {
+		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error is the one given here
+		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
+	}
+	w.conn, w.statements = nil, nil // session stays: afterFailedCommit asks what became of it
+}
+
+// writers are those that are free. The one that was free last is taken first, so that as few connections are opened, and
+// kept warm, as are used at once.
+type writers struct {
+	free  chan struct{} // an element for each of them
+	stack *writerStack
+}
+
+type writerStack struct {
+	sync.Mutex
+
+	top []*writer
+}
+
+func newWriters(n int) writers {
+	all := writers{make(chan struct{}, n), &writerStack{}}
+	for range n {
+		all.put(&writer{})
+	}
+	return all
+}
+
+// take waits for a writer.
+func (w writers) take() *writer {
+	<-w.free
+	return w.pop()
+}
+
+// pop is the rest of take, after an element of free.
+func (w writers) pop() *writer {
+	w.stack.Lock()
+	defer w.stack.Unlock()
+	last := len(w.stack.top) - 1
+	one := w.stack.top[last]
+	w.stack.top = w.stack.top[:last]
+	return one
+}
+
+func (w writers) put(one *writer) {
+	one.used = time.Now()
+	w.back(one)
+}
+
+// back is put for a writer that did no work.
+func (w writers) back(one *writer) {
+	w.stack.Lock()
+	w.stack.top = append(w.stack.top, one)
+	w.stack.Unlock()
+	w.free <- struct{}{}
+}
+
+// longIdle takes a writer whose connection was neither used nor asked over since then, the one idle for longest; nil when
+// there is none.
+func (w writers) longIdle(since time.Time) *writer {
+	select {
+	case <-w.free:
+	default:
+		return nil // all are at work
+	}
+	w.stack.Lock()
+	for i, one := range w.stack.top {
+		if one.conn != nil && one.used.Before(since) && one.warmed.Before(since) {
+			w.stack.top = append(w.stack.top[:i], w.stack.top[i+1:]...)
+			w.stack.Unlock()
+			return one
+		}
+	}
+	w.stack.Unlock()
+	w.free <- struct{}{}
+	return nil
+}
+
+const (
+	warmAfter = 4 * time.Second // half of mysqlSilent, after which the server ends a session
+	warmLimit = time.Second     // for the server's answer
+	coldAfter = 5 * time.Minute // a writer that had no work for so long has its connection closed
+)
+
+// keepWarm asks the server something over each connection for writes that was idle for warmAfter, so that the server does
+// not take it for one of a client that vanished. A connection that gives no answer is closed, and so are, unasked, the
+// other idle ones.
+func (s *Store) keepWarm(ctx context.Context) {
+	if !s.dialect.needsWarmth() {
+		return
+	}
+	broken := false
+	for start := time.Now(); ; {
+		w := s.writers.longIdle(start.Add(-warmAfter))
+		if w == nil {
+			return
+		}
+		switch {
+		case broken || start.Sub(w.used) >= coldAfter:
+			w.drop()
+		default:
+			if err := s.warm(ctx, w); err != nil {
+				w.drop()
+				broken = true
+			}
+		}
+		w.warmed = time.Now()
+		s.writers.back(w)
+	}
+}
+
+// warm asks whether the server takes writes, and gives up the connections to one that does not: another may have taken
+// its place while nothing was written.
+func (s *Store) warm(ctx context.Context, w *writer) error {
+	ctx, cancel := context.WithTimeout(ctx, warmLimit)
+	defer cancel()
+	var readOnly bool
+	if err := w.conn.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly {
+		s.dialect.moved()
+		w.drop()
+	}
+	return nil
+}
