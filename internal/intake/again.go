@@ -11,7 +11,8 @@ import (
 )
 
 // tryAgain takes a ticket whose first try met a busy product through the rest of the schedule. A release on the way is
-// an extra try that uses up none of the schedule's. In the end the order is refused.
+// an extra try that uses up none of the schedule's. In the end the order is refused: with CodeLockConflict, or with the
+// store's error when it is the product's row that stayed locked.
 func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (order.Placed, error) {
 	started := time.Now()
 	defer func() { s.metrics.lockWait.Observe(time.Since(started).Seconds()) }()
@@ -26,6 +27,9 @@ func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (ord
 				return answer.Value, answer.Err
 			}
 		}
+	}
+	if busy.row != nil {
+		return order.Placed{}, busy.row
 	}
 	return order.Placed{}, order.Errorf(order.CodeLockConflict,
 		"Product %d stayed locked by another process; try again with the same key.", busy.busy[0].Product)

@@ -16,6 +16,7 @@ type metrics struct {
 	cancels                map[order.Code]prometheus.Counter // "" for success
 	lockWait               prometheus.Histogram
 	lockless, deadHolder   prometheus.Counter
+	lockedRow              prometheus.Counter
 	size, wait, commit     map[string]prometheus.Observer
 }
 
@@ -50,6 +51,9 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 		deadHolder: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "orderflow_lock_dead_holder_total", Help: "Locks of holders that must be dead, which orders went without.",
 		}),
+		lockedRow: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_lock_row_total", Help: "Times that an order found its product's row locked by another transaction, and waited.",
+		}),
 		size: map[string]prometheus.Observer{}, wait: map[string]prometheus.Observer{}, commit: map[string]prometheus.Observer{},
 	}
 	for _, code := range order.Codes() {
@@ -60,7 +64,7 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 		m.size[name], m.wait[name], m.commit[name] = size.WithLabelValues(name), wait.WithLabelValues(name), commit.WithLabelValues(name)
 	}
 	if to != nil {
-		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.deadHolder,
+		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.deadHolder, m.lockedRow,
 			queued("create", creates), queued("cancel", cancels))
 	}
 	return m

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -11,8 +12,12 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// busyError is the answer to an order some of whose products somebody else has locked.
-type busyError struct{ busy []lock.Busy }
+// busyError is the answer to an order some of whose products somebody else has locked. row is the error of the store when it
+// is the product's row that is locked; nobody announces its release, so Released is nil then.
+type busyError struct {
+	busy []lock.Busy
+	row  *order.Error
+}
 
 func (*busyError) Error() string { return "a product is locked by another process" }
 
@@ -121,7 +126,7 @@ func (s *Service) joinLines(_ context.Context, r *round) error {
 		}
 		for _, line := range t.draft.Lines {
 			if busy, waiting := s.lot.waiting(line.ProductID); waiting {
-				return batch.Answer[order.Placed]{Err: &busyError{[]lock.Busy{busy}}}, true
+				return batch.Answer[order.Placed]{Err: &busyError{busy: []lock.Busy{busy}}}, true
 			}
 		}
 		return answer, false
@@ -153,10 +158,35 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	}
 	s.publisher.Publish(receipt)
 	for i, open := range r.open {
-		r.answers[open] = batch.Answer[order.Placed]{Value: placed[i]}
+		r.answers[open] = s.answer(placed[i])
+		if r.answers[open].Err == nil {
+			s.wakeRows(drafts[i])
+		}
 	}
 	r.open = nil
 	return nil
+}
+
+// answer is what an order comes to that was handed to the store. One whose product's row is locked waits like one whose
+// product lock is held.
+func (s *Service) answer(placed order.Placed) batch.Answer[order.Placed] {
+	if row, ok := errors.AsType[*order.Error](placed.Err); ok && errors.Is(row, order.ErrLocked) {
+		s.metrics.lockedRow.Inc()
+		return batch.Answer[order.Placed]{Err: &busyError{busy: []lock.Busy{{Product: row.ProductID}}, row: row}}
+	}
+	return batch.Answer[order.Placed]{Value: placed}
+}
+
+// wakeRows wakes the orders that wait for the row of a product that this order could use: nobody announces its release.
+func (s *Service) wakeRows(draft order.Draft) {
+	if s.lot.empty() {
+		return
+	}
+	for _, line := range draft.Lines {
+		if busy, waiting := s.lot.waiting(line.ProductID); waiting && busy.Released == nil {
+			s.lot.wake(line.ProductID, s.creates.Ahead)
+		}
+	}
 }
 
 // lockProducts tries the locks of all products at once. Orders of busy ones are answered so, and what was locked for
@@ -188,7 +218,7 @@ func (s *Service) lockProducts(ctx context.Context, r *round) (token string, hel
 					mine = append(mine, busy)
 				}
 			}
-			return batch.Answer[order.Placed]{Err: &busyError{mine}}, len(mine) > 0
+			return batch.Answer[order.Placed]{Err: &busyError{busy: mine}}, len(mine) > 0
 		})
 	}
 	for _, product := range dead {

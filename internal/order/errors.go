@@ -46,8 +46,8 @@ type Error struct {
 	Message string              // what happened and what to do; shown to callers
 	Fields  map[string][]string // CodeValidation: messages by field, named as "items.0.quantity"
 
-	// CodeInsufficientStock and CodeProductInactive: which product; the former also says how many were asked for and
-	// how many were there.
+	// CodeInsufficientStock, CodeProductInactive and LockedProduct: which product; the first also says how many were asked
+	// for and how many were there.
 	ProductID, Requested, Available int64
 
 	Cause error // what lies below; for the log, never shown to callers
@@ -91,6 +91,25 @@ func Invalid(field, message string) *Error {
 // InvalidFields returns a CodeValidation error for several fields.
 func InvalidFields(fields map[string][]string) *Error {
 	return &Error{Code: CodeValidation, Message: "The request has invalid fields; see errors.", Fields: fields}
+}
+
+// ErrLocked is the cause of an error about a row that another transaction keeps locked.
+var ErrLocked = errors.New("another transaction keeps the row locked")
+
+// LockedOrder returns the CodeUnavailable error for a request whose order's row is locked. Nothing was done for it.
+func LockedOrder(id int64) *Error {
+	return &Error{
+		Code: CodeUnavailable, Cause: ErrLocked,
+		Message: fmt.Sprintf("Order %d is locked by another transaction at the moment; try again shortly.", id),
+	}
+}
+
+// LockedProduct returns the CodeUnavailable error for a request whose product's row is locked. Nothing was done for it.
+func LockedProduct(id int64) *Error {
+	return &Error{
+		Code: CodeUnavailable, Cause: ErrLocked, ProductID: id,
+		Message: fmt.Sprintf("Product %d is locked by another transaction at the moment; try again shortly with the same key.", id),
+	}
 }
 
 // NotFound returns a CodeNotFound error that says what is missing, such as "Order 7".

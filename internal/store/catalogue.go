@@ -22,18 +22,23 @@ func (s *Store) CreateProducts(ctx context.Context, drafts []order.ProductDraft)
 		for _, m := range existing {
 			ids = append(ids, m.ProductID)
 		}
-		products, err := t.lockProducts(ascending(ids))
+		products, locked, err := t.lockProducts(ascending(ids))
 		if err != nil {
 			return err
 		}
+		free, refused := answerable(drafts, func(d order.ProductDraft) error {
+			return lockedProduct(existing[d.UniqueKey()].ProductID, locked)
+		})
 		var added []*order.Product
-		answers, added = order.AddProducts(s.rules, t.now, drafts, existing, products)
+		answers, added = order.AddProducts(s.rules, t.now, free, existing, products)
 		for _, p := range added {
 			if err := t.insertProduct(p); err != nil {
 				return err
 			}
 		}
-		return t.insertMovements(order.FirstMovements(drafts, answers, t.now))
+		movements := order.FirstMovements(free, answers, t.now)
+		answers = withRefused(answers, refused, func(err error) order.Added { return order.Added{Err: err} })
+		return t.insertMovements(movements)
 	})
 	return answers, err
 }
@@ -59,12 +64,14 @@ func (s *Store) ChangeProducts(ctx context.Context, changes []order.ProductChang
 		ids[i] = c.ProductID
 	}
 	err = s.write(ctx, "change products", func(t *tx) error {
-		products, err := t.lockProducts(ascending(ids))
+		products, locked, err := t.lockProducts(ascending(ids))
 		if err != nil {
 			return err
 		}
+		free, refused := answerable(changes, func(c order.ProductChange) error { return lockedProduct(c.ProductID, locked) })
 		var rows []order.Product
-		answers, rows = order.ChangeProducts(products, changes)
+		answers, rows = order.ChangeProducts(products, free)
+		answers = withRefused(answers, refused, func(err error) order.ProductAnswer { return order.ProductAnswer{Err: err} })
 		d := s.dialect
 		for _, p := range rows {
 			err := t.post(1, "products to change", d.update()+d.table("products")+" SET name = ?, price = ?, active = ?, updated_at = ? WHERE id = ?",
@@ -86,7 +93,7 @@ func (s *Store) Restock(ctx context.Context, restocks []order.Restock) (answers 
 		ids[i], keys[i] = r.ProductID, r.UniqueKey()
 	}
 	err = s.writeKeyed(ctx, "restock", func(t *tx) error {
-		products, err := t.lockProducts(ascending(ids))
+		products, locked, err := t.lockProducts(ascending(ids))
 		if err != nil {
 			return err
 		}
@@ -94,8 +101,10 @@ func (s *Store) Restock(ctx context.Context, restocks []order.Restock) (answers 
 		if err != nil {
 			return err
 		}
+		free, refused := answerable(restocks, func(r order.Restock) error { return lockedProduct(r.ProductID, locked) })
 		var effects order.Effects
-		answers, effects = order.Move(t.now, restocks, existing, products)
+		answers, effects = order.Move(t.now, free, existing, products)
+		answers = withRefused(answers, refused, func(err error) order.Restocked { return order.Restocked{Err: err} })
 		_, err = t.carry(&effects, false)
 		return err
 	})

@@ -61,6 +61,11 @@ type dialect interface {
 	deleteFrom(name string) string
 	// lockRows ends a SELECT that locks what it reads; "" where the transaction has locked everything already.
 	lockRows() string
+	// skipLocked follows lockRows in a SELECT that leaves out the rows that other transactions have locked; "" where there are
+	// no row locks.
+	skipLocked() string
+	// lockTimedOut reports whether an error says that a row stayed locked by another transaction for too long.
+	lockTimedOut(err error) bool
 	// lockTables is a condition that is always true, with an AND before it, and keeps tables from being altered until the
 	// transaction ends; "" where nobody alters them beside a transaction.
 	lockTables(names ...string) string

@@ -149,6 +149,9 @@ func (s *Store) FailCommit(done bool, fault error) {
 	}
 }
 
+// LockedRows is how many rows are remembered as locked.
+func (s *Store) LockedRows() int { return int(s.locked.count.Load()) }
+
 // CloseReader makes all reads fail.
 func (s *Store) CloseReader() { _ = s.reader.Close() }
 

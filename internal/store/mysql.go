@@ -94,7 +94,8 @@ func (*mysqlDialect) deleteFrom(name string) string {
 	return "DELETE " + name + " FROM " + name + " FORCE INDEX (PRIMARY)"
 }
 
-func (*mysqlDialect) lockRows() string { return " FOR UPDATE" }
+func (*mysqlDialect) lockRows() string   { return " FOR UPDATE" }
+func (*mysqlDialect) skipLocked() string { return " SKIP LOCKED" }
 
 // lockTables: the server takes the metadata locks when it opens the tables, and then finds that there is nothing to read.
 func (*mysqlDialect) lockTables(names ...string) string {

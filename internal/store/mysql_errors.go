@@ -38,6 +38,12 @@ func (*mysqlDialect) classify(err error) class {
 	return classOther
 }
 
+// lockTimedOut implements dialect.
+func (*mysqlDialect) lockTimedOut(err error) bool {
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && (e.Number == 1205 || e.Number == 3572) // lock wait time-out; NOWAIT
+}
+
 func classOfNumber(number uint16) class {
 	switch number {
 	case 1062, // duplicate entry

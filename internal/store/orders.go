@@ -44,53 +44,50 @@ func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers
 func (s *Store) place(
 	ctx context.Context, drafts []order.Draft, existing map[order.Ref]*order.Order, gone map[int64]bool,
 ) (answers []order.Placed, receipt order.Receipt, err error) {
-	placeable := drafts
-	if len(gone) > 0 {
-		placeable = slices.DeleteFunc(slices.Clone(drafts), func(d order.Draft) bool { return gone[d.UserID] })
-	}
+	placeable, ofGone := answerable(drafts, func(d order.Draft) error {
+		if gone[d.UserID] {
+			return d.Unknown(false, func(int64) bool { return true })
+		}
+		return nil
+	})
+	refuse := func(err error) order.Placed { return order.Placed{Err: err} }
 	err = s.write(ctx, "create", func(t *tx) error {
-		products, err := t.lockProducts(productsOf(placeable))
+		products, locked, err := t.lockProducts(productsOf(placeable))
 		if err != nil {
 			return err
 		}
+		free, ofLocked := answerable(placeable, func(d order.Draft) error {
+			if existing[d.Ref()] != nil {
+				return nil // the order is there already, and needs no product
+			}
+			return lockedLine(d, locked)
+		})
 		var effects order.Effects
-		answers, effects = order.Place(s.rules, t.now, placeable, existing, products)
+		answers, effects = order.Place(s.rules, t.now, free, existing, products)
 		// A refusal counts only where the key is free: an order that took it, and the last piece with it, is the answer.
 		// With the product rows locked, what is not there now comes after this transaction.
-		if refused := refusedRefs(placeable, answers, existing); len(refused) > 0 {
+		if refused := refusedRefs(free, answers, existing); len(refused) > 0 {
 			taken, err := t.findOrders(refused)
 			if err != nil {
 				return err
 			}
 			if len(taken) > 0 {
 				maps.Copy(taken, existing)
-				answers, effects = order.Place(s.rules, t.now, placeable, taken, products)
+				answers, effects = order.Place(s.rules, t.now, free, taken, products)
 			}
 		}
 		if err := t.insertOrders(effects.New); err != nil {
 			return err
 		}
-		effects.Events = order.Created(placeable, answers, t.now)
+		effects.Events = order.Created(free, answers, t.now)
+		answers = withRefused(answers, ofLocked, refuse)
 		receipt, err = t.carry(&effects, true)
 		return err
 	})
-	if err == nil && len(gone) > 0 {
-		answers = withGone(drafts, answers, gone)
+	if err == nil {
+		answers = withRefused(answers, ofGone, refuse)
 	}
 	return answers, receipt, err
-}
-
-// withGone puts the refusals of drafts whose user is gone between the answers of the others.
-func withGone(drafts []order.Draft, placed []order.Placed, gone map[int64]bool) []order.Placed {
-	answers := make([]order.Placed, len(drafts))
-	for i, d := range drafts {
-		if gone[d.UserID] {
-			answers[i].Err = d.Unknown(false, func(int64) bool { return true })
-			continue
-		}
-		answers[i], placed = placed[0], placed[1:]
-	}
-	return answers
 }
 
 // findGone adds to gone the users of drafts that do not exist; it fails when all do.
@@ -122,15 +119,21 @@ func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest
 		ids[i] = r.OrderID
 	}
 	err = s.write(ctx, "cancel", func(t *tx) error {
-		orders, err := t.lockOrders(ids)
+		orders, locked, err := t.lockOrders(ids, false)
 		if err != nil {
 			return err
 		}
 		if err := t.readItems(orders, ids); err != nil {
 			return err
 		}
+		stock, err := t.lockStock(orders, func(o *order.Order) bool { return o.Status.CanBecome(order.Cancelled) })
+		if err != nil {
+			return err
+		}
+		free, refused := answerable(requests, func(r order.CancelRequest) error { return lockedOrder(r.OrderID, locked, stock) })
 		var effects order.Effects
-		answers, effects = order.Cancel(t.now, orders, requests)
+		answers, effects = order.Cancel(t.now, orders, free)
+		answers = withRefused(answers, refused, refusedChange)
 		receipt, err = t.carry(&effects, true)
 		return err
 	})
@@ -144,18 +147,17 @@ func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) 
 	for i, r := range requests {
 		ids[i] = r.OrderID
 	}
+	abandons := slices.ContainsFunc(requests, func(r order.ClaimRequest) bool { return r.Abandon })
 	err = s.write(ctx, "claim", func(t *tx) error {
-		orders, err := t.lockOrders(ids)
+		orders, locked, err := t.lockOrders(ids, !abandons)
 		if err != nil {
 			return err
 		}
+		free, refused := answerable(requests, func(r order.ClaimRequest) error { return lockedOrder(r.OrderID, locked, nil) })
 		var effects order.Effects
-		answers, effects = order.Claim(s.rules, t.now, t.id, orders, requests)
-		for _, a := range answers {
-			if a.Task != order.TaskNone { // no one else knows the new lease
-				t.proof, t.proofArgs = "SELECT 1 FROM orders WHERE id = ? AND lease_token = ?", []any{a.Order.ID, a.Order.Lease}
-			}
-		}
+		answers, effects = order.Claim(s.rules, t.now, t.id, orders, free)
+		t.proveClaim(answers)
+		answers = withRefused(answers, refused, func(err error) order.Claimed { return order.Claimed{Err: err} })
 		receipt, err = t.carry(&effects, false)
 		return err
 	})
@@ -170,7 +172,7 @@ func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement
 		ids[i] = r.OrderID
 	}
 	err = s.write(ctx, "settle", func(t *tx) error {
-		orders, err := t.lockOrders(ids)
+		orders, locked, err := t.lockOrders(ids, false)
 		if err != nil {
 			return err
 		}
@@ -183,8 +185,14 @@ func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement
 		if err := t.readItems(orders, restock); err != nil {
 			return err
 		}
+		stock, err := t.lockStock(orders, func(o *order.Order) bool { return len(o.Items) > 0 })
+		if err != nil {
+			return err
+		}
+		free, refused := answerable(settlements, func(r order.Settlement) error { return lockedOrder(r.OrderID, locked, stock) })
 		var effects order.Effects
-		answers, effects = order.Settle(s.rules, t.now, orders, settlements)
+		answers, effects = order.Settle(s.rules, t.now, orders, free)
+		answers = withRefused(answers, refused, refusedChange)
 		receipt, err = t.carry(&effects, true)
 		return err
 	})
@@ -194,12 +202,14 @@ func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement
 // RetryOrders gives dead-lettered orders all their tries again, due at once, and answers each (see order.Retry).
 func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.Changed, err error) {
 	err = s.write(ctx, "retry", func(t *tx) error {
-		orders, err := t.lockOrders(ids)
+		orders, locked, err := t.lockOrders(ids, false)
 		if err != nil {
 			return err
 		}
+		free, refused := answerable(ids, func(id int64) error { return lockedOrder(id, locked, nil) })
 		var effects order.Effects
-		answers, effects = order.Retry(s.rules, t.now, orders, ids)
+		answers, effects = order.Retry(s.rules, t.now, orders, free)
+		answers = withRefused(answers, refused, refusedChange)
 		_, err = t.carry(&effects, false)
 		return err
 	})
@@ -235,28 +245,52 @@ func productsOf(drafts []order.Draft) []int64 {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// lockProducts locks and reads product rows; ids ascend. Whoever has them uses other tables afterwards, which changes of
+// lockProducts locks and reads product rows; ids ascend. locked are those that exist and that other transactions keep
+// locked (see lockFree). Whoever has them uses other tables afterwards, which changes of
 // orders have used before they come to the product rows. Between the two a migration of such a table would wait for the one,
 // and be waited for by the other; so the tables come first here as well (DESIGN.md, "Order of locks").
-func (t *tx) lockProducts(ids []int64) (map[int64]order.Product, error) {
-	products := make(map[int64]order.Product, len(ids))
-	err := t.lock(func(scan func(...any) error) error {
-		p, err := scanProduct(scan)
-		products[p.ID] = p
-		return err
-	}, productColumns, "products", "", ids, "orders", "order_items", "payments", "order_events", "failed_jobs", "stock_movements")
-	return products, err
+func (t *tx) lockProducts(ids []int64) (products map[int64]order.Product, locked map[int64]bool, err error) {
+	products = make(map[int64]order.Product, len(ids))
+	locked, err = t.lockFree(rowLock{"products", ids, func(skip bool) error {
+		return t.lock(func(scan func(...any) error) error {
+			p, err := scanProduct(scan)
+			products[p.ID] = p
+			return err
+		}, productColumns, "products", "", ids, skip, "orders", "order_items", "payments", "order_events", "failed_jobs", "stock_movements")
+	}, func(id int64) bool { _, has := products[id]; return has }}, false)
+	return products, locked, err
 }
 
-// lockOrders locks and reads order rows, ascending, without their items.
-func (t *tx) lockOrders(ids []int64) (map[int64]*order.Order, error) {
+// lockOrders locks and reads order rows, ascending, without their items. locked are those that exist and that other
+// transactions keep locked; with skip it never waits for one (see lockFree).
+func (t *tx) lockOrders(ids []int64, skip bool) (orders map[int64]*order.Order, locked map[int64]bool, err error) {
 	ids = ascending(ids)
-	orders := make(map[int64]*order.Order, len(ids))
-	return orders, t.lock(func(scan func(...any) error) error {
-		o, err := scanOrder(scan)
-		orders[o.ID] = o
-		return err
-	}, orderColumns, "orders", " o", ids)
+	orders = make(map[int64]*order.Order, len(ids))
+	locked, err = t.lockFree(rowLock{"orders", ids, func(skip bool) error {
+		return t.lock(func(scan func(...any) error) error {
+			o, err := scanOrder(scan)
+			orders[o.ID] = o
+			return err
+		}, orderColumns, "orders", " o", ids, skip)
+	}, func(id int64) bool { return orders[id] != nil }}, skip)
+	return orders, locked, err
+}
+
+// proveClaim makes the new lease the transaction's proof: nobody else knows it. The lease of any claimed order will do, since
+// one of them may have been settled by a late answer before the proof is looked for. Where that happened to all of them, the
+// claim counts as not having happened and runs again: it finds every order changed and leaves it alone.
+func (t *tx) proveClaim(answers []order.Claimed) {
+	var ids []int64
+	lease := ""
+	for _, a := range answers {
+		if a.Task != order.TaskNone {
+			ids, lease = append(ids, a.Order.ID), a.Order.Lease
+		}
+	}
+	if len(ids) > 0 {
+		t.proof = "SELECT 1 FROM " + t.s.dialect.table("orders") + " WHERE lease_token = ? AND id IN " + placeholders(len(ids)) + " LIMIT 1"
+		t.proofArgs = append([]any{lease}, anys(ids)...)
+	}
 }
 
 // readItems reads the items of those of orders that ids names. Items never change, so their rows need no lock.

@@ -100,10 +100,32 @@ func (t *tx) payOff() ([]string, error) {
 		return nil, err
 	}
 	d := t.s.dialect
-	return ids, chunks(d, ids, func(padded []string, _ int) error {
+	written := ids
+	if t.skips {
+		var err error
+		if written, err = t.lockMarks(ids); err != nil {
+			return nil, err
+		}
+	}
+	return ids, chunks(d, written, func(padded []string, _ int) error {
 		args := append([]any{d.time(t.now)}, anys(padded)...)
 		return t.post(-1, "", "UPDATE "+d.table("outbox")+" SET paid_at = ? WHERE id IN "+placeholders(len(padded)), args...)
 	})
+}
+
+// lockMarks locks those of the outbox rows that no other transaction has locked, and returns them. The marks of the others
+// are lost, so that no further write waits for their rows: the relay publishes those events again.
+func (t *tx) lockMarks(ids []string) (free []string, err error) {
+	d := t.s.dialect
+	err = chunks(d, ids, func(padded []string, _ int) error {
+		return t.query(func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			free = append(free, id)
+			return err
+		}, "SELECT id FROM "+d.table("outbox")+" WHERE id IN "+placeholders(len(padded))+d.lockRows()+d.skipLocked(), anys(padded)...)
+	})
+	return free, err
 }
 
 // forgetPaid takes marks that are written from what is remembered. With several writers, two may have written the same
@@ -200,7 +222,8 @@ func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit
 
 type outboxRow struct{ id, events string }
 
-// leaseRows leases those of the rows that nobody has paid or leased meanwhile, and returns them in their order.
+// leaseRows leases those of the rows that nobody has paid or leased meanwhile, and returns them in their order. A row that
+// another transaction has locked is left out, so that it keeps no relay from the others.
 func (t *tx) leaseRows(owed []outboxRow, lease time.Duration) (mine []outboxRow, err error) {
 	if err := t.needClock(); err != nil {
 		return nil, err
@@ -219,7 +242,7 @@ func (t *tx) leaseRows(owed []outboxRow, lease time.Duration) (mine []outboxRow,
 			free[id] = true
 			return err
 		}, "SELECT id FROM "+d.table("outbox")+" WHERE id IN "+placeholders(len(padded))+" AND paid_at IS NULL AND leased_until <= ? ORDER BY id"+
-			d.lockRows(), append(anys(padded), d.time(t.now))...)
+			d.lockRows()+d.skipLocked(), append(anys(padded), d.time(t.now))...)
 	})
 	if err != nil {
 		return nil, err

@@ -160,14 +160,17 @@ func (s *Store) setStock(ctx context.Context, stock int64) error {
 	for len(ids) > 0 {
 		n := min(len(ids), seedChunk)
 		err := s.write(ctx, "seed", func(t *tx) error {
-			locked, err := t.lockProducts(ids[:n])
+			products, locked, err := t.lockProducts(ids[:n])
 			if err != nil {
 				return err
+			}
+			for id := range locked {
+				return order.LockedProduct(id) // the sample data is all or nothing
 			}
 			var moves []order.Movement
 			effects := order.Effects{Stock: map[int64]int64{}}
 			for _, id := range ids[:n] {
-				if delta := stock - locked[id].Stock; delta != 0 {
+				if delta := stock - products[id].Stock; delta != 0 {
 					moves = append(moves, t.sampleMove(id, delta))
 					effects.Stock[id] = delta
 				}

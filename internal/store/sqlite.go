@@ -141,6 +141,8 @@ func (d sqliteDialect) openError(err error) error {
 func (sqliteDialect) writers() int                { return 1 }
 func (sqliteDialect) begin() string               { return "BEGIN IMMEDIATE" }
 func (sqliteDialect) lockRows() string            { return "" }
+func (sqliteDialect) skipLocked() string          { return "" }
+func (sqliteDialect) lockTimedOut(error) bool     { return false }
 func (sqliteDialect) lockTables(...string) string { return "" }
 
 // insert and update give the whole transaction up at the first row that breaks a constraint, which is what we would do

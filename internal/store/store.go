@@ -61,6 +61,7 @@ type Store struct {
 	floor   int64                                           // the lowest id of a new order; 0 unless the file was a backup
 	closing sync.Once
 	served  func() bool   // for the audit
+	locked  lockedRows    // that other transactions keep locked
 	closed  chan struct{} // closed by Close, so that nobody waits for a writer that does not come back
 
 	paidLock sync.Mutex

@@ -22,6 +22,7 @@ type tx struct {
 	id  string    // random; names the transaction in the outbox and is the lease of what it claims
 	now time.Time // of the whole transaction, UTC, whole microseconds; zero until a database with a clock of its own is asked
 
+	skips     bool   // leaves out locked rows instead of waiting for them (locked.go)
 	posted    []post // not sent yet
 	proof     string // a query that finds a row when, and only when, the transaction happened; "" when it leaves no such mark
 	proofArgs []any
@@ -48,12 +49,13 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (e
 	defer func() { s.writers.put(w) }()
 	got := time.Now()
 	defer func() { s.observe(name, got.Sub(start), time.Since(got)) }()
-	moved := false
+	moved, skips := false, s.locked.skipNext()
 	for try := 1; ; try++ {
-		err := s.writeOnce(ctx, w, work)
+		err := s.writeOnce(ctx, w, skips, work)
 		if err == nil {
 			return nil
 		}
+		skips = skips || s.locked.timedOut(ctx, s.dialect, err)
 		class := s.dialect.classify(err)
 		again := class == classTransient || class == classLost
 		if class == classMoved {
@@ -116,8 +118,8 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 }
 
 // writeOnce runs work in one transaction.
-func (s *Store) writeOnce(ctx context.Context, w *writer, work func(*tx) error) (err error) {
-	t := &tx{ctx: ctx, s: s, w: w, id: rand.Text()}
+func (s *Store) writeOnce(ctx context.Context, w *writer, skips bool, work func(*tx) error) (err error) {
+	t := &tx{ctx: ctx, s: s, w: w, skips: skips, id: rand.Text()}
 	if s.dialect.clock() == "" {
 		t.now = time.Now().UTC().Truncate(time.Microsecond)
 	}
@@ -366,8 +368,11 @@ func (t *tx) needClock() error {
 }
 
 // lock locks and reads the rows of a table that have these ids, which must ascend and be unique, and takes the time of the
-// transaction from the database if that is where it comes from. Of the tables that follow, see lockTables.
-func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as string, ids []int64, also ...string) error {
+// transaction from the database if that is where it comes from. With skip it leaves out rows that other transactions have
+// locked. Of the tables that follow, see lockTables.
+func (t *tx) lock(
+	read func(scan func(...any) error) error, columns, table, as string, ids []int64, skip bool, also ...string,
+) error {
 	clock := t.s.dialect.clock()
 	if clock != "" {
 		columns = clock + ", " + columns
@@ -377,6 +382,9 @@ func (t *tx) lock(read func(scan func(...any) error) error, columns, table, as s
 		}
 	}
 	after := " ORDER BY id" + t.s.dialect.lockRows()
+	if skip {
+		after += t.s.dialect.skipLocked()
+	}
 	if len(also) > 0 {
 		after = t.s.dialect.lockTables(also...) + after
 	}

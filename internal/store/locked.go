@@ -1,0 +1,235 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// Bounds of lockedRows.
+const (
+	lockedMax = 10_000           // rows that are remembered
+	lockedFor = 10 * time.Minute // how long a row is remembered after a transaction last found it locked
+)
+
+// lockedRows remembers the rows that other transactions keep locked, so that only the first write that meets such a row
+// waits for it. Writes that need one of them lock with SKIP LOCKED, and answer the requests that need a locked row one by
+// one. DESIGN.md, "Locked rows".
+type lockedRows struct {
+	skipOne atomic.Bool  // a write ran out of time: the next one skips, whatever rows it needs
+	count   atomic.Int64 // of until; the usual 0 is read without the mutex
+
+	mu    sync.Mutex
+	until map[lockedRow]time.Time
+}
+
+type lockedRow struct {
+	table string
+	id    int64
+}
+
+// skipNext reports whether a write skips locked rows from its first run on.
+func (l *lockedRows) skipNext() bool { return l.skipOne.Load() && l.skipOne.Swap(false) }
+
+// timedOut takes note of a failed run, and reports whether the next run skips locked rows. A write that has run out of time
+// may have waited for several locks, each below the time-out of a lock; it has no next run, so the next write skips.
+func (l *lockedRows) timedOut(ctx context.Context, d dialect, err error) bool {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		l.skipOne.Store(true)
+	}
+	return d.lockTimedOut(err)
+}
+
+// any reports whether one of these rows was found locked.
+func (l *lockedRows) any(table string, ids []int64) bool {
+	if l.count.Load() == 0 {
+		return false
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(ids, func(id int64) bool { return now.Before(l.until[lockedRow{table, id}]) })
+}
+
+// update forgets those of the rows that a transaction could lock, and remembers the others. One that finds no place is
+// waited for again by the next write that needs it.
+func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool) {
+	if len(locked) == 0 && l.count.Load() == 0 {
+		return
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		row := lockedRow{table, id}
+		if !locked[id] {
+			delete(l.until, row)
+			continue
+		}
+		if len(l.until) >= lockedMax {
+			maps.DeleteFunc(l.until, func(_ lockedRow, until time.Time) bool { return !now.Before(until) })
+		}
+		if _, known := l.until[row]; known || len(l.until) < lockedMax {
+			if l.until == nil {
+				l.until = map[lockedRow]time.Time{}
+			}
+			l.until[row] = now.Add(lockedFor)
+		}
+	}
+	l.count.Store(int64(len(l.until)))
+}
+
+// rowLock locks rows of a table: in wait mode it waits for rows that others have locked, in skip mode it leaves them out. It
+// reports by has, after it has run, which rows it has locked.
+type rowLock struct {
+	table string
+	ids   []int64 // ascending and unique
+	run   func(skip bool) error
+	has   func(id int64) bool
+}
+
+// lockFree runs a rowLock and returns the rows that exist and are locked by other transactions. It waits for them, and
+// returns none, unless the transaction skips them, or one of the rows was found locked before, or skip is set.
+func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
+	skip = (skip || t.skips || t.s.locked.any(l.table, l.ids)) && t.s.dialect.skipLocked() != ""
+	if err := l.run(skip); err != nil || !skip {
+		return nil, err
+	}
+	var missing []int64
+	for _, id := range l.ids {
+		if !l.has(id) {
+			missing = append(missing, id)
+		}
+	}
+	if len(missing) > 0 { // locked, or not there
+		locked = map[int64]bool{}
+		err = t.queryIn(func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			locked[id] = true
+			return err
+		}, "SELECT id FROM "+t.s.dialect.table(l.table)+" WHERE id IN ", missing, "")
+	}
+	if err == nil {
+		t.s.locked.update(l.table, l.ids, locked)
+	}
+	return locked, err
+}
+
+// lockStock locks the products of those orders that returns reports to put their items back into stock, and returns the error
+// for each order that needs a locked product. Items have been read. It does so only where a product may be locked: in the
+// usual case it sends nothing, and the UPDATE of the stock waits for the rows.
+func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order) bool) (locked map[int64]error, err error) {
+	if !t.skips && t.s.locked.count.Load() == 0 {
+		return nil, nil //nolint:nilnil // none is locked
+	}
+	var ids []int64
+	for _, o := range orders {
+		if returns(o) {
+			for _, item := range o.Items {
+				ids = append(ids, item.ProductID)
+			}
+		}
+	}
+	ids = ascending(ids)
+	if !t.skips && !t.s.locked.any("products", ids) {
+		return nil, nil //nolint:nilnil // none is locked
+	}
+	has := map[int64]bool{}
+	products, err := t.lockFree(rowLock{"products", ids, func(skip bool) error {
+		return t.lock(func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			has[id] = true
+			return err
+		}, "id", "products", "", ids, skip)
+	}, func(id int64) bool { return has[id] }}, true)
+	if err != nil {
+		return nil, err
+	}
+	locked = map[int64]error{}
+	for _, o := range orders {
+		if !returns(o) {
+			continue
+		}
+		for _, item := range o.Items {
+			if products[item.ProductID] {
+				locked[o.ID] = order.LockedProduct(item.ProductID)
+			}
+		}
+	}
+	return locked, nil
+}
+
+// lockedOrder returns the error for a request about an order that is locked, or that needs a locked product.
+func lockedOrder(id int64, locked map[int64]bool, stock map[int64]error) error {
+	if locked[id] {
+		return order.LockedOrder(id)
+	}
+	return stock[id]
+}
+
+// lockedProduct returns the error for a request about a product that is locked.
+func lockedProduct(id int64, locked map[int64]bool) error {
+	if locked[id] {
+		return order.LockedProduct(id)
+	}
+	return nil
+}
+
+// lockedLine returns the error for a draft that needs a locked product.
+func lockedLine(d order.Draft, locked map[int64]bool) error {
+	if len(locked) > 0 {
+		for _, line := range d.Lines {
+			if locked[line.ProductID] {
+				return order.LockedProduct(line.ProductID)
+			}
+		}
+	}
+	return nil
+}
+
+// answerable returns the requests that refusal has no error for, and the errors by request; nil when there are none.
+func answerable[Req any](requests []Req, refusal func(Req) error) (rest []Req, refused []error) {
+	for i, r := range requests {
+		err := refusal(r)
+		if err != nil && refused == nil {
+			refused = make([]error, len(requests))
+			rest = append(rest, requests[:i]...)
+		}
+		switch {
+		case err != nil:
+			refused[i] = err
+		case refused != nil:
+			rest = append(rest, r)
+		}
+	}
+	if refused == nil {
+		return requests, nil
+	}
+	return rest, refused
+}
+
+// withRefused puts the answers to the requests that answerable has refused between the answers to the rest.
+func withRefused[Ans any](answers []Ans, refused []error, refuse func(error) Ans) []Ans {
+	if refused == nil {
+		return answers
+	}
+	all := make([]Ans, len(refused))
+	for i, err := range refused {
+		if err != nil {
+			all[i] = refuse(err)
+			continue
+		}
+		all[i], answers = answers[0], answers[1:]
+	}
+	return all
+}
+
+func refusedChange(err error) order.Changed { return order.Changed{Err: err} }

@@ -1,0 +1,351 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// lockedShop is a store on a server of its own, and a stranger whose transactions keep rows locked.
+type lockedShop struct {
+	*testing.T
+	*store.Store
+	admin  *sql.DB
+	drafts int
+}
+
+func newLockedShop(t *testing.T, address string) *lockedShop {
+	t.Helper()
+	s := filled(t, address, store.Options{Rules: storetest.AtOnce(), Pool: 4})
+	return &lockedShop{T: t, Store: s, admin: serverstest.Admin(t, address)}
+}
+
+// keep locks the rows that a query selects until free is called.
+func (l *lockedShop) keep(query string) (free func()) {
+	l.Helper()
+	stranger, err := l.admin.BeginTx(l.Context(), nil)
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { _ = stranger.Rollback() })
+	rows, err := stranger.QueryContext(l.Context(), query+" FOR UPDATE")
+	if err != nil {
+		l.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		continue
+	}
+	if err := rows.Err(); err != nil {
+		l.Fatal(err)
+	}
+	return func() {
+		if err := stranger.Rollback(); err != nil {
+			l.Error(err)
+		}
+	}
+}
+
+// waits is how often a statement of the server has waited for a row.
+func (l *lockedShop) waits() (n int) {
+	l.Helper()
+	var name string
+	if err := l.admin.QueryRowContext(l.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'").Scan(&name, &n); err != nil {
+		l.Fatal(err)
+	}
+	return n
+}
+
+// without runs a write that must wait for no row.
+func (l *lockedShop) without(what string, write func()) {
+	l.Helper()
+	before := l.waits()
+	write()
+	if n := l.waits() - before; n != 0 {
+		l.Errorf("%s waited for %d locked rows, want none", what, n)
+	}
+}
+
+// create places an order of one unit of each product.
+func (l *lockedShop) create(products ...int64) []order.Placed {
+	l.Helper()
+	drafts := make([]order.Draft, len(products))
+	for i, product := range products {
+		drafts[i] = storetest.Draft(l, 1, fmt.Sprint("create-", l.drafts), product, 1)
+		l.drafts++
+	}
+	answers, _, err := l.CreateOrders(l.Context(), drafts)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return answers
+}
+
+func (l *lockedShop) wantLocked(what string, err error) {
+	l.Helper()
+	if order.CodeOf(err) != order.CodeUnavailable {
+		l.Errorf("%s: %v, want the code unavailable", what, err)
+	}
+	if !errors.Is(err, order.ErrLocked) {
+		l.Errorf("%s: %v, want an error that names the locked row", what, err)
+	}
+}
+
+func (l *lockedShop) wantFine(what string, err error) {
+	l.Helper()
+	if err != nil {
+		l.Errorf("%s: %v, want it done", what, err)
+	}
+}
+
+// TestMySQLLockedProduct: a product whose row another transaction keeps locked costs the orders of other products one wait,
+// once; its own orders are refused one by one until it is free.
+func TestMySQLLockedProduct(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t) // it counts the waits of its statements
+	l := newLockedShop(t, address)
+	before := l.create(1, 2, 2)
+	claims, _, err := l.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: before[2].Order.ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	declined := order.Settlement{
+		OrderID: before[2].Order.ID, Attempt: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined,
+	}
+	free := l.keep("SELECT * FROM products WHERE id = 2")
+	answers := l.create(1, 2, 3)
+	l.wantFine("product 1 beside the locked one", answers[0].Err)
+	l.wantLocked("the locked product", answers[1].Err)
+	l.wantFine("product 3 beside the locked one", answers[2].Err)
+	l.without("a create that needs the known locked row", func() {
+		answers := l.create(2, 3, 99)
+		l.wantLocked("the locked product", answers[0].Err)
+		l.wantFine("product 3 beside it", answers[1].Err)
+		if got := order.CodeOf(answers[2].Err); got != order.CodeValidation {
+			t.Errorf("a product that does not exist, beside a locked one: %q", got)
+		}
+	})
+	l.without("a cancellation that needs the known locked row", func() {
+		answers, _, err := l.CancelOrders(t.Context(), []order.CancelRequest{{OrderID: before[0].Order.ID}, {OrderID: before[1].Order.ID}, {OrderID: 99}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.wantFine("an order of product 1", answers[0].Err)
+		l.wantLocked("an order of the locked product", answers[1].Err)
+		if got := order.CodeOf(answers[2].Err); got != order.CodeNotFound {
+			t.Errorf("an order that does not exist: %q", got)
+		}
+	})
+	l.without("a settlement that needs the known locked row", func() {
+		answers, _, err := l.SettleOrders(t.Context(), []order.Settlement{declined})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.wantLocked("a declined order of the locked product", answers[0].Err)
+	})
+	l.without("a restock of the known locked row", func() {
+		answers, err := l.Restock(t.Context(), []order.Restock{{ProductID: 1, Quantity: 1, Key: "a"}, {ProductID: 2, Quantity: 1, Key: "b"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.wantFine("product 1", answers[0].Err)
+		l.wantLocked("the locked product", answers[1].Err)
+	})
+	free()
+	l.wantFine("the product that is free again", l.create(2)[0].Err)
+	settled, _, err := l.SettleOrders(t.Context(), []order.Settlement{declined})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.wantFine("the settlement of an order of it", settled[0].Err)
+	if n := l.LockedRows(); n != 0 {
+		t.Errorf("%d rows are still remembered as locked", n)
+	}
+	storetest.CheckBooks(t, l.Store)
+}
+
+// TestMySQLLockedStock: the first writes that meet a locked product while they put units back into stock do what they can.
+func TestMySQLLockedStock(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(l *lockedShop, ids []int64) []order.Changed{
+		"cancel": func(l *lockedShop, ids []int64) []order.Changed {
+			requests := make([]order.CancelRequest, len(ids))
+			for i, id := range ids {
+				requests[i].OrderID = id
+			}
+			answers, _, err := l.CancelOrders(l.Context(), requests)
+			l.wantFine("the batch of cancellations", err)
+			return answers
+		},
+		"settle": func(l *lockedShop, ids []int64) []order.Changed {
+			claims := make([]order.ClaimRequest, len(ids))
+			for i, id := range ids {
+				claims[i].OrderID = id
+			}
+			claimed, _, err := l.ClaimOrders(l.Context(), claims)
+			l.wantFine("the batch of claims", err)
+			settlements := make([]order.Settlement, len(ids))
+			for i, c := range claimed {
+				settlements[i] = order.Settlement{OrderID: ids[i], Attempt: 1, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: order.Declined}
+			}
+			answers, _, err := l.SettleOrders(l.Context(), settlements)
+			l.wantFine("the batch of settlements", err)
+			return answers
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLockedShop(t, newMySQL(t))
+			placed := l.create(1, 2, 3)
+			ids := []int64{placed[0].Order.ID, placed[1].Order.ID, placed[2].Order.ID}
+			free := l.keep("SELECT * FROM products WHERE id = 2")
+			answers := write(l, ids)
+			if len(answers) != 3 {
+				t.Fatalf("%d answers to 3 requests", len(answers))
+			}
+			l.wantFine("an order of product 1", answers[0].Err)
+			l.wantLocked("an order of the locked product", answers[1].Err)
+			l.wantFine("an order of product 3", answers[2].Err)
+			free()
+			storetest.CheckBooks(t, l.Store)
+		})
+	}
+}
+
+// TestMySQLLocksOneAfterTheOther: a write that uses up its time at several locks, none of which lasts until the time-out of a
+// lock, is the last one to wait for them.
+func TestMySQLLocksOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t)
+	l := newLockedShop(t, address)
+	first, second := l.keep("SELECT * FROM products WHERE id = 1"), l.keep("SELECT * FROM products WHERE id = 2")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, _ = l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "slow", 1, 1, 2, 1)}) // it cannot succeed
+	}()
+	running := func(seconds int) (n int) {
+		const query = "SELECT count(*) FROM information_schema.processlist WHERE command = 'Query' AND time >= ? AND id <> CONNECTION_ID()"
+		if err := l.admin.QueryRowContext(t.Context(), query, seconds).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	eventually(t, func() bool { return running(2) > 0 })
+	first()
+	<-done
+	eventually(t, func() bool { return running(0) == 0 }) // the server waits on for the write that was given up
+	l.without("the write after it", func() {
+		answers := l.create(1, 2)
+		l.wantFine("product 1", answers[0].Err)
+		l.wantLocked("the product that is still locked", answers[1].Err)
+	})
+	second()
+	storetest.CheckBooks(t, l.Store)
+}
+
+// TestMySQLLockedOrder: a locked order is left out of claims without any wait, and costs cancellations and settlements one
+// wait, once.
+func TestMySQLLockedOrder(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t) // it counts the waits of its statements
+	l := newLockedShop(t, address)
+	ids := make([]int64, 20)
+	claims := make([]order.ClaimRequest, 20)
+	for i, a := range l.create(1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5) {
+		ids[i], claims[i].OrderID = a.Order.ID, a.Order.ID
+	}
+	held := l.keep(fmt.Sprint("SELECT * FROM orders WHERE id = ", ids[0]))
+	var claimed []order.Claimed
+	l.without("a claim", func() {
+		var err error
+		if claimed, _, err = l.ClaimOrders(t.Context(), append(claims, order.ClaimRequest{OrderID: 999})); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.wantLocked("the locked order", claimed[0].Err)
+	for i, c := range claimed[1:20] {
+		if c.Task != order.TaskCharge || c.Err != nil {
+			t.Errorf("order %d beside it: task %q, %v", ids[i+1], c.Task, c.Err)
+		}
+	}
+	if last := claimed[20]; last.Err != nil || last.Order != nil {
+		t.Errorf("an order that does not exist: %+v", last)
+	}
+	cancelled, _, err := l.CancelOrders(t.Context(), []order.CancelRequest{{OrderID: ids[0]}, {OrderID: ids[1]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.wantLocked("the cancellation of the locked order", cancelled[0].Err)
+	if got := order.CodeOf(cancelled[1].Err); got != order.CodeNotCancellable {
+		t.Errorf("the cancellation of a claimed order: %q", got)
+	}
+	held()
+
+	held = l.keep(fmt.Sprint("SELECT * FROM orders WHERE id = ", ids[1]))
+	settlements := make([]order.Settlement, 3)
+	for i := range settlements {
+		settlements[i] = order.Settlement{OrderID: ids[i+1], Attempt: 1, Lease: claimed[i+1].Order.Lease, Kind: order.KindCharge, Outcome: order.Succeeded}
+	}
+	settle := func() []order.Changed {
+		answers, _, err := l.SettleOrders(t.Context(), settlements)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answers
+	}
+	settled := settle()
+	l.wantLocked("the settlement of the locked order", settled[0].Err)
+	l.wantFine("another settlement", settled[1].Err)
+	l.wantFine("another settlement", settled[2].Err)
+	l.without("a settlement of the known locked row", func() { l.wantLocked("the settlement again", settle()[0].Err) })
+	held()
+	if settled := settle(); settled[0].Order.Status != order.Paid {
+		t.Errorf("after the order was free it is %s, want PAID", settled[0].Order.Status)
+	}
+	storetest.CheckBooks(t, l.Store)
+}
+
+// TestMySQLLockedOutbox: locked rows of the outbox keep neither orders nor the relays from their work.
+func TestMySQLLockedOutbox(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t) // it counts the waits of its statements
+	l := newLockedShop(t, address)
+	var receipts []string
+	for i := range 3 {
+		_, receipt, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, fmt.Sprint("k", i), 1, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts = append(receipts, receipt.ID)
+	}
+	free := l.keep("SELECT * FROM outbox WHERE id = '" + receipts[0] + "'")
+	l.without("the relay", func() {
+		leased, err := l.LeaseOutbox(t.Context(), -1, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(leased) != 2 {
+			t.Errorf("%d receipts were leased beside the locked one, want 2", len(leased))
+		}
+	})
+	l.MarkPaid(receipts)
+	l.wantFine("an order whose transaction marks a locked receipt", l.create(1)[0].Err)
+	l.without("the order after it", func() { l.wantFine("the order after it", l.create(1)[0].Err) })
+	free()
+	leased, err := l.LeaseOutbox(context.WithoutCancel(t.Context()), -1, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(leased) != 3 { // the locked one, whose mark was given up, and the two newest orders'
+		t.Errorf("%d receipts are left to the relay, want 3", len(leased))
+	}
+	storetest.CheckBooks(t, l.Store)
+}
