@@ -154,3 +154,15 @@ func (d Draft) Unknown(userExists bool, productExists func(id int64) bool) error
 	}
 	return InvalidFields(faults)
 }
+
+// otherCurrency returns the CodeValidation error for a draft of products whose prices are in another currency: the number of
+// such a price would be charged in this one.
+func (d Draft) otherCurrency(products map[int64]Product, currency string) error {
+	faults := map[string][]string{}
+	for i, line := range d.Asked {
+		if its := products[line.ProductID].Currency; its != currency {
+			faults[fmt.Sprintf("items.%d.product_id", i)] = []string{fmt.Sprintf("is priced in %s, and orders are taken in %s", its, currency)}
+		}
+	}
+	return InvalidFields(faults)
+}

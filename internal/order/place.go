@@ -19,7 +19,8 @@ type Placed struct {
 // duplicate of a refused draft is judged by itself.
 //
 // It returns an answer for each draft, in their order, and what to write. The errors carry CodeKeyReused,
-// CodeInsufficientStock, CodeProductInactive or CodeValidation (an unknown product, a total beyond MaxMoney).
+// CodeInsufficientStock, CodeProductInactive or CodeValidation (an unknown product, one of another currency, a total beyond
+// MaxMoney).
 func Place(rules Rules, now time.Time, drafts []Draft, existing map[Ref]*Order, products map[int64]Product) ([]Placed, Effects) {
 	answers := make([]Placed, len(drafts))
 	var effects Effects
@@ -73,6 +74,9 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 	var total Money
 	for i, line := range draft.Lines {
 		product := products[line.ProductID]
+		if product.Currency != rules.Currency {
+			return nil, draft.otherCurrency(products, rules.Currency)
+		}
 		if !product.Active {
 			return nil, &Error{
 				Code: CodeProductInactive, ProductID: line.ProductID,

@@ -12,13 +12,14 @@ import (
 // noon is when decisions of the table tests are taken.
 var noon = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// shelf is what the table tests sell: 1 plentiful, 2 scarce, 3 stopped, 4 as dear as can be.
+// shelf is what the table tests sell: 1 plentiful, 2 scarce, 3 stopped, 4 as dear as can be, 5 priced in another currency.
 func shelf() map[int64]Product {
 	return map[int64]Product{
 		1: {ID: 1, Name: "Mouse", Price: 2999, Currency: "USD", Stock: 200, Active: true},
 		2: {ID: 2, Name: "Headphones", Price: 29999, Currency: "USD", Stock: 1, Active: true},
 		3: {ID: 3, Name: "Stopped", Price: 100, Currency: "USD", Stock: 10},
 		4: {ID: 4, Name: "Ship", Price: MaxMoney, Currency: "USD", Stock: 10, Active: true},
+		5: {ID: 5, Name: "Foreign", Price: 100, Currency: "EUR", Stock: 10, Active: true},
 	}
 }
 
@@ -59,6 +60,7 @@ func TestPlaceRefusals(t *testing.T) {
 		{"stopped comes before short", []Line{{2, 2}, {3, 1}}, Error{Code: CodeProductInactive, ProductID: 3}},
 		{"line beyond the largest amount", []Line{{4, 2}}, Error{Code: CodeValidation}},
 		{"total beyond the largest amount", []Line{{1, 1}, {4, 1}}, Error{Code: CodeValidation}},
+		{"priced in another currency", []Line{{1, 1}, {5, 1}}, Error{Code: CodeValidation}},
 		{"unknown product", []Line{{1, 1}, {99, 1}}, Error{Code: CodeValidation}},
 	}
 	for _, c := range cases {
@@ -95,6 +97,18 @@ func TestPlaceUnknownProductsAllNamed(t *testing.T) {
 	want := []string{"items.0.product_id", "items.2.product_id"}
 	if got := faultsOf(t, answers[0].Err); !slices.Equal(got, want) {
 		t.Errorf("faults in %q, want %q", got, want)
+	}
+}
+
+func TestPlaceOtherCurrency(t *testing.T) {
+	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{1, 1}, Line{5, 1})}, nil, shelf())
+	var got *Error
+	if !errors.As(answers[0].Err, &got) {
+		t.Fatalf("answer %+v, want an error", answers[0])
+	}
+	want := map[string][]string{"items.1.product_id": {"is priced in EUR, and orders are taken in USD"}}
+	if diff := cmp.Diff(want, got.Fields); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
 	}
 }
 
