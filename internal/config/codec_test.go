@@ -179,30 +179,3 @@ func FuzzSetting(f *testing.F) {
 		}
 	})
 }
-
-// Whatever a file has in it, parsing ends, and what it takes it takes again when printed.
-func FuzzFile(f *testing.F) {
-	f.Add("# General\n\n#ORDERFLOW_TRIES=3\nORDERFLOW_BACKOFF=1s,3s\nDATABASE_URL=sqlite:x.db\n")
-	f.Add("ORDERFLOW_TRIES=3\r\nORDERFLOW_SIMULATED_SEED=\"a # b\"\n\n# x")
-	f.Add("ORDERFLOW_TRIES=\"\n=\n")
-	f.Fuzz(func(t *testing.T, data string) {
-		values, err := parseFile("f", []byte(data))
-		if err != nil {
-			if strings.ContainsAny(err.Error(), "\n\r\x00\x1b") {
-				t.Fatalf("error %q", err)
-			}
-			return
-		}
-		var again strings.Builder
-		for name, value := range values {
-			if strings.HasPrefix(value, `"`) || strings.Contains(value, " #") || strings.TrimSpace(value) != value {
-				value = `"` + value + `"`
-			}
-			again.WriteString(name + "=" + value + "\n")
-		}
-		reread, err := parseFile("f", []byte(again.String()))
-		if err != nil || !reflect.DeepEqual(values, reread) {
-			t.Fatalf("%v reads again as %v: %v", values, reread, err)
-		}
-	})
-}

@@ -33,6 +33,12 @@ func environment(environ []string) (map[string]string, error) {
 	return values, nil
 }
 
+// quoted reports whether a value stands in quotes. Programs that start processes differ in whether they remove them, and a
+// secret with its quotes differs from the one that another process has.
+func quoted(value string) bool {
+	return len(value) > 1 && value[0] == value[len(value)-1] && (value[0] == '"' || value[0] == '\'')
+}
+
 // Without returns environ without what this package would read or refuse.
 func Without(environ []string) []string {
 	known := byEnv()

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -25,11 +27,22 @@ func readFile(path string) (map[string]string, error) {
 	return parseFile(path, data)
 }
 
-// parseFile reads lines NAME=value: the names of the environment, nothing around the = but the value, which may stand
-// in double quotes (they keep spaces and #, and know no escapes). Blank lines and lines that begin with # do not count.
+// parseFile reads lines NAME=value with the names of the environment, blank lines and lines that begin with #. A value is
+// what Docker Compose (compose-go, package dotenv) and systemd (EnvironmentFile=) both read in the line; a line that they
+// read differently is an error, so that all processes with one file have the same settings:
+//
+//	NAME=value      white space after the value is removed. $, \ and a # after a space are refused
+//	NAME="value"    the quotes are removed. $, \ and " are refused: Compose inserts variables and reads escapes, systemd
+//	                reads other escapes
+//	NAME='value'    the quotes are removed; everything else is literal. ' and a \ at the end are refused
+//
+// Stricter than both: a name is a setting and set once, nothing stands around the =, and nothing follows a closing quote.
 func parseFile(path string, data []byte) (map[string]string, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("%s: has more than %d bytes, too many for a settings file", path, maxFile)
+	}
+	if bytes.HasPrefix(data, []byte("\ufeff")) {
+		return nil, fmt.Errorf("%s:1: begins with a byte order mark; save the file as UTF-8 without one", path)
 	}
 	known := byEnv()
 	values, lines := map[string]string{}, map[string]int{}
@@ -62,30 +75,72 @@ func parseFile(path string, data []byte) (map[string]string, error) {
 	return values, nil
 }
 
-// parseLine returns no name for a line that does not count. Its errors do not show the value, which may be a secret.
+// settingName is what a name in a settings file looks like. An error shows no other text: it may be a part of a secret.
+var settingName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// parseLine returns no name for a blank line or a comment. Its errors do not show the value, which may be a secret.
 func parseLine(line string) (name, value string, err error) {
-	line = strings.TrimSpace(line)
+	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r") // as Windows ends lines, and both programs read them
+	line = strings.Trim(line, " \t")
 	if line == "" || line[0] == '#' {
-		return "", "", nil
+		return "", "", checkComment(line)
 	}
 	if !plain(line) {
-		return "", "", errors.New("has characters that cannot be printed")
+		return "", "", errors.New("has characters that cannot be printed; save the file as UTF-8 text without control characters")
 	}
-	name, value, ok := strings.Cut(line, "=")
-	if !ok || name == "" || strings.ContainsAny(name, " \"'") || strings.HasPrefix(value, " ") {
-		return "", "", errors.New("is not NAME=value, a blank line or a # comment")
+	name, value, found := strings.Cut(line, "=")
+	trimmed := strings.TrimPrefix(strings.TrimSpace(name), "export ")
+	switch {
+	case !found || !settingName.MatchString(strings.TrimSpace(trimmed)):
+		return "", "", errors.New("is not NAME=value, a blank line or a # comment; NAME is in capitals")
+	case trimmed != strings.TrimSpace(name):
+		return "", "", fmt.Errorf("%s: remove export before the name: systemd does not read it", clip(strings.TrimSpace(trimmed)))
+	case strings.HasSuffix(name, " ") || strings.HasPrefix(value, " "):
+		return "", "", fmt.Errorf("%s: remove the spaces around the =", clip(trimmed))
 	}
-	if strings.HasPrefix(value, `"`) {
-		inner, found := strings.CutSuffix(value[1:], `"`)
-		if !found || strings.Contains(inner, `"`) {
-			return "", "", fmt.Errorf(`%s: a value in double quotes ends with the line and has none within`, clip(name))
-		}
-		return name, inner, nil
-	}
-	if strings.Contains(value, " #") {
-		return "", "", fmt.Errorf(`%s: put the comment on a line of its own, or the value with its # in double quotes`, clip(name))
+	if value, err = unquote(value); err != nil {
+		return "", "", fmt.Errorf("%s: %w", clip(name), err)
 	}
 	return name, value, nil
+}
+
+// checkComment refuses a comment of which a program may read a part as a setting, or beyond which it may not read.
+func checkComment(line string) error {
+	switch {
+	case strings.ContainsAny(line, "\r\x00"):
+		return errors.New("has characters that cannot be printed; save the file as UTF-8 text without control characters")
+	case strings.HasSuffix(line, `\`):
+		return errors.New(`is a comment that ends with \; remove the \: to systemd before 254 the next line belongs to the comment`)
+	default:
+		return nil
+	}
+}
+
+// unquote returns the value that the text behind a = stands for.
+func unquote(text string) (string, error) {
+	if text == "" || text[0] != '"' && text[0] != '\'' {
+		switch {
+		case strings.Contains(text, " #"):
+			return "", errors.New("put the comment on a line of its own, or the value with its # in single quotes")
+		case strings.ContainsAny(text, `$\`):
+			return "", errors.New(`put the value in single quotes: Compose and systemd read its $ or \ differently`)
+		default:
+			return text, nil
+		}
+	}
+	value, rest, closed := strings.Cut(text[1:], text[:1])
+	switch {
+	case !closed:
+		return "", errors.New("the closing quote is missing; a value in quotes ends in its line")
+	case rest != "":
+		return "", errors.New("remove the text after the closing quote; a value that has one kind of quotes stands in the other kind")
+	case text[0] == '"' && strings.ContainsAny(value, `$\`):
+		return "", errors.New(`put the value in single quotes instead of double ones: Compose and systemd read its $ or \ differently`)
+	case text[0] == '\'' && strings.HasSuffix(value, `\`):
+		return "", errors.New(`the value ends with \, which Compose and systemd read differently; choose another value`)
+	default:
+		return value, nil
+	}
 }
 
 // clip cuts a name that is too long for an error.

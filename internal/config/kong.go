@@ -137,6 +137,10 @@ func (s *sources) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return nil, nil
 	}
 	if value := s.environment[setting.Env]; value != "" {
+		if quoted(value) {
+			return nil, fmt.Errorf("%s in the environment begins and ends with a quote, which would be part of the value; remove both quotes: "+
+				"docker run --env-file, for one, keeps them", setting.Env)
+		}
 		if _, err := setting.parse(value); err != nil {
 			return nil, fmt.Errorf("%s in the environment %w", setting.Env, err)
 		}

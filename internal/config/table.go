@@ -46,7 +46,8 @@ func Table() []Setting {
 func tableCommon() []Setting {
 	return []Setting{{
 		Flag: "config", Env: "ORDERFLOW_CONFIG", Group: groupCommon, Value: "FILE",
-		Help:    "A file of settings: NAME=value lines with the names of the environment. Flags and environment win over it.",
+		Help: "A file of settings: NAME=value lines with the names of the environment. Flags and environment win over it. A value may stand in " +
+			"quotes. A line that Docker Compose and systemd read differently is refused.",
 		binding: bind(func(s *Settings) *string { return &s.Config }, text(4096)),
 	}, {
 		Flag: "log-level", Env: "ORDERFLOW_LOG_LEVEL", Group: groupCommon, Value: "LEVEL", Default: "info",
