@@ -15,8 +15,8 @@ LOAD_SOAK ?= 30s
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db
-	bin/orderflow serve
+run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db; an empty one gets samples
+	bin/orderflow serve --samples
 
 demo: build ## Show in a minute what it does, on a database of its own
 	bin/orderflow demo

@@ -59,6 +59,8 @@ type Server struct {
 	asked    *prometheus.Registry            // of what the database, the bus or the operating system is asked for
 	db       *store.Store
 	release  func() error // of the guard on the database
+	samples  bool         // the sample data was added at start
+	empty    bool         // there was neither a user nor a product at start
 	api      *api.API
 	console  *console.Console // nil without the role api
 	http     *http.Server
@@ -129,8 +131,8 @@ func (s *Server) openTraces(ctx context.Context, version string) error {
 	return nil
 }
 
-// openStore opens the database, guards a file against a second server, and brings it up to date. An empty file behind a
-// loopback address gets the sample data.
+// openStore opens the database, guards a file against a second server, and brings it up to date. An empty database gets the
+// sample data where the settings ask for it.
 func (s *Server) openStore(ctx context.Context) (err error) {
 	transactions := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "orderflow_store_write_seconds", Help: "Time of a write transaction, from its connection to its commit.",
@@ -160,17 +162,22 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	s.asked.MustRegister(newBacklog(s.db.Backlog))
-	if s.settings.Addr.Loopback() && !s.settings.Database.MySQL() {
-		empty, err := s.db.Empty(ctx)
-		if err == nil && empty {
-			err = s.db.Seed(ctx, store.SeedPlan{})
-		}
-		if err != nil {
+	if s.settings.Samples {
+		if s.samples, err = s.db.SeedEmpty(ctx); err != nil {
 			return err
 		}
 	}
+	if s.empty, err = s.db.Empty(ctx); err != nil {
+		return err
+	}
 	return s.checkCurrency(ctx)
 }
+
+// AddedSamples reports whether Start has added the sample data.
+func (s *Server) AddedSamples() bool { return s.samples }
+
+// Empty reports whether there was neither a user nor a product at start.
+func (s *Server) Empty() bool { return s.empty }
 
 // checkCurrency refuses to sell at prices of another currency: their numbers would be taken for this one's.
 func (s *Server) checkCurrency(ctx context.Context) error {

@@ -107,6 +107,12 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 	if change != nil {
 		change(&set)
 	}
+	switch {
+	case set.Auth != config.AuthRequired:
+		set.Samples = true
+	case !set.Database.MySQL():
+		fill(t, set, app.SeedPlan{})
+	}
 	if err := set.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -102,6 +102,19 @@ func digits(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
+// onOff is true or false.
+func onOff() codec[bool] {
+	return codec[bool]{
+		parse: func(text string) (bool, error) {
+			if text != "true" && text != "false" {
+				return false, mustBe("true or false", text)
+			}
+			return text == "true", nil
+		},
+		print: strconv.FormatBool,
+	}
+}
+
 // share is a number from 0 to 1, such as 0.8, without sign or exponent.
 func share() codec[float64] {
 	return codec[float64]{

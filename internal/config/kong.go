@@ -79,6 +79,10 @@ func (s *sources) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	if !ok {
 		return errors.New("is no setting, but has the type of one")
 	}
+	if s.IsBoolFromValue(target) && ctx.Scan.Peek().Type != kong.FlagValueToken { // the flag alone
+		target.SetBool(true)
+		return nil
+	}
 	token, err := ctx.Scan.PopValue(setting.Value)
 	if err != nil {
 		return err
@@ -94,6 +98,9 @@ func (s *sources) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	target.Set(reflect.ValueOf(value))
 	return nil
 }
+
+// IsBoolFromValue implements kong.BoolMapperExt: such a flag needs no value.
+func (s *sources) IsBoolFromValue(target reflect.Value) bool { return target.Kind() == reflect.Bool }
 
 // load reads environment and file, once, before the first flag asks, when the verb takes settings.
 func (s *sources) load(ctx *kong.Context) error {

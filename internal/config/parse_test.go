@@ -236,7 +236,11 @@ func TestHelpNamesEverySettingWithItsDefault(t *testing.T) {
 	}()
 	help := strings.Join(strings.Fields(out.String()), " ")
 	for _, s := range Table() {
-		for _, want := range []string{"--" + s.Flag + "=" + s.Value, s.Help, s.Env, "default: " + s.Default} {
+		shown := "--" + s.Flag
+		if s.Value != "" {
+			shown += "=" + s.Value
+		}
+		for _, want := range []string{shown, s.Help, s.Env, "default: " + s.Default} {
 			if !strings.Contains(help, want) {
 				t.Errorf("--%s: %q is missing in the help:\n%s", s.Flag, want, out.String())
 			}

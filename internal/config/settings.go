@@ -54,6 +54,7 @@ type Process struct {
 	Roles      Roles         `name:"roles"`
 	MaxTime    time.Duration `name:"max-time"` // 0 for no end
 	DrainDelay time.Duration `name:"drain-delay"`
+	Samples    bool          `name:"samples"` // an empty database gets the sample data at start
 }
 
 // Server is the HTTP server.

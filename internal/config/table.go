@@ -12,7 +12,7 @@ type Setting struct {
 	Flag    string // without the dashes
 	Env     string // the name in the environment and in a settings file
 	Group   string // the heading that it stands under in help and in .env.example
-	Value   string // what stands for its value in help
+	Value   string // what stands for its value in help; "" for a flag that takes none, and true or false elsewhere
 	Default string // as a user would write it; "" for nothing
 	Help    string // sentences: what it does, what it may be
 
@@ -111,6 +111,11 @@ func tableProcess() []Setting {
 		Flag: "drain-delay", Env: "ORDERFLOW_DRAIN_DELAY", Group: groupProcess, Value: "DURATION", Default: "0",
 		Help:    "How long to go on serving, already not ready, after SIGTERM: time for load balancers to notice.",
 		binding: bind(func(s *Settings) *time.Duration { return &s.DrainDelay }, duration(0, 20*time.Second)),
+	}, {
+		Flag: "samples", Env: "ORDERFLOW_SAMPLES", Group: groupProcess, Default: "false",
+		Help: "Add five sample products and three sample users, whose password is password, to an empty database at start. Refused with " +
+			"--auth required.",
+		binding: bind(func(s *Settings) *bool { return &s.Samples }, onOff()),
 	}}
 }
 

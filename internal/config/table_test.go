@@ -90,7 +90,8 @@ func TestTableRows(t *testing.T) {
 	// Names that other programs know too.
 	shared := map[string]bool{"database": true, "database-read": true, "database-pool": true, "redis": true, "redis-prefix": true, "otlp-endpoint": true}
 	for _, s := range Table() {
-		if s.Flag == "" || s.Env == "" || s.Group == "" || s.Value == "" || !strings.HasSuffix(s.Help, ".") || s.set == nil {
+		isSwitch := s.Default == "true" || s.Default == "false"
+		if s.Flag == "" || s.Env == "" || s.Group == "" || (s.Value == "") != isSwitch || !strings.HasSuffix(s.Help, ".") || s.set == nil {
 			t.Errorf("--%s: the row is not complete: %+v", s.Flag, s)
 		}
 		if flags[s.Flag] || names[s.Env] {
@@ -158,7 +159,7 @@ func other(flag string) string {
 	return map[string]string{
 		"config": "other.env", "log-level": "warn", "log-format": "json", "database": "sqlite:other.db", "currency": "EUR",
 		"database-read": "mysql://u:p@replica/d", "database-pool": "8", "redis": "redis://h:6379", "redis-prefix": "shop:",
-		"roles": "worker", "max-time": "1h", "drain-delay": "5s", "addr": "127.0.0.1:9000", "realtime-addr": "127.0.0.1:9001", "realtime-app-id": "a", "realtime-key": "k",
+		"roles": "worker", "max-time": "1h", "drain-delay": "5s", "samples": "true", "addr": "127.0.0.1:9000", "realtime-addr": "127.0.0.1:9001", "realtime-app-id": "a", "realtime-key": "k",
 		"realtime-secret": "s", "auth": "optional", "rate-limit": "5/s",
 		"trusted-proxies": "10.0.0.0/8", "allowed-origins": "https://shop.example", "otlp-endpoint": "http://collector:4318", "trace-sample": "0.5", "batch-max": "1", "queue-max": "2000",
 		"worker-concurrency": "8", "tries": "5", "backoff": "2s", "lease": "1m", "charge-timeout": "20s",

@@ -33,6 +33,9 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s", s.Roles)
 	case s.MaxTime > 0 && !workerOnly:
 		return fmt.Errorf("--max-time (%s) is only for --roles worker, and --roles is %s", printDuration(s.MaxTime), s.Roles)
+	case s.Samples && s.Auth == AuthRequired:
+		return fmt.Errorf("--samples does not go with --auth required: everybody knows the password of the sample users; remove --samples, " +
+			"and add products and users of your own")
 	case s.Roles.API && !s.Addr.Loopback() && s.Auth == "":
 		return fmt.Errorf("--addr (%s) can be reached from other machines, and whoever reaches it may order for any user: say --auth required, "+
 			"so that callers need a token, or --auth optional if that is meant, or listen on a loopback address such as 127.0.0.1:8000", s.Addr)

@@ -315,10 +315,10 @@ func (e events) next(t *testing.T) string {
 	return ""
 }
 
-// embedded starts a whole server on a database of its own.
+// embedded starts a whole server on a database of its own with the sample data.
 func embedded(t *testing.T, args ...string) *server {
 	t.Helper()
-	env := environment(t, "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"), "ORDERFLOW_SIMULATED_SUCCESS=1")
+	env := environment(t, "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "orderflow.db"), "ORDERFLOW_SIMULATED_SUCCESS=1", "ORDERFLOW_SAMPLES=true")
 	return serve(t, env, args...)
 }
 

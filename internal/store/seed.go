@@ -8,8 +8,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// sampleHash is the argon2id hash of "password", the password of every sample user: a constant, so that seeding costs
-// neither time nor memory.
+// sampleHash is the argon2id hash of "password", the password of the sample users: a constant, so that seeding costs
+// neither time nor memory. Users beyond them have none and cannot log in.
 const sampleHash = "$argon2id$v=19$m=19456,t=2,p=1$PGUnUlbB/J6vGpdAGrtLig$OflJ8NdI9uAXEmCV/l6A0/qRVO3AG/bGkpyQy4y+SQQ"
 
 // SeedPlan says what sample data to have. Rows are only added, never taken away.
@@ -37,22 +37,57 @@ type sampleProduct struct {
 	stock int64
 }
 
+// The sample data: ids begin at 1, in this order.
+var (
+	sampleUsers = []struct{ name, email string }{
+		{"Alice", "alice@example.com"},
+		{"Bob", "bob@example.com"},
+		{"Charlie", "charlie@example.com"},
+	}
+	sampleProducts = []sampleProduct{
+		{"Laptop Pro", 999_99, 50},
+		{"Wireless Mouse", 29_99, 200},
+		{"USB-C Hub", 29_99, 100},
+		{"Mechanical Keyboard", 149_99, 75},
+		{"Limited Edition Headphones", 299_99, 1},
+	}
+)
+
 // Empty reports whether there is neither a user nor a product.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var n int
 	err := s.read(ctx, func(ctx context.Context) error {
-		return s.reader.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM products)").Scan(&n)
+		return s.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM products)").Scan(&n)
 	})
 	return n == 0, err
+}
+
+// SeedEmpty adds the sample users and products, all of them in one transaction, to a database that has neither users nor
+// products, and reports whether it did. Of several processes that call it at once, one adds them.
+func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {
+	empty, err := s.Empty(ctx)
+	if err != nil || !empty {
+		return false, err
+	}
+	err = s.write(ctx, "seed", func(t *tx) error {
+		if err := t.insertSampleUsers(nextIDs(0, int64(len(sampleUsers)))); err != nil {
+			return err
+		}
+		return t.insertSampleProducts(nextIDs(0, int64(len(sampleProducts))))
+	})
+	if s.dialect.classify(err) == classDuplicate { // another process was faster
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Seed adds the sample users and products where there are none, and what plan asks for beyond them. All stock comes in
 // through stock movements, and every order has its events and payment, so that the audit holds.
 func (s *Store) Seed(ctx context.Context, plan SeedPlan) error {
-	if err := s.seedUsers(ctx, max(plan.Users, 3)); err != nil {
+	if err := s.seedRows(ctx, "users", max(plan.Users, int64(len(sampleUsers))), (*tx).insertSampleUsers); err != nil {
 		return err
 	}
-	if err := s.seedProducts(ctx, max(plan.Products, 5)); err != nil {
+	if err := s.seedRows(ctx, "products", max(plan.Products, int64(len(sampleProducts))), (*tx).insertSampleProducts); err != nil {
 		return err
 	}
 	if plan.Orders > 0 {
@@ -74,70 +109,65 @@ func (s *Store) count(ctx context.Context, table string) (rows, last int64, err 
 	return rows, last, err
 }
 
-func (s *Store) seedUsers(ctx context.Context, want int64) error {
-	names := []string{"Alice", "Bob", "Charlie"}
-	emails := []string{"alice@example.com", "bob@example.com", "charlie@example.com"}
-	return s.seedRows(ctx, "users", want, func(t *tx, ids []int64) error {
-		if err := t.needClock(); err != nil {
-			return err
+// insertSampleUsers adds the users with these ids. Only those with a name and an address of their own can log in.
+func (t *tx) insertSampleUsers(ids []int64) error {
+	if err := t.needClock(); err != nil {
+		return err
+	}
+	return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
+		name, email, hash := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i]), ""
+		if ids[i] <= int64(len(sampleUsers)) {
+			name, email, hash = sampleUsers[ids[i]-1].name, sampleUsers[ids[i]-1].email, sampleHash
 		}
-		return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
-			name, email := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i])
-			if ids[i] <= 3 {
-				name, email = names[ids[i]-1], emails[ids[i]-1]
-			}
-			return append(args, ids[i], name, email, sampleHash, t.s.dialect.time(t.now))
-		}, "")
-	})
+		return append(args, ids[i], name, email, hash, t.s.dialect.time(t.now))
+	}, "")
 }
 
-func (s *Store) seedProducts(ctx context.Context, want int64) error {
-	samples := []sampleProduct{
-		{"Laptop Pro", 999_99, 50},
-		{"Wireless Mouse", 29_99, 200},
-		{"USB-C Hub", 29_99, 100},
-		{"Mechanical Keyboard", 149_99, 75},
-		{"Limited Edition Headphones", 299_99, 1},
+// insertSampleProducts adds the products with these ids, and their stock.
+func (t *tx) insertSampleProducts(ids []int64) error {
+	if err := t.needClock(); err != nil {
+		return err
 	}
-	return s.seedRows(ctx, "products", want, func(t *tx, ids []int64) error {
-		if err := t.needClock(); err != nil {
-			return err
+	d := t.s.dialect
+	sample := func(i int) sampleProduct {
+		if ids[i] <= int64(len(sampleProducts)) {
+			return sampleProducts[ids[i]-1]
 		}
-		d := t.s.dialect
-		sample := func(i int) sampleProduct {
-			if ids[i] <= int64(len(samples)) {
-				return samples[ids[i]-1]
-			}
-			return sampleProduct{fmt.Sprintf("Product %d", ids[i]), 19_99, newStock}
-		}
-		err := t.insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
-			p := sample(i)
-			return append(args, ids[i], p.name, d.money(p.price), s.rules.Currency, p.stock, true, d.time(t.now), d.time(t.now))
-		}, "")
-		if err != nil {
-			return err
-		}
-		moves := make([]order.Movement, len(ids))
-		for i, id := range ids {
-			moves[i] = t.sampleMove(id, sample(i).stock)
-		}
-		return t.insertMovements(moves)
-	})
+		return sampleProduct{fmt.Sprintf("Product %d", ids[i]), 19_99, newStock}
+	}
+	err := t.insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
+		p := sample(i)
+		return append(args, ids[i], p.name, d.money(p.price), t.s.rules.Currency, p.stock, true, d.time(t.now), d.time(t.now))
+	}, "")
+	if err != nil {
+		return err
+	}
+	moves := make([]order.Movement, len(ids))
+	for i, id := range ids {
+		moves[i] = t.sampleMove(id, sample(i).stock)
+	}
+	return t.insertMovements(moves)
 }
 
 // seedRows adds rows with the ids that follow until the table has as many as wanted.
 func (s *Store) seedRows(ctx context.Context, table string, want int64, add func(t *tx, ids []int64) error) error {
 	have, last, err := s.count(ctx, table)
 	for err == nil && have < want {
-		ids := make([]int64, min(seedChunk, want-have))
-		for i := range ids {
-			last++
-			ids[i] = last
-		}
+		ids := nextIDs(last, min(seedChunk, want-have))
 		err = s.write(ctx, "seed", func(t *tx) error { return add(t, ids) })
 		have += int64(len(ids))
+		last += int64(len(ids))
 	}
 	return err
+}
+
+// nextIDs are the n ids that follow last.
+func nextIDs(last, n int64) []int64 {
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = last + 1 + int64(i)
+	}
+	return ids
 }
 
 // sampleMove is a movement of the sample data, under a key that nothing else has.

@@ -9,6 +9,7 @@ import (
 
 var seedTests = map[string]func(*house){
 	"the sample data":              seedSample,
+	"an empty database":            seedEmpty,
 	"rows up to a number":          seedRows,
 	"finished orders with history": seedOrders,
 	"orders by the thousands":      seedMany,
@@ -50,6 +51,41 @@ func seedSample(h *house) {
 	h.books()
 }
 
+// seedEmpty starts several processes on an empty database at once, and one more afterwards.
+func seedEmpty(h *house) {
+	const processes = 4
+	added, failed := make(chan bool, processes), make(chan error, processes)
+	for range processes {
+		go func() {
+			did, err := h.SeedEmpty(h.Context())
+			added <- did
+			failed <- err
+		}()
+	}
+	var adders int
+	for range processes {
+		if <-added {
+			adders++
+		}
+		if err := <-failed; err != nil {
+			h.Error(err)
+		}
+	}
+	if adders != 1 {
+		h.Errorf("%d of %d processes added the sample data, want 1", adders, processes)
+	}
+	if again, err := h.SeedEmpty(h.Context()); err != nil || again {
+		h.Errorf("added to a database in use: %v, %v", again, err)
+	}
+	if products, err := h.Products(h.Context()); err != nil || len(products) != 5 {
+		h.Errorf("%d products (%v), want 5", len(products), err)
+	}
+	if users, _, err := h.Known(h.Context(), []int64{1, 2, 3, 4}, nil); err != nil || len(users) != 3 {
+		h.Errorf("users %v (%v), want 3", users, err)
+	}
+	h.books()
+}
+
 func seedRows(h *house) {
 	for _, plan := range []store.SeedPlan{{Users: 50, Products: 7}, {Users: 20, Products: 2_100}, {Users: 2_050}} {
 		if err := h.Seed(h.Context(), plan); err != nil {
@@ -63,6 +99,12 @@ func seedRows(h *house) {
 	users, _, err := h.Known(h.Context(), []int64{2_050, 2_051}, nil)
 	if err != nil || !users[2_050] || users[2_051] {
 		h.Errorf("users %v, %v", users, err)
+	}
+	for email, canLogIn := range map[string]bool{"charlie@example.com": true, "user4@example.com": false, "user2050@example.com": false} {
+		user, err := h.UserByEmail(h.Context(), email)
+		if err != nil || (user.PasswordHash != "") != canLogIn {
+			h.Errorf("%s has a password: %v (%v), want %v", email, user.PasswordHash != "", err, canLogIn)
+		}
 	}
 	h.books()
 }
