@@ -29,6 +29,9 @@ type Database struct {
 // SeedPlan says what sample data to have.
 type SeedPlan = store.SeedPlan
 
+// LastStep is the last step of the schema, and what taking it back deletes.
+type LastStep = store.LastStep
+
 // Token is what is known of an API token.
 type Token = order.Token
 

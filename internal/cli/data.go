@@ -60,7 +60,7 @@ func ofStore(database config.Store) config.Settings {
 
 type migrate struct {
 	Up     migrateUp     `cmd:"" help:"Apply what is pending."`
-	Down   migrateDown   `cmd:"" help:"Take the last step back."`
+	Down   migrateDown   `cmd:"" help:"Take the last step back; asks first, and says which rows it deletes."`
 	Status migrateStatus `cmd:"" help:"Show every step and when it was applied."`
 	Fresh  migrateFresh  `cmd:"" help:"Drop everything and build the schema anew; asks first."`
 }
@@ -84,17 +84,57 @@ func (m migrateUp) Run(ctx context.Context, streams Streams) error {
 type migrateDown struct {
 	config.Common
 	config.Store
+	Yes bool `help:"Do not ask."`
 }
 
-// Run takes the last step back.
+// Run takes the last step back, after asking. Refused while rows would be deleted that orders wait for.
 func (m migrateDown) Run(ctx context.Context, streams Streams) error {
 	return withDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {
-		if err := db.Alone(func() error { return db.MigrateDown(ctx) }); err != nil {
+		return db.Alone(func() error {
+			last, err := db.LastStep(ctx)
+			if err != nil {
+				return err
+			}
+			if !m.Yes {
+				question := fmt.Sprintf("This takes the step %s of %s back, and deletes %s.", last.Name, called(m.Database), deleted(last))
+				if err := confirm(streams, question); err != nil {
+					return err
+				}
+			}
+			if err := db.MigrateDown(ctx, last.Version); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(streams.Out, "The step %s was taken back. It deleted %s.\n", last.Name, deleted(last))
 			return err
-		}
-		_, err := fmt.Fprintln(streams.Out, "The last step was taken back.")
-		return err
+		})
 	})
+}
+
+// deleted is what taking a step back deletes, in words.
+func deleted(last app.LastStep) string {
+	switch {
+	case last.Table == "":
+		return "no rows"
+	case last.Column != "":
+		return fmt.Sprintf("the column %s of the table %s (values: %d)", last.Column, last.Table, last.Rows)
+	default:
+		return fmt.Sprintf("the table %s (rows: %d)", last.Table, last.Rows)
+	}
+}
+
+// confirm asks, and returns an error unless the answer is yes.
+func confirm(streams Streams, question string) error {
+	if _, err := fmt.Fprintf(streams.Out, "%s Type yes to go on: ", question); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(io.LimitReader(streams.In, 100)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if strings.TrimSpace(line) != "yes" {
+		return errors.New("nothing was changed; say --yes to go on without being asked")
+	}
+	return nil
 }
 
 type migrateStatus struct {
@@ -130,16 +170,8 @@ type migrateFresh struct {
 // Run drops everything and builds the schema anew, after asking.
 func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 	if !m.Yes {
-		_, err := fmt.Fprintf(streams.Out, "This drops every order, product and user in %s. Type yes to go on: ", called(m.Database))
-		if err != nil {
+		if err := confirm(streams, fmt.Sprintf("This drops every order, product and user in %s.", called(m.Database))); err != nil {
 			return err
-		}
-		line, err := bufio.NewReader(io.LimitReader(streams.In, 100)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if strings.TrimSpace(line) != "yes" {
-			return errors.New("nothing was changed; say --yes to go on without being asked")
 		}
 	}
 	return withNewDatabase(ctx, ofStore(m.Store), func(db *app.Database) error {

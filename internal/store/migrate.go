@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -31,7 +30,7 @@ type Migration struct {
 // than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait. It
 // returns CodeUnavailable when others read the tables for longer than forty seconds.
 func (s *Store) Migrate(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
+	return s.migrating(ctx, func(p *goose.Provider, _ *sql.DB, _ fs.FS) error {
 		if err := s.checkWritable(ctx); err != nil {
 			return err
 		}
@@ -82,28 +81,10 @@ func (s *Store) checkWritable(ctx context.Context) error {
 	return err
 }
 
-// MigrateDown takes the last step back. It refuses while others are connected to a MySQL database, with CodeUnavailable:
-// who serves it could go on with what is no longer there. (An SQLite file has its guard.)
-func (s *Store) MigrateDown(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider, db *sql.DB) error {
-		if err := s.alone(ctx, db); err != nil {
-			return err
-		}
-		err := s.insist(ctx, func(ctx context.Context) ([]*goose.MigrationResult, error) {
-			_, err := p.Down(ctx)
-			return nil, err
-		})
-		if errors.Is(err, goose.ErrNoNextVersion) {
-			return order.Errorf(order.CodeNotFound, "There is no migration to take back.")
-		}
-		return err
-	})
-}
-
 // MigrateFresh drops everything and builds the schema anew. It refuses like MigrateDown: a worker that went on would charge
 // new orders under the old ones' keys.
 func (s *Store) MigrateFresh(ctx context.Context) error {
-	return s.migrating(ctx, func(p *goose.Provider, db *sql.DB) error {
+	return s.migrating(ctx, func(p *goose.Provider, db *sql.DB, _ fs.FS) error {
 		if err := s.alone(ctx, db); err != nil {
 			return err
 		}
@@ -117,7 +98,7 @@ func (s *Store) MigrateFresh(ctx context.Context) error {
 
 // Migrations returns all steps with when they were applied.
 func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
-	err = s.migrating(ctx, func(p *goose.Provider, _ *sql.DB) error {
+	err = s.migrating(ctx, func(p *goose.Provider, _ *sql.DB, _ fs.FS) error {
 		found, err := p.Status(ctx)
 		for _, m := range found {
 			steps = append(steps, Migration{Version: m.Source.Version, Name: m.Source.Path, AppliedAt: m.AppliedAt})
@@ -128,7 +109,7 @@ func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
 }
 
 // migrating runs work with nobody writing in this process, and refuses a schema newer than the binary.
-func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.DB) error) error {
+func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.DB, fs.FS) error) error {
 	var taken []*writer
 	defer func() {
 		for _, w := range taken {
@@ -179,7 +160,7 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.D
 	if knows := sources[len(sources)-1].Version; has > knows {
 		return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
 	}
-	return s.migrateError(work(p, db))
+	return s.migrateError(work(p, db, files))
 }
 
 // aloneWithin is how long a connection that was closed may still be shown by the server.

@@ -145,7 +145,7 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range laterSteps("mysql") {
-		if err := later.MigrateDown(t.Context()); err != nil {
+		if err := down(t.Context(), later); err != nil {
 			t.Fatal(err)
 		}
 	}

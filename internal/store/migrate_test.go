@@ -190,7 +190,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 	}
 	sizes := []int{len(first)}
 	for range count {
-		if err := s.MigrateDown(t.Context()); err != nil {
+		if err := down(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		sizes = append(sizes, len(schemaOf(t, path)))
@@ -198,7 +198,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 	if last := sizes[count]; last != 0 || !slices.IsSortedFunc(sizes, func(a, b int) int { return b - a }) {
 		t.Errorf("going down, the schema had %v parts", sizes)
 	}
-	if err := s.MigrateDown(t.Context()); order.CodeOf(err) != order.CodeNotFound {
+	if err := down(t.Context(), s); order.CodeOf(err) != order.CodeNotFound {
 		t.Errorf("below the first step: %v", err)
 	}
 	if err := s.Migrate(t.Context()); err != nil {
@@ -309,7 +309,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	before := schemaOf(t, path)
 	s := open(t, path, storetest.Rules())
 	for name, migrate := range map[string]func() error{
-		"up": func() error { return s.Migrate(t.Context()) }, "down": func() error { return s.MigrateDown(t.Context()) },
+		"up": func() error { return s.Migrate(t.Context()) }, "down": func() error { return down(t.Context(), s) },
 		"fresh": func() error { return s.MigrateFresh(t.Context()) },
 	} {
 		err := migrate()
@@ -321,4 +321,13 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if !maps.Equal(before, schemaOf(t, path)) {
 		t.Error("a schema that is too new was changed")
 	}
+}
+
+// down takes the last step back.
+func down(ctx context.Context, s *store.Store) error {
+	last, err := s.LastStep(ctx)
+	if err != nil {
+		return err
+	}
+	return s.MigrateDown(ctx, last.Version)
 }

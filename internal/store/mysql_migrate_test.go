@@ -55,14 +55,14 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 	db.SetMaxIdleConns(0) // the schema is not taken down while others are connected
 	first, count := mysqlSchema(t, db), len(steps(t, "mysql"))
 	for range count {
-		if err := s.MigrateDown(t.Context()); err != nil {
+		if err := down(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if left := mysqlSchema(t, db); len(left) != 0 {
 		t.Errorf("all the way down, there is still %v", left)
 	}
-	if err := s.MigrateDown(t.Context()); order.CodeOf(err) != order.CodeNotFound {
+	if err := down(t.Context(), s); order.CodeOf(err) != order.CodeNotFound {
 		t.Errorf("below the first step: %v", err)
 	}
 	if err := s.Migrate(t.Context()); err != nil {
@@ -90,7 +90,7 @@ func TestMySQLMigrateBesideServers(t *testing.T) {
 	if _, err := server.Products(t.Context()); err != nil { // it has a connection, as every server has
 		t.Fatal(err)
 	}
-	for name, change := range map[string]func(context.Context) error{"down": s.MigrateDown, "fresh": s.MigrateFresh} {
+	for name, change := range map[string]func(context.Context) error{"down": func(ctx context.Context) error { return down(ctx, s) }, "fresh": s.MigrateFresh} {
 		if err := change(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "stop all servers") {
 			t.Errorf("%s beside a server: %v", name, err)
 		}

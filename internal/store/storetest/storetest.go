@@ -33,6 +33,7 @@ func Run(t *testing.T, database Database) {
 		{"outbox", outboxTests},
 		{"tokens", tokenTests},
 		{"seed", seedTests},
+		{"migrate down", downTests},
 		{"race", raceTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
