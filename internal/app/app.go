@@ -341,11 +341,18 @@ func Node(role string) string {
 	return fmt.Sprintf("%s:%.64s-%d", role, host, os.Getpid())
 }
 
+// newHTTP returns an HTTP server with the limits of every server, and the idle time-out of the settings.
+func (s *Server) newHTTP(handler http.Handler) *http.Server {
+	server := api.NewServer(handler)
+	server.IdleTimeout = s.settings.IdleTimeout
+	return server
+}
+
 func (s *Server) listen(ctx context.Context) error {
 	if err := s.listenRealtime(ctx); err != nil {
 		return err
 	}
-	s.http = api.NewServer(s.api.Handler())
+	s.http = s.newHTTP(s.api.Handler())
 	s.http.ErrorLog = slog.NewLogLogger(s.log.Logger().Handler(), slog.LevelDebug)
 	if s.settings.Addr == config.AddrOff {
 		return nil

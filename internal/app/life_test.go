@@ -3,7 +3,12 @@ package app_test
 import (
 	"bufio"
 	"context"
+	"crypto/hmac"
+	"crypto/md5" //nolint:gosec // of the protocol
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -148,4 +153,59 @@ func TestDrain(t *testing.T) {
 	if o, err := db.Order(t.Context(), id); err != nil || o.Status != order.Paid {
 		t.Errorf("its charge was not finished: %+v, %v", o, err)
 	}
+}
+
+// TestIdleTimeout: the servers of both ports close a connection that has been idle for as long as the settings say.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) { set.IdleTimeout = 10 * time.Millisecond })
+	const event = `{"name":"n","data":"x","channel":"news"}`
+	for name, c := range map[string]struct{ addr, request string }{
+		"HTTP": {strings.TrimPrefix(s.url, "http://"), "GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"},
+		"WebSockets": {
+			strings.TrimPrefix(s.live, "ws://"), fmt.Sprintf("POST %s HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"+
+				"Content-Length: %d\r\n\r\n%s", signed(s.settings, "/events", event), len(event), event),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.DialTimeout("tcp", c.addr, patience)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, c.request); err != nil {
+				t.Fatal(err)
+			}
+			reader := bufio.NewReader(conn)
+			answer, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.StatusCode != http.StatusOK {
+				t.Errorf("status %d: %s", answer.StatusCode, body)
+			}
+			if answer.Close {
+				t.Error("the answer closes its connection")
+			}
+			if _, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("the idle connection ended with %v, want EOF", err)
+			}
+		})
+	}
+}
+
+// signed is the target of a request to the signed API of the realtime server.
+func signed(set config.Settings, path, body string) string {
+	path = "/apps/" + set.RealtimeAppID + path
+	query := fmt.Sprintf("auth_key=%s&auth_timestamp=%d&auth_version=1.0&body_md5=%x", set.RealtimeKey, time.Now().Unix(), md5.Sum([]byte(body)))
+	mac := hmac.New(sha256.New, []byte(set.RealtimeSecret.Reveal()))
+	_, _ = io.WriteString(mac, "POST\n"+path+"\n"+query) // it takes any
+	return fmt.Sprintf("%s?%s&auth_signature=%x", path, query, mac.Sum(nil))
 }

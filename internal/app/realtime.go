@@ -32,7 +32,7 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayCall(s.settings.AllowedOrigins), NewHTTP: api.NewServer,
+		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayCall(s.settings.AllowedOrigins), NewHTTP: s.newHTTP,
 		Client:         func(r *http.Request) netip.Addr { return api.ClientAddr(r, s.settings.TrustedProxies) },
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})

@@ -140,6 +140,11 @@ func tableServer() []Setting {
 		Help:    "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,fd00::/8.",
 		binding: bind(func(s *Settings) *[]netip.Prefix { return &s.TrustedProxies }, list(network(), 0, 100)),
 	}, {
+		Flag: "idle-timeout", Env: "ORDERFLOW_IDLE_TIMEOUT", Group: groupServer, Value: "DURATION", Default: "2m",
+		Help: "How long a connection without a request stays open, of HTTP and before a WebSocket begins. Longer than the load balancer keeps " +
+			"its idle connections, so that the balancer closes them first.",
+		binding: bind(func(s *Settings) *time.Duration { return &s.IdleTimeout }, duration(time.Second, day)),
+	}, {
 		Flag: "allowed-origins", Env: "ORDERFLOW_ALLOWED_ORIGINS", Group: groupServer, Value: "ORIGINS",
 		Help: "Web pages that may call the API from a browser, such as https://shop.example. " +
 			"None: those of the same host and of loopback addresses.",

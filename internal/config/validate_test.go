@@ -151,3 +151,10 @@ func TestPartsOfURLs(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The balancers of nginx, AWS and Traefik keep idle connections for up to 90 s, and must be the first to close them.
+func TestIdleTimeoutSuitsBalancers(t *testing.T) {
+	if got := Defaults().IdleTimeout; got <= 90*time.Second {
+		t.Errorf("the default of --idle-timeout is %s, want more than 90 s", got)
+	}
+}
