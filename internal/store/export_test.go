@@ -78,6 +78,13 @@ func (s *Store) WriterSession(ctx context.Context) (id int64, err error) {
 	return id, err
 }
 
+// ReadFrom lets the connections for reads lead to the database of another store.
+func (s *Store) ReadFrom(other *Store) (back func()) {
+	own := s.reader
+	s.reader = other.reader
+	return func() { s.reader = own }
+}
+
 // HoldReaders opens n connections for reads, and gives them back to their pool.
 func (s *Store) HoldReaders(ctx context.Context, n int) error {
 	var held []*sql.Conn

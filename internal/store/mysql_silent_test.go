@@ -197,6 +197,29 @@ func TestSwitchOver(t *testing.T) {
 	}
 }
 
+// TestKeyIsReadWhereItWasWritten: connections for reads lead to a server that lacks the order whose key is taken. The order
+// is found all the same.
+func TestKeyIsReadWhereItWasWritten(t *testing.T) {
+	t.Parallel()
+	address := newMySQL(t)
+	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
+	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 10}); err != nil {
+		t.Fatal(err)
+	}
+	stale := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules(), Pool: 2})
+	drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 1)}
+	first, _, err := s.CreateOrders(t.Context(), drafts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := s.ReadFrom(stale)
+	defer back()
+	again, _, err := s.CreateOrders(t.Context(), drafts)
+	if err != nil || !again[0].Replayed || again[0].Order.ID != first[0].Order.ID {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
 // TestSwitchOverUnnoticed: nothing was written since the switch-over, and the process learns of it all the same.
 func TestSwitchOverUnnoticed(t *testing.T) {
 	t.Parallel()

@@ -23,12 +23,21 @@ func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers
 	gone := map[int64]bool{} // users that turned out not to exist
 	for try := 1; ; try++ {
 		answers, receipt, err = s.place(ctx, drafts, existing, gone)
-		if err == nil || try == placeTries {
-			return answers, receipt, err
+		if err == nil {
+			return answers, receipt, nil
 		}
-		switch s.dialect.classify(err) {
-		case classDuplicate: // somebody was faster with a key: that order is the answer
-			existing, err = s.FindOrders(ctx, refs(drafts))
+		class := s.dialect.classify(err)
+		if try == placeTries && class == classDuplicate {
+			return nil, order.Receipt{}, &order.Error{
+				Code: order.CodeUnavailable, Message: "Other requests keep taking the same keys; try again with the same key.", Cause: err,
+			}
+		}
+		if try == placeTries {
+			return nil, order.Receipt{}, err
+		}
+		switch class {
+		case classDuplicate: // another request was faster with a key: that order is the answer
+			existing, err = s.findWritten(ctx, refs(drafts))
 		case classForeignKey: // products are read under lock, so it is a user
 			err = s.findGone(ctx, drafts, gone)
 		default:
@@ -38,6 +47,16 @@ func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers
 			return nil, order.Receipt{}, err
 		}
 	}
+}
+
+// findWritten is FindOrders on a connection for writes: an order that a unique key has just named is on the server for writes,
+// and connections for reads may still lead to one that it has replaced.
+func (s *Store) findWritten(ctx context.Context, wanted []order.Ref) (found map[order.Ref]*order.Order, err error) {
+	err = s.write(ctx, "find", func(t *tx) error {
+		found, err = t.findOrders(wanted)
+		return err
+	})
+	return found, err
 }
 
 // place is one transaction of CreateOrders.
