@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
+.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -37,6 +37,11 @@ test-unit: ## Of these, run those that need nothing but Go and a C compiler
 test-feature: ## And those that need MySQL and Redis: private ones, or those that ORDERFLOW_TEST_MYSQL and _REDIS name
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m $(SERVED)
+
+test-mysql: ## Run the tests of store, application, chaos and command line on MySQL; fetches the server on first use
+	scripts/test-deps.sh
+	mysql="$$(scripts/mysql.sh)" && ORDERFLOW_TEST_MYSQL= ORDERFLOW_TEST_MYSQLD="$$mysql" CGO_ENABLED=1 \
+		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/app ./internal/chaos ./internal/cli ./internal/servers/...
 
 test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
 	scripts/test-deps.sh cluster

@@ -231,10 +231,10 @@ func (m *many) repeat(day func()) {
 	}
 }
 
-// ownDatabase starts a MariaDB for one test.
+// ownDatabase starts a database server for one test.
 func ownDatabase(t *testing.T) (server *servers.Server, address string) {
 	t.Helper()
-	server, err := servers.MariaDB(t.Context(), serverstest.Folder(t))
+	server, err := servers.Database(t.Context(), serverstest.Folder(t))
 	serverstest.Started(t, server, err)
 	return server, serverstest.NewDatabase(t, servers.MySQLURL(server.Addr(), ""))
 }

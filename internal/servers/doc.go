@@ -1,4 +1,5 @@
-// Package servers runs real servers for tests and measurements: MariaDB, Redis and nginx from the system's packages, each a
+// Package servers runs real servers for tests and measurements: MariaDB, Redis and nginx from the system's packages, and MySQL
+// from a folder (see Database), each a
 // child process on a loopback port and a folder of its own. It is the one place that knows how they are started, when
 // they are ready and how they end. Nothing of the product needs it.
 //

@@ -18,10 +18,10 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// ownServer starts a MariaDB for one test, and returns it with the address of an empty database on it.
+// ownServer starts a database server for one test, and returns it with the address of an empty database on it.
 func ownServer(t *testing.T, flags ...string) (*servers.Server, string) {
 	t.Helper()
-	server, err := servers.MariaDB(t.Context(), serverstest.Folder(t), flags...)
+	server, err := servers.Database(t.Context(), serverstest.Folder(t), flags...)
 	serverstest.Started(t, server, err)
 	return server, serverstest.NewDatabase(t, servers.MySQLURL(server.Addr(), ""))
 }

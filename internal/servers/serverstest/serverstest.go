@@ -3,6 +3,7 @@
 //
 // ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases) and ORDERFLOW_TEST_REDIS
 // (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
+// ORDERFLOW_TEST_MYSQLD (see servers.EnvMySQLD) makes the servers that tests start MySQL.
 package serverstest
 
 import (
@@ -66,7 +67,7 @@ func newShared() *shared {
 		})
 	}
 	s.mariadb = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
-		return one(servers.MariaDB(ctx, dir))
+		return one(servers.Database(ctx, dir))
 	})
 	s.redis = start(func(ctx context.Context, dir string) ([]*servers.Server, error) { return one(servers.Redis(ctx, dir)) })
 	s.cluster = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {

@@ -39,7 +39,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	database, err := servers.MariaDB(ctx, dir)
+	database, err := servers.Database(ctx, dir)
 	if err != nil {
 		return err
 	}
