@@ -85,6 +85,8 @@ type dialect interface {
 	firstID(w *writer, result sql.Result, n int) (int64, bool, error)
 	// findByRef returns a query for the orders of n (user, key) pairs that goes by the unique index.
 	findByRef(columns string, n int) string
+	// ordersOfUser names the orders, as o, in a query for the newest orders of one user.
+	ordersOfUser() string
 	// lookOnWriter says that a writer knows best what has just been written (see look).
 	lookOnWriter() bool
 	// concat joins expressions to one text.

@@ -133,6 +133,10 @@ func (*mysqlDialect) findByRef(columns string, n int) string {
 	return "SELECT " + columns + " FROM orders o FORCE INDEX (idx_orders_idempotency) WHERE (o.user_id, o.idempotency_key) IN (" + rows(n, 2) + ")"
 }
 
+// ordersOfUser: because of the LIMIT, MySQL's optimizer may walk the primary key from its end instead, past every newer order of
+// every other user.
+func (*mysqlDialect) ordersOfUser() string { return "orders o FORCE INDEX (idx_orders_user)" }
+
 func (*mysqlDialect) lookOnWriter() bool { return false }
 
 func (*mysqlDialect) concat(parts ...string) string {

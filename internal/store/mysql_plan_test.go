@@ -18,7 +18,7 @@ type planStep struct{ table, access, key, extra string }
 // explain asks MySQL how it would run a statement.
 func explain(t *testing.T, db *sql.DB, statement string) (steps []planStep) {
 	t.Helper()
-	found, err := db.QueryContext(t.Context(), "EXPLAIN "+statement)
+	found, err := db.QueryContext(t.Context(), "EXPLAIN FORMAT=TRADITIONAL "+statement)
 	if err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
@@ -71,7 +71,9 @@ func TestMySQLPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := serverstest.Admin(t, address)
-	must(t, admin, "ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1") //nolint:misspell // SQL
+	// A user with so many orders that to walk all orders from the newest one seems cheap to an optimizer.
+	must(t, admin, "UPDATE orders SET user_id = 1 WHERE id % 4 = 0",
+		"ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1") //nolint:misspell // SQL
 	everyWrite(t, s)
 	everyRead(t, s)
 	must(t, admin, "SET GLOBAL general_log = 0",
@@ -148,7 +150,8 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		}
 		used := false
 		for _, step := range steps {
-			used = used || step.key == want.key || strings.HasPrefix(step.extra, "Impossible WHERE") // a row that is not there
+			used = used || step.key == want.key || strings.HasPrefix(step.extra, "Impossible WHERE") || // a row that is not there
+				strings.HasPrefix(step.extra, "no matching row in const table")
 		}
 		if !used {
 			t.Errorf("%.300s\ndoes not use %s: %+v", statement, want.key, steps)

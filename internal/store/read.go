@@ -93,7 +93,7 @@ func (s *Store) Orders(ctx context.Context, q order.ListQuery) (page order.Page,
 	} else {
 		limit++ // one more tells whether another page follows
 	}
-	query, args := listQuery(q, limit, offset)
+	query, args := listQuery(s.dialect, q, limit, offset)
 	var orders []*order.Order
 	err = s.readOld(ctx, func(ctx context.Context, ask ask) (err error) {
 		if orders, err = s.readOrders(ctx, ask, query, args...); err != nil || q.Page == 0 {
@@ -134,10 +134,14 @@ func listWhere(q order.ListQuery) (where string, args []any) {
 
 // listQuery is the query of one page. A list by status alone goes through idx_orders_status in two halves, each of
 // which the index holds in order of id or nearly so: those that are not due (all finished ones), and the few that are.
-func listQuery(q order.ListQuery, limit, offset int) (query string, args []any) {
+func listQuery(d dialect, q order.ListQuery, limit, offset int) (query string, args []any) {
 	where, whereArgs := listWhere(q)
 	if q.Status == "" || q.UserID > 0 {
-		return "SELECT " + orderColumns + " FROM orders o" + where + " ORDER BY id DESC LIMIT ? OFFSET ?", append(whereArgs, limit, offset)
+		from := "orders o"
+		if q.UserID > 0 {
+			from = d.ordersOfUser()
+		}
+		return "SELECT " + orderColumns + " FROM " + from + where + " ORDER BY id DESC LIMIT ? OFFSET ?", append(whereArgs, limit, offset)
 	}
 	half := func(due string) string {
 		return "SELECT id FROM (SELECT id FROM orders" + where + " AND due_at " + due + " ORDER BY id DESC LIMIT ?) half"

@@ -200,6 +200,8 @@ func (sqliteDialect) firstID(_ *writer, result sql.Result, n int) (int64, bool, 
 	return last - int64(n) + 1, true, err
 }
 
+func (sqliteDialect) ordersOfUser() string { return "orders o" }
+
 // findByRef joins a list of values to the index: a row-IN would scan the table, an OR chain fails at depth 1,000.
 func (sqliteDialect) findByRef(columns string, n int) string {
 	return "WITH wanted(user_id, idempotency_key) AS (VALUES " + rows(n, 2) + ") SELECT " + columns +
