@@ -1,4 +1,4 @@
-// Package serverstest gives tests their servers: one MariaDB, one Redis and one Redis Cluster for a test binary, each started
+// Package serverstest gives tests their servers: one MariaDB (or MySQL), one Redis and one Redis Cluster for a test binary, each started
 // when a test first asks, and a database or a prefix of keys of its own for each test.
 //
 // ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases) and ORDERFLOW_TEST_REDIS

@@ -1,5 +1,5 @@
-// Command with runs another command beside a private MariaDB and a private Redis, whose addresses the other finds in
-// DATABASE_URL and REDIS_URL:
+// Command with runs another command beside a private database server (see servers.Database) and a private Redis. The other finds
+// their addresses in DATABASE_URL and REDIS_URL:
 //
 //	go run ./internal/servers/with bin/orderflow serve
 //
