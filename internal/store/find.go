@@ -10,21 +10,22 @@ import (
 const keyReach = 100_000
 
 // OrdersByKey returns up to limit orders under an idempotency key, newest first, with their items: of one user, which is one at
-// most, or with user 0 of all, among the newest 100,000 orders.
+// most, or with user 0 of all, among the newest 100,000 orders. It reads the primary: on a replica that lags, an order that was
+// confirmed a moment ago would seem not to exist, and an operator might tell its buyer to order again.
 func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit int) (orders []*order.Order, err error) {
-	err = s.readOld(ctx, func(ctx context.Context, ask ask) (err error) {
+	err = s.read(ctx, func(ctx context.Context) (err error) {
 		if user > 0 {
-			orders, err = s.readOrders(ctx, ask, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, key)
+			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, key)
 			return err
 		}
 		var oldest int64 // ids may have gaps, huge ones after a restore
-		err = ask(ctx, func(scan func(...any) error) error { return scan(&oldest) },
+		err = s.query(ctx, func(scan func(...any) error) error { return scan(&oldest) },
 			"SELECT COALESCE(min(id), 0) FROM (SELECT id FROM orders ORDER BY id DESC LIMIT ?) newest", keyReach)
 		if err != nil {
 			return err
 		}
-		orders, err = s.readOrders(ctx, ask, "SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?",
-			oldest, key, limit)
+		orders, err = s.readOrders(ctx, s.query,
+			"SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?", oldest, key, limit)
 		return err
 	})
 	return orders, err

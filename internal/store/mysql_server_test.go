@@ -356,6 +356,11 @@ func TestReplica(t *testing.T) {
 	if o, err := s.Order(t.Context(), answers[0].Order.ID); err != nil || len(o.Items) != 1 {
 		t.Errorf("an order by id came from the replica: %+v, %v", o, err)
 	}
+	for _, user := range []int64{0, 1} {
+		if found, err := s.OrdersByKey(t.Context(), user, "a", 5); err != nil || len(found) != 1 {
+			t.Errorf("an order by key, user %d, came from the replica: %d orders, %v", user, len(found), err)
+		}
+	}
 	if err := replica.Kill(); err != nil {
 		t.Fatal(err)
 	}
