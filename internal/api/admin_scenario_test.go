@@ -166,8 +166,9 @@ func deskScenarios() []scenario {
 			},
 		},
 		{name: "closed jobs", prepare: retried, method: "GET", target: "/api/v1/failed-jobs", status: 200, want: []string{`"resolved_at":"20`, `"resolution":"retried"`}},
-		{name: "a page of jobs too far", prepare: bury, method: "GET", target: "/api/v1/failed-jobs?page=2&unknown=1", status: 200, want: []string{`"data":[],"meta":{"current_page":2,`, `"total":1`}},
+		{name: "a page of jobs too far", prepare: bury, method: "GET", target: "/api/v1/failed-jobs?page=2&per_page=", status: 200, want: []string{`"data":[],"meta":{"current_page":2,`, `"total":1`}},
 		{name: "wrong parameters of jobs", method: "GET", target: "/api/v1/failed-jobs?page=0&per_page=51", status: 422, want: []string{`"errors":{"page":["must be a whole number from 1 to 10000"],"per_page":["must be a whole number from 1 to 50"]}`}},
+		{name: "unknown parameters of jobs", method: "GET", target: "/api/v1/failed-jobs?page=0&status=open", status: 422, want: []string{`"errors":{"page":["must be a whole number from 1 to 10000"],"status":["is not a parameter of this address, which takes per_page, page"]}`}},
 		{name: "a malformed query of jobs", method: "GET", target: "/api/v1/failed-jobs?page=%zz", status: 422, want: []string{`"errors":{"query":`}},
 		{
 			name: "retry", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 200, once: true,

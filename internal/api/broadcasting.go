@@ -86,6 +86,7 @@ func (x *exchange) channelRequest() (socket, channel string, err error) {
 		SocketID    string `json:"socket_id"`
 		ChannelName string `json:"channel_name"`
 	}
+	var f faults
 	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	switch {
 	case err != nil || kind != "application/json" && kind != "application/x-www-form-urlencoded":
@@ -107,9 +108,16 @@ func (x *exchange) channelRequest() (socket, channel string, err error) {
 		if err != nil {
 			return "", "", order.Invalid("body", "is no well-formed form")
 		}
+		for _, field := range []string{"socket_id", "channel_name"} {
+			if len(form[field]) > 1 {
+				f.add(field, "must be given once")
+			}
+		}
+		if err := f.err(); err != nil {
+			return "", "", err
+		}
 		body.SocketID, body.ChannelName = form.Get("socket_id"), form.Get("channel_name")
 	}
-	var f faults
 	if !socketID(body.SocketID) {
 		f.add("socket_id", "must be the connection's socket id, such as 123.456")
 	}

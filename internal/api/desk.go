@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 const abandonTime = 2 * time.Minute
 
 func (a *API) listJobs(x *exchange) error {
-	query, err := parsePage(x.r.URL.RawQuery)
-	if err != nil {
+	query := x.query.paging()
+	if err := x.query.faults.err(); err != nil {
 		return err
 	}
 	page, err := a.options.Admin.JobPage(x.r.Context(), query.Page, query.PerPage)
@@ -36,19 +35,6 @@ func (a *API) listJobs(x *exchange) error {
 	x.out = append(x.out, '}', '\n')
 	x.json(http.StatusOK, x.out)
 	return nil
-}
-
-// parsePage reads the parameters of a list that has pages and nothing else.
-func parsePage(raw string) (order.ListQuery, error) {
-	query := order.ListQuery{PerPage: defaultPerPage, Page: 1}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return query, order.Invalid("query", "is no well-formed query string")
-	}
-	p := parameters{values: values}
-	query.PerPage = int(p.number("per_page", defaultPerPage, maxPerPage))
-	query.Page = int(p.number("page", 1, maxPage))
-	return query, p.faults.err()
 }
 
 func appendJob(dst []byte, j *order.FailedJob) []byte {

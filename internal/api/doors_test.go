@@ -93,6 +93,8 @@ func doors() []door {
 		{method: "POST", target: "/api/v1/orders", body: body, free: 201, own: 201, other: 403, admin: 201, mine: []string{`"user_id":1`}, secret: []string{`"data"`}},
 		{method: "GET", target: "/api/v1/orders", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
 		{method: "GET", target: "/api/v1/orders?cursor=", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
+		{method: "GET", target: "/api/v1/orders?user_id=", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
+		{method: "GET", target: "/api/v1/orders?userid=1", free: 422, own: 422, other: 422, admin: 422, secret: hers},
 		{method: "GET", target: "/api/v1/orders?user_id=1", free: 200, own: 200, other: 403, admin: 200, mine: hers, secret: hers},
 		{method: "GET", target: "/api/v1/orders/1", free: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
 		{method: "GET", target: "/api/orders/1", free: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
@@ -315,7 +317,7 @@ func TestAuthorizationHeader(t *testing.T) {
 			}
 		})
 	}
-	n.do(t, "GET", "/api/v1/products?access_token=of_x&token=of_x", "").expect(t, 200, nil) // never read from an address
+	n.do(t, "GET", "/api/v1/products?access_token=of_x&token=of_x", "").expect(t, 422, []string{`"access_token":`, `"token":`}, "of_x") // nor told again
 }
 
 // While the database is away nobody is told that their token or password is wrong.

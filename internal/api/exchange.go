@@ -27,6 +27,8 @@ type exchange struct {
 	caller order.Caller  // the zero value without a token, and until the route is known
 	inside *order.Caller // who calls from within the process; nil for a request that came by a connection
 
+	query parameters // of the query string, where the route reads it
+
 	status int           // of the answer; 0 while there is none
 	timing *timing       // of the route; nil until one is found
 	took   time.Duration // until a stream began; 0 for other answers
@@ -49,7 +51,7 @@ func (x *exchange) reset() {
 		x.body = nil
 	}
 	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
-	x.caller, x.inside, x.span = order.Caller{}, nil, tracing.Span{}
+	x.caller, x.inside, x.span, x.query = order.Caller{}, nil, tracing.Span{}, parameters{}
 	x.status, x.took = 0, 0
 	x.input = bytes.Buffer{}
 }

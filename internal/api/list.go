@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // Bounds of a list. Pages further down are what cursors are for: a page has to count and skip all that come before it.
@@ -19,7 +20,7 @@ const (
 )
 
 func (a *API) listOrders(x *exchange) error {
-	query, err := parseList(x.r.URL.RawQuery)
+	query, err := x.query.list()
 	if err != nil {
 		return err
 	}
@@ -71,64 +72,64 @@ func appendMeta(dst []byte, query order.ListQuery, page order.Page) []byte {
 	return append(dst, '}')
 }
 
-// parseList reads the parameters of a list. All faults come in one CodeValidation error; parameters that it does not
-// know are ignored.
-func parseList(raw string) (order.ListQuery, error) {
-	query := order.ListQuery{PerPage: defaultPerPage, Page: 1}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return query, order.Invalid("query", "is no well-formed query string")
+// parameters are those of a request's query string, with what is wrong with them.
+type parameters struct {
+	values url.Values
+	faults faults
+}
+
+// readQuery reads the query string of a route that takes these parameters. A route that takes some reads their values and
+// returns all errors together; of one that takes none the error is returned here.
+func (x *exchange) readQuery(takes []web.Parameter) error {
+	if x.r.URL.RawQuery == "" {
+		return nil
 	}
-	p := parameters{values: values}
+	x.query.values, x.query.faults = web.Query(x.r.URL.RawQuery, takes...)
+	if len(takes) > 0 {
+		return nil
+	}
+	return x.query.faults.err()
+}
+
+// list reads the parameters of a list of orders. All errors come in one CodeValidation error.
+func (p *parameters) list() (order.ListQuery, error) {
+	query := p.paging()
 	query.UserID = p.number("user_id", 0, order.MaxID)
-	query.PerPage = int(p.number("per_page", defaultPerPage, maxPerPage))
-	query.Page = int(p.number("page", 1, maxPage))
-	if status, ok := p.one("status"); ok {
+	if status := p.values.Get("status"); status != "" {
 		query.Status = order.Status(status)
 		if !query.Status.Valid() {
 			p.faults.add("status", "must be one of "+statusNames())
 		}
 	}
-	if cursor, ok := p.one("cursor"); ok {
+	if p.values.Has("cursor") {
 		query.Page = 0
-		if cursor != "" {
-			query.Before, ok = parseCursor(cursor)
+		if cursor := p.values.Get("cursor"); cursor != "" {
+			var ok bool
+			if query.Before, ok = parseCursor(cursor); !ok {
+				p.faults.add("cursor", "is none that was given out; begin again with an empty one")
+			}
 		}
-		if !ok {
-			p.faults.add("cursor", "is none that was given out; begin again with an empty one")
-		}
-		if values.Has("page") {
+		if p.values.Has("page") {
 			p.faults.add("cursor", "cannot be combined with page")
 		}
 	}
 	return query, p.faults.err()
 }
 
-// parameters reads the values of a query string and collects their faults.
-type parameters struct {
-	values url.Values
-	faults faults
-}
-
-// one returns the value of a parameter that may be given once. ok is false when it was not given, or more than once.
-func (p *parameters) one(name string) (value string, ok bool) {
-	given := p.values[name]
-	if len(given) > 1 {
-		p.faults.add(name, "must be given once")
+// paging reads the parameters that every list with pages takes.
+func (p *parameters) paging() order.ListQuery {
+	return order.ListQuery{
+		PerPage: int(p.number("per_page", defaultPerPage, maxPerPage)),
+		Page:    int(p.number("page", 1, maxPage)),
 	}
-	if len(given) != 1 {
-		return "", false
-	}
-	return given[0], true
 }
 
 // number returns a number from 1 to limit, or fallback when it was not given.
 func (p *parameters) number(name string, fallback, limit int64) int64 {
-	text, ok := p.one(name)
-	if !ok {
+	if !p.values.Has(name) {
 		return fallback
 	}
-	n, ok := parseID(text)
+	n, ok := parseID(p.values.Get(name))
 	if !ok || n > limit {
 		p.faults.add(name, fmt.Sprintf("must be a whole number from 1 to %d", limit))
 		return fallback

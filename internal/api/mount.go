@@ -19,9 +19,9 @@ func (a *API) Mount(prefix string, handler http.Handler) {
 		return nil
 	}
 	for method, name := range map[string]string{"": "other", "GET ": http.MethodGet, "POST ": http.MethodPost} {
-		a.mux.Handle(method+prefix+"/", a.endpoint(route{exempt: true, open: true, handle: serve}, a.metrics.timing(name, prefix)))
+		a.mux.Handle(method+prefix+"/", a.endpoint(route{exempt: true, open: true, anyQuery: true, handle: serve}, a.metrics.timing(name, prefix)))
 	}
-	first := a.endpoint(route{exempt: true, open: true, handle: func(x *exchange) error {
+	first := a.endpoint(route{exempt: true, open: true, anyQuery: true, handle: func(x *exchange) error {
 		x.Header().Set("Location", prefix+"/")
 		x.WriteHeader(http.StatusSeeOther)
 		return nil

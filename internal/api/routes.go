@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // prefixes are the addresses of the API: the versioned one, which documents and metrics name, and its permanent alias.
@@ -17,14 +18,25 @@ type route struct {
 	exempt       bool // from the rate limit
 	open         bool // needs no token, whatever the setting; one that is sent is not looked at
 	admin        bool // for admins' tokens alone
+	query        []web.Parameter
+	anyQuery     bool // the query string is not read: load balancers, monitoring and caches may add to it
 	handle       func(*exchange) error
+}
+
+// Parameters of lists, as the OpenAPI document describes them.
+func pageParameters() []web.Parameter {
+	return []web.Parameter{{Name: "per_page"}, {Name: "page"}}
+}
+
+func orderParameters() []web.Parameter {
+	return slices.Concat([]web.Parameter{{Name: "user_id"}, {Name: "status"}}, pageParameters(), []web.Parameter{{Name: "cursor", Empty: true}})
 }
 
 // table is every route of the API proper, below each of the prefixes.
 func (a *API) table() []route {
 	return []route{
 		{method: http.MethodPost, path: "/orders", handle: a.createOrder},
-		{method: http.MethodGet, path: "/orders", handle: a.listOrders},
+		{method: http.MethodGet, path: "/orders", handle: a.listOrders, query: orderParameters()},
 		{method: http.MethodGet, path: "/orders/{id}", handle: a.showOrder},
 		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder},
 		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
@@ -32,7 +44,7 @@ func (a *API) table() []route {
 		{method: http.MethodPost, path: "/products", handle: a.createProduct, admin: true},
 		{method: http.MethodPatch, path: "/products/{id}", handle: a.changeProduct, admin: true},
 		{method: http.MethodPost, path: "/products/{id}/restock", handle: a.restockProduct, admin: true},
-		{method: http.MethodGet, path: "/failed-jobs", handle: a.listJobs, admin: true},
+		{method: http.MethodGet, path: "/failed-jobs", handle: a.listJobs, admin: true, query: pageParameters()},
 		{method: http.MethodPost, path: "/failed-jobs/{id}/retry", handle: a.retryJob, admin: true},
 		{method: http.MethodPost, path: "/failed-jobs/{id}/abandon", handle: a.abandonJob, admin: true},
 		{method: http.MethodGet, path: "/stats", handle: a.showStats, admin: true},
@@ -46,17 +58,17 @@ func (a *API) table() []route {
 // rootTable is every route that stands outside the prefixes.
 func (a *API) rootTable() []route {
 	table := []route{
-		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true, open: true},
-		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true, open: true},
-		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true, open: true},
-		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true},
-		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true},
+		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true, open: true, anyQuery: true},
+		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true, open: true, anyQuery: true},
+		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true, open: true, anyQuery: true},
+		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true, anyQuery: true},
+		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true, anyQuery: true},
 	}
 	if a.options.SignChannel != nil {
 		table = append(table, route{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel})
 	}
 	if a.options.Metrics != nil {
-		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true, open: true})
+		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true, open: true, anyQuery: true})
 	}
 	return table
 }
@@ -75,7 +87,7 @@ func (a *API) routes() *http.ServeMux {
 			}
 		}
 		for path, methods := range allowed {
-			other := route{path: path, exempt: likeIt[path].exempt, open: likeIt[path].open, handle: otherMethod(allow(methods))}
+			other := route{path: path, exempt: likeIt[path].exempt, open: likeIt[path].open, anyQuery: true, handle: otherMethod(allow(methods))}
 			timing := a.metrics.timing("other", name+path)
 			for _, prefix := range prefixes {
 				mux.Handle(prefix+path, a.endpoint(other, timing))
@@ -113,6 +125,9 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 		if err == nil && route.admin {
 			err = x.requireAdmin()
 		}
+		if err == nil && !route.anyQuery {
+			err = x.readQuery(route.query)
+		}
 		if err == nil {
 			err = route.handle(x)
 		}
@@ -124,7 +139,7 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 
 // unknownPath answers all that is no route.
 func (a *API) unknownPath(w http.ResponseWriter, r *http.Request) {
-	a.endpoint(route{handle: func(*exchange) error {
+	a.endpoint(route{anyQuery: true, handle: func(*exchange) error {
 		return order.Errorf(order.CodeNotFound, "There is nothing at this address. See /docs for what there is.")
 	}}, a.metrics.unmatched)(w, r)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -34,23 +35,88 @@ func documented(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// Every route is documented, and every documented operation is a route.
+// allRoutes is an API that has every route, and nothing behind them.
+func allRoutes(t *testing.T) *API {
+	t.Helper()
+	return New(Options{
+		Registerer: prometheus.NewRegistry(), Logger: discard(), Metrics: http.NotFoundHandler(),
+		SignChannel: func(string, string) string { return "" }, Intake: struct{ Intake }{},
+	})
+}
+
+// Every route is documented, with its parameters, and every documented operation is a route.
 func TestRoutesAreDocumented(t *testing.T) {
-	a := New(Options{Registerer: prometheus.NewRegistry(), Logger: discard(), Metrics: http.NotFoundHandler(), SignChannel: func(string, string) string { return "" }})
+	a := allRoutes(t)
 	var routed []string
 	for _, r := range append(a.table(), a.rootTable()...) {
-		routed = append(routed, r.method+" "+r.path)
+		line := r.method + " " + r.path
+		for _, p := range r.query {
+			line += " " + p.Name
+		}
+		routed = append(routed, line)
 	}
 	var written []string
 	for path, item := range documented(t).Paths.Map() {
-		for method := range item.Operations() {
-			written = append(written, method+" "+path)
+		for method, operation := range item.Operations() {
+			line := method + " " + path
+			for _, p := range operation.Parameters {
+				if p.Value.In != openapi3.ParameterInQuery {
+					continue
+				}
+				line += " " + p.Value.Name
+				if !p.Value.AllowEmptyValue {
+					t.Errorf("%s: the document does not allow an empty %s", line, p.Value.Name)
+				}
+			}
+			written = append(written, line)
 		}
 	}
 	slices.Sort(routed)
 	slices.Sort(written)
 	if !slices.Equal(routed, written) {
 		t.Errorf("routes:\n%s\ndocumented:\n%s", strings.Join(routed, "\n"), strings.Join(written, "\n"))
+	}
+}
+
+// A route refuses parameters that it does not take, and those given twice, whoever asks and before it does anything. Outside
+// of /api some routes ignore the whole query string.
+func TestQueryStringsAreStrict(t *testing.T) {
+	a := allRoutes(t)
+	strict := func(r route, prefix, query, field string) {
+		t.Helper()
+		target := prefix + strings.ReplaceAll(r.path, "{id}", "1") + "?" + query
+		recorder := httptest.NewRecorder()
+		a.Inside(order.Caller{Admin: true, TokenID: 1}).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), r.method, target, http.NoBody))
+		if got := recorder.Code; got != http.StatusUnprocessableEntity {
+			t.Errorf("%s %s: status %d, want 422", r.method, target, got)
+		}
+		if body := recorder.Body.String(); !strings.Contains(body, `"`+field+`":["`) {
+			t.Errorf("%s %s: the answer does not name %s: %s", r.method, target, field, body)
+		}
+	}
+	ignoring := []string{"/livez", "/readyz", "/openapi.json", "/docs", "/docs/rapidoc.js", "/metrics"}
+	for prefix, table := range map[string][]route{"/api": a.table(), "/api/v1": a.table(), "": a.rootTable()} {
+		for _, r := range table {
+			if r.anyQuery != slices.Contains(ignoring, prefix+r.path) {
+				t.Errorf("%s %s%s: anyQuery is %t", r.method, prefix, r.path, r.anyQuery)
+			}
+			if r.anyQuery {
+				continue
+			}
+			strict(r, prefix, "created_after=2026-01-01", "created_after")
+			strict(r, prefix, "x", "x")
+			strict(r, prefix, "a=%zz", "query")
+			for _, p := range r.query {
+				strict(r, prefix, p.Name+"=1&"+p.Name+"=1", p.Name)
+			}
+		}
+	}
+	for _, path := range ignoring[2:5] {
+		recorder := httptest.NewRecorder()
+		a.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path+"?v=1&v=%zz", http.NoBody))
+		if recorder.Code != http.StatusOK {
+			t.Errorf("%s with a query string: status %d, want 200", path, recorder.Code)
+		}
 	}
 }
 

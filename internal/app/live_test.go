@@ -131,6 +131,7 @@ func TestChannelsAreSigned(t *testing.T) {
 		{"socket_id=1.2&channel_name=private-else", "application/x-www-form-urlencoded", "forbidden", 403},
 		{"socket_id=1.2&channel_name=presence-orders.1", "application/x-www-form-urlencoded", "forbidden", 403},
 		{"socket_id=1.2:private-orders.1&channel_name=private-orders.1", "application/x-www-form-urlencoded", "validation_error", 422},
+		{"socket_id=1.2&channel_name=private-orders.1&channel_name=private-orders.2", "application/x-www-form-urlencoded", "validation_error", 422},
 		{"socket_id=&channel_name=", "application/x-www-form-urlencoded", "validation_error", 422},
 		{"%zz", "application/x-www-form-urlencoded", "validation_error", 422},
 		{"channel_name=" + strings.Repeat("x", 5000), "application/x-www-form-urlencoded", "payload_too_large", 413},

@@ -20,13 +20,14 @@ func rooms() [][]room {
 	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
 	realtime := "internal/realtime"
-	api, console, config := "internal/api", "internal/console", "internal/config"
+	web, api, console, config := "internal/web", "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
 		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
 			{path: order},
 			{path: batch},
 			{path: tracing},
+			{path: web},
 			{path: servers}, // for tests and measurements; the product does not need it
 			{path: servers + "/serverstest", imports: []string{servers}, suite: true},
 			{path: servers + "/with", imports: []string{servers}},
@@ -56,8 +57,8 @@ func rooms() [][]room {
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges
-			{path: api, imports: []string{order, limit, bus, tracing}},
-			{path: console, imports: []string{order}},
+			{path: api, imports: []string{order, limit, bus, tracing, web}},
+			{path: console, imports: []string{order, web}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it

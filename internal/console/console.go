@@ -88,7 +88,7 @@ func (c *Console) routes() *http.ServeMux {
 	for i := range pages {
 		mux.HandleFunc(pages[i].method()+" "+Prefix+pages[i].path, c.endpoint(&pages[i]))
 	}
-	nothing := &page{title: "Not found", open: true, handle: func(*Console, *visit) (any, error) {
+	nothing := &page{title: "Not found", open: true, missing: true, handle: func(*Console, *visit) (any, error) {
 		return nil, order.Errorf(order.CodeNotFound, "There is nothing at this address.")
 	}}
 	mux.HandleFunc(Prefix+"/", c.endpoint(nothing))
@@ -100,6 +100,9 @@ func (c *Console) endpoint(p *page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{console: c, w: w, r: r, page: p, trace: w.Header().Get("X-Trace-Id")}
 		data, err := any(nil), v.guard()
+		if err == nil && !p.missing {
+			err = v.readQuery()
+		}
 		if err == nil {
 			data, err = p.handle(c, v)
 		}

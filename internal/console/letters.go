@@ -53,7 +53,7 @@ func (c *Console) showLetters(v *visit) (any, error) {
 }
 
 func (c *Console) lettersView(v *visit) (*lettersView, error) {
-	number, err := pageNumber(v.r.URL.Query())
+	number, err := pageNumber(v.query)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,7 @@ func readLetters(values url.Values, all []int64) (ask askView, err error) {
 // askLetters asks whether it is really to be done.
 func (c *Console) askLetters(v *visit) (any, error) {
 	var all []int64
-	query := v.r.URL.Query()
-	if query.Has("all") {
+	if v.query.Has("all") {
 		view, err := c.lettersView(v)
 		if err != nil {
 			return nil, err
@@ -114,7 +113,7 @@ func (c *Console) askLetters(v *visit) (any, error) {
 			}
 		}
 	}
-	ask, err := readLetters(query, all)
+	ask, err := readLetters(v.query, all)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,7 @@ type ordersView struct {
 
 // showOrders lists orders, newest first. Who is no admin sees their own.
 func (c *Console) showOrders(v *visit) (any, error) {
-	s, err := readSearch(v.r.URL.Query())
+	s, err := readSearch(v.query)
 	view := &ordersView{Search: s, Statuses: order.Statuses(), Later: s.before > 0, Own: !v.who.Admin()}
 	view.Narrow = s.ID+s.Key+s.User+s.Status != ""
 	if err != nil {

@@ -180,6 +180,10 @@ func TestPageOrders(t *testing.T) {
 	c.get("/orders?id=x&user=0").has(422, "id: must be a whole number", "user: must be", `value="x"`)
 	c.get("/orders?status=SOLD").has(422, "status: must be")
 	c.get("/orders?before=x").has(422)
+	c.get("/orders?id=&key=&user=2&status=").has(200, "key-58&lt;", "!key-59")
+	c.get("/orders?userid=2").has(422, "userid: is not a parameter of this address, which takes id, key, user, status, before", "!key-59")
+	c.get("/orders?user=2&user=1").has(422, "user: must be given once", "!key-59")
+	c.get("/orders?user=2;status=PAID").has(422, "query: is no well-formed query string", "!key-59")
 }
 
 func TestPageOrder(t *testing.T) {
@@ -243,6 +247,8 @@ func TestPageProducts(t *testing.T) {
 	c.get("/products/77").has(404)
 	c.get("/products?page=2").has(200, "There are no products yet", `href="/console/products?page=1"`)
 	c.get("/products?page=x").has(404)
+	c.get("/products?seite=2").has(422, "seite: is not a parameter")
+	c.get("/no-such-page?x=1").has(404)
 	products, err := s.store.Products(t.Context())
 	if p := products[len(products)-1]; err != nil || len(products) != 6 || p.Name != "Lamp" || p.Price != 1300 || p.Stock != 4 || !p.Active {
 		t.Errorf("%d products, the last one %+v, %v", len(products), p, err)

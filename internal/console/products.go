@@ -67,7 +67,7 @@ func (c *Console) shelves(v *visit, products []order.Product) ([]shelf, error) {
 func (c *Console) showProducts(v *visit) (any, error) { return c.productsView(v, newForm()) }
 
 func (c *Console) productsView(v *visit, form productForm) (any, error) {
-	number, err := pageNumber(v.r.URL.Query())
+	number, err := pageNumber(v.query)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ type logInView struct {
 }
 
 func (c *Console) showLogIn(v *visit) (any, error) {
-	where := next(v.r.URL.Query().Get("next"))
+	where := next(v.query.Get("next"))
 	if v.who.In() {
 		return nil, seeOther(where)
 	}

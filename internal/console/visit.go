@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 //go:embed templates/*.html
@@ -28,6 +29,7 @@ type visit struct {
 	page    *page
 	who     session
 	trace   string
+	query   url.Values // parameters of the query string that the page takes
 }
 
 // errAnswered is returned by a handler that has answered by itself.
@@ -69,6 +71,17 @@ func (c *Console) loadTemplates() (map[string]*template.Template, error) {
 		}
 	}
 	return all, nil
+}
+
+// readQuery reads the query string by the page's table. The error carries CodeValidation: a filter that is ignored would show
+// more than was asked for.
+func (v *visit) readQuery() error {
+	values, wrong := web.Query(v.r.URL.RawQuery, v.page.query...)
+	v.query = values
+	if wrong != nil {
+		return order.InvalidFields(wrong)
+	}
+	return nil
 }
 
 // maxForm is how long a form may be, in bytes.
@@ -154,7 +167,7 @@ func (v *visit) draw(status int, shown view) {
 	templates, name := v.console.templates[v.page.template], "layout"
 	if v.fragment() {
 		name = "main"
-		if part := v.r.URL.Query().Get("part"); slices.Contains(v.page.parts, part) {
+		if part := v.query.Get("part"); slices.Contains(v.page.parts, part) {
 			name = part
 		}
 	}
