@@ -28,7 +28,7 @@ var hostile = map[string]string{
 	"sql_safe_updates": "1", "sql_select_limit": "1", "max_join_size": "1", "sql_big_selects": "0",
 	"max_execution_time": "1", "max_statement_time": "0.001", "max_session_mem_used": "1048576", "tmp_disk_table_size": "1024",
 	"sql_if_exists": "1", "time_zone": "'+13:00'", "sql_auto_is_null": "1", "div_precision_increment": "0", "max_sort_length": "8",
-	"default_storage_engine": "MyISAM", "innodb_strict_mode": "0", "range_optimizer_max_mem_size": "1",
+	"default_storage_engine": "MyISAM", "range_optimizer_max_mem_size": "1",
 	"optimizer_max_sel_arg_weight": "1", "optimizer_max_sel_args": "1", "in_predicate_conversion_threshold": "1",
 	"wait_timeout": "1", "net_read_timeout": "1", "net_write_timeout": "1", "autocommit": "0",
 }
@@ -37,7 +37,7 @@ var hostile = map[string]string{
 // makes an empty database on it, and returns its address for an account that gets these defaults.
 func hostileServer(t *testing.T) (newDatabase func(t *testing.T) string) {
 	t.Helper()
-	_, address := ownServer(t, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--skip-character-set-client-handshake")
+	_, address := ownServer(t, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--loose-skip-character-set-client-handshake")
 	admin, err := serverstest.Admin(t, address).Conn(t.Context()) // keeps the values that it began with
 	if err != nil {
 		t.Fatal(err)

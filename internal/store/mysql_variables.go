@@ -92,7 +92,6 @@ func sessionVariables(galera bool) []sessionVariable {
 		{"div_precision_increment", always("4")},
 		{"max_sort_length", always("1024")},
 		{"default_storage_engine", always("InnoDB")}, // of goose's own table
-		{"innodb_strict_mode", always("1")},
 		// Long lists of ids stay lookups by index; otherwise a locking read would lock rows that nobody asked for.
 		{"range_optimizer_max_mem_size", always("0")}, // MySQL; 0 is no limit
 		{"optimizer_max_sel_arg_weight", always("0")}, // MariaDB; 0 is no limit as well
