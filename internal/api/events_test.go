@@ -16,6 +16,7 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/order"
+	"orderflow/internal/store"
 )
 
 // event is one server-sent event as a client reads it.
@@ -341,6 +342,46 @@ func TestLostWakeUp(t *testing.T) {
 		}
 		if took := time.Since(began); took > time.Minute {
 			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// changing is a store whose next answer about events is out of date when it arrives.
+type changing struct {
+	*store.Store
+	change func() // nil for none
+}
+
+func (c *changing) Events(ctx context.Context, id int64, after int) ([]order.Event, error) {
+	events, err := c.Store.Events(ctx, id, after)
+	if change := c.change; change != nil {
+		c.change = nil
+		change()
+	}
+	return events, err
+}
+
+// A stream is woken by what is published between its first read of the table and its first event: it registers before it reads.
+func TestChangeDuringTheFirstRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reader *changing
+		n := open(t, func(o *api.Options) {
+			reader = &changing{Store: o.Reader.(*store.Store)}
+			o.Reader = reader
+		})
+		n.run(t)
+		id := n.place(t, "a", 2, 1)
+		c := servePipes(t, n).dial(t)
+		reader.change = func() {
+			n.desk.settle(t, id, order.Succeeded)
+			synctest.Wait() // until the waker has taken the message
+		}
+		stream := readEvents(ask(t, c, id).body)
+		if got := stream.all(); fmt.Sprint(got) != "[1-1 OrderCreated 1-2 OrderProcessing 1-3 OrderPaid]" {
+			t.Errorf("events %v", got)
+		}
+		if stream.comments > 0 {
+			t.Errorf("the stream looked after %d keep-alive comments, and not when it was woken", stream.comments)
 		}
 	})
 }
