@@ -56,6 +56,8 @@ type Reader interface {
 	Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
 	// Ping returns nil when the database answers.
 	Ping(ctx context.Context) error
+	// Writable returns nil unless a write failed shortly before for a reason that somebody has to remove, such as a full disk.
+	Writable() error
 }
 
 // Products keeps the answer to GET /products for several processes. Each method takes a twentieth of a second at most.

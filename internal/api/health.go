@@ -15,11 +15,12 @@ const (
 	StateDisconnected = "disconnected"
 )
 
-// health says how the services behind the API are. One that is configured and cannot be reached makes it degraded.
+// health says how the services behind the API are. One that is configured and cannot be reached, or a database that refuses
+// writes, makes it degraded.
 func (a *API) health(x *exchange) error {
 	status, overall := http.StatusOK, "ok"
 	database, redis := StateConnected, a.options.RedisState()
-	if err := a.reach(x); err != nil {
+	if a.reach(x) != nil || a.options.Reader.Writable() != nil {
 		database = StateDisconnected
 	}
 	if database == StateDisconnected || redis == StateDisconnected {
@@ -44,7 +45,8 @@ func (a *API) live(x *exchange) error {
 	return nil
 }
 
-// ready says whether requests should be sent here. Redis does not matter for that: orders go on without it.
+// ready says whether requests should be sent here. Redis does not matter for that: orders go on without it. Nor does a disk
+// that is full: what can be read is read.
 func (a *API) ready(x *exchange) error {
 	if a.draining.Load() {
 		return order.Errorf(order.CodeUnavailable, "The server is shutting down.")

@@ -40,6 +40,19 @@ func TestHealthWithoutRedis(t *testing.T) {
 	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
 }
 
+// unwritable is a database that reads and does not write.
+type unwritable struct{ *store.Store }
+
+func (unwritable) Writable() error { return order.Errorf(order.CodeUnavailable, "the disk is full") }
+
+// What can be read is read, so a full disk is no reason to send requests elsewhere.
+func TestHealthWithoutWrites(t *testing.T) {
+	n := open(t, func(o *api.Options) { o.Reader = unwritable{o.Reader.(*store.Store)} })
+	n.do(t, "GET", "/api/v1/health", "").expect(t, http.StatusServiceUnavailable,
+		[]string{`{"status":"degraded","services":{"database":"disconnected","redis":"embedded"}`})
+	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
+}
+
 // stuck is a database that takes its time.
 type stuck struct{ *store.Store }
 

@@ -149,7 +149,11 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 			waits.Observe(waited.Seconds())
 			transactions.WithLabelValues(name).Observe(took.Seconds())
 		},
-		Warn:   func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Warn: func(line string) { s.log.Logger().Warn(line, "event", "database.warning") },
+		Damaged: func(err error) {
+			s.log.Logger().Error("The database file is damaged; nothing more is written to it. Stop the server and restore a backup.",
+				"event", "database.damaged", "error", err.Error())
+		},
 		Served: func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
 	})
 	if err != nil {
@@ -159,6 +163,9 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := s.db.CorrectTimes(ctx); err != nil {
 		return err
 	}
 	s.asked.MustRegister(newBacklog(s.db.Backlog))

@@ -162,7 +162,10 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 			t.Errorf("order %d was acknowledged: %v, %v", id, a, err)
 		}
 	}
-	for _, path := range []string{"/api/v1/orders", "/api/v1/products", "/api/health", "/readyz"} {
+	if a, err := w.ask(addr, http.MethodGet, "/api/health", ""); err != nil || a.status != http.StatusServiceUnavailable {
+		t.Errorf("health while nothing can be written: %v, %v", a, err)
+	}
+	for _, path := range []string{"/api/v1/orders", "/api/v1/products", "/readyz"} {
 		if a, err := w.ask(addr, http.MethodGet, path, ""); err != nil || a.status != http.StatusOK {
 			t.Errorf("%s: %v, %v", path, a, err)
 		}

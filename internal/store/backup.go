@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,9 +20,12 @@ const (
 	backupLimit = time.Hour // for the copy of one file
 
 	// backupGap is how far above the last order of a backup the first one after it is restored stands: more than are taken
-	// between two backups. floorUnit is what PRAGMA user_version, which keeps that and has 31 bits, counts in.
+	// between two backups.
 	backupGap = 1_000_000_000
-	floorUnit = 1000
+	// The floor is kept in PRAGMA user_version, which has 32 bits: as a number of floorUnits, and where there are too many of
+	// them as a negative number of floorUnitBigs. The largest id fits.
+	floorUnit    = 1000
+	floorUnitBig = 1_000_000_000
 )
 
 // Backup writes an SQLite database, as it is at one moment, into a new file for its owner alone. Servers and tools go on
@@ -63,7 +67,9 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 		_ = os.Remove(part.Name()) // it has its name by now, or is given up
 		_ = os.Remove(part.Name() + "-journal")
 	}()
-	if err := s.copyTo(ctx, part.Name()); err != nil {
+	if err := s.copyTo(ctx, part.Name()); s.dialect.classify(err) == classDamaged {
+		return errors.Join(s.coded(err), part.Close())
+	} else if err != nil {
 		return fault(errors.Join(err, part.Close()))
 	}
 	if err := errors.Join(part.Sync(), part.Close()); err != nil {
@@ -106,15 +112,35 @@ func (s *Store) copyTo(ctx context.Context, file string) (err error) {
 	if err := taken.QueryRowContext(ctx, "SELECT COALESCE(max(id), 0) FROM orders").Scan(&last); err != nil {
 		return err
 	}
-	_, err = taken.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", (max(last, floor)+backupGap)/floorUnit))
+	next := max(last, floor) + backupGap
+	if next > order.MaxID {
+		return fmt.Errorf("no ids are left for the orders that follow when it is restored: the last one was %d", max(last, floor))
+	}
+	_, err = taken.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", encodeFloor(next)))
 	return err
+}
+
+// encodeFloor returns a floor as user_version keeps it; it may come out a little higher. Floors that older versions can read
+// are written as those do.
+func encodeFloor(floor int64) int32 {
+	if units := floor / floorUnit; units <= math.MaxInt32 {
+		return int32(units)
+	}
+	return -int32((floor + floorUnitBig - 1) / floorUnitBig)
+}
+
+func decodeFloor(version int32) int64 {
+	if version < 0 {
+		return -int64(version) * floorUnitBig
+	}
+	return int64(version) * floorUnit
 }
 
 // readFloor reads the lowest id that a new order may have; 0 in a file that is no backup.
 func readFloor(ctx context.Context, db *sql.DB) (int64, error) {
-	var units int64
-	err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&units)
-	return units * floorUnit, err
+	var version int32
+	err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+	return decodeFloor(version), err
 }
 
 // raise has the next order of the transaction begin at the floor, unless ids are that high already. SQLite gives the

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,51 @@ func TestBackupsAtOnce(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 1 || made.Load() != 1 {
 		t.Errorf("%d were made, and there are %v, %v", made.Load(), files, err)
+	}
+}
+
+// TestFloors: a floor of any id is kept, none lower than it, and the next one is above it.
+func TestFloors(t *testing.T) {
+	t.Parallel()
+	const gap, oldLimit = 1_000_000_000, math.MaxInt32 * 1000
+	for _, floor := range []int64{0, 1000, gap, oldLimit - gap, oldLimit, oldLimit + 1000, oldLimit + 1, oldLimit + gap, order.MaxID - gap, order.MaxID} {
+		kept := store.DecodeFloor(store.EncodeFloor(floor))
+		if kept < floor-999 || kept > floor+gap {
+			t.Errorf("floor %d is kept as %d", floor, kept)
+		}
+		if next := store.DecodeFloor(store.EncodeFloor(kept + gap)); next <= kept {
+			t.Errorf("the floor after %d is %d", kept, next)
+		}
+	}
+}
+
+// TestBackupsWithoutEnd restores at the limit of what user_version can count in thousands, and where ids end.
+func TestBackupsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	s, path := sample(t, 100)
+	buys(t, s, "a")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	must(t, raw(t, path), fmt.Sprint("PRAGMA user_version = ", math.MaxInt32))
+	last := int64(math.MaxInt32) * 1000
+	for i := range 3 {
+		restored := open(t, path, storetest.Rules())
+		id := buys(t, restored, fmt.Sprint("b-", i))[0]
+		if id < last {
+			t.Errorf("restore %d gives order %d, and %d was given before", i, id, last)
+		}
+		last = id + 1_000_000_000
+		path = filepath.Join(t.TempDir(), "copy.db")
+		if err := restored.Backup(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		storetest.CheckBooks(t, restored)
+	}
+	must(t, raw(t, path), fmt.Sprint("PRAGMA user_version = ", -(order.MaxID/1_000_000_000)))
+	end := open(t, path, storetest.Rules())
+	if err := end.Backup(t.Context(), filepath.Join(t.TempDir(), "copy.db")); err == nil || !strings.Contains(err.Error(), "no ids are left") {
+		t.Errorf("a backup where ids end: %v", err)
 	}
 }
 

@@ -306,9 +306,8 @@ func TestFullDisk(t *testing.T) {
 // TestFullFile does the same by SQLite's own bound on a file, where no disk can be had: the bound is a real SQLITE_FULL.
 func TestFullFile(t *testing.T) {
 	t.Parallel()
-	limit := limitPages(t)
 	s, path := sample(t, 1_000_000)
-	limit(path, 120)
+	pageLimits.Store(path, 120)
 	if err := s.LeaveTransactionOpen(t.Context()); err != nil { // so that the writer opens again, under the bound
 		t.Fatal(err)
 	}
@@ -320,7 +319,7 @@ func TestFullFile(t *testing.T) {
 		switch {
 		case err == nil:
 			acknowledged[d.Key] = answers[0].Order.ID
-		case order.CodeOf(err) == order.CodeUnavailable:
+		case order.CodeOf(err) == order.CodeUnavailable && strings.Contains(err.Error(), "The database file cannot be read or written: the disk is full; free some room."):
 			refused = append(refused, d)
 		default:
 			t.Fatal(err)
@@ -329,7 +328,10 @@ func TestFullFile(t *testing.T) {
 	if len(refused) == 0 || len(acknowledged) == 0 {
 		t.Fatalf("%d refused, %d acknowledged", len(refused), len(acknowledged))
 	}
-	limit(path, 1_000_000)
+	if err := s.Writable(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full; free some room.") {
+		t.Errorf("Writable returns %v, want the cause and the remedy", err)
+	}
+	pageLimits.Store(path, 1_000_000)
 	answers, _, err := s.CreateOrders(t.Context(), refused)
 	if err != nil {
 		t.Fatalf("with room again: %v", err)

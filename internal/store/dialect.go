@@ -21,6 +21,7 @@ const (
 	classLost                     // the connection broke: run again on another one
 	classMoved                    // the server takes no writes: run again once, another one may have its place
 	classUnavailable              // the database cannot be reached or written at the moment
+	classDamaged                  // the database file is damaged: nothing helps but a backup
 )
 
 // pools are a database's connections.
@@ -107,6 +108,11 @@ type dialect interface {
 	foreign(ctx context.Context, db *sql.DB) (bool, error)
 	// classify says what an error means, by its number.
 	classify(err error) class
+	// unavailable is the message for an error that prevents an operation: with its cause and remedy, where that is known and
+	// a client may read it.
+	unavailable(err error) string
+	// needsRemedy reports whether an error is one whose reason somebody has to remove, such as a full disk.
+	needsRemedy(err error) bool
 	// explain makes an error one clear line for an operator.
 	explain(err error) string
 }

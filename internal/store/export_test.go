@@ -159,6 +159,22 @@ func (s *Store) FailCommit(done bool, fault error) {
 // LockedRows is how many rows are remembered as locked.
 func (s *Store) LockedRows() int { return int(s.locked.count.Load()) }
 
+// FakeTime replaces the time of a process: what the wall clock shows, and what has elapsed, each since the store was opened.
+type FakeTime struct{ Wall, Elapsed time.Duration }
+
+// FakeTime returns the time that the store goes by from now on. Only one goroutine may use both.
+func (s *Store) FakeTime() *FakeTime {
+	fake := &FakeTime{}
+	s.steady.read = func() (time.Time, time.Duration) { return s.steady.start.Add(fake.Wall), fake.Elapsed }
+	return fake
+}
+
+// Pass lets time pass, which both clocks see.
+func (f *FakeTime) Pass(d time.Duration) { f.Wall, f.Elapsed = f.Wall+d, f.Elapsed+d }
+
+// Floors of ids, as a backup keeps them.
+var EncodeFloor, DecodeFloor = encodeFloor, decodeFloor
+
 // CloseReader makes all reads fail.
 func (s *Store) CloseReader() { _ = s.reader.Close() }
 

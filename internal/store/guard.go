@@ -59,13 +59,17 @@ func (s *Store) Guard() (release func() error, err error) {
 	return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
 }
 
-// intact returns CodeUnavailable when the database file is not the one that was opened any more, or when the guard's lock
-// is not the one that this process holds: somebody moved, replaced or deleted it. What is written then would be lost with
-// the process, or be another server's to write. It is asked before every commit.
+// intact returns CodeUnavailable when the database file was found damaged, when it is not the one that was opened any more,
+// or when the guard's lock is not the one that this process holds: somebody moved, replaced or deleted it. What is written
+// then would be lost with the process or with the restore of a backup, or be another server's to write. It is asked before
+// every commit.
 func (s *Store) intact() error {
 	d, ok := s.dialect.(sqliteDialect)
 	if !ok {
 		return nil
+	}
+	if damage := s.health.damage.Load(); damage != nil {
+		return damage
 	}
 	if !sameFile(d.file, s.opened) {
 		return order.Errorf(order.CodeUnavailable, "The database file %s was moved or deleted under the server; put it back, or restart.", d.path)

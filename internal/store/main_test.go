@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	if rapid := flag.Lookup("rapid.checks"); rapid.Value.String() == rapid.DefValue {
 		_ = rapid.Value.Set("15") // each run is some thirty writes to a disk, and as many audits
 	}
+	registerPageLimits()
 	if err := makeEmpty(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -137,6 +137,9 @@ func (*mysqlDialect) findByRef(columns string, n int) string {
 // every other user.
 func (*mysqlDialect) ordersOfUser() string { return "orders o FORCE INDEX (idx_orders_user)" }
 
+// unavailable does not explain: errors of a server name its accounts and hosts.
+func (*mysqlDialect) unavailable(error) string { return unavailableMessage }
+
 func (*mysqlDialect) lookOnWriter() bool { return false }
 
 func (*mysqlDialect) concat(parts ...string) string {

@@ -79,6 +79,22 @@ func classOfNumber(number uint16) class {
 	return classOther
 }
 
+// needsRemedy implements dialect.
+func (*mysqlDialect) needsRemedy(err error) bool {
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	if !ok {
+		return false
+	}
+	switch e.Number {
+	case 1290, 1792, 1836, // read-only
+		1021, 1114, // the disk is full
+		1044, 1142, // a grant is missing
+		1047: // a Galera node without quorum
+		return true
+	}
+	return false
+}
+
 func (d *mysqlDialect) explain(err error) string {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {

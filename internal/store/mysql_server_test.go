@@ -151,6 +151,9 @@ func TestReadOnlyServer(t *testing.T) {
 	if _, _, err := s.CreateOrders(t.Context(), draft); order.CodeOf(err) != order.CodeUnavailable {
 		t.Errorf("on a read-only server: %v", err)
 	}
+	if err := s.Writable(); order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("health of a store that cannot write: %v", err)
+	}
 	if _, err := s.Products(t.Context()); err != nil {
 		t.Errorf("reading a read-only server: %v", err)
 	}

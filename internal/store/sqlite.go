@@ -14,8 +14,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // the driver
 
 	"orderflow/internal/order"
 )
@@ -217,61 +216,4 @@ func (sqliteDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err
 	var found sql.NullBool
 	err = db.QueryRowContext(ctx, query).Scan(&found)
 	return found.Bool, err
-}
-
-// classify goes by SQLite's result codes (https://www.sqlite.org/rescode.html).
-func (sqliteDialect) classify(err error) class {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone) {
-		return classUnavailable
-	}
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return classOther
-	}
-	switch e.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return classDuplicate
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return classForeignKey
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return classTransient
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT,
-		sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
-		return classUnavailable
-	}
-	return classOther
-}
-
-func (d sqliteDialect) explain(err error) string {
-	var e *sqlite.Error
-	switch {
-	case errors.As(err, &e):
-	case errors.Is(err, fs.ErrNotExist):
-		return "the folder " + filepath.Dir(d.path) + " does not exist; create it, or check the path."
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied; make the file and its folder writable for this user."
-	case errors.Is(err, context.DeadlineExceeded):
-		return "it took too long; another process may hold its lock."
-	default:
-		return strings.ReplaceAll(err.Error(), "\n", " ")
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return "another process holds its lock; stop that one, or wait."
-	case sqlite3.SQLITE_FULL:
-		return "the disk is full; free some room."
-	case sqlite3.SQLITE_READONLY:
-		return "the file or its folder is read-only; make both writable for this user."
-	case sqlite3.SQLITE_CANTOPEN:
-		return "it cannot be opened or created; check the path and its permissions."
-	case sqlite3.SQLITE_CORRUPT:
-		return "the file is damaged; restore it from a backup."
-	case sqlite3.SQLITE_NOTADB:
-		return "the file is not an SQLite database; check the path."
-	case sqlite3.SQLITE_IOERR:
-		return "reading or writing failed (" + e.Error() + "); check the disk."
-	}
-	return strings.ReplaceAll(e.Error(), "\n", " ")
 }

@@ -42,6 +42,9 @@ type Options struct {
 	Warn    func(line string) // MySQL: is told of settings of the server that promises depend on; nil for nobody
 	Served  func() bool       // MySQL: whether something is there to pay debts of the outbox, for the audit; nil for no
 
+	// Damaged, if set, is called once, from any goroutine, when an operation finds the database file damaged.
+	Damaged func(err error)
+
 	// Observe, if set, is told of each write transaction: its name, how long it waited for a connection, and how long
 	// it took from there. It is called from the caller's goroutine.
 	Observe func(name string, waited, took time.Duration)
@@ -67,6 +70,9 @@ type Store struct {
 	paidLock sync.Mutex
 	paid     []string // receipts that the bus has, to be marked in the next write
 
+	health databaseHealth
+	steady *steadyClock
+
 	prepared sync.Map // of the reader: query → *sql.Stmt; queries come from a small set of texts
 
 	replicaDown atomic.Int64 // until when the replica is left alone, in nanoseconds since 1970
@@ -90,6 +96,7 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	s := &Store{
 		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
 		writers: newWriters(d.writers()), commit: commit, steps: migrations, closed: make(chan struct{}),
+		health: databaseHealth{report: options.Damaged}, steady: newSteadyClock(),
 	}
 	if s.served = options.Served; s.served == nil {
 		s.served = func() bool { return false }
@@ -198,7 +205,7 @@ func (s *Store) readWithin(ctx context.Context, limit time.Duration, query func(
 func (s *Store) clock(ctx context.Context) (now time.Time, err error) {
 	expression := s.dialect.clock()
 	if expression == "" {
-		return time.Now(), nil
+		return s.steady.now(), nil
 	}
 	return now, s.reader.QueryRowContext(ctx, "SELECT "+expression).Scan(scanTime{&now})
 }

@@ -62,10 +62,11 @@ func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (e
 			again, moved = !moved, true
 			s.dialect.moved()
 		}
-		if class == classUnavailable || class == classLost || class == classMoved {
+		if class == classUnavailable || class == classLost || class == classMoved || class == classDamaged {
 			w.drop() // a connection that broke, or has met a fault of the disk, is not believed again
 		}
 		if !again || try == writeTries {
+			s.writeFailed(err)
 			return s.coded(err)
 		}
 		pause := time.Millisecond << try // 2 ms to 128 ms, give or take half: others are on their way as well
@@ -111,7 +112,7 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 	if err = t.connect(); err == nil {
 		err = work(t)
 	}
-	if s.dialect.classify(err) == classUnavailable {
+	if class := s.dialect.classify(err); class == classUnavailable || class == classDamaged {
 		w.drop()
 	}
 	return s.coded(err)
@@ -121,7 +122,7 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 func (s *Store) writeOnce(ctx context.Context, w *writer, skips bool, work func(*tx) error) (err error) {
 	t := &tx{ctx: ctx, s: s, w: w, skips: skips, id: rand.Text()}
 	if s.dialect.clock() == "" {
-		t.now = time.Now().UTC().Truncate(time.Microsecond)
+		t.now = s.steady.now().UTC().Truncate(time.Microsecond)
 	}
 	if err := t.begin(); err != nil {
 		w.drop() // it may have begun all the same
@@ -457,6 +458,8 @@ func (t *tx) insertRows(
 	return nil
 }
 
+const unavailableMessage = "The database cannot do this at the moment; try again shortly."
+
 // coded gives an error of the database its code; an *order.Error has one already.
 func (s *Store) coded(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
@@ -466,8 +469,10 @@ func (s *Store) coded(err error) error {
 		return err
 	}
 	switch s.dialect.classify(err) {
+	case classDamaged:
+		return s.damaged(err)
 	case classTransient, classLost, classMoved, classUnavailable:
-		return &order.Error{Code: order.CodeUnavailable, Message: "The database cannot do this at the moment; try again shortly.", Cause: err}
+		return &order.Error{Code: order.CodeUnavailable, Message: s.dialect.unavailable(err), Cause: err}
 	default:
 		return err
 	}

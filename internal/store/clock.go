@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// steadyClock is the time of a process that keeps its database file itself. It goes on by elapsed time and never goes back,
+// so that a wall clock that is set back delays no retry, lease or publication. Where the wall clock is ahead, it follows:
+// the machine was suspended, or its clock was wrong when the process started.
+type steadyClock struct {
+	read  func() (wall time.Time, elapsed time.Duration)
+	start time.Time    // by the wall clock
+	ahead atomic.Int64 // nanoseconds that the wall clock has been ahead of start and the elapsed time, at most
+}
+
+func newSteadyClock() *steadyClock {
+	start := time.Now()
+	return &steadyClock{start: start.Round(0), read: func() (time.Time, time.Duration) {
+		now := time.Now()
+		return now.Round(0), now.Sub(start) // the difference is of the monotonic readings
+	}}
+}
+
+func (c *steadyClock) now() time.Time {
+	wall, elapsed := c.read()
+	steady := c.start.Add(elapsed)
+	for {
+		ahead := c.ahead.Load()
+		step := int64(wall.Sub(steady))
+		if step <= ahead {
+			return steady.Add(time.Duration(ahead))
+		}
+		if c.ahead.CompareAndSwap(ahead, step) {
+			return wall
+		}
+	}
+}
+
+// CorrectTimes corrects times that a clock which was ahead has stored: call it when this process has become the one server of
+// an SQLite file, and no other process works on what the file holds. An order that was changed in the future is due after its
+// wait, counted from now; unpublished events are of now, and leased to nobody. It does nothing on MySQL, where the server's
+// clock goes on while processes come and go.
+func (s *Store) CorrectTimes(ctx context.Context) error {
+	if _, ok := s.dialect.(sqliteDialect); !ok {
+		return nil
+	}
+	return s.write(ctx, "correct times", func(t *tx) error {
+		now := s.dialect.time(t.now)
+		for _, correction := range []statement{
+			{
+				"UPDATE orders SET due_at = ? + max(due_at - updated_at, 0), updated_at = ? WHERE status IN (?, ?, ?) AND due_at > ? AND updated_at > ?",
+				[]any{now, now, string(order.Pending), string(order.Processing), string(order.Failed), now, now},
+			},
+			{"UPDATE outbox SET created_at = min(created_at, ?), leased_until = min(leased_until, ?) " +
+				"WHERE paid_at IS NULL AND (created_at > ? OR leased_until > ?)", []any{now, now, now, now}},
+			{"UPDATE outbox SET paid_at = ? WHERE paid_at > ?", []any{now, now}},
+		} {
+			if _, err := t.exec(correction.query, correction.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
