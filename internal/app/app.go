@@ -366,7 +366,7 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(s.settings.Addr))
 	if err != nil {
-		return order.Errorf(order.CodeUnavailable, "Cannot listen on %s: %v. Stop what uses it, or choose another --addr.", s.settings.Addr, err)
+		return listenError("", "--addr", string(s.settings.Addr), err)
 	}
 	s.listener = limited(listener.(*net.TCPListener), s.connections(), s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
 	s.conns = watch(s.http)

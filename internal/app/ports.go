@@ -67,7 +67,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	}
 	if err := client.Connect(ctx); err != nil {
 		log.WarnContext(ctx, "Redis does not answer; starting without it, and going on by the database alone until it does.",
-			"event", "redis.down", "error", err.Error())
+			"event", "redis.down", "error", explainRedis(err))
 	}
 	products := redis.NewProducts(client) //nolint:contextcheck // what it does when Redis is back has a time of its own
 	locker := redis.NewLocker(client, lock.TTL, products)

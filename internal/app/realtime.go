@@ -10,7 +10,6 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/config"
-	"orderflow/internal/order"
 	"orderflow/internal/realtime"
 )
 
@@ -59,8 +58,7 @@ func (s *Server) listenRealtime(ctx context.Context) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", string(s.settings.RealtimeAddr))
 	if err != nil {
-		return order.Errorf(order.CodeUnavailable, "Cannot listen for WebSockets on %s: %v. Stop what uses it, or choose another --realtime-addr.",
-			s.settings.RealtimeAddr, err)
+		return listenError("for WebSockets ", "--realtime-addr", string(s.settings.RealtimeAddr), err)
 	}
 	s.sockets = limited(listener.(*net.TCPListener), s.connections()+turnedAway, s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
 	return nil

@@ -90,7 +90,7 @@ func refused(ts *testscript.TestScript, args []string) {
 	}
 }
 
-func servers(ts *testscript.TestScript) map[string]*background {
+func serversOf(ts *testscript.TestScript) map[string]*background {
 	return ts.Value("servers").(map[string]*background)
 }
 
@@ -99,7 +99,7 @@ func serveWord(ts *testscript.TestScript, args []string) {
 	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0"}, args[1:]...)...)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(server.kill()) })
-	servers(ts)[name] = server
+	serversOf(ts)[name] = server
 	ts.Setenv(name, server.url)
 	ts.Setenv(name+"_addr", strings.TrimPrefix(server.url, "http://"))
 }
@@ -110,7 +110,7 @@ func scriptEnv(ts *testscript.TestScript) []string {
 }
 
 func stopWord(ts *testscript.TestScript, args []string) {
-	server := servers(ts)[args[0]]
+	server := serversOf(ts)[args[0]]
 	if server == nil {
 		ts.Fatalf("no server is called %s", args[0])
 	}

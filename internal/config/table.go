@@ -64,7 +64,7 @@ func tableStore() []Setting {
 	return []Setting{{
 		Flag: "database", Env: "DATABASE_URL", Group: groupStore, Value: "URL", Default: "sqlite:orderflow.db",
 		Help: "The database: sqlite:PATH, whose file one server at a time may run on, or mysql://USER:PASSWORD@HOST:PORT/NAME with " +
-			"?tls=true or ?tls=skip-verify where it is to be encrypted.",
+			"?tls=true (and &ca=FILE for an authority of your own) or ?tls=skip-verify where it is to be encrypted.",
 		binding: bind(func(s *Settings) *URL { return &s.Database }, address(databaseURL)),
 	}, {
 		Flag: "currency", Env: "ORDERFLOW_CURRENCY", Group: groupStore, Value: "CODE", Default: "USD",

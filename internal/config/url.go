@@ -159,7 +159,7 @@ func sqlitePath(path string) error {
 	return nil
 }
 
-// mysqlURL is mysql://USER:PASSWORD@HOST:PORT/NAME. The port may be left out, the password too.
+// mysqlURL is mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true&ca=FILE. Port, password and what follows the name may be left out.
 func mysqlURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
@@ -169,9 +169,16 @@ func mysqlURL(text string) error {
 	case !databaseName(strings.TrimPrefix(u.Path, "/")):
 		return errors.New("must name a database behind the host: mysql://USER:PASSWORD@HOST:PORT/NAME, NAME of letters, digits, _ and -")
 	}
-	return parameters(u.RawQuery, map[string]func(string) bool{
+	if err := parameters(u.RawQuery, map[string]func(string) bool{
 		"tls": func(value string) bool { return slices.Contains([]string{"true", "skip-verify", "false"}, value) },
-	}, "tls=true, tls=skip-verify and tls=false")
+		"ca":  func(value string) bool { return value != "" && plain(value) },
+	}, "tls=true, tls=skip-verify and tls=false, and with tls=true ca=FILE"); err != nil {
+		return err
+	}
+	if query := u.Query(); query.Has("ca") && query.Get("tls") != "true" {
+		return errors.New("must have tls=true with ca=FILE: the file is what the certificate of the server is checked against")
+	}
+	return nil
 }
 
 func portOrNone(u *url.URL) bool {

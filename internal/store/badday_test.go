@@ -61,7 +61,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	const notDatabase = "the file is not an SQLite database, or its beginning is damaged; check the path, or restore it from a backup."
 	for name, test := range map[string]struct{ path, want string }{
 		"no folder":     {filepath.Join(dir, "none", "a.db"), "the folder " + filepath.Join(dir, "none") + " does not exist; create it, or check the path."},
-		"a folder":      {dir, "it cannot be opened or created; check the path and its permissions."},
+		"a folder":      {dir, "it is a folder; name a file in it"},
 		"below a file":  {filepath.Join(write("file", nil), "a.db"), ""},
 		"a text":        {write("text", []byte(strings.Repeat("This is no database.\n", 100))), notDatabase},
 		"another magic": {write("magic", header), notDatabase},

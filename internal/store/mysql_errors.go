@@ -98,14 +98,18 @@ func (*mysqlDialect) needsRemedy(err error) bool {
 func (d *mysqlDialect) explain(err error) string {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {
+		if text := d.explainConnecting(err); text != "" {
+			return text
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			return "it did not answer in time; check the address and the server."
 		}
 		return strings.ReplaceAll(err.Error(), "\n", " ") + "; check the address and that the server runs."
 	}
+	if text := d.explainRefusal(e); text != "" {
+		return text
+	}
 	switch e.Number {
-	case 1044, 1045, 1142:
-		return "access denied; check user, password and grants."
 	case 1049:
 		return "there is no such database on the server."
 	case 1040, 1203, 1226:

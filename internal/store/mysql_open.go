@@ -39,7 +39,7 @@ const (
 	mysqlPort      = "3306"
 )
 
-// parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true. Its errors do not show the address, which has the
+// parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true&ca=FILE. Its errors do not show the address, which has the
 // password in it.
 func parseMySQL(address string) (*mysql.Config, error) {
 	u, err := url.Parse(address)
@@ -58,8 +58,8 @@ func parseMySQL(address string) (*mysql.Config, error) {
 	c.User = u.User.Username()
 	c.Passwd, _ = u.User.Password()
 	c.Net, c.Addr, c.DBName = "tcp", net.JoinHostPort(u.Hostname(), port), name
-	if c.TLSConfig = u.Query().Get("tls"); c.TLSConfig == "" {
-		c.TLSConfig = "false"
+	if err := encrypt(c, u.Query()); err != nil {
+		return nil, err
 	}
 	c.ParseTime, c.Loc, c.InterpolateParams, c.ClientFoundRows = true, time.UTC, true, true
 	c.Collation = "utf8mb4_bin" // those of MySQL 8's own making are not known to MariaDB

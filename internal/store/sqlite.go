@@ -48,6 +48,9 @@ func newSQLite(path string) (sqliteDialect, error) {
 // errOrphanedLog says that the database file is gone and its log is not.
 var errOrphanedLog = errors.New("the file is gone, but its -wal beside it holds data; put the file back, or move the -wal away too")
 
+// errIsFolder says that the path of the database is that of a folder.
+var errIsFolder = errors.New("it is a folder; name a file in it")
+
 // exists reports whether the file is there.
 func (d sqliteDialect) exists() bool {
 	_, err := os.Stat(d.file)
@@ -81,6 +84,9 @@ func (d sqliteDialect) create() error {
 		if log, err := os.Stat(d.file + "-wal"); err == nil && log.Size() > 0 {
 			return errOrphanedLog // SQLite would delete it, and with it orders that were acknowledged
 		}
+	}
+	if info, err := os.Stat(d.file); err == nil && info.IsDir() {
+		return errIsFolder
 	}
 	file, err := os.OpenFile(d.file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, fs.ErrExist) {
