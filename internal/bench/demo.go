@@ -48,7 +48,7 @@ func Demo(ctx context.Context, out io.Writer, terminal bool, running Running) er
 	}
 	t.line("")
 	t.line("  %s  Every promise held, in %s.", t.paint.green("✔"), number(time.Since(began).Seconds())+" s")
-	t.line("     Your turn: %s", t.paint.bold("orderflow serve"))
+	t.line("     Your turn: %s", t.paint.bold("orderflow serve --samples"))
 	t.line("")
 	return t.err
 }

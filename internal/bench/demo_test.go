@@ -61,7 +61,7 @@ func TestDemo(t *testing.T) {
      books: right
 
   ✔  Every promise held, in <time>.
-     Your turn: orderflow serve
+     Your turn: orderflow serve --samples
 
 `
 	if diff := cmp.Diff(want, text); diff != "" {

@@ -25,7 +25,8 @@ const readyLine = "Orderflow %s is ready on %s"
 // What a server prints of its data at start.
 const (
 	samplesLine = "  Samples  five products; users alice@example.com, bob@example.com and charlie@example.com, password \"password\"\n"
-	emptyLine   = "  Empty  no products and no users yet. To try it out, run orderflow seed. For your own see README.md, \"The first product and user\"\n"
+	emptyLine   = "  Empty  no products and no users yet. To try it out, run orderflow seed. For your own see README.md, " +
+		"\"The first product and user\"\n"
 )
 
 // gcPercent lets the heap grow to five times what lives in it before it is collected. Little lives in a server's heap

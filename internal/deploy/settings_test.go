@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow/internal/config"
 )
@@ -133,5 +134,21 @@ func TestSetup(t *testing.T) {
 	}
 	if strings.Count(first, "\n") != strings.Count(read(t, ".env.docker.example"), "\n") {
 		t.Errorf("lines are missing: %s", first)
+	}
+}
+
+// nginx closes an idle connection to a server before the server does.
+func TestNginxClosesIdleConnectionsFirst(t *testing.T) {
+	t.Parallel()
+	found := regexp.MustCompile(`(?m)^\tkeepalive_timeout (\w+);$`).FindStringSubmatch(read(t, "deploy/nginx/upstreams.conf"))
+	if found == nil {
+		t.Fatal("deploy/nginx/upstreams.conf has no keepalive_timeout")
+	}
+	keeps, err := time.ParseDuration(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if idle := config.Defaults().IdleTimeout; keeps >= idle {
+		t.Errorf("nginx keeps idle connections for %s, the server for %s", keeps, idle)
 	}
 }

@@ -24,7 +24,8 @@ func (d *mysqlDialect) explainConnecting(err error) string {
 			"that authority: ?tls=true&ca=FILE."
 	}
 	if wrong, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("the certificate of the server is not for the host in the address (%s); name the host as the certificate does.", oneLine(wrong))
+		return fmt.Sprintf("the certificate of the server is not for the host in the address (%s); name the host as the certificate does.",
+			oneLine(wrong))
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		return fmt.Sprintf("the certificate of the server is not valid (%s); renew it.", oneLine(invalid))

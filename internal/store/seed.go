@@ -31,27 +31,32 @@ const (
 	seedReason = "sample data"
 )
 
+type sampleUser struct{ name, email string }
+
 type sampleProduct struct {
 	name  string
 	price order.Money
 	stock int64
 }
 
-// The sample data: ids begin at 1, in this order.
-var (
-	sampleUsers = []struct{ name, email string }{
+// sampleUsers and sampleProducts are the sample data: ids begin at 1, in this order.
+func sampleUsers() []sampleUser {
+	return []sampleUser{
 		{"Alice", "alice@example.com"},
 		{"Bob", "bob@example.com"},
 		{"Charlie", "charlie@example.com"},
 	}
-	sampleProducts = []sampleProduct{
+}
+
+func sampleProducts() []sampleProduct {
+	return []sampleProduct{
 		{"Laptop Pro", 999_99, 50},
 		{"Wireless Mouse", 29_99, 200},
 		{"USB-C Hub", 29_99, 100},
 		{"Mechanical Keyboard", 149_99, 75},
 		{"Limited Edition Headphones", 299_99, 1},
 	}
-)
+}
 
 // Empty reports whether there is neither a user nor a product.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
@@ -70,10 +75,10 @@ func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {
 		return false, err
 	}
 	err = s.write(ctx, "seed", func(t *tx) error {
-		if err := t.insertSampleUsers(nextIDs(0, int64(len(sampleUsers)))); err != nil {
+		if err := t.insertSampleUsers(nextIDs(0, int64(len(sampleUsers())))); err != nil {
 			return err
 		}
-		return t.insertSampleProducts(nextIDs(0, int64(len(sampleProducts))))
+		return t.insertSampleProducts(nextIDs(0, int64(len(sampleProducts()))))
 	})
 	if s.dialect.classify(err) == classDuplicate { // another process was faster
 		return false, nil
@@ -84,10 +89,10 @@ func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {
 // Seed adds the sample users and products where there are none, and what plan asks for beyond them. All stock comes in
 // through stock movements, and every order has its events and payment, so that the audit holds.
 func (s *Store) Seed(ctx context.Context, plan SeedPlan) error {
-	if err := s.seedRows(ctx, "users", max(plan.Users, int64(len(sampleUsers))), (*tx).insertSampleUsers); err != nil {
+	if err := s.seedRows(ctx, "users", max(plan.Users, int64(len(sampleUsers()))), (*tx).insertSampleUsers); err != nil {
 		return err
 	}
-	if err := s.seedRows(ctx, "products", max(plan.Products, int64(len(sampleProducts))), (*tx).insertSampleProducts); err != nil {
+	if err := s.seedRows(ctx, "products", max(plan.Products, int64(len(sampleProducts()))), (*tx).insertSampleProducts); err != nil {
 		return err
 	}
 	if plan.Orders > 0 {
@@ -114,10 +119,11 @@ func (t *tx) insertSampleUsers(ids []int64) error {
 	if err := t.needClock(); err != nil {
 		return err
 	}
+	samples := sampleUsers()
 	return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
 		name, email, hash := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i]), ""
-		if ids[i] <= int64(len(sampleUsers)) {
-			name, email, hash = sampleUsers[ids[i]-1].name, sampleUsers[ids[i]-1].email, sampleHash
+		if ids[i] <= int64(len(samples)) {
+			name, email, hash = samples[ids[i]-1].name, samples[ids[i]-1].email, sampleHash
 		}
 		return append(args, ids[i], name, email, hash, t.s.dialect.time(t.now))
 	}, "")
@@ -128,10 +134,10 @@ func (t *tx) insertSampleProducts(ids []int64) error {
 	if err := t.needClock(); err != nil {
 		return err
 	}
-	d := t.s.dialect
+	d, samples := t.s.dialect, sampleProducts()
 	sample := func(i int) sampleProduct {
-		if ids[i] <= int64(len(sampleProducts)) {
-			return sampleProducts[ids[i]-1]
+		if ids[i] <= int64(len(samples)) {
+			return samples[ids[i]-1]
 		}
 		return sampleProduct{fmt.Sprintf("Product %d", ids[i]), 19_99, newStock}
 	}
