@@ -114,8 +114,6 @@ func (d *mysqlDialect) explain(err error) string {
 		return "there is no such database on the server."
 	case 1040, 1203, 1226:
 		return "the server has too many connections; raise max_connections, or lower --database-pool."
-	case 3159:
-		return "the server accepts encrypted connections only; add ?tls=true to the address."
 	case 1290: // mostly read_only, but also other options
 		return "the server takes no writes: " + strings.ReplaceAll(e.Message, "\n", " ") + "; name the one that does."
 	case 1792, 1836:
