@@ -161,10 +161,7 @@ func TestSwitchOver(t *testing.T) {
 	old, oldAddress := ownServer(t)
 	_, newAddress := ownServer(t)
 	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
-	account(t, newAddress, "")
-	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]),
-		"GRANT ALL ON "+databaseOf(oldAddress)+".* TO shop@'127.0.0.1'", "CREATE DATABASE "+databaseOf(oldAddress))
-	moved := strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
+	moved := successorOf(t, oldAddress, newAddress)
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
 	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2}) // a replica that has caught up
 	warmReaders(t, s)
@@ -225,9 +222,8 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 	t.Parallel()
 	_, oldAddress := ownServer(t)
 	_, newAddress := ownServer(t)
-	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]), "CREATE DATABASE "+databaseOf(oldAddress))
-	moved := strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
-	proxy, address := serverstest.Proxy(t, oldAddress)
+	moved := successorOf(t, oldAddress, newAddress)
+	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
 	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2})
 	warmReaders(t, s)
@@ -249,6 +245,16 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// successorOf makes an empty database of the same name on the new server, which the account of the old one may use, and
+// returns its address.
+func successorOf(t *testing.T, oldAddress, newAddress string) string {
+	t.Helper()
+	account(t, newAddress, "")
+	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]),
+		"GRANT ALL ON "+databaseOf(oldAddress)+".* TO shop@'127.0.0.1'", "CREATE DATABASE "+databaseOf(oldAddress))
+	return strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
 }
 
 // warmReaders opens several connections for reads.

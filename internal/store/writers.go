@@ -18,7 +18,7 @@ type writer struct {
 	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
 	expired   func() bool // MySQL: whether the connection should make way for a new one
 	used      time.Time   // when it was last put back after work
-	warmed    time.Time   // when keepWarm last asked the server over it
+	warmed    time.Time   // when keepWarm last had it
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
@@ -84,7 +84,7 @@ func (w writers) back(one *writer) {
 	w.free <- struct{}{}
 }
 
-// longIdle takes a writer whose connection was neither used nor asked over since then, the one idle for longest; nil when
+// longIdle takes a writer whose connection was neither used nor kept warm since then, the one idle for longest; nil when
 // there is none.
 func (w writers) longIdle(since time.Time) *writer {
 	select {
@@ -111,7 +111,7 @@ const (
 	coldAfter = 5 * time.Minute // a writer that had no work for so long has its connection closed
 )
 
-// keepWarm asks the server something over each connection for writes that was idle for warmAfter, so that the server does
+// keepWarm sends a statement over each connection for writes that was idle for warmAfter, so that the server does
 // not take it for one of a client that vanished. A connection that gives no answer is closed, and so are, unasked, the
 // other idle ones.
 func (s *Store) keepWarm(ctx context.Context) {
@@ -138,18 +138,19 @@ func (s *Store) keepWarm(ctx context.Context) {
 	}
 }
 
-// warm asks whether the server takes writes, and gives up the connections to one that does not: another may have taken
-// its place while nothing was written.
+// warm sends a write that changes nothing, and takes it back. A server that refuses it may have been replaced while nothing
+// was written: the connections that lead to it are given up, and health shows the refusal.
 func (s *Store) warm(ctx context.Context, w *writer) error {
 	ctx, cancel := context.WithTimeout(ctx, warmLimit)
 	defer cancel()
-	var readOnly bool
-	if err := w.conn.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
+	_, err := w.conn.ExecContext(ctx, "UPDATE installation SET id = id WHERE FALSE")
+	if s.dialect.classify(err) == classMoved {
+		s.dialect.moved()
+	}
+	if err != nil {
+		s.writeFailed(err)
 		return err
 	}
-	if readOnly {
-		s.dialect.moved()
-		w.drop()
-	}
-	return nil
+	_, err = w.conn.ExecContext(ctx, "ROLLBACK")
+	return err
 }
