@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -60,20 +61,30 @@ func (s *Server) publishBatch(w http.ResponseWriter, r *http.Request) error {
 
 // readSigned reads a body whose request is signed, into a value.
 func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) error {
-	if r.PathValue("app") != s.options.App.ID {
-		return order.Errorf(order.CodeNotFound, "There is no application with this id.")
+	query := r.URL.Query()
+	if err := s.checkSigned(r, query); err != nil {
+		w.Header().Set("Connection", "close") // else net/http would read the body before it answers
+		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPublish))
 	if err != nil {
 		return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes, or broke off.", maxPublish)
 	}
-	if err := s.options.App.checkRequest(r.Method, r.URL.Path, r.URL.Query(), body, time.Now()); err != nil {
+	if err := checkBody(query, body); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return order.Errorf(order.CodeMalformedJSON, "The body is no JSON of the form that Pusher's HTTP API has.")
 	}
 	return nil
+}
+
+// checkSigned checks all of a signed request but its body.
+func (s *Server) checkSigned(r *http.Request, query url.Values) error {
+	if r.PathValue("app") != s.options.App.ID {
+		return order.Errorf(order.CodeNotFound, "There is no application with this id.")
+	}
+	return s.options.App.checkRequest(r.Method, r.URL.Path, query, time.Now())
 }
 
 // publish hands events to the bus, which brings them to every node, this one too.

@@ -1,11 +1,13 @@
 package realtime
 
 import (
+	"bufio"
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -237,4 +239,31 @@ func TestNodes(t *testing.T) {
 	third.want("hello", "cache-x", "1")
 	third.subscribe("private-cache-orders.7")
 	third.want("OrderPaid", "private-cache-orders.7", `"order_id":100`)
+}
+
+// A request without a valid signature is refused before its body is read: without the secret nobody makes the server keep one.
+func TestUnsignedBodiesAreNotRead(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for _, path := range []string{"/apps/3/events", "/apps/3/batch_events", "/apps/4/events", "/app/" + documented().Key, "/nothing"} {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{", path, 1000); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Errorf("%s: no answer to the headers alone: %v", path, err)
+			continue
+		}
+		_ = response.Body.Close()
+		if response.StatusCode < http.StatusBadRequest {
+			t.Errorf("%s: status %d, want a refusal", path, response.StatusCode)
+		}
+	}
 }
