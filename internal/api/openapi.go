@@ -1,16 +1,12 @@
 package api
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	_ "embed" // for the files of docs
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"strings"
+
+	"orderflow/internal/web"
 )
 
 var (
@@ -30,10 +26,11 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inl
 // page is the docs page's parts with what is computed of them once.
 type page struct {
 	documentTag, viewerTag string // entity tags
+	viewer                 *web.File
 }
 
 func newPage() page {
-	return page{documentTag: entityTag(openAPI), viewerTag: entityTag(docsViewer)}
+	return page{documentTag: entityTag(openAPI), viewerTag: entityTag(docsViewer), viewer: web.NewFile(docsViewer, true)}
 }
 
 func entityTag(content []byte) string { return `"` + sha256Hex(content)[:32] + `"` }
@@ -50,7 +47,8 @@ func (a *API) document(x *exchange) error {
 	if x.unchanged(a.page.documentTag) {
 		return nil
 	}
-	x.json(http.StatusOK, openAPI)
+	h["Content-Type"] = a.fixed.json
+	x.send(http.StatusOK, openAPI)
 	return nil
 }
 
@@ -64,7 +62,7 @@ func (a *API) docs(x *exchange) error {
 }
 
 // docsScript answers with the viewer that the page runs, gzipped as it is embedded or, for the rare client that does
-// not take that, unpacked.
+// not take that, plain.
 func (a *API) docsScript(x *exchange) error {
 	h := x.Header()
 	h["Cache-Control"] = []string{"public, max-age=3600"}
@@ -72,17 +70,16 @@ func (a *API) docsScript(x *exchange) error {
 	if x.unchanged(a.page.viewerTag) {
 		return nil
 	}
-	h.Set("Content-Type", "text/javascript; charset=utf-8")
-	if acceptsGzip(x.r.Header.Get("Accept-Encoding")) {
-		h.Set("Content-Encoding", "gzip")
-		x.send(http.StatusOK, docsViewer)
-		return nil
-	}
-	plain, err := gunzip(docsViewer)
+	gzipped := web.AcceptsGzip(x.r.Header.Get("Accept-Encoding"))
+	content, err := a.page.viewer.Content(gzipped)
 	if err != nil {
 		return err
 	}
-	x.send(http.StatusOK, plain)
+	h.Set("Content-Type", "text/javascript; charset=utf-8")
+	if gzipped {
+		h.Set("Content-Encoding", "gzip")
+	}
+	x.send(http.StatusOK, content)
 	return nil
 }
 
@@ -94,26 +91,4 @@ func (x *exchange) unchanged(tag string) bool {
 	}
 	x.WriteHeader(http.StatusNotModified)
 	return true
-}
-
-// acceptsGzip reports whether an Accept-Encoding header names gzip without refusing it.
-func acceptsGzip(header string) bool {
-	for coding := range strings.SplitSeq(header, ",") {
-		name, parameter, _ := strings.Cut(coding, ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			q := strings.ReplaceAll(parameter, " ", "")
-			return q != "q=0" && strings.TrimRight(q, "0") != "q=0."
-		}
-	}
-	return false
-}
-
-// gunzip unpacks an embedded file.
-func gunzip(packed []byte) (plain []byte, err error) {
-	reader, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, fmt.Errorf("unpack an embedded file: %w", err)
-	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	return io.ReadAll(reader)
 }

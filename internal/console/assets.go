@@ -1,19 +1,16 @@
 package console
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
-	"sync"
+
+	"orderflow/internal/web"
 )
 
 // assetFiles are libraries, gzipped as assets/README.md says, and our own scripts and style sheet as they are.
@@ -24,11 +21,8 @@ var assetFiles embed.FS
 // asset is one file that pages load.
 type asset struct {
 	href, kind string
-	forms      func() (forms, error) // made when a browser first asks: most servers are never asked
+	file       *web.File
 }
-
-// forms are an asset as it is and compressed.
-type forms struct{ plain, packed []byte }
 
 // assets are all of them. An address holds the content's hash, so browsers may keep it for ever.
 type assets struct {
@@ -49,16 +43,7 @@ func loadAssets() (*assets, error) {
 		}
 		name, packed := strings.CutSuffix(entry.Name(), ".gz")
 		sum := sha256.Sum256(content)
-		one := &asset{kind: kindOf(name), href: Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name}
-		one.forms = sync.OnceValues(func() (f forms, err error) {
-			f = forms{plain: content, packed: content}
-			if packed {
-				f.plain, err = unpack(content)
-			} else {
-				f.packed, err = pack(content)
-			}
-			return f, err
-		})
+		one := &asset{kind: kindOf(name), href: Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name, file: web.NewFile(content, packed)}
 		a.byName[name], a.byHref[one.href] = one, one
 	}
 	return a, nil
@@ -74,23 +59,6 @@ func kindOf(name string) string {
 	default:
 		return "image/svg+xml"
 	}
-}
-
-func unpack(packed []byte) (plain []byte, err error) {
-	reader, err := gzip.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	return io.ReadAll(reader)
-}
-
-func pack(plain []byte) ([]byte, error) {
-	var out bytes.Buffer
-	writer := gzip.NewWriter(&out)
-	_, err := writer.Write(plain)
-	err = errors.Join(err, writer.Close()) // before its bytes are looked at
-	return out.Bytes(), err
 }
 
 // href is the address of an asset, for templates.
@@ -112,32 +80,20 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "There is no such file.", http.StatusNotFound)
 		return
 	}
-	made, err := one.forms()
+	gzipped := web.AcceptsGzip(r.Header.Get("Accept-Encoding"))
+	content, err := one.file.Content(gzipped)
 	if err != nil {
 		http.Error(w, "The file is damaged.", http.StatusInternalServerError)
 		return
 	}
-	h, content := w.Header(), made.plain
+	h := w.Header()
 	h.Set("Content-Type", one.kind)
 	h.Set("Cache-Control", keep)
 	h.Add("Vary", "Accept-Encoding")
-	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+	if gzipped {
 		h.Set("Content-Encoding", "gzip")
-		content = made.packed
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(content) // a browser that is gone has nobody to tell
-}
-
-// acceptsGzip reports whether an Accept-Encoding header names gzip without refusing it.
-func acceptsGzip(header string) bool {
-	for coding := range strings.SplitSeq(header, ",") {
-		name, parameter, _ := strings.Cut(coding, ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			q := strings.ReplaceAll(parameter, " ", "")
-			return q != "q=0" && strings.TrimRight(q, "0") != "q=0."
-		}
-	}
-	return false
+	_, _ = w.Write(content) //nolint:gosec // an embedded file; and a browser that is gone has nobody to tell
 }

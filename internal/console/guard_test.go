@@ -175,27 +175,31 @@ func TestInnerErrors(t *testing.T) {
 func TestAssets(t *testing.T) {
 	h := open(t)
 	for name, one := range h.assets.byName {
-		made, err := one.forms()
+		want, err := one.file.Content(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zipped, err := one.file.Content(true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		plain := h.do(t, "GET", one.href, "").is(200)
 		packed := h.do(t, "GET", one.href, "", "Accept-Encoding: br, gzip").is(200)
-		if plain.body != string(made.plain) || packed.body != string(made.packed) || packed.Header.Get("Content-Encoding") != "gzip" ||
+		if plain.body != string(want) || packed.body != string(zipped) || packed.Header.Get("Content-Encoding") != "gzip" ||
 			plain.Header.Get("Content-Encoding") != "" {
 			t.Errorf("%s: %v", name, packed.Header)
 		}
 		if c := plain.Header.Get("Cache-Control"); !strings.Contains(c, "immutable") || !slices.Contains(plain.Header.Values("Vary"), "Accept-Encoding") {
 			t.Errorf("%s: Cache-Control %q", name, c)
 		}
-		if kind := http.DetectContentType(made.plain); strings.HasPrefix(kind, "text/html") {
+		if kind := http.DetectContentType(want); strings.HasPrefix(kind, "text/html") {
 			t.Errorf("%s looks like %s", name, kind)
 		}
 	}
 	// A node of another version is asked for what a page of its own loads.
 	other := h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(200)
-	css, err := h.assets.byName["console.css"].forms()
-	if c := other.Header.Get("Cache-Control"); err != nil || c != "no-store" || other.body != string(css.plain) ||
+	css, err := h.assets.byName["console.css"].file.Content(false)
+	if c := other.Header.Get("Cache-Control"); err != nil || c != "no-store" || other.body != string(css) ||
 		!strings.HasPrefix(other.Header.Get("Content-Type"), "text/css") {
 		t.Errorf("Cache-Control %q, %d bytes", c, len(other.body))
 	}

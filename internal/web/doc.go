@@ -1,2 +1,2 @@
-// Package web has what the HTTP servers of the product share: the strict reading of query strings.
+// Package web has what the HTTP servers of the product share: the strict reading of query strings, and embedded files.
 package web
