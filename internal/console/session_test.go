@@ -66,7 +66,7 @@ func TestLogInRefused(t *testing.T) {
 		{form(), 422, "email: must have 1 to 255 characters"},
 		{form("email", strings.Repeat("a", 256), "password", "x"), 422, "email"},
 		{"%zz", 422, "is not well-formed"},
-		{"email=" + strings.Repeat("a", maxForm), 413, "larger than 65536 bytes"},
+		{"email=" + strings.Repeat("a", maxOpenForm), 413, "larger than 16384 bytes"},
 	} {
 		r := h.do(t, "POST", "/console/login", c.body).is(c.status, c.text, "!secret?", "With a token", "Trace id <code>"+"")
 		if r.cookie(SessionCookie) != nil {

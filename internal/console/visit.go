@@ -84,14 +84,21 @@ func (v *visit) readQuery() error {
 	return nil
 }
 
-// maxForm is how long a form may be, in bytes.
-const maxForm = 64 << 10
+// How long a form may be, in bytes.
+const (
+	maxForm     = 64 << 10
+	maxOpenForm = 16 << 10 // from people who are not logged in
+)
 
 // form is the form that was sent, empty together with an error.
 func (v *visit) form() (url.Values, error) {
-	text, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxForm))
+	limit := int64(maxForm)
+	if v.page.open {
+		limit = maxOpenForm
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, limit))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, order.Errorf(order.CodePayloadTooLarge, "The form is larger than %d bytes.", maxForm)
+		return nil, order.Errorf(order.CodePayloadTooLarge, "The form is larger than %d bytes.", limit)
 	}
 	values := url.Values(nil)
 	if err == nil {
