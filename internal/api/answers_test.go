@@ -147,12 +147,11 @@ func TestPanics(t *testing.T) {
 
 // When half an answer is out, only breaking the connection tells the caller that it is no whole one.
 func TestPanicInTheMiddle(t *testing.T) {
-	n := open(t, func(o *api.Options) {
-		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write([]byte("half"))
-			panic("secret")
-		})
-	})
+	n := open(t)
+	n.Mount("/pages", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("half"))
+		panic("secret")
+	}))
 	recorder := httptest.NewRecorder()
 	defer func() {
 		if value := recover(); value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
@@ -161,14 +160,14 @@ func TestPanicInTheMiddle(t *testing.T) {
 		if body := recorder.Body.String(); body != "half" {
 			t.Errorf("the body is %q", body)
 		}
-		if got := count(t, n, "GET", "/metrics", "200"); got != 1 {
+		if got := count(t, n, "GET", "/pages", "200"); got != 1 {
 			t.Errorf("counted %d times", got)
 		}
 		if !strings.Contains(n.logs.String(), "secret") {
 			t.Errorf("the log lacks the panic: %s", n.logs)
 		}
 	}()
-	n.ServeHTTP(recorder, newRequest(t.Context(), "GET", "/metrics", ""))
+	n.ServeHTTP(recorder, newRequest(t.Context(), "GET", "/pages/", ""))
 }
 
 func TestOrdersAreLogged(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 	maxBody    = 64 << 10 // bytes
 	maxDepth   = 16       // nested objects and arrays in a body
 	maxHeaders = 32 << 10 // bytes, the request line with them
+	maxFields  = 100      // header fields: in memory a short one takes many times its bytes
 )
 
 // Limits in time. An order may wait for a busy product for almost four seconds, and for a deadlock's retries after that.
@@ -122,7 +123,11 @@ type API struct {
 	products shared[[]byte]
 	ping     shared[struct{}]
 	stats    shared[[]byte]
+
+	plainScrape, packedScrape *scrape
+
 	auditing atomic.Bool
+	unread   unread
 	waker    *waker
 	metrics  *metrics
 	page     page
@@ -155,6 +160,7 @@ func New(options Options) *API {
 	}
 	a.ping = shared[struct{}]{load: a.loadPing}
 	a.stats = shared[[]byte]{age: statsAge, load: a.loadStats}
+	a.plainScrape, a.packedScrape = newScrape(options.Metrics, ""), newScrape(options.Metrics, "gzip")
 	a.metrics.streams(a.waker.open)
 	a.pool.New = func() any { return new(exchange) }
 	a.mux = a.routes()
@@ -181,7 +187,7 @@ func (a *API) Drain() {
 // NewServer returns a server with the limits that every server of the product has.
 func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: handler,
+		Handler: limitFields(handler),
 
 		DisableGeneralOptionsHandler: true, // so that OPTIONS * is answered like everything else
 		ReadHeaderTimeout:            headerTimeout,
@@ -190,4 +196,20 @@ func NewServer(handler http.Handler) *http.Server {
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeaders,
 	}
+}
+
+// limitFields refuses requests with too many header fields, in the way in which net/http refuses too large ones.
+func limitFields(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fields := 0
+		for _, values := range r.Header {
+			fields += len(values)
+		}
+		if fields <= maxFields {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		http.Error(w, "431 Request Header Fields Too Large", http.StatusRequestHeaderFieldsTooLarge)
+	})
 }

@@ -33,8 +33,7 @@ func (a *API) listJobs(x *exchange) error {
 	x.out = append(x.out, `],"meta":`...)
 	x.out = appendMeta(x.out, query, order.Page{Total: page.Total})
 	x.out = append(x.out, '}', '\n')
-	x.json(http.StatusOK, x.out)
-	return nil
+	return x.jsonMade(x.out)
 }
 
 func appendJob(dst []byte, j *order.FailedJob) []byte {

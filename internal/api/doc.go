@@ -31,6 +31,12 @@
 // channel full is dropped, because the one in there has the same effect. A client that reads too slowly runs into the
 // write deadline and is dropped.
 //
+// # Clients that do not read
+//
+// An answer stays in memory until its client has read it or the server's limit on an answer has passed. So what many clients may
+// ask for is one copy that all share: the documents, the list of products, the metrics of one moment. Other answers over 32 KiB
+// have a budget (unread), and a request that finds it used up is overloaded. All else that a connection holds is small.
+//
 // # Products
 //
 // The list of products is kept for at most a second (shared). Who orders and then looks, through the same process, sees

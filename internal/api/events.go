@@ -43,8 +43,7 @@ func (a *API) orderEvents(x *exchange) error {
 		x.out = appendEvent(x.out, &events[i])
 	}
 	x.out = append(x.out, ']', '}', '\n')
-	x.json(http.StatusOK, x.out)
-	return nil
+	return x.jsonMade(x.out)
 }
 
 // ownEvents returns an order's history, or CodeNotFound when it is none that the caller may see.

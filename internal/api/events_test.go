@@ -16,6 +16,7 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/order"
+	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 )
 
@@ -246,50 +247,9 @@ func TestRunEndsStreams(t *testing.T) {
 
 // The rest runs in a bubble, where time is free: a real server on connections that are pipes.
 
-// pipes is a listener whose connections are made by dial.
-type pipes struct {
-	connections chan net.Conn
-	closed      chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.connections:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { close(p.closed); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func (p *pipes) dial(t *testing.T) net.Conn {
+func servePipes(t *testing.T, n *node) *serverstest.Pipes {
 	t.Helper()
-	client, server := net.Pipe()
-	p.connections <- server
-	if err := client.SetDeadline(time.Now().Add(time.Hour)); err != nil { // time is free here: without an end it runs on for ever
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-func servePipes(t *testing.T, n *node) *pipes {
-	t.Helper()
-	p := &pipes{make(chan net.Conn), make(chan struct{})}
-	server := api.NewServer(n.Handler())
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(p) }()
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return p
+	return serverstest.ServePipes(t, api.NewServer(n.Handler()))
 }
 
 // ask sends the request for an event stream over a connection and reads the answer's headers.
@@ -313,7 +273,7 @@ func TestStreamIsKeptAlive(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		stream := readEvents(ask(t, c, id).body)
 		rest := make(chan []string)
 		go func() { rest <- stream.all() }()
@@ -331,7 +291,7 @@ func TestLostWakeUp(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		stream := readEvents(ask(t, c, id).body)
 		stream.next()
 		n.news.deaf.Store(true)
@@ -371,7 +331,7 @@ func TestChangeDuringTheFirstRead(t *testing.T) {
 		})
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		reader.change = func() {
 			n.desk.settle(t, id, order.Succeeded)
 			synctest.Wait() // until the waker has taken the message
@@ -393,7 +353,7 @@ func TestStreamOutlivesTheDatabase(t *testing.T) {
 		n := open(t, withReader(&r))
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		stream := readEvents(ask(t, c, id).body)
 		stream.next()
 		r.fail(order.Errorf(order.CodeUnavailable, "away"))
@@ -413,7 +373,7 @@ func TestSlowReaderIsDropped(t *testing.T) {
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
 		p := servePipes(t, n)
-		slow, quick := p.dial(t), p.dial(t)
+		slow, quick := p.Dial(t), p.Dial(t)
 		ask(t, slow, id) // and reads no more
 		stream := readEvents(ask(t, quick, id).body)
 		stream.next()
@@ -439,7 +399,7 @@ func TestClientLeavesItsStream(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		readEvents(ask(t, c, id).body).next()
 		_ = c.Close()
 		synctest.Wait()
@@ -465,7 +425,7 @@ func TestBusFails(t *testing.T) {
 			}
 		}()
 		id := n.place(t, "a", 2, 1)
-		c := servePipes(t, n).dial(t)
+		c := servePipes(t, n).Dial(t)
 		stream := readEvents(ask(t, c, id).body)
 		stream.next()
 		n.desk.claim(t, id) // nobody hears of it, but joining the bus makes every stream look

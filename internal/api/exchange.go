@@ -81,11 +81,16 @@ func (x *exchange) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 
-// json answers with a status and a JSON body.
+// json answers with a status and a JSON body of bounded length.
 func (x *exchange) json(status int, body []byte) {
-	h := x.Header()
-	h["Content-Type"] = x.api.fixed.json
+	x.Header()["Content-Type"] = x.api.fixed.json
 	x.send(status, body)
+}
+
+// jsonMade answers with status 200 and a JSON body that may be large. The error is that of sendMade.
+func (x *exchange) jsonMade(body []byte) error {
+	x.Header()["Content-Type"] = x.api.fixed.json
+	return x.sendMade(http.StatusOK, body)
 }
 
 // send answers with a status and a body, whose length it announces. That the caller is gone shows in the status of

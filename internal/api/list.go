@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/base64"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -44,8 +43,7 @@ func (a *API) listOrders(x *exchange) error {
 	x.out = append(x.out, `],"meta":`...)
 	x.out = appendMeta(x.out, query, page)
 	x.out = append(x.out, '}', '\n')
-	x.json(http.StatusOK, x.out)
-	return nil
+	return x.jsonMade(x.out)
 }
 
 func appendMeta(dst []byte, query order.ListQuery, page order.Page) []byte {

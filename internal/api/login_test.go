@@ -173,7 +173,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				sent := "Authorization: Bearer " + key
 				n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), sent).expect(t, http.StatusCreated, nil)
 				began := time.Now()
-				answered := ask(t, servePipes(t, n).dial(t), 1, sent)
+				answered := ask(t, servePipes(t, n).Dial(t), 1, sent)
 				if answered.status != 200 {
 					t.Fatalf("answered %d", answered.status)
 				}
@@ -214,7 +214,7 @@ func TestStreamOutlivesTheKeeperOfTokens(t *testing.T) {
 		key, _ := n.token(t, order.Token{UserID: 1}, 0)
 		sent := "Authorization: Bearer " + key
 		n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), sent).expect(t, http.StatusCreated, nil)
-		stream := readEvents(ask(t, servePipes(t, n).dial(t), 1, sent).body)
+		stream := readEvents(ask(t, servePipes(t, n).Dial(t), 1, sent).body)
 		stream.next()
 		k.fault.Store(order.Errorf(order.CodeUnavailable, "away"))
 		time.Sleep(6 * time.Second)

@@ -1,10 +1,13 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"orderflow/internal/api"
 )
@@ -72,6 +75,55 @@ func TestMetricsHandler(t *testing.T) {
 	a.expect(t, http.StatusOK, []string{"orderflow_figure 1"})
 	if got := a.header.Get("Content-Type"); !strings.HasPrefix(got, "text/plain") {
 		t.Errorf("content type %q", got)
+	}
+}
+
+// Everybody may ask for the metrics, so requests of the same moment share one gathering. None gets one that began before it asked.
+func TestMetricsAreGatheredTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gathered atomic.Int64
+		next := make(chan struct{})
+		n := open(t, func(o *api.Options) {
+			o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				number := gathered.Add(1)
+				<-next
+				_, _ = fmt.Fprintf(w, "gathering %d\n", number)
+			})
+		})
+		bodies := make(chan string, 101)
+		scrape := func() { bodies <- n.do(t, "GET", "/metrics", "").body }
+		go scrape()
+		synctest.Wait()
+		for range 100 {
+			go scrape()
+		}
+		synctest.Wait()
+		if got := gathered.Load(); got != 1 {
+			t.Errorf("%d gatherings run at once, want 1", got)
+		}
+		next <- struct{}{}
+		if got := <-bodies; got != "gathering 1\n" {
+			t.Errorf("the first request got %q", got)
+		}
+		next <- struct{}{}
+		for range 100 {
+			if got := <-bodies; got != "gathering 2\n" {
+				t.Errorf("a request that came during gathering 1 got %q", got)
+			}
+		}
+	})
+}
+
+// A gathering that fails is an error of ours, and the log has it.
+func TestMetricsFail(t *testing.T) {
+	n := open(t, func(o *api.Options) {
+		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "secret reason", http.StatusInternalServerError)
+		})
+	})
+	n.do(t, "GET", "/metrics", "").expect(t, http.StatusInternalServerError, []string{`"error":"internal_error"`}, "secret")
+	if !strings.Contains(n.logs.String(), "secret reason") {
+		t.Errorf("the log lacks the reason: %s", n.logs)
 	}
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"time"
 )
 
@@ -11,8 +10,7 @@ func (a *API) listProducts(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.json(http.StatusOK, body)
-	return nil
+	return x.jsonMade(body)
 }
 
 // productsAge is how old the list may be.

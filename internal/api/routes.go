@@ -173,9 +173,3 @@ func methodName(method string) string {
 	}
 	return method
 }
-
-// showMetrics hands over to the handler that app brings.
-func (a *API) showMetrics(x *exchange) error {
-	a.options.Metrics.ServeHTTP(x, x.r)
-	return nil
-}

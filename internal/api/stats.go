@@ -23,8 +23,7 @@ func (a *API) showStats(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.json(http.StatusOK, body)
-	return nil
+	return x.jsonMade(body)
 }
 
 // loadStats counts the figures and returns the answer to everybody who asks for them.

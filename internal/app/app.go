@@ -274,7 +274,7 @@ func (s *Server) buildAPI(
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,
-		Metrics:     promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.asked}, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
+		Metrics:     promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.asked}, promhttp.HandlerOpts{}),
 	}
 	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",

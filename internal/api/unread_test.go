@@ -1,0 +1,181 @@
+package api_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"orderflow/internal/api"
+	"orderflow/internal/order"
+)
+
+// What clients that ask and do not read may cost, in bytes.
+const (
+	connectionBound = 64 << 10 // of memory for a connection, whatever it asks for
+	answersBound    = 32 << 20 // of memory for all answers over 32 KiB that are made for one request
+	readers         = 200      // clients of the test
+)
+
+// large gives the node the largest list of orders that a page can be, and a long list of products.
+func (n *node) large(t *testing.T) {
+	t.Helper()
+	products := make([]order.ProductDraft, 1000)
+	for i := range products {
+		draft, err := order.NewProductDraft(fmt.Sprint("p", i), strings.Repeat("n", 255), 100, 1_000_000, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		products[i] = draft
+	}
+	added, err := n.store.CreateProducts(t.Context(), products)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drafts := make([]order.Draft, 50)
+	for i := range drafts {
+		lines := make([]order.Line, order.MaxLines)
+		for j := range lines {
+			lines[j] = order.Line{ProductID: added[j].Product.ID, Quantity: 1}
+		}
+		if drafts[i], err = order.NewDraft(1, fmt.Sprintf("%d-%s", i, strings.Repeat("k", 200)), lines, ""); err != nil {
+			t.Fatal(err)
+		}
+		drafts[i].Actor = "user:1"
+	}
+	if _, _, err := n.store.CreateOrders(t.Context(), drafts); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get is a GET request as it is written to a connection.
+func get(path string, headers ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
+}
+
+// getPaths is every address of the document that answers to GET, and the requests for it.
+func getPaths(t *testing.T) map[string]string {
+	t.Helper()
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := map[string]string{}
+	for path, item := range doc.Paths.Map() {
+		if item.Get == nil {
+			continue
+		}
+		if !outside(item) {
+			path = "/api/v1" + path
+		}
+		requests[path] = get(strings.ReplaceAll(path, "{id}", "1"))
+	}
+	requests["/api/v1/orders/{id}/events as a stream"] = get("/api/v1/orders/1/events", "Accept: text/event-stream")
+	requests["/docs/rapidoc.js gzipped"] = get("/docs/rapidoc.js", "Accept-Encoding: gzip")
+	requests["/metrics gzipped"] = get("/metrics", "Accept-Encoding: gzip")
+	requests["/api/v1/orders of 50"] = get("/api/v1/orders?per_page=50")
+	requests["/nothing"] = get("/nothing")
+	return requests
+}
+
+// outside reports whether an address stands outside of /api.
+func outside(item *openapi3.PathItem) bool { return len(item.Servers) > 0 }
+
+// A client that asks and does not read costs a bounded amount of memory, on every route: the answers that many share are one
+// copy, and those that each has for itself fit into one budget.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	own := map[string]bool{"/api/v1/orders": true, "/api/v1/orders of 50": true} // each request has its own answer
+	for name, request := range getPaths(t) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n *node
+				n = open(t, func(o *api.Options) {
+					o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+					})
+				})
+				clients := int64(readers)
+				if strings.Contains(name, "/orders") || strings.HasSuffix(name, "/products") {
+					n.large(t)
+					clients = 120
+				}
+				p := servePipes(t, n)
+				n.do(t, "GET", strings.Fields(request)[1], "") // what is made once is made
+				unread := p.Unread(t, clients, request, nil)
+				bound := int64(connectionBound)
+				if own[name] {
+					bound += answersBound / clients
+				}
+				if unread.Held > bound {
+					t.Errorf("an unread answer holds %d bytes, the bound is %d", unread.Held, bound)
+				}
+				if strings.HasPrefix(name, "/docs") && unread.Allocated > connectionBound {
+					t.Errorf("a request allocates %d bytes, the bound is %d", unread.Allocated, connectionBound)
+				}
+			})
+		})
+	}
+}
+
+// The list of products is another one after each change. Those that are not read fit into the budget; clients beyond it are told
+// so, and served again when the others have left.
+func TestUnreadListsOfProducts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t)
+		n.large(t)
+		p := servePipes(t, n)
+		n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)
+		placed := 0
+		unread := p.Unread(t, readers, get("/api/v1/products"), func() {
+			placed++
+			n.place(t, fmt.Sprint("between-", placed), 2, 1)
+		})
+		if bound := int64(connectionBound + answersBound/readers); unread.Held > bound {
+			t.Errorf("an unread list holds %d bytes, the bound is %d", unread.Held, bound)
+		}
+		n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusServiceUnavailable, []string{`"error":"overloaded"`, "slow to read"})
+		n.do(t, "GET", "/api/v1/orders/1", "").expect(t, http.StatusOK, nil)
+		for _, c := range unread.Clients {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)
+	})
+}
+
+// A header field costs many times its bytes in memory, so their number is bounded beside their size.
+func TestTooManyHeaderFields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := servePipes(t, open(t))
+		for name, c := range map[string]struct {
+			field  string
+			fields int
+			want   string
+		}{
+			"as many as may be":   {"X-%d: 1", 100, "HTTP/1.1 200 "},
+			"too many names":      {"X-%d: 1", 101, "HTTP/1.1 431 "},
+			"one name too often":  {"X-Forwarded-For: 10.0.0.%d", 101, "HTTP/1.1 431 "},
+			"as many of one name": {"X-Forwarded-For: 10.0.0.%d", 100, "HTTP/1.1 200 "},
+		} {
+			headers := make([]string, c.fields)
+			for i := range headers {
+				headers[i] = fmt.Sprintf(c.field, i)
+			}
+			connection := p.Dial(t)
+			if _, err := io.WriteString(connection, get("/livez", headers...)); err != nil {
+				t.Fatal(err)
+			}
+			status := make([]byte, len(c.want))
+			if _, err := io.ReadFull(connection, status); err != nil || string(status) != c.want {
+				t.Errorf("%s: %q, %v, want %q", name, status, err, c.want)
+			}
+		}
+	})
+}

@@ -1,0 +1,32 @@
+package console
+
+import (
+	"regexp"
+	"testing"
+	"testing/synctest"
+
+	"orderflow/internal/api"
+	"orderflow/internal/servers/serverstest"
+)
+
+// A client that asks and does not read costs a bounded amount of memory, whatever of the console it may ask for without a log-in.
+func TestUnreadAnswersAreBounded(t *testing.T) {
+	const clients, bound = 100, 64 << 10 // bytes for a connection
+	paths := []string{"/console/login", "/console/", "/console/nothing", "/console/orders"}
+	paths = append(paths, regexp.MustCompile(`/console/assets/[^"]+`).FindAllString(open(t).do(t, "GET", "/console/login", "").body, -1)...)
+	if len(paths) < 8 {
+		t.Fatalf("the log-in page has too few assets: %q", paths)
+	}
+	for _, path := range paths {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := open(t)
+				h.do(t, "GET", path, "") // what is made once is made
+				unread := serverstest.ServePipes(t, api.NewServer(h.api)).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
+				if unread.Held > bound {
+					t.Errorf("an unread answer holds %d bytes, the bound is %d", unread.Held, bound)
+				}
+			})
+		})
+	}
+}
