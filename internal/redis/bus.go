@@ -254,7 +254,7 @@ func (b *Bus) topic(name string) *topic {
 	defer b.mu.Unlock()
 	t := b.topics[name]
 	if t == nil {
-		t = &topic{name: name, tag: "{" + b.client.key("orderflow:bus:"+name) + "}:", groups: map[string]bool{}}
+		t = &topic{name: name, tag: b.client.tag("orderflow:bus:" + name), groups: map[string]bool{}}
 		t.bell = newEar(t.tag+"bell", func() { t.ring(true) }, func(word string) { t.ring(word == "back") })
 		t.news = newEar(t.tag+"news", t.missed, t.spread)
 		b.topics[name] = t

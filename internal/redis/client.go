@@ -307,6 +307,10 @@ func (c *Client) Close() {
 // key is the name of a key or channel of this installation.
 func (c *Client) key(name string) string { return c.options.Prefix + name }
 
+// tag begins keys and channels that belong together. Its braces enclose the key of that name, so that a cluster puts all of
+// them and that key into one slot. The prefix stands before the braces as well: an ACL can be written for it.
+func (c *Client) tag(name string) string { return c.options.Prefix + "{" + c.key(name) + "}:" }
+
 // DeleteAll deletes every key of this installation, which must have a prefix.
 func (c *Client) DeleteAll(ctx context.Context) error {
 	conn, err := c.conn()
@@ -316,12 +320,9 @@ func (c *Client) DeleteAll(ctx context.Context) error {
 	if c.options.Prefix == "" {
 		return errors.New("redis: without a prefix nobody knows whose the keys are; none was deleted")
 	}
-	// The braces that keep keys together in a cluster stand after the prefix, or before it.
 	for _, node := range conn.Nodes() {
-		for _, pattern := range []string{glob(c.options.Prefix) + "*", "{" + glob(c.options.Prefix) + "*"} {
-			if err := deleteMatching(ctx, node, conn, pattern); err != nil {
-				return err
-			}
+		if err := deleteMatching(ctx, node, conn, glob(c.options.Prefix)+"*"); err != nil {
+			return err
 		}
 	}
 	return nil

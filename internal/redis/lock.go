@@ -85,12 +85,11 @@ func (l *Locker) channel() string { return l.client.key("orderflow:released") }
 // lockKey is the lock of a product.
 func (l *Locker) lockKey(product int64) string { return l.client.key(lock.Key(product)) }
 
-// keys are the lock of each product, and who waits for it; the braces keep the two in one slot of a cluster.
+// keys are the lock of each product and the set of processes that wait for it, both in one slot of a cluster.
 func (l *Locker) keys(products []int64) []string {
 	keys := make([]string, 0, 2*len(products))
 	for _, p := range products {
-		key := l.lockKey(p)
-		keys = append(keys, key, "{"+key+"}:waiting")
+		keys = append(keys, l.lockKey(p), l.client.tag(lock.Key(p))+"waiting")
 	}
 	return keys
 }

@@ -40,7 +40,7 @@ func NewProducts(client *Client) *Products {
 
 // keys are the version and the list, in one slot of a cluster.
 func (p *Products) keys() []string {
-	tag := "{" + p.client.key("orderflow:products") + "}:"
+	tag := p.client.tag("orderflow:products")
 	return []string{tag + "version", tag + "list"}
 }
 
