@@ -111,8 +111,9 @@ type Options struct {
 
 	SignChannel func(socketID, channel string) string // for POST /broadcasting/auth; nil: nothing is signed here
 
-	Metrics    http.Handler  // answers /metrics; nil for no such path
-	RedisState func() string // for /health: connected, disconnected or embedded; nil for embedded
+	Metrics     http.Handler  // answers /metrics; nil for no such path
+	RedisState  func() string // for /health: connected, disconnected or embedded; nil for embedded
+	RedisReason func() string // for /health: a sentence that says why Redis is disconnected; nil for none
 }
 
 // API is the HTTP API. Its methods may be called from any goroutine.

@@ -32,7 +32,12 @@ func (a *API) health(x *exchange) error {
 	x.out = append(x.out, database...)
 	x.out = append(x.out, `","redis":`...)
 	x.out = appendString(x.out, redis)
-	x.out = append(x.out, `},"timestamp":`...)
+	x.out = append(x.out, '}')
+	if redis == StateDisconnected && a.options.RedisReason != nil {
+		x.out = append(x.out, `,"reason":`...)
+		x.out = appendString(x.out, a.options.RedisReason())
+	}
+	x.out = append(x.out, `,"timestamp":`...)
 	x.out = appendTime(x.out, time.Now())
 	x.out = append(x.out, '}', '\n')
 	x.json(status, x.out)

@@ -34,9 +34,12 @@ func TestHealthWithoutDatabase(t *testing.T) {
 
 // Orders go on without Redis, so it is no reason to send requests elsewhere.
 func TestHealthWithoutRedis(t *testing.T) {
-	n := open(t, func(o *api.Options) { o.RedisState = func() string { return "disconnected" } })
+	n := open(t, func(o *api.Options) {
+		o.RedisState = func() string { return "disconnected" }
+		o.RedisReason = func() string { return "Redis cannot be used." }
+	})
 	n.do(t, "GET", "/api/v1/health", "").expect(t, http.StatusServiceUnavailable,
-		[]string{`"status":"degraded","services":{"database":"connected","redis":"disconnected"}`})
+		[]string{`"status":"degraded","services":{"database":"connected","redis":"disconnected"},"reason":"Redis cannot be used.","timestamp":"`})
 	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
 }
 

@@ -270,7 +270,8 @@ func (s *Server) buildAPI(
 	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
 ) error {
 	options := api.Options{
-		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, RedisState: s.ports.state, Logger: log, Registerer: s.registry, Tracer: s.tracer,
+		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, Logger: log, Registerer: s.registry, Tracer: s.tracer,
+		RedisState: s.ports.state, RedisReason: s.ports.reason,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,

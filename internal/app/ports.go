@@ -24,6 +24,7 @@ type ports struct {
 	products api.Products   // nil when each process keeps its own
 	lasts    realtime.Lasts // likewise
 	state    func() string  // of Redis, for /health; nil when there is none
+	reason   func() string  // of a state that is not connected; nil when there is no Redis
 	client   *redis.Client  // nil when there is none
 }
 
@@ -50,13 +51,13 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	if s.settings.Redis == (config.URL{}) {
 		return ports{bus: bus.NewLocal(options), locker: lock.NewLocal(lock.TTL), limiter: limit.NewLocal(limitedKeys)}, nil
 	}
-	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "orderflow_redis_up", Help: "1 while Redis answers as it should, else 0."})
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "orderflow_redis_up", Help: "1 while Redis does all that the process needs of it, else 0."})
 	s.registry.MustRegister(up)
 	client, err := redis.New(s.settings.Redis.Reveal(), redis.Options{
 		Prefix: s.settings.RedisPrefix, Logger: log,
-		Changed: func(is bool) {
+		Changed: func(healthy bool) {
 			value := 0.0
-			if is {
+			if healthy {
 				value = 1
 			}
 			up.Set(value)
@@ -65,10 +66,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	if err != nil {
 		return ports{}, err
 	}
-	if err := client.Connect(ctx); err != nil {
-		log.WarnContext(ctx, "Redis does not answer; starting without it, and going on by the database alone until it does.",
-			"event", "redis.down", "error", explainRedis(err))
-	}
+	_ = client.Connect(ctx)               // an error is logged, and Run tries again
 	products := redis.NewProducts(client) //nolint:contextcheck // what it does when Redis is back has a time of its own
 	locker := redis.NewLocker(client, lock.TTL, products)
 	s.stage("redis", client.Run)
@@ -77,11 +75,12 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys),
 		products: products, lasts: redis.NewLasts(client), client: client,
 		state: func() string {
-			if client.Up() {
+			if client.Healthy() {
 				return api.StateConnected
 			}
 			return api.StateDisconnected
 		},
+		reason: client.Reason,
 	}, nil
 }
 

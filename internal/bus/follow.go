@@ -13,18 +13,27 @@ const rejoinPause = time.Second
 type Follower struct {
 	Joined  func()          // the topic is read from now on; what was published before may have been missed
 	Lagged  func()          // messages were lost (ErrLagged)
-	Away    func(err error) // the topic is not read, until Joined: it is tried again after a second
+	Away    func(err error) // the topic is not read, until Joined: it is tried again each second; called once for all tries
 	Deliver func(messages []Message)
 }
 
 // Follow reads a topic through tails of the bus, one after the other, until ctx ends.
 func Follow(ctx context.Context, from Bus, topic string, to Follower) {
+	away := false
+	joined := to.Joined
+	to.Joined = func() {
+		away = false
+		joined()
+	}
 	for ctx.Err() == nil {
 		err := follow(ctx, from, topic, to)
 		if ctx.Err() != nil {
 			return
 		}
-		to.Away(err)
+		if !away {
+			to.Away(err)
+		}
+		away = true
 		pause := time.NewTimer(rejoinPause)
 		select {
 		case <-ctx.Done():

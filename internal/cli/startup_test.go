@@ -199,10 +199,10 @@ func TestStartUpWithoutRedis(t *testing.T) {
 	addr := serverstest.Started(t, started, err).Addr()
 	serverstest.Command(t, addr, "CONFIG", "SET", "requirepass", "secret")
 	for name, c := range map[string]struct{ address, want string }{
-		"nobody listens": {"redis://127.0.0.1:" + freePort(t), "connection refused; check the address in --redis"},
+		"nobody listens": {"redis://127.0.0.1:" + freePort(t), "connection refused.*check the address in --redis"},
 		"unknown host":   {"redis://nowhere.invalid", "check the address in --redis"},
-		"no password":    {"redis://" + addr, "NOAUTH.*; check user and password in --redis"},
-		"wrong password": {"redis://u:hunter2@" + addr, "WRONGPASS.*; check user and password in --redis"},
+		"no password":    {"redis://" + addr, "NOAUTH.*does not accept the user or the password in --redis"},
+		"wrong password": {"redis://u:hunter2@" + addr, "WRONGPASS.*does not accept the user or the password in --redis"},
 		"no TLS there":   {"rediss://u:hunter2@" + addr, "--redis begins with rediss:// where the server has TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {

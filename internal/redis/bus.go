@@ -121,8 +121,8 @@ func (b *Bus) publishTo(ctx context.Context, t *topic, messages []bus.Message) e
 	limited, cancel := context.WithTimeout(ctx, busLimit)
 	defer cancel()
 	result := run(limited, conn, []call{{b.publish, []string{t.tag + "groups"}, args}})[0]
-	if err := result.Error(); err != nil {
-		return b.client.failed(ctx, err)
+	if err := b.client.done(ctx, operation{"publish to topic", t.name}, result.Error()); err != nil {
+		return err
 	}
 	groups, err := result.AsStrSlice()
 	if err != nil {
@@ -209,8 +209,8 @@ func (b *Bus) Depth(ctx context.Context, topicName, groupName string) (bus.Depth
 	if err == nil && len(figures) != 3 {
 		err = errOddAnswer
 	}
-	if err != nil {
-		return bus.Depth{}, b.client.failed(ctx, err)
+	if err := b.client.done(ctx, operation{"measure the queue of topic", t.name}, err); err != nil {
+		return bus.Depth{}, err
 	}
 	return bus.Depth{Waiting: int(max(0, figures[0]-figures[1])), Unacked: int(figures[1]), SetAside: uint64(max(0, figures[2]))}, nil
 }
@@ -255,8 +255,8 @@ func (b *Bus) topic(name string) *topic {
 	t := b.topics[name]
 	if t == nil {
 		t = &topic{name: name, tag: b.client.tag("orderflow:bus:" + name), groups: map[string]bool{}}
-		t.bell = newEar(t.tag+"bell", func() { t.ring(true) }, func(word string) { t.ring(word == "back") })
-		t.news = newEar(t.tag+"news", t.missed, t.spread)
+		t.bell = newEar(t.tag+"bell", name, func() { t.ring(true) }, func(word string) { t.ring(word == "back") })
+		t.news = newEar(t.tag+"news", name, t.missed, t.spread)
 		b.topics[name] = t
 	}
 	return t
@@ -305,9 +305,11 @@ func (b *Bus) wanted(e *ear) context.Context {
 
 // follow listens to a channel while somebody wants to hear it.
 func (b *Bus) follow(e *ear) {
+	retry := resubscription{client: b.client, op: e.subscribe, pause: backoff{first: busRejoin, longest: rejoinLongest}}
 	for ctx := b.wanted(e); ctx != nil; ctx = b.wanted(e) {
-		b.hear(ctx, e)
-		pause := time.NewTimer(busRejoin)
+		began := time.Now()
+		err := b.hear(ctx, e)
+		pause := time.NewTimer(retry.after(ctx, err, began))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -316,34 +318,36 @@ func (b *Bus) follow(e *ear) {
 	}
 }
 
-// hear listens to a channel until ctx ends, or something goes wrong: whatever it was, it is tried again, and the client finds out
-// about Redis by itself.
-func (b *Bus) hear(ctx context.Context, e *ear) {
+// hear listens to a channel until ctx ends, or something goes wrong, which it returns; nil while Redis is down.
+func (b *Bus) hear(ctx context.Context, e *ear) error {
 	conn, err := b.client.conn()
 	if err != nil {
-		return
+		return nil // it is known, and Redis was not asked
 	}
 	heard := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "ssubscribe" {
 			e.heard(true)
+			b.client.health.work(e.subscribe)
 		}
 	})
-	_ = conn.Receive(heard, conn.B().Ssubscribe().Channel(e.channel).Build(), func(m rueidis.PubSubMessage) { e.message(m.Message) })
+	err = conn.Receive(heard, conn.B().Ssubscribe().Channel(e.channel).Build(), func(m rueidis.PubSubMessage) { e.message(m.Message) })
 	e.heard(false)
 	if ctx.Err() == nil || b.isClosed() {
-		return
+		return err
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), busLimit)
 	defer cancel()
 	// Redis goes on sending until it is told. If it cannot be, nobody here listens all the same.
 	_ = conn.Do(limited, conn.B().Sunsubscribe().Channel(e.channel).Build()).Error()
+	return err
 }
 
 // ear listens to a channel of a topic: to the bell for its consumers, to the news for its tails, to neither for nobody.
 type ear struct {
-	channel string
-	message func(text string)
-	stirred func() // called when it begins to hear, and when it does so no more
+	channel   string
+	subscribe operation
+	message   func(text string)
+	stirred   func() // called when it begins to hear, and when it does so no more
 
 	// Guarded by the bus's mutex.
 	wanted   int    // how many want to hear it
@@ -355,8 +359,8 @@ type ear struct {
 	changed   chan struct{} // closed, and replaced, when listening changes
 }
 
-func newEar(channel string, stirred func(), message func(string)) *ear {
-	return &ear{channel: channel, message: message, stirred: stirred, changed: make(chan struct{})}
+func newEar(channel, topic string, stirred func(), message func(string)) *ear {
+	return &ear{channel: channel, subscribe: operation{"subscribe to topic", topic}, message: message, stirred: stirred, changed: make(chan struct{})}
 }
 
 func (e *ear) heard(now bool) {

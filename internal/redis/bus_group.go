@@ -35,6 +35,8 @@ type consumer struct {
 	size   int         // messages that an entry is expected to have
 	spare  *time.Timer // gives the rest to others when nobody here asks for it
 
+	spareRetry backoff // of that, after errors
+
 	mu      sync.Mutex
 	over    bool // closed is closed
 	tag     uint64
@@ -66,7 +68,7 @@ type tagging struct {
 func newConsumer(b *Bus, t *topic, group string) *consumer {
 	c := &consumer{
 		bus: b, topic: t, group: group, name: b.client.node + "-" + rand.Text()[:8], bell: make(chan struct{}, 1), closed: make(chan struct{}),
-		size: entryMax, entries: map[string]*entry{}, tags: map[uint64]tagging{},
+		size: entryMax, spareRetry: backoff{first: busSpareLook, longest: rejoinLongest}, entries: map[string]*entry{}, tags: map[uint64]tagging{},
 	}
 	c.spare = time.AfterFunc(time.Hour, c.giveRest)
 	c.spare.Stop()
@@ -86,11 +88,13 @@ func (c *consumer) join(ctx context.Context) error {
 		conn.B().XgroupCreate().Key(c.key("stream")).Group(c.group).Id("0").Mkstream().Build(),
 	) {
 		if err := result.Error(); err != nil && !rueidis.IsRedisBusyGroup(err) {
-			return c.bus.client.failed(ctx, err)
+			return c.bus.client.done(ctx, c.fetching(), err)
 		}
 	}
 	return nil
 }
+
+func (c *consumer) fetching() operation { return operation{"fetch messages of topic", c.topic.name} }
 
 func (c *consumer) key(what string) string { return c.topic.key(what, c.group) }
 
@@ -160,11 +164,11 @@ func (c *consumer) take(ctx context.Context, limit int) ([]bus.Delivery, error) 
 	if len(c.rest) > 0 {
 		c.spare.Reset(busSpare)
 	}
-	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
+	if code(err) == "NOGROUP" {
 		c.wake(false)
 		return nil, c.join(limited) // Redis was restarted without its data
 	}
-	return deliveries, c.bus.client.failed(context.WithoutCancel(ctx), err) // the bound was ours //nolint:contextcheck // the bound was ours
+	return deliveries, c.bus.client.done(context.WithoutCancel(ctx), c.fetching(), err) // the bound was ours
 }
 
 // read takes entries that nobody has had: about as many as hold what is asked for. They are expected to be full, until a
@@ -282,8 +286,22 @@ func (c *consumer) giveRest() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), busLimit)
 	defer cancel()
-	// Whoever takes the rest counts an error; it goes on being the rest here, which at worst is delivered twice.
-	_ = c.bus.client.failed(context.Background(), c.split(ctx, conn, time.Since(c.rest[0].entry.since) > c.bus.options.AckWithin/4))
+	// After an error the rest stays here. At worst it is delivered twice.
+	err = c.split(ctx, conn, time.Since(c.rest[0].entry.since) > c.bus.options.AckWithin/4)
+	if err == nil {
+		c.spareRetry.reset()
+		return
+	}
+	c.spare.Reset(c.spareRetry.next())
+	if !lostGroup(err) {
+		_ = c.bus.client.done(context.Background(), c.fetching(), err)
+	}
+}
+
+// lostGroup reports whether an error says that the stream or its group is gone: Redis was restarted without its data.
+func lostGroup(err error) bool {
+	word := code(err)
+	return word == "NOGROUP" || word == "NOKEY"
 }
 
 // split gives the rest back as entries of its own, behind all others; without must only if nothing else waits: then others
@@ -419,7 +437,7 @@ func (c *consumer) Ack(ctx context.Context, deliveries []bus.Delivery) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, busLimit)
 	defer cancel()
-	return c.bus.client.failed(ctx, c.acknowledge(limited, conn, args))
+	return c.bus.client.done(ctx, operation{"acknowledge messages of topic", c.topic.name}, c.acknowledge(limited, conn, args))
 }
 
 // settle notes which messages are done, and returns the arguments of the script: id, size, positions of each entry.
@@ -495,8 +513,8 @@ func (c *consumer) Close() error {
 	for _, a := range aside {
 		c.report(a)
 	}
-	if answer, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(answer.Error(), "NOGROUP") {
+	if lostGroup(err) {
 		return nil
 	}
-	return c.bus.client.failed(context.Background(), err)
+	return err // which nobody will try again, so the health is left to the consumers that go on
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,20 +22,16 @@ var ErrDown = errors.New("redis: not reachable at the moment")
 // Bounds of a Client.
 const (
 	dialLimit   = time.Second
-	silentLimit = 2 * time.Second        // a connection that answers nothing for so long is closed
-	probeLimit  = 100 * time.Millisecond // for the answer to a probe
-	probePause  = 250 * time.Millisecond // between probes while Redis is down
-	probeRest   = time.Second            // between probes while it is up
-	probesGood  = 2                      // in a row, before it counts as up again
-	probeKeys   = 32                     // of a cluster: so many that each of its masters has some
+	silentLimit = 2 * time.Second // a connection that answers nothing for so long is closed
 )
 
 // Options are what a Client works with.
 type Options struct {
 	Prefix string       // begins every key and channel, so that installations may share a Redis
 	Logger *slog.Logger // nil for no log
-	// Changed, if set, is told when Redis goes down and when it is back. It must return at once.
-	Changed func(up bool)
+	// Changed, if set, is called with false when Redis goes down or an operation begins to fail, and with true when all of it
+	// works again. It must return at once.
+	Changed func(healthy bool)
 }
 
 // Client is the connection to Redis that all adapters of a process share. It is made without a connection, so that a
@@ -50,12 +44,14 @@ type Client struct {
 	cluster atomic.Bool // the keys of a script must be in one slot
 
 	current atomic.Pointer[rueidis.Client] // nil while there has been no connection yet
-	up      atomic.Bool
-	wake    chan struct{} // has an element when Run is to look at once
+	proofs  atomic.Int32                   // keys of a cluster that proofs have used while it was up
+	proof   script                         // probe.lua
+	wake    chan struct{}                  // has an element when Run is to probe at once
+	health  health
 
 	mu     sync.Mutex
 	closed bool
-	hooks  []func() // run, each in a goroutine of Run's, when Redis is back
+	hooks  []func() // run by Run when Redis is back
 }
 
 // New returns a Client of the server, or cluster, that address names: redis://[user:password@]host[:port][/db], with
@@ -73,7 +69,8 @@ func New(address string, options Options) (*Client, error) {
 		options.Changed = func(bool) {}
 	}
 	return &Client{
-		options: options, option: option, node: rand.Text()[:12], wake: make(chan struct{}, 1),
+		options: options, option: option, node: rand.Text()[:12], wake: make(chan struct{}, 1), proof: newScript(probeText),
+		health: health{logger: options.Logger, changed: options.Changed, failures: map[operation]*failure{}},
 	}, nil
 }
 
@@ -104,25 +101,32 @@ func parse(address string) (rueidis.ClientOption, error) {
 	return option, nil
 }
 
-// Connect connects, if that has not happened yet, and finds out whether Redis answers. An error is no reason not to go on:
-// Run tries again.
+// Connect connects, if that has not happened yet, and finds out whether Redis does what the product needs. After an error the
+// caller may go on: Run tries again.
 func (c *Client) Connect(ctx context.Context) error {
-	if c.current.Load() == nil {
-		client, err := rueidis.NewClient(c.option)
-		if err != nil {
-			if client != nil {
-				client.Close()
-			}
-			return fmt.Errorf("redis: %w", err)
-		}
-		if !c.keep(client) {
-			return ErrDown
-		}
-	}
-	if err := c.probe(ctx); err != nil {
+	if err := c.probeOnce(ctx, true); err != nil {
+		c.health.goDown(err)
 		return err
 	}
-	c.turn(true, nil)
+	c.health.goUp()
+	return nil
+}
+
+// dial makes the connection, unless there is one.
+func (c *Client) dial() error {
+	if c.current.Load() != nil {
+		return nil
+	}
+	client, err := rueidis.NewClient(c.option)
+	if err != nil {
+		if client != nil {
+			client.Close()
+		}
+		return fmt.Errorf("redis: %w", err)
+	}
+	if !c.keep(client) {
+		return ErrDown
+	}
 	return nil
 }
 
@@ -136,134 +140,6 @@ func (c *Client) keep(client rueidis.Client) bool {
 		return !c.closed
 	}
 	return true
-}
-
-// Run connects and probes until ctx ends; then it returns nil. Call it once.
-func (c *Client) Run(ctx context.Context) error {
-	good := 0
-	for {
-		pause := probePause
-		if c.up.Load() {
-			pause = probeRest
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-c.wake:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		}
-		timer.Stop()
-		err := c.look(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
-			good = 0
-			c.turn(false, err)
-		case !c.up.Load():
-			if good++; good >= probesGood {
-				c.turn(true, nil)
-				c.runHooks()
-			}
-		}
-	}
-}
-
-// look connects if need be, and probes.
-func (c *Client) look(ctx context.Context) error {
-	if c.current.Load() == nil {
-		client, err := rueidis.NewClient(c.option)
-		if err != nil {
-			if client != nil {
-				client.Close()
-			}
-			return err
-		}
-		if !c.keep(client) {
-			return ErrDown
-		}
-	}
-	return c.probe(ctx)
-}
-
-// probe writes something small: a server that only reads, or has no memory left, is of no use.
-func (c *Client) probe(ctx context.Context) error {
-	loaded := c.current.Load()
-	if loaded == nil {
-		return ErrDown
-	}
-	client := *loaded
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
-	keys := 1
-	if c.cluster.Load() {
-		keys = probeKeys
-	}
-	commands := make([]rueidis.Completed, keys)
-	for i := range commands {
-		commands[i] = client.B().Set().Key(c.key("orderflow:probe:" + strconv.Itoa(i))).Value(c.node).PxMilliseconds(5000).Build()
-	}
-	for _, result := range client.DoMulti(ctx, commands...) {
-		if err := result.Error(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// turn notes that Redis is up or down, and tells when that is a change.
-func (c *Client) turn(up bool, cause error) {
-	if c.up.Swap(up) == up {
-		return
-	}
-	c.options.Changed(up)
-	if up {
-		c.options.Logger.Info("Redis answers.", "event", "redis.up")
-		return
-	}
-	c.options.Logger.Warn("Redis does not answer as it should; going on without it until it does.", "event", "redis.down", "error", cause)
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
-// failed is told of every error of a command. It turns the client down when the error says that Redis cannot do its work,
-// and returns the error. ctx is the caller's own: that it ended says nothing about Redis.
-func (c *Client) failed(ctx context.Context, err error) error {
-	if err != nil && !ended(ctx) && unfit(err) {
-		c.turn(false, err)
-	}
-	return err
-}
-
-// ended reports whether a context has ended, or is about to: the library looks at the clock, the context at its timer.
-func ended(ctx context.Context) bool {
-	deadline, has := ctx.Deadline()
-	return ctx.Err() != nil || has && time.Until(deadline) < time.Millisecond
-}
-
-// unfit reports whether an error says that the server cannot do its work at the moment, rather than that it was asked
-// something wrong.
-func unfit(err error) bool {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { // of errors.Join; one is enough
-		return slices.ContainsFunc(several.Unwrap(), unfit)
-	}
-	answer, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return true // the connection, or the time
-	}
-	if answer.IsNil() {
-		return false
-	}
-	word, _, _ := strings.Cut(answer.Error(), " ")
-	switch word {
-	case "LOADING", "MASTERDOWN", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "NOPERM", "WRONGPASS",
-		"MOVED", "ASK":
-		return true
-	}
-	return false
 }
 
 // onReturn has a function run each time when Redis is back.
@@ -282,12 +158,12 @@ func (c *Client) runHooks() {
 	}
 }
 
-// Up reports whether Redis answers.
-func (c *Client) Up() bool { return c.up.Load() }
+// Up reports whether the adapters use Redis at the moment.
+func (c *Client) Up() bool { return c.health.up.Load() }
 
 // conn returns the connection, or ErrDown.
 func (c *Client) conn() (rueidis.Client, error) {
-	if client := c.current.Load(); client != nil && c.up.Load() {
+	if client := c.current.Load(); client != nil && c.health.up.Load() {
 		return *client, nil
 	}
 	return nil, ErrDown
@@ -298,7 +174,7 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.up.Store(false)
+	c.health.up.Store(false)
 	if client := c.current.Swap(nil); client != nil {
 		(*client).Close()
 	}

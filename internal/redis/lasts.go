@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	_ "embed" // the script
+	"errors"
 	"strconv"
 	"time"
 
@@ -42,12 +43,11 @@ func (l *Lasts) Keep(ctx context.Context, channels []string, at []int64, frames 
 			strconv.FormatInt(at[i], 10), string(frames[i]), strconv.FormatInt(left.Milliseconds(), 10),
 		}}
 	}
+	var errs []error
 	for _, result := range run(ctx, conn, calls) {
-		if err := result.Error(); err != nil {
-			return l.client.failed(ctx, err)
-		}
+		errs = append(errs, result.Error())
 	}
-	return nil
+	return l.client.done(ctx, cacheEvents(), errors.Join(errs...))
 }
 
 // Last returns the frame that is kept of a channel, nil for none.
@@ -60,7 +60,7 @@ func (l *Lasts) Last(ctx context.Context, channel string) ([]byte, error) {
 	defer cancel()
 	frame, err := conn.Do(limited, conn.B().Hget().Key(l.key(channel)).Field("frame").Build()).AsBytes()
 	if rueidis.IsRedisNil(err) {
-		return nil, nil
+		frame, err = nil, nil
 	}
-	return frame, l.client.failed(ctx, err)
+	return frame, l.client.done(ctx, cacheEvents(), err)
 }

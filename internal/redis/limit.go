@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	_ "embed" // the script
-	"errors"
 	"strconv"
 	"time"
 
@@ -62,11 +61,11 @@ func (l *Limiter) count(ctx context.Context, key string, rate limit.Rate) (d lim
 	tokens, per := strconv.Itoa(rate.Tokens), strconv.FormatInt(int64(rate.Per), 10)
 	name := l.client.key("orderflow:limit:" + limit.Short(key) + ":" + tokens + "/" + per)
 	answer, err := run(limited, conn, []call{{l.script, []string{name}, []string{tokens, per}}})[0].AsIntSlice()
-	if err != nil {
-		return d, l.client.failed(ctx, err)
+	if err == nil && len(answer) != 4 {
+		err = errOddAnswer
 	}
-	if len(answer) != 4 {
-		return d, errors.New("redis: an answer of the limit's script is not what it should be")
+	if err := l.client.done(ctx, countRequests(), err); err != nil {
+		return d, err
 	}
 	return limit.Decision{
 		Allowed: answer[0] == 1, Limit: rate.Tokens, Remaining: int(answer[1]),

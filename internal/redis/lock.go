@@ -37,8 +37,8 @@ var (
 type Locker struct {
 	client        *Client
 	ttl           time.Duration
-	drop          []string // versions that are raised with a release; see Products
-	free          script   // lock_try.lua
+	products      *Products // whose version is raised with a release; nil for none
+	free          script    // lock_try.lua
 	take, release script
 
 	mu        sync.Mutex
@@ -64,12 +64,8 @@ type held struct {
 // NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests). A release of locks that
 // were used also drops the list of products, if there is one.
 func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
-	var drop []string
-	if products != nil {
-		drop = products.keys()[:1]
-	}
 	l := &Locker{
-		client: client, ttl: ttl, drop: drop,
+		client: client, ttl: ttl, products: products,
 		free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText),
 		waits: map[int64]*wait{}, woken: map[int64]time.Time{},
 	}
@@ -121,8 +117,7 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	}
 	limited, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
-	if err = l.try(limited, conn, products, &grant); err != nil {
-		l.client.failed(ctx, err) //nolint:errcheck // returned below
+	if err = l.client.done(ctx, takeLocks(), l.try(limited, conn, products, &grant)); err != nil {
 		l.giveBack(ctx, grant.Token, products)
 		return lock.Grant{}, err
 	}
@@ -254,9 +249,9 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 	}
 	conn, err := l.client.conn()
 	if err == nil {
-		limited, cancel := context.WithTimeout(ctx, lockLimit)
-		defer cancel()
-		err = l.client.failed(ctx, l.unlock(limited, conn, token, products, used))
+		err = l.unlock(ctx, conn, token, products, used)
+	} else if used && l.products != nil {
+		l.products.unraised.Store(true)
 	}
 	if err != nil && len(products) > 0 {
 		l.giveBack(ctx, token, products)
@@ -290,6 +285,7 @@ func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
 	}
 }
 
+// unlock releases locks and, if they were used, raises the version of the product list, all in one round trip.
 func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64, used bool) error {
 	turn := "0"
 	if used {
@@ -308,16 +304,20 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 		calls[i] = call{l.release, l.keys(part), args}
 	}
 	var others []rueidis.Completed
-	if used {
-		for _, key := range l.drop {
-			others = append(others, conn.B().Incr().Key(key).Build())
-		}
+	if used && l.products != nil {
+		others = append(others, l.products.raising(conn))
 	}
+	limited, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
 	var errs []error
-	for _, result := range run(ctx, conn, calls, others...) {
-		errs = append(errs, result.Error())
+	for i, result := range run(limited, conn, calls, others...) {
+		if i < len(calls) {
+			errs = append(errs, result.Error())
+			continue
+		}
+		l.products.raised(ctx, result.Error()) //nolint:errcheck // the product list is not believed until its version is raised
 	}
-	return errors.Join(errs...)
+	return l.client.done(ctx, releaseLocks(), errors.Join(errs...))
 }
 
 // remember keeps locks of unknown fate, up to a bound; beyond it they go by their time.
@@ -342,7 +342,7 @@ func (l *Locker) releaseLost() {
 		if err == nil {
 			err = l.unlock(ctx, conn, h.token, h.products, false)
 		}
-		if err != nil { // it is down again
+		if err != nil && code(err) == "" { // it is down again; what Redis refuses goes by its time
 			l.mu.Lock()
 			l.lost = append(lost[i:], l.lost...)
 			l.mu.Unlock()

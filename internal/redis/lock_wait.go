@@ -69,11 +69,14 @@ func (l *Locker) finish(product int64, w *wait) {
 // Run hears of releases until ctx ends, and returns nil. While it cannot, waiters look by themselves, several times a
 // second. Call it once.
 func (l *Locker) Run(ctx context.Context) error {
+	retry := resubscription{client: l.client, op: hearReleases(), pause: backoff{first: deafLook, longest: rejoinLongest}}
 	for ctx.Err() == nil {
-		if conn, err := l.client.conn(); err == nil {
-			l.hear(ctx, conn)
+		var err error
+		began := time.Now()
+		if conn, down := l.client.conn(); down == nil {
+			err = l.hear(ctx, conn)
 		}
-		pause := time.NewTimer(deafLook)
+		pause := time.NewTimer(retry.after(ctx, err, began))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -84,17 +87,17 @@ func (l *Locker) Run(ctx context.Context) error {
 }
 
 // hear listens to releases until that fails.
-func (l *Locker) hear(ctx context.Context, conn rueidis.Client) {
+func (l *Locker) hear(ctx context.Context, conn rueidis.Client) error {
 	defer l.deaf()
 	heard := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "subscribe" {
 			l.mu.Lock()
 			l.listening = true
 			l.mu.Unlock()
+			l.client.health.work(hearReleases())
 		}
 	})
-	// Whatever ended it, it is tried again; the client finds out about Redis by itself.
-	_ = conn.Receive(heard, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
+	return conn.Receive(heard, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for word := range strings.FieldsSeq(m.Message) {

@@ -6,6 +6,7 @@ import (
 	_ "embed" // the script
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -20,11 +21,12 @@ var productsPutText string
 // Products keeps the list of products for all processes that share a Redis. A version beside it is raised by every change
 // of stock, in the round trip that gives the product locks back (see NewLocker), so before the change is answered. A list
 // is kept and believed only under the version that was read before it was loaded: nobody gets one that was read before a
-// change that was answered before they asked. When Redis comes back the version is raised too, for changes it has not
-// heard of. Its methods may be called from any goroutine.
+// change that was answered before they asked. A version that could not be raised is raised later: when Redis comes back, and
+// before this process believes a list again. Its methods may be called from any goroutine.
 type Products struct {
-	client *Client
-	put    script
+	client   *Client
+	put      script
+	unraised atomic.Bool // the version was not raised after a change of stock: no list is to be believed until it is
 }
 
 // NewProducts returns the cache.
@@ -52,9 +54,14 @@ func (p *Products) Get(ctx context.Context) (list []byte, version string, err er
 	}
 	limited, cancel := context.WithTimeout(ctx, productsTime)
 	defer cancel()
+	if p.unraised.Load() {
+		if err := p.raise(ctx, limited, conn); err != nil {
+			return nil, "", err
+		}
+	}
 	values, err := conn.Do(limited, conn.B().Mget().Key(p.keys()...).Build()).ToArray()
-	if err != nil {
-		return nil, "", p.client.failed(ctx, err)
+	if err := p.client.done(ctx, cacheProducts(), err); err != nil {
+		return nil, "", err
 	}
 	if len(values) != 2 {
 		return nil, "", errors.New("redis: the products are not what they should be")
@@ -88,16 +95,36 @@ func (p *Products) Put(ctx context.Context, version string, list []byte, left ti
 	limited, cancel := context.WithTimeout(ctx, productsTime)
 	defer cancel()
 	args := []string{version, string(list), strconv.FormatInt(left.Milliseconds(), 10)}
-	return p.client.failed(ctx, run(limited, conn, []call{{p.put, p.keys(), args}})[0].Error())
+	return p.client.done(ctx, cacheProducts(), run(limited, conn, []call{{p.put, p.keys(), args}})[0].Error())
 }
 
 // Drop makes everybody forget the list.
 func (p *Products) Drop(ctx context.Context) error {
 	conn, err := p.client.conn()
 	if err != nil {
+		p.unraised.Store(true)
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, productsTime)
 	defer cancel()
-	return p.client.failed(ctx, conn.Do(limited, conn.B().Incr().Key(p.keys()[0]).Build()).Error())
+	return p.raise(ctx, limited, conn)
+}
+
+// raise raises the version; limited is ctx with the time that this may take.
+func (p *Products) raise(ctx, limited context.Context, conn rueidis.Client) error {
+	p.unraised.Store(false) // before the command: a change that comes meanwhile and is not raised sets it again
+	return p.raised(ctx, conn.Do(limited, p.raising(conn)).Error())
+}
+
+// raising is the command that raises the version.
+func (p *Products) raising(conn rueidis.Client) rueidis.Completed {
+	return conn.B().Incr().Key(p.keys()[0]).Build()
+}
+
+// raised records the outcome of that command.
+func (p *Products) raised(ctx context.Context, err error) error {
+	if err != nil {
+		p.unraised.Store(true)
+	}
+	return p.client.done(ctx, raiseVersion(), err)
 }

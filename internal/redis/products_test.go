@@ -6,6 +6,7 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
+	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
 )
 
@@ -49,5 +50,58 @@ func TestProducts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProductsWithoutLocks: a change of stock under no lock, because Redis refused it, drops the list too; and while the
+// version itself cannot be raised, the process that changed the stock believes no list.
+func TestProductsWithoutLocks(t *testing.T) {
+	t.Parallel()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	c := connected(t, servers.RedisURL(server.Addr()), "")
+	mine, theirs := redis.NewProducts(c), redis.NewProducts(connected(t, servers.RedisURL(server.Addr()), ""))
+	l := redis.NewLocker(c, lock.TTL, mine)
+	keep := func() {
+		t.Helper()
+		_, version, err := theirs.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := theirs.Put(t.Context(), version, []byte("list"), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if list, _, err := mine.Get(t.Context()); err != nil || string(list) != "list" {
+			t.Fatalf("kept: %q, %v", list, err)
+		}
+	}
+	keep()
+	serverstest.Command(t, server.Addr(), "RPUSH", "inventory:product:1", "x")
+	grant, err := l.TryLock(t.Context(), []int64{1})
+	if err == nil {
+		t.Fatal("a key of another type was locked")
+	}
+	if err := l.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := theirs.Get(t.Context()); err != nil || list != nil {
+		t.Errorf("after a change without a lock: %q, %v", list, err)
+	}
+
+	keep()
+	const version = "{orderflow:products}:version"
+	before := serverstest.Command(t, server.Addr(), "GET", version)
+	serverstest.Command(t, server.Addr(), "SET", version, "no number") // which cannot be raised
+	held := takes(t, l, 2)
+	if err := l.Unlock(t.Context(), held.Token, held.Held, true); err != nil {
+		t.Errorf("the locks were not released: %v", err)
+	}
+	serverstest.Command(t, server.Addr(), "SET", version, "9223372036854775807")
+	if list, _, err := mine.Get(t.Context()); err == nil || list != nil {
+		t.Errorf("while the version cannot be raised: %q, %v", list, err)
+	}
+	serverstest.Command(t, server.Addr(), "SET", version, before.(string))
+	if list, _, err := mine.Get(t.Context()); err != nil || list != nil {
+		t.Errorf("the version can be raised again: %q, %v", list, err)
 	}
 }

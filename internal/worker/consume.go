@@ -53,7 +53,8 @@ func (w *Worker) consumeOnce(ctx, life context.Context) error {
 	}
 	acknowledge := func(done []bus.Delivery) {
 		// Not acknowledged is delivered again, and skipped then.
-		if err := w.group.Ack(context.WithoutCancel(ctx), done); err != nil {
+		err := w.group.Ack(context.WithoutCancel(ctx), done)
+		if failing := w.unacked.Swap(err != nil); err != nil && !failing { // once, until it has worked again
 			w.options.Logger.WarnContext(ctx, "Messages could not be acknowledged; they come again and are skipped.",
 				"event", "worker.ack_failed", "messages", len(done), "error", err.Error())
 		}

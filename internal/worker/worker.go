@@ -32,6 +32,8 @@ type Worker struct {
 	group   bus.Group      // nil until joined; only Join and the consumer touch it
 	running sync.WaitGroup // claims on their way through process
 
+	unacked atomic.Bool // the last acknowledgement failed
+
 	entrance sync.Mutex   // makes looking and entering one step
 	entering atomic.Int64 // admitted, and not yet in process
 

@@ -1,0 +1,147 @@
+package redis
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// counted is a health whose log lines and reports are counted.
+type counted struct {
+	health
+
+	lines   int
+	reports []bool
+}
+
+func newCounted() *counted {
+	c := &counted{}
+	c.health = health{
+		logger: slog.New(slog.NewTextHandler(c, nil)), failures: map[operation]*failure{},
+		changed: func(healthy bool) { c.reports = append(c.reports, healthy) },
+	}
+	return c
+}
+
+// Write takes one log line.
+func (c *counted) Write(line []byte) (int, error) {
+	c.lines++
+	return len(line), nil
+}
+
+var errRefused = errors.New("refused")
+
+// TestReturnsAreDelayed: a server that goes down again right after each return is given more and more time, up to a bound, and
+// none once it has been up for a while.
+func TestReturnsAreDelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounted()
+		returns := 0
+		for begin := time.Now(); time.Since(begin) < time.Hour; time.Sleep(250 * time.Millisecond) {
+			if c.mayRise(time.Now()) {
+				c.goUp()
+				returns++
+				c.goDown(errRefused)
+			}
+		}
+		if returns < 100 || returns > 200 { // about every 30 s
+			t.Errorf("%d returns within an hour", returns)
+		}
+		if c.lines > 2*returns {
+			t.Errorf("%d log lines", c.lines)
+		}
+		for !c.mayRise(time.Now()) {
+			time.Sleep(time.Second)
+		}
+		c.goUp()
+		time.Sleep(steady)
+		c.goDown(errRefused)
+		if !c.mayRise(time.Now()) {
+			t.Error("a return is delayed after a time without trouble")
+		}
+	})
+}
+
+// TestLastingFailure: an operation that fails all the time has one log line at the change and one every five minutes.
+func TestLastingFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounted()
+		c.goUp()
+		op := operation{"publish to topic", "t"}
+		for range 3600 {
+			c.fail(op, errRefused)
+			c.work(operation{"publish to topic", "another"})
+			c.expire(time.Now())
+			time.Sleep(time.Second)
+		}
+		if c.lines < 10 || c.lines > 14 {
+			t.Errorf("%d log lines within an hour", c.lines)
+		}
+		if diff := cmp.Diff([]bool{true, false}, c.reports); diff != "" {
+			t.Errorf("reports (-want +got):\n%s", diff)
+		}
+		c.work(op)
+		c.expire(time.Now())
+		if diff := cmp.Diff([]bool{true, false, true}, c.reports); diff != "" {
+			t.Errorf("reports after a success (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestChangingFailure: an operation that fails and works by turns does not change the health each time.
+func TestChangingFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounted()
+		c.goUp()
+		op := takeLocks()
+		for range 600 {
+			c.fail(op, errRefused)
+			time.Sleep(3 * time.Second)
+			c.work(op)
+			time.Sleep(3 * time.Second)
+		}
+		if len(c.reports) > 20 {
+			t.Errorf("%d changes within an hour", len(c.reports))
+		}
+		if healthy := c.reports[len(c.reports)-1]; healthy {
+			t.Error("healthy while every other call fails")
+		}
+	})
+}
+
+// TestUnseenFailure: an operation that nobody tries any more does not count as failing for ever, nor is it remembered.
+func TestUnseenFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounted()
+		c.goUp()
+		c.fail(takeLocks(), errRefused)
+		for range int(2*failureUnseen/time.Second) + 1 {
+			time.Sleep(time.Second)
+			c.expire(time.Now())
+		}
+		if c.failing() {
+			t.Error("still failing")
+		}
+		if len(c.failures) > 0 {
+			t.Errorf("remembered: %v", c.failures)
+		}
+	})
+}
+
+func TestBackoff(t *testing.T) {
+	b := backoff{first: time.Second, longest: 5 * time.Second}
+	for _, seconds := range []int{1, 2, 4, 5, 5} {
+		middle := time.Duration(seconds) * time.Second
+		if got := b.next(); got < middle*3/4 || got > middle*5/4 {
+			t.Errorf("%s, want %s give or take a quarter", got, middle)
+		}
+	}
+	b.reset()
+	if got := b.next(); got > 5*time.Second/4 {
+		t.Errorf("%s after a reset", got)
+	}
+}

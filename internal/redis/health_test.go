@@ -1,0 +1,176 @@
+package redis_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"orderflow/internal/limit"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers"
+	"orderflow/internal/servers/serverstest"
+)
+
+// changes keeps the events of log lines.
+type changes struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (c *changes) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(c, nil)) }
+
+// Write takes one line.
+func (c *changes) Write(line []byte) (int, error) {
+	var fields struct{ Event, Remedy string }
+	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&fields); err != nil {
+		return 0, err
+	}
+	if fields.Event == "redis.down" || fields.Event == "redis.operation_failed" {
+		if fields.Remedy == "" {
+			fields.Event += " without a remedy"
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, fields.Event)
+	return len(line), nil
+}
+
+func (c *changes) events() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.all)
+}
+
+// TestKeysOutsideTheRights: the probe may write its keys and the locks may not be taken. The lack shows in the health with one
+// line, however many orders meet it, and the rest of Redis stays in use.
+func TestKeysOutsideTheRights(t *testing.T) {
+	t.Parallel()
+	server, address, prefix := restricted(t)
+	p := startProcess(t, address, prefix)
+	eventually(t, p.client.Healthy)
+	serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")
+	if !p.comes(func() bool { return !p.client.Healthy() }) {
+		t.Fatal("healthy without a right on locks")
+	}
+	for i := range 1000 {
+		if _, err := p.locker.TryLock(t.Context(), []int64{int64(i)}); err == nil {
+			t.Fatal("a lock was taken")
+		}
+	}
+	if !p.comes(func() bool {
+		return strings.HasPrefix(p.client.Reason(), "Redis refuses to take product locks. Its user lacks a right (NOPERM)")
+	}) {
+		t.Errorf("reason %q", p.client.Reason())
+	}
+	eventually(t, func() bool { return p.bus.Publish(t.Context(), numbered(1, 1)) == nil })
+	if lines := p.changes.events(); len(lines) > 50 { // two are enough, unless the machine is so busy that Redis seems to be down
+		t.Errorf("%d log lines about 1,000 failures: %q", len(lines), lines)
+	}
+	serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "~shop:*")
+	if !p.comes(p.client.Healthy) {
+		t.Errorf("granted again: %q", p.client.Reason())
+	}
+}
+
+// TestKeysOfAnotherType: whichever key has another type, the health says so until the key is gone, and locks of other
+// products go on.
+func TestKeysOfAnotherType(t *testing.T) {
+	t.Parallel()
+	const topic = "{orderflow:bus:t}:"
+	for _, key := range []string{
+		"inventory:product:1", "{inventory:product:1}:waiting", "{orderflow:products}:version",
+		topic + "groups", topic + "stream:g", topic + "count:g", topic + "done:g",
+		"orderflow:last:cache-a", "orderflow:limit:",
+	} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+			serverstest.Started(t, server, err)
+			p := startProcess(t, servers.RedisURL(server.Addr()), "")
+			eventually(t, p.client.Healthy)
+			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewLasts(p.client)
+			rate := limit.Rate{Tokens: 1000, Per: limit.MaxPer}
+			use := func() { // what the process itself does not do: two who want one product, a limit, a cache channel
+				if first, err := p.locker.TryLock(t.Context(), []int64{1}); err == nil {
+					_, _ = p.locker.TryLock(t.Context(), []int64{1})
+					_ = p.locker.Unlock(t.Context(), first.Token, first.Held, true)
+				}
+				_, _ = limiter.Allow(t.Context(), "client", rate)
+				_, _ = lasts.Last(t.Context(), "cache-a")
+			}
+			use()
+			if strings.HasSuffix(key, "limit:") {
+				found, _ := serverstest.Command(t, server.Addr(), "KEYS", key+"*").([]any)
+				if len(found) != 1 {
+					t.Fatalf("keys of limits: %v", found)
+				}
+				key, _ = found[0].(string)
+			}
+			spoil := func() { // the process may write the key itself meanwhile
+				serverstest.Command(t, server.Addr(), "RPUSH", key+"~", "x")
+				serverstest.Command(t, server.Addr(), "RENAME", key+"~", key)
+			}
+			spoil()
+			failing := func() bool {
+				use()
+				return strings.Contains(p.client.Reason(), "WRONGTYPE")
+			}
+			if !p.comes(failing) {
+				t.Fatalf("healthy %t, %q", p.client.Healthy(), p.client.Reason())
+			}
+			takes(t, p.locker, 7)
+			serverstest.Command(t, server.Addr(), "DEL", key)
+			if !p.comes(func() bool { use(); return p.client.Healthy() }) {
+				t.Errorf("the key is gone: %q", p.client.Reason())
+			}
+		})
+	}
+}
+
+// TestServerThatCannotWrite: whatever keeps a server from writing turns it down, with a reason of its own, until it writes
+// again.
+func TestServerThatCannotWrite(t *testing.T) {
+	t.Parallel()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t), "--appendonly", "no", "--save", "3600 1", "--enable-protected-configs", "yes")
+	serverstest.Started(t, server, err)
+	p := startProcess(t, servers.RedisURL(server.Addr()), "")
+	do := func(words ...string) { serverstest.Command(t, server.Addr(), words...) }
+	disk := t.TempDir()
+	do("CONFIG", "SET", "dir", disk)
+	for _, c := range []struct {
+		code        string
+		spoil, mend func()
+	}{
+		{"OOM", func() { do("CONFIG", "SET", "maxmemory", "1") }, func() { do("CONFIG", "SET", "maxmemory", "0") }},
+		{"READONLY", func() { do("REPLICAOF", "127.0.0.1", "1") }, func() { do("REPLICAOF", "NO", "ONE") }},
+		{"master or a replica", func() { do("CONFIG", "SET", "min-replicas-to-write", "1") }, func() { do("CONFIG", "SET", "min-replicas-to-write", "0") }},
+		{"MISCONF", func() {
+			if err := os.RemoveAll(disk); err != nil {
+				t.Fatal(err)
+			}
+			do("BGSAVE")
+		}, func() {
+			if err := os.Mkdir(disk, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			do("CONFIG", "SET", "dir", disk)
+			do("BGSAVE")
+		}},
+	} {
+		eventually(t, p.client.Healthy)
+		c.spoil()
+		if !p.comes(func() bool { return !p.client.Up() && strings.Contains(p.client.Reason(), c.code) }) {
+			t.Fatalf("%s: up %t, %q", c.code, p.client.Up(), p.client.Reason())
+		}
+		c.mend()
+		if !p.comes(p.client.Healthy) {
+			t.Errorf("%s, mended: %q", c.code, p.client.Reason())
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package redis_test
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"orderflow/internal/bus"
+	"orderflow/internal/bus/bustest"
+	"orderflow/internal/limit/limittest"
+	"orderflow/internal/lock"
+	"orderflow/internal/lock/locktest"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers"
+	"orderflow/internal/servers/serverstest"
+)
+
+// documentedRights returns the words of the command in docs/operations.md that makes a user of Redis.
+func documentedRights(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "ACL SETUSER orderflow ") {
+			return strings.Fields(line)
+		}
+	}
+	t.Fatal("docs/operations.md has no ACL SETUSER")
+	return nil
+}
+
+// restricted starts a Redis with the documented user, and returns that user's address and prefix.
+func restricted(t *testing.T) (server *servers.Server, address, prefix string) {
+	t.Helper()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	serverstest.Command(t, server.Addr(), documentedRights(t)...)
+	return server, (&url.URL{Scheme: "redis", User: url.UserPassword("orderflow", "SECRET"), Host: server.Addr()}).String(), "shop:"
+}
+
+// TestDocumentedRights runs the suites of all ports as the user that docs/operations.md makes.
+func TestDocumentedRights(t *testing.T) {
+	_, address, prefix := restricted(t)
+	own := func() string { return prefix + rand.Text() + ":" }
+	t.Run("locks", func(t *testing.T) {
+		locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
+			prefix := own()
+			return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
+		})
+	})
+	t.Run("bus", func(t *testing.T) {
+		bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
+			prefix := own()
+			return station(t, address, prefix, options), station(t, address, prefix, options)
+		})
+	})
+	t.Run("limits", func(t *testing.T) {
+		limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
+			prefix := own()
+			return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
+		})
+	})
+	t.Run("everything", func(t *testing.T) {
+		t.Parallel()
+		server, address, prefix := restricted(t)
+		useEverything(t, connected(t, address, prefix))
+		denied, _ := serverstest.Command(t, server.Addr(), "ACL", "LOG").([]any)
+		for _, entry := range denied {
+			if !slices.Contains(entry.([]any), any("cluster|slots")) { // how the client finds out that this is no Cluster
+				t.Errorf("Redis refused %v", entry)
+			}
+		}
+	})
+}
+
+// TestEachRightIsNeeded takes one of the documented rights away at a time. A process then says that one is missing, and does
+// without Redis or the part of it.
+func TestEachRightIsNeeded(t *testing.T) {
+	t.Parallel()
+	// No process misses these: a refused sign of life is one, and a subscription that cannot be ended goes on unheard.
+	spared := []string{"+ping", "+sunsubscribe"}
+	server, address, prefix := restricted(t)
+	for _, right := range documentedRights(t)[6:] {
+		if slices.Contains(spared, right) {
+			continue
+		}
+		revoke := map[byte]string{'+': "-" + right[1:], '~': "resetkeys", '&': "resetchannels"}[right[0]]
+		serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
+		p := startProcess(t, address, prefix)
+		if !p.comes(func() bool { return strings.Contains(p.client.Reason(), "NOPERM") }) {
+			t.Errorf("without %s: healthy %t, %q", right, p.client.Healthy(), p.client.Reason())
+		}
+		serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
+	}
+}
+
+// TestRightIsGranted: a process that lacks rights uses Redis as soon as they are granted, without a restart.
+func TestRightIsGranted(t *testing.T) {
+	t.Parallel()
+	for _, right := range []string{"+incr", "+evalsha", "+xreadgroup", "+ssubscribe", "&shop:*"} {
+		t.Run(right, func(t *testing.T) {
+			t.Parallel()
+			server, address, prefix := restricted(t)
+			revoke := map[byte]string{'+': "-" + right[1:], '&': "resetchannels"}[right[0]]
+			serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
+			p := startProcess(t, address, prefix)
+			if !p.comes(func() bool { return strings.Contains(p.client.Reason(), "NOPERM") }) {
+				t.Fatalf("healthy %t, %q", p.client.Healthy(), p.client.Reason())
+			}
+			serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
+			if !p.comes(p.client.Healthy) {
+				t.Errorf("granted: %q", p.client.Reason())
+			}
+		})
+	}
+}
+
+// process is a process of the product, as far as Redis sees it: it takes locks, consumes, reads news and publishes.
+type process struct {
+	client  *redis.Client
+	locker  *redis.Locker
+	bus     *redis.Bus
+	changes *changes
+}
+
+func startProcess(t *testing.T, address, prefix string) *process {
+	t.Helper()
+	p := &process{changes: &changes{}}
+	var err error
+	p.client, err = redis.New(address, redis.Options{Prefix: prefix, Logger: p.changes.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.client.Close)
+	running(t, p.client.Run)
+	p.locker = redis.NewLocker(p.client, lock.TTL, redis.NewProducts(p.client))
+	running(t, p.locker.Run)
+	p.bus = redis.NewBus(p.client, bus.Options{})
+	t.Cleanup(func() { _ = p.bus.Close() }) // Redis may be in a bad state by then
+	running(t, p.consume)
+	running(t, func(ctx context.Context) error {
+		bus.Follow(ctx, p.bus, "t", bus.Follower{Joined: func() {}, Lagged: func() {}, Away: func(error) {}, Deliver: func([]bus.Message) {}})
+		return nil
+	})
+	return p
+}
+
+// consume takes messages as a worker does.
+func (p *process) consume(ctx context.Context) error {
+	for ctx.Err() == nil {
+		g, err := p.bus.Group(ctx, "t", "g")
+		for err == nil {
+			var some []bus.Delivery
+			if some, err = g.Fetch(ctx, 10); err == nil {
+				err = g.Ack(ctx, some)
+			}
+		}
+		if g != nil {
+			_ = g.Close()
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return nil
+}
+
+// comes waits for a condition while the process works.
+func (p *process) comes(holds func() bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for i := 0; !holds(); i++ {
+		if ctx.Err() != nil {
+			return false
+		}
+		p.work(ctx, i)
+		pause(ctx, 10*time.Millisecond)
+	}
+	return true
+}
+
+// work is an order of the process: locks, and one message.
+func (p *process) work(ctx context.Context, n int) {
+	if grant, err := p.locker.TryLock(ctx, []int64{1, 2}); err == nil {
+		_ = p.locker.Unlock(ctx, grant.Token, grant.Held, true) // the health is what is looked at
+	}
+	_ = p.bus.Publish(ctx, numbered(n, n))
+}
