@@ -75,6 +75,8 @@ type Service struct {
 	holders   holders
 	arrivals  atomic.Int64
 
+	unreleased atomic.Bool // the last release of locks failed
+
 	creates *batch.Batcher[*ticket, order.Placed]
 	cancels *batch.Batcher[order.CancelRequest, *order.Order]
 }

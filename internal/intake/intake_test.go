@@ -335,6 +335,11 @@ func TestLocksCannotBeHad(t *testing.T) {
 	if _, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1})); err != nil {
 		t.Error("the database alone is enough, yet:", err)
 	}
+	h.locker.mu.Lock()
+	defer h.locker.mu.Unlock()
+	if h.locker.used != 1 {
+		t.Errorf("%d changes of stock were reported to the locker, want 1", h.locker.used)
+	}
 }
 
 func TestCallerLeavesWhileWaiting(t *testing.T) {

@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 
 	"orderflow/internal/batch"
@@ -138,10 +137,12 @@ func (s *Service) joinLines(_ context.Context, r *round) error {
 func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	token, held := s.lockProducts(ctx, r)
 	used := len(r.open) > 0
-	if len(held) > 0 || used && token != "" { // who goes past the dead holds nothing, and changes the stock all the same
+	if len(held) > 0 || used { // without locks the stock changes all the same, and what is cached about the products is too old
 		defer func() {
-			if err := s.locker.Unlock(ctx, token, held, used); err != nil {
-				s.log.Warn("product locks were not released; they go by their time", slog.Any("error", err))
+			err := s.locker.Unlock(ctx, token, held, used)
+			failed := err != nil && len(held) > 0
+			if before := s.unreleased.Swap(failed); failed && !before { // once, until a release has worked again
+				s.log.Warn("Product locks were not released; they expire.", "event", "locks.not_released", "error", err.Error())
 			}
 		}()
 	}

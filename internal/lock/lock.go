@@ -29,8 +29,9 @@ type Locker interface {
 	// whose lock has expired cannot release its successor's. Releasing twice is no error. Hand in a context that
 	// outlives the request. After an error the locks go by TTL.
 	//
-	// used says whether something was done under them, or, with no products, past the locks of others. Then a locker that
-	// keeps something about the products forgets it, and one that processes share lets who has waited longest go first.
+	// used says whether something was done under them, or, with no products, past the locks of others or, with no token, without
+	// any because TryLock failed. Then a locker that keeps something about the products forgets it, and one that processes
+	// share lets who has waited longest go first.
 	// Locks that were of no use, because others were busy, are free for anybody: were each of them kept for somebody, two
 	// who want the same ones could for ever give each other one of them.
 	Unlock(ctx context.Context, token string, products []int64, used bool) error
