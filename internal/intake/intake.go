@@ -134,7 +134,8 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Create places an order, and returns after it is durable. The errors carry the codes of order.Place (a refusal),
 // CodeLockConflict (a product stayed locked through all tries), CodeOverloaded (the queue is full; nothing was done),
-// CodeUnavailable (also when a product's row stayed locked through all tries), or the error of ctx, after which the order may still be placed: ask again with the same key.
+// CodeUnavailable (also when a product's row stayed locked through all tries), or the error of ctx, after which the order may
+// still be placed: ask again with the same key.
 func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
 	t := &ticket{draft: draft, arrival: s.arrivals.Add(1)}
 	placed, err := s.creates.Do(ctx, t)

@@ -171,7 +171,7 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 // answer is what an order comes to that was handed to the store. One whose product's row is locked waits like one whose
 // product lock is held.
 func (s *Service) answer(placed order.Placed) batch.Answer[order.Placed] {
-	if row, ok := errors.AsType[*order.Error](placed.Err); ok && errors.Is(row, order.ErrLocked) {
+	if row, ok := errors.AsType[*order.Error](placed.Err); ok && errors.Is(row, order.ErrLocked) && row.ProductID != 0 {
 		s.metrics.lockedRow.Inc()
 		return batch.Answer[order.Placed]{Err: &busyError{busy: []lock.Busy{{Product: row.ProductID}}, row: row}}
 	}

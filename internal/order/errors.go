@@ -112,5 +112,13 @@ func LockedProduct(id int64) *Error {
 	}
 }
 
+// LockedUser returns the CodeUnavailable error for a request whose user's row is locked. Nothing was done for it.
+func LockedUser(id int64) *Error {
+	return &Error{
+		Code: CodeUnavailable, Cause: ErrLocked,
+		Message: fmt.Sprintf("User %d is locked by another transaction at the moment; try again shortly with the same key.", id),
+	}
+}
+
 // NotFound returns a CodeNotFound error that says what is missing, such as "Order 7".
 func NotFound(what string) *Error { return Errorf(CodeNotFound, "%s does not exist.", what) }

@@ -141,15 +141,7 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 	if !t.skips && !t.s.locked.any("products", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
-	has := map[int64]bool{}
-	products, err := t.lockFree(rowLock{"products", ids, func(skip bool) error {
-		return t.lock(func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			has[id] = true
-			return err
-		}, "id", "products", "", ids, skip)
-	}, func(id int64) bool { return has[id] }}, true)
+	products, err := t.lockIDs("products", ids)
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +157,36 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 		}
 	}
 	return locked, nil
+}
+
+// lockUsers locks the users of drafts, where one of them is or may be locked by another transaction, and returns those that
+// are. In the usual case it sends nothing: the INSERT of the orders waits for a user's row, to which its foreign key refers.
+func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) {
+	if !t.skips && t.s.locked.count.Load() == 0 {
+		return nil, nil //nolint:nilnil // none is locked
+	}
+	ids := make([]int64, len(drafts))
+	for i, d := range drafts {
+		ids[i] = d.UserID
+	}
+	ids = ascending(ids)
+	if !t.skips && !t.s.locked.any("users", ids) {
+		return nil, nil //nolint:nilnil // none is locked
+	}
+	return t.lockIDs("users", ids)
+}
+
+// lockIDs locks rows of a table without reading them, and returns those that exist and that other transactions keep locked.
+func (t *tx) lockIDs(table string, ids []int64) (locked map[int64]bool, err error) {
+	has := map[int64]bool{}
+	return t.lockFree(rowLock{table, ids, func(skip bool) error {
+		return t.lock(func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			has[id] = true
+			return err
+		}, "id", table, "", ids, skip)
+	}, func(id int64) bool { return has[id] }}, true)
 }
 
 // lockedOrder returns the error for a request about an order that is locked, or that needs a locked product.

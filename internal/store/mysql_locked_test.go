@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"orderflow/internal/order"
@@ -171,6 +172,36 @@ func TestMySQLLockedProduct(t *testing.T) {
 	storetest.CheckBooks(t, l.Store)
 }
 
+// TestMySQLLockedUser: a user's row that another transaction keeps locked holds up the orders of this user alone. A new order
+// needs a lock of it for its foreign key.
+func TestMySQLLockedUser(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t) // it counts the waits of its statements
+	l := newLockedShop(t, address)
+	free := l.keep("SELECT * FROM users WHERE id = 2")
+	create := func(key string) []order.Placed {
+		answers, _, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, 1, 1), storetest.Draft(t, 2, key, 1, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answers
+	}
+	answers := create("a")
+	l.wantFine("an order of another user", answers[0].Err)
+	l.wantLocked("an order of the locked user", answers[1].Err)
+	l.without("the next orders", func() {
+		answers := create("b")
+		l.wantFine("an order of another user", answers[0].Err)
+		l.wantLocked("an order of the locked user", answers[1].Err)
+	})
+	free()
+	l.wantFine("the user that is free again", create("c")[1].Err)
+	if n := l.LockedRows(); n != 0 {
+		t.Errorf("%d rows are still remembered as locked", n)
+	}
+	storetest.CheckBooks(t, l.Store)
+}
+
 // TestMySQLLockedStock: the first writes that meet a locked product while they put units back into stock do what they can.
 func TestMySQLLockedStock(t *testing.T) {
 	t.Parallel()
@@ -266,7 +297,7 @@ func TestMySQLLockedOrder(t *testing.T) {
 	var claimed []order.Claimed
 	l.without("a claim", func() {
 		var err error
-		if claimed, _, err = l.ClaimOrders(t.Context(), append(claims, order.ClaimRequest{OrderID: 999})); err != nil {
+		if claimed, _, err = l.ClaimOrders(t.Context(), slices.Concat(claims, []order.ClaimRequest{{OrderID: 999}})); err != nil {
 			t.Fatal(err)
 		}
 	})

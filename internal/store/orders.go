@@ -75,9 +75,16 @@ func (s *Store) place(
 		if err != nil {
 			return err
 		}
+		users, err := t.lockUsers(placeable)
+		if err != nil {
+			return err
+		}
 		free, ofLocked := answerable(placeable, func(d order.Draft) error {
-			if existing[d.Ref()] != nil {
-				return nil // the order is there already, and needs no product
+			switch {
+			case existing[d.Ref()] != nil:
+				return nil // the order is there already, and needs no row
+			case users[d.UserID]:
+				return order.LockedUser(d.UserID)
 			}
 			return lockedLine(d, locked)
 		})
