@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	"orderflow/internal/order"
 )
 
 // What tests outside the package need to see or to break.
@@ -154,6 +156,35 @@ func (s *Store) FailCommit(done bool, fault error) {
 		}
 		return fault
 	}
+}
+
+// AfterCommit makes the next COMMIT return fault after it was done and then has run.
+func (s *Store) AfterCommit(then func(), fault error) {
+	s.commit = func(ctx context.Context, conn *sql.Conn) error {
+		s.commit = commit
+		if err := commit(ctx, conn); err != nil {
+			return errors.Join(err, errors.New("the COMMIT that should have been done was not"))
+		}
+		then()
+		return fault
+	}
+}
+
+// ApplyLate decides by the rows of orders as they are, changes them by a statement in the same transaction, and then writes
+// what was decided, as if somebody else had changed them in between.
+func (s *Store) ApplyLate(ctx context.Context, ids []int64, change string, decide func(map[int64]*order.Order) order.Effects) error {
+	return s.write(ctx, "test", func(t *tx) error {
+		orders, _, err := t.lockOrders(ids, false)
+		if err != nil {
+			return err
+		}
+		effects := decide(orders)
+		if _, err := t.exec(change); err != nil {
+			return err
+		}
+		_, err = t.carry(&effects, false)
+		return err
+	})
 }
 
 // LockedRows is how many rows are remembered as locked.

@@ -1,0 +1,64 @@
+package store_test
+
+import (
+	"database/sql/driver"
+	"testing"
+
+	"orderflow/internal/order"
+	"orderflow/internal/store"
+	"orderflow/internal/store/storetest"
+)
+
+// TestMySQLClaimOfUnknownOutcome: the answer to a COMMIT is lost, and before the claim is looked for, late answers of the
+// gateway settle some of its orders.
+func TestMySQLClaimOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		settled []int // of three claimed orders
+		tasks   [3]order.Task
+	}{
+		"none settled":     {nil, [3]order.Task{order.TaskCharge, order.TaskCharge, order.TaskCharge}},
+		"the last settled": {[]int{2}, [3]order.Task{order.TaskCharge, order.TaskCharge, order.TaskCharge}},
+		"two settled":      {[]int{0, 2}, [3]order.Task{order.TaskCharge, order.TaskCharge, order.TaskCharge}},
+		// The claim runs again and finds nothing to claim: no order is charged for it.
+		"all settled": {[]int{0, 1, 2}, [3]order.Task{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules(), Pool: 2})
+			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
+				t.Fatal(err)
+			}
+			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 1), storetest.Draft(t, 1, "b", 2, 1), storetest.Draft(t, 1, "c", 3, 1)}
+			placed, _, err := s.CreateOrders(t.Context(), drafts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			requests := make([]order.ClaimRequest, 3)
+			for i, p := range placed {
+				requests[i].OrderID = p.Order.ID
+			}
+			s.AfterCommit(func() {
+				for _, i := range c.settled {
+					late := order.Settlement{OrderID: requests[i].OrderID, Attempt: 1, Kind: order.KindCharge, Outcome: order.Succeeded}
+					if _, _, err := s.SettleOrders(t.Context(), []order.Settlement{late}); err != nil {
+						t.Error(err)
+					}
+				}
+			}, driver.ErrBadConn)
+			claims, _, err := s.ClaimOrders(t.Context(), requests)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, claim := range claims {
+				if claim.Task != c.tasks[i] {
+					t.Errorf("order %d: task %q, want %q", i, claim.Task, c.tasks[i])
+				}
+				if claim.Order.Attempts != 1 {
+					t.Errorf("order %d was claimed %d times, want once", i, claim.Order.Attempts)
+				}
+			}
+			storetest.CheckBooks(t, s)
+		})
+	}
+}
