@@ -244,20 +244,23 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		gateway = s.faults
 	}
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "orderflow_breaker_state", Help: "1 for the state that the gateway's circuit breaker is in: closed, open or half-open.",
-	}, []string{"state"})
+		Name: "orderflow_breaker_state",
+		Help: "1 for the state that the gateway's circuit breaker is in, for each kind of call (charge, void): closed, open or half-open.",
+	}, []string{"kind", "state"})
 	s.registry.MustRegister(open)
-	for state, is := range map[string]float64{payment.StateClosed: 1, payment.StateOpen: 0, payment.StateHalfOpen: 0} {
-		open.WithLabelValues(state).Set(is)
+	for _, kind := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
+		for state, is := range map[string]float64{payment.StateClosed: 1, payment.StateOpen: 0, payment.StateHalfOpen: 0} {
+			open.WithLabelValues(string(kind), state).Set(is)
+		}
 	}
-	breaker := payment.NewBreaker(gateway, payment.BreakerOptions{OnStateChange: func(from, to string) {
-		open.WithLabelValues(from).Set(0)
-		open.WithLabelValues(to).Set(1)
-		log.Warn("payment gateway: the circuit breaker changed", "event", "breaker.changed", "from", from, "to", to)
+	breaker := payment.NewBreaker(gateway, payment.BreakerOptions{OnStateChange: func(kind order.PaymentKind, from, to string) {
+		open.WithLabelValues(string(kind), from).Set(0)
+		open.WithLabelValues(string(kind), to).Set(1)
+		log.Warn("The circuit breaker of the payment gateway changed.", "event", "breaker.changed", "kind", string(kind), "from", from, "to", to)
 	}})
 	s.breaker = breaker
 	return worker.New(worker.Options{
-		Orders: s.db, Gateway: breaker, Breaker: breaker, Bus: messages, Publisher: publisher,
+		Orders: s.db, Gateway: breaker, Breaker: breaker.Charges(), VoidBreaker: breaker.Voids(), Bus: messages, Publisher: publisher,
 		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),
 		Concurrency: s.settings.WorkerConcurrency, ChargeTimeout: s.settings.ChargeTimeout,
 		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Asked: s.asked, Logger: log, Tracer: s.tracer,

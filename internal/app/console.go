@@ -56,8 +56,8 @@ type gateway struct {
 	breaker *payment.Breaker
 }
 
-// State implements console.Gateway.
-func (g gateway) State() string { return g.breaker.State() }
+// State implements console.Gateway: what the page breaks and mends is charges.
+func (g gateway) State() string { return g.breaker.Charges().State() }
 
 // Fault implements console.Gateway.
 func (g gateway) Fault() (errors bool, delay time.Duration) {

@@ -26,7 +26,7 @@ type switched struct {
 	breaker *payment.Breaker
 }
 
-func (s switched) State() string { return s.breaker.State() }
+func (s switched) State() string { return s.breaker.Charges().State() }
 
 func (s switched) Fault() (bool, time.Duration) {
 	return s.faults.Fault().Errors, s.faults.Fault().Delay

@@ -67,7 +67,7 @@ func newShop(t testing.TB, pays bool) *shop {
 	parts := []func(context.Context) error{publisher.Run, takes.Run}
 	if pays {
 		w, err := worker.New(worker.Options{
-			Orders: db, Gateway: s.breaker, Breaker: s.breaker, Bus: messages, Publisher: publisher, Installation: "shop", Node: "worker:test",
+			Orders: db, Gateway: s.breaker, Breaker: s.breaker.Charges(), VoidBreaker: s.breaker.Voids(), Bus: messages, Publisher: publisher, Installation: "shop", Node: "worker:test",
 			Rules: rules, Concurrency: 64, ChargeTimeout: time.Second, BatchMax: 100, BatchLoops: 1, Registerer: telemetry.NewRegistry("test"), Logger: quiet,
 		})
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 )
@@ -64,21 +66,26 @@ func (f *faulty) stop() (resume func()) {
 // bench is a breaker with a faulty gateway behind it: rate 0.5 of at least 10 calls in 30 s, 5 s open, 3 probes.
 type bench struct {
 	*payment.Breaker
-	behind  *faulty
-	changes []string
+	*payment.Circuit // of charges
+	behind           *faulty
+	changes          []string
 }
 
 func newBench(t *testing.T, success float64) *bench {
 	t.Helper()
 	b := &bench{behind: &faulty{Gateway: newSimulated(t, payment.SimulatedOptions{Success: success})}}
 	b.Breaker = payment.NewBreaker(b.behind, payment.BreakerOptions{
-		OnStateChange: func(from, to string) {
+		OnStateChange: func(kind order.PaymentKind, from, to string) {
+			if kind != order.KindCharge {
+				t.Errorf("the circuit of %ss changed", kind)
+			}
 			if b.State() != to {
 				t.Errorf("told of %s → %s, State says %s", from, to, b.State())
 			}
 			b.changes = append(b.changes, from+" → "+to)
 		},
 	})
+	b.Circuit = b.Charges()
 	return b
 }
 
@@ -138,10 +145,8 @@ func TestBreakerOpensOnTheRate(t *testing.T) {
 		b.expect(t, payment.StateOpen, 0)
 
 		called := b.behind.called.Load()
-		for name, call := range map[string]func(context.Context, payment.Request) (payment.Result, error){"charge": b.Charge, "void": b.Void} {
-			if result, err := call(t.Context(), payment.Request{Key: "k"}); !errors.Is(err, payment.ErrOpen) || result != (payment.Result{}) {
-				t.Errorf("%s while open: %+v, %v; want ErrOpen", name, result, err)
-			}
+		if result, err := b.Charge(t.Context(), payment.Request{Key: "k"}); !errors.Is(err, payment.ErrOpen) || result != (payment.Result{}) {
+			t.Errorf("charge while open: %+v, %v; want ErrOpen", result, err)
 		}
 		if now := b.behind.called.Load(); now != called {
 			t.Errorf("the gateway was called %d times while open", now-called)
@@ -381,6 +386,50 @@ func TestBreakerIgnoresAnswersFromBefore(t *testing.T) {
 	}
 }
 
+// A provider that fails at one kind of call keeps nobody from calls of the other kind.
+func TestBreakerChargesAndVoidsApart(t *testing.T) {
+	for _, failing := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
+		t.Run(string(failing)+"s fail", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				behind := &faulty{Gateway: newSimulated(t, payment.SimulatedOptions{Success: 1})}
+				var changes []order.PaymentKind
+				b := payment.NewBreaker(behind, payment.BreakerOptions{Delay: time.Second, OnStateChange: func(kind order.PaymentKind, _, _ string) {
+					changes = append(changes, kind)
+				}})
+				broken, sound := b.Charge, b.Void
+				open, closed := b.Charges(), b.Voids()
+				if failing == order.KindVoid {
+					broken, sound, open, closed = sound, broken, closed, open
+				}
+				behind.down.Store(true)
+				for range 10 {
+					if _, err := broken(t.Context(), payment.Request{Key: "k"}); !errors.Is(err, errDown) {
+						t.Fatalf("a call that fails: %v", err)
+					}
+				}
+				behind.down.Store(false)
+				if got := open.State(); got != payment.StateOpen {
+					t.Errorf("the circuit of %ss is %s, want it open", failing, got)
+				}
+				if _, err := broken(t.Context(), payment.Request{Key: "k"}); !errors.Is(err, payment.ErrOpen) {
+					t.Errorf("another %s: %v, want it refused", failing, err)
+				}
+				if got := closed.State(); got != payment.StateClosed {
+					t.Errorf("the other circuit is %s, want it closed", got)
+				}
+				if _, err := sound(t.Context(), payment.Request{Key: "k"}); err != nil {
+					t.Errorf("a call of the other kind: %v", err)
+				}
+				if diff := cmp.Diff([]order.PaymentKind{failing}, changes); diff != "" {
+					t.Errorf("reported changes (-want +got)\n%s", diff)
+				}
+				time.Sleep(time.Second) // the timer of the circuit ends inside the bubble
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 type panicking struct{ payment.Gateway }
 
 func (panicking) Charge(context.Context, payment.Request) (payment.Result, error) { panic("bug") }
@@ -398,8 +447,8 @@ func TestBreakerCountsPanicsAsFailures(t *testing.T) {
 		}
 		charge()
 		charge()
-		if b.State() != payment.StateOpen {
-			t.Errorf("%s after nothing but panics", b.State())
+		if state := b.Charges().State(); state != payment.StateOpen {
+			t.Errorf("%s after nothing but panics", state)
 		}
 	})
 }
@@ -429,6 +478,7 @@ func TestBreakerRefusesBadOptions(t *testing.T) {
 func TestBreakerUnderLoad(t *testing.T) {
 	b := newBench(t, 1)
 	b.Breaker = payment.NewBreaker(b.behind, payment.BreakerOptions{MinCalls: 20, Delay: time.Millisecond, Probes: 3})
+	b.Circuit = b.Charges()
 	var callers sync.WaitGroup
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

@@ -97,14 +97,14 @@ func TestFaultsOpenTheBreaker(t *testing.T) {
 		}
 		f.Set(payment.Fault{Errors: true})
 		charge(30)
-		if b.State() != payment.StateOpen || charge(5) != 5 {
-			t.Fatalf("the breaker is %s", b.State())
+		if b.Charges().State() != payment.StateOpen || charge(5) != 5 {
+			t.Fatalf("the breaker is %s", b.Charges().State())
 		}
 		go f.Set(payment.Fault{})
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
-		if refused := charge(3); refused != 0 || b.State() != payment.StateClosed {
-			t.Errorf("%d of three probes were refused, and it is %s", refused, b.State())
+		if refused := charge(3); refused != 0 || b.Charges().State() != payment.StateClosed {
+			t.Errorf("%d of three probes were refused, and it is %s", refused, b.Charges().State())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"orderflow/internal/order"
 )
@@ -179,8 +180,15 @@ func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []
 }
 
 // DueOrders returns up to limit orders that need a hand now, those due longest first, with the trace of the request
-// that made each.
-func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequest, err error) {
+// that made each; empty when the order has no first event. With kinds it returns only those that need a charge, or a void.
+func (s *Store) DueOrders(ctx context.Context, limit int, kinds ...order.PaymentKind) (due []order.ClaimRequest, err error) {
+	var statuses []order.Status
+	if len(kinds) == 0 || slices.Contains(kinds, order.KindCharge) {
+		statuses = append(statuses, order.Pending, order.Processing)
+	}
+	if len(kinds) == 0 || slices.Contains(kinds, order.KindVoid) {
+		statuses = append(statuses, order.Failed)
+	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		due = nil
 		clock, err := s.clock(ctx)
@@ -188,16 +196,20 @@ func (s *Store) DueOrders(ctx context.Context, limit int) (due []order.ClaimRequ
 			return err
 		}
 		now := s.dialect.time(clock)
-		half := "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) "
+		parts := make([]string, len(statuses))
+		var args []any
+		for i, status := range statuses {
+			parts[i] = "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) " + string('a'+rune(i))
+			args = append(args, string(status), now, limit)
+		}
 		return s.query(ctx, func(scan func(...any) error) error {
 			var r order.ClaimRequest
 			err := scan(&r.OrderID, &r.Trace.ID, &r.Trace.Parent)
 			due = append(due, r)
 			return err
-		}, "SELECT o.id, e.trace_id, e.traceparent FROM ("+
-			half+"a UNION ALL "+half+"b UNION ALL "+half+"c) o JOIN order_events e ON e.order_id = o.id AND e.sequence = 1 "+
-			"ORDER BY o.due_at LIMIT ?",
-			string(order.Pending), now, limit, string(order.Processing), now, limit, string(order.Failed), now, limit, limit)
+		}, "SELECT o.id, COALESCE(e.trace_id, ''), COALESCE(e.traceparent, '') FROM ("+strings.Join(parts, " UNION ALL ")+
+			") o LEFT OUTER JOIN order_events e ON e.order_id = o.id AND e.sequence = 1 ORDER BY o.due_at LIMIT ?",
+			append(args, limit)...)
 	})
 	return due, err
 }

@@ -43,7 +43,7 @@ func (w *Worker) consume(ctx, life context.Context) {
 
 // consumeOnce takes as many messages as there are free slots, once there is one, and works on their orders.
 func (w *Worker) consumeOnce(ctx, life context.Context) error {
-	room := w.capacity(ctx)
+	room := w.charges.capacity(ctx)
 	if room == 0 {
 		return ctx.Err()
 	}
@@ -64,7 +64,7 @@ func (w *Worker) consumeOnce(ctx, life context.Context) error {
 		acknowledge(poisoned)
 	}
 	// A claim that failed for good has been logged; its message comes again, and the sweeper finds its order.
-	_ = w.work(ctx, life, orders, acknowledge)
+	_, _ = w.work(ctx, life, w.charges, orders, acknowledge)
 	return nil
 }
 
@@ -92,37 +92,41 @@ func (w *Worker) read(ctx context.Context, deliveries []bus.Delivery) (orders []
 // sweepPause is the time between two rounds of the sweeper, give or take a quarter, unless there is more to do at once.
 const sweepPause = time.Second
 
-// sweep works on orders that are due until ctx ends.
-func (w *Worker) sweep(ctx, life context.Context) {
+// sweep works on orders that are due and need one kind of call, until ctx ends.
+func (w *Worker) sweep(ctx, life context.Context, a *admission) {
 	failing := false
 	for ctx.Err() == nil {
-		more, err := w.sweepOnce(ctx, life)
+		more, err := w.sweepOnce(ctx, life, a)
 		if err != nil && !failing && ctx.Err() == nil {
 			w.options.Logger.WarnContext(ctx, "Due orders cannot be looked for or claimed now; trying again.",
-				"event", "worker.sweep_failed", "error", err.Error())
+				"event", "worker.sweep_failed", "kind", string(a.kind), "error", err.Error())
 		}
 		failing = err != nil
 		if !more || failing {
-			w.alarm.wait(ctx, w.jitter(sweepPause))
+			a.alarm.wait(ctx, w.jitter(sweepPause))
 		}
 	}
 }
 
-// sweepOnce works on as many due orders as there are free slots, once there is one, and reports whether more may wait.
-func (w *Worker) sweepOnce(ctx, life context.Context) (more bool, err error) {
-	room := w.capacity(ctx)
+// sweepOnce works on as many due orders as there are free slots, once there is one, and reports whether more may wait. It
+// looks for as many more as it backs off from, so that these take nobody's place.
+func (w *Worker) sweepOnce(ctx, life context.Context, a *admission) (more bool, err error) {
+	room := a.capacity(ctx)
 	if room == 0 {
 		return false, ctx.Err()
 	}
-	due, err := w.options.Orders.DueOrders(ctx, room)
+	due, err := w.options.Orders.DueOrders(ctx, room+w.backoff.pausing(), a.kind)
 	if err != nil {
 		return false, err
 	}
+	due = w.backoff.allowed(due, room)
 	orders := make([]wanted, len(due))
 	for i, request := range due {
 		request.Actor = w.options.Node
 		orders[i].request = request
 	}
 	w.metrics.swept.Add(float64(len(due)))
-	return len(due) == room, w.work(ctx, life, orders, nil)
+	decided, err := w.work(ctx, life, a, orders, nil)
+	// Where nothing was decided, and the backoff has no place for these orders, the next round would find the same ones at once.
+	return len(due) == room && (decided > 0 || len(w.backoff.allowed(due, 1)) == 0), err
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -132,7 +133,9 @@ func (d *Desk) settle(ctx context.Context, s order.Settlement) (*order.Order, er
 		changed, receipt, err := d.jobs.SettleOrders(ctx, []order.Settlement{s})
 		if err == nil {
 			d.publisher.Publish(receipt)
-			return changed[0].Order, changed[0].Err
+			if err = changed[0].Err; !errors.Is(err, order.ErrLocked) {
+				return changed[0].Order, err
+			}
 		}
 		if try == deskTries || !transient(err) {
 			return nil, &order.Error{

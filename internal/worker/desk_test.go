@@ -175,6 +175,35 @@ func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
 	})
 }
 
+// The void was made: that another transaction keeps the order's row locked for a while must not lose its record.
+func TestAbandonKeepsTheAnswerOfALockedOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.close()
+		id, job := park(t, h)
+		desk := NewDesk(DeskOptions{Jobs: &lockedOnce{Jobs: h.store}, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+		if _, err := desk.Abandon(t.Context(), job.ID, "operator:ann"); err != nil {
+			t.Fatal(err)
+		}
+		h.expect(id, order.Failed)
+		h.audit()
+	})
+}
+
+// lockedOnce is a store in which another transaction keeps the order of the first settlement locked.
+type lockedOnce struct {
+	Jobs
+	asked bool
+}
+
+func (l *lockedOnce) SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error) {
+	if !l.asked {
+		l.asked = true
+		return []order.Changed{{Err: order.LockedOrder(settlements[0].OrderID)}}, order.Receipt{}, nil
+	}
+	return l.Jobs.SettleOrders(ctx, settlements)
+}
+
 func TestTheDeskKnowsNoSuchJob(t *testing.T) {
 	h := newHouse(t)
 	defer h.close()

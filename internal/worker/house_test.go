@@ -153,7 +153,7 @@ func (h *house) run(workers ...*Worker) (stop func()) {
 		last.Wait()
 		h.ended = true
 		for _, w := range workers {
-			if taken, entering := w.inFlight(), w.entering.Load(); taken != 0 || entering != 0 {
+			if taken, entering := w.inFlight(), w.charges.entering.Load()+w.voids.entering.Load(); taken != 0 || entering != 0 {
 				h.t.Errorf("%d slots are still taken after the end, %d claims still entering", taken, entering)
 			}
 		}

@@ -20,6 +20,7 @@ type metrics struct {
 	deadLetters prometheus.Counter
 	poisoned    prometheus.Counter
 	unsettled   prometheus.Counter
+	locked      prometheus.Counter
 	batchSize   *prometheus.HistogramVec // by kind, as the two below
 	batchWait   *prometheus.HistogramVec
 	batchTime   *prometheus.HistogramVec
@@ -53,6 +54,7 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		deadLetters: counter("orderflow_worker_dead_letters_total", "Payments that used up their tries here."),
 		poisoned:    counter("orderflow_worker_poisoned_total", "Messages that could not be read."),
 		unsettled:   counter("orderflow_worker_unsettled_total", "Outcomes that could not be recorded; their charges are asked for again."),
+		locked:      counter("orderflow_worker_locked_total", "Claims that left an order out because another transaction kept it locked."),
 		batchSize:   byKind("orderflow_worker_batch_size", "Claims or settlements in a transaction.", prometheus.ExponentialBuckets(1, 2, 11)),
 		batchWait:   byKind("orderflow_worker_batch_wait_seconds", "Longest wait of a batch's member for its transaction.", short),
 		batchTime:   byKind("orderflow_worker_batch_commit_seconds", "Time of a batch's transaction.", short),
@@ -67,7 +69,7 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		}
 	}
 	if to != nil {
-		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.deadLetters, m.poisoned, m.unsettled,
+		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.deadLetters, m.poisoned, m.unsettled, m.locked,
 			m.batchSize, m.batchWait, m.batchTime)
 	}
 	return m

@@ -20,14 +20,14 @@ import (
 type Orders interface {
 	ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error)
 	SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error)
-	// DueOrders returns up to limit orders that need a hand now, those due longest first. Actor is left empty.
-	DueOrders(ctx context.Context, limit int) ([]order.ClaimRequest, error)
+	// DueOrders returns up to limit orders that need calls of these kinds now, those due longest first. Actor is left empty.
+	DueOrders(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error)
 }
 
 // Publisher takes the receipts of commits. Publish never blocks and never fails.
 type Publisher interface{ Publish(receipt order.Receipt) }
 
-// Breaker says whether the gateway may be called. payment.Breaker does.
+// Breaker decides whether calls of one kind may be started. payment.Circuit does.
 type Breaker interface {
 	// Slots is how many calls may be started now.
 	Slots() int
@@ -51,7 +51,8 @@ const settleMargin = 5 * time.Second
 type Options struct {
 	Orders       Orders
 	Gateway      payment.Gateway
-	Breaker      Breaker // in front of Gateway; nil when there is none
+	Breaker      Breaker // of Gateway's charges; nil when there is none
+	VoidBreaker  Breaker // of Gateway's voids; nil when there is none
 	Bus          bus.Bus
 	Publisher    Publisher
 	Installation string      // id of the installation; begins the idempotency key of every charge
@@ -86,6 +87,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Breaker == nil {
 		o.Breaker = noBreaker{}
+	}
+	if o.VoidBreaker == nil {
+		o.VoidBreaker = noBreaker{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -59,8 +59,8 @@ func TestCheckLease(t *testing.T) {
 	}
 }
 
-// The interface is what payment.Breaker has.
-var _ Breaker = (*payment.Breaker)(nil)
+// The interface is what payment.Circuit has.
+var _ Breaker = (*payment.Circuit)(nil)
 
 func TestWithoutABreakerNothingIsHeldBack(t *testing.T) {
 	if n := (noBreaker{}).Slots(); n != math.MaxInt {

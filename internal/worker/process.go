@@ -13,12 +13,12 @@ import (
 const settleTries = 5
 
 // process carries a claim to its end: ask the gateway, settle. A claim that a shutdown overtook is handed back.
-func (w *Worker) process(ctx, life context.Context, claimed order.Claimed) {
+func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
 	span := w.options.Tracer.Below(s.Trace.Parent, "process", tracing.Internal)
 	defer span.End(nil)
 	s.Trace.Parent = span.Parent(s.Trace.Parent) // what comes of the order from now on stands below it
-	w.entering.Add(-1)
+	a.entering.Add(-1)
 	if ctx.Err() != nil {
 		s.Outcome = order.HandedBack
 	} else {
@@ -70,12 +70,12 @@ func (w *Worker) settled(ctx context.Context, s order.Settlement, o *order.Order
 		w.metrics.deadLetters.Inc()
 		level, event, message = slog.LevelError, "payment.dead_lettered", "A payment used up its tries; an operator has to retry or abandon it."
 	case s.Outcome == order.NoAnswer:
-		w.alarm.set(o.DueAt)
+		w.admissionOf(s.Kind).alarm.set(o.DueAt)
 		level, event, message = slog.LevelWarn, "payment.no_answer", "The gateway gave no answer; the order is tried again."
 	case s.Kind == order.KindVoid:
 		level, event, message = slog.LevelWarn, "payment.voided", "A charge that came too late was voided."
 	case o.Status == order.Failed && s.Outcome == order.Succeeded:
-		w.alarm.set(o.DueAt)
+		w.voids.alarm.set(o.DueAt)
 		level, event, message = slog.LevelWarn, "payment.late_charge", "A charge succeeded after its order had failed; it will be voided."
 	case o.Status == order.Paid:
 		level, event, message = slog.LevelInfo, "order.paid", "Order paid."

@@ -16,7 +16,7 @@ type wrapped struct {
 	Orders
 	claim  func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error)
 	settle func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error)
-	due    func(ctx context.Context, limit int) ([]order.ClaimRequest, error)
+	due    func(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error)
 }
 
 func (w *wrapped) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
@@ -33,11 +33,11 @@ func (w *wrapped) SettleOrders(ctx context.Context, settlements []order.Settleme
 	return w.Orders.SettleOrders(ctx, settlements)
 }
 
-func (w *wrapped) DueOrders(ctx context.Context, limit int) ([]order.ClaimRequest, error) {
+func (w *wrapped) DueOrders(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error) {
 	if w.due != nil {
-		return w.due(ctx, limit)
+		return w.due(ctx, limit, kinds...)
 	}
-	return w.Orders.DueOrders(ctx, limit)
+	return w.Orders.DueOrders(ctx, limit, kinds...)
 }
 
 var errAway = order.Errorf(order.CodeUnavailable, "The database is away.")
@@ -153,11 +153,11 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 				}
 				return h.store.SettleOrders(ctx, settlements)
 			},
-			due: func(ctx context.Context, limit int) ([]order.ClaimRequest, error) {
+			due: func(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error) {
 				if away.Load() {
 					return nil, errAway
 				}
-				return h.store.DueOrders(ctx, limit)
+				return h.store.DueOrders(ctx, limit, kinds...)
 			},
 		}
 		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {

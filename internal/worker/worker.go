@@ -27,15 +27,14 @@ type Worker struct {
 	claims  *batch.Batcher[order.ClaimRequest, order.Claimed]
 	settles *batch.Batcher[order.Settlement, order.Changed]
 	slots   slots
-	alarm   *alarm
+	backoff backoff
 	metrics *metrics
 	group   bus.Group      // nil until joined; only Join and the consumer touch it
 	running sync.WaitGroup // claims on their way through process
 
 	unacked atomic.Bool // the last acknowledgement failed
 
-	entrance sync.Mutex   // makes looking and entering one step
-	entering atomic.Int64 // admitted, and not yet in process
+	charges, voids *admission
 
 	randomMu sync.Mutex
 	random   *rand.Rand
@@ -51,9 +50,10 @@ func New(options Options) (*Worker, error) {
 		options: options,
 		caller:  caller{options.Gateway, options.Installation, options.ChargeTimeout, options.Logger},
 		slots:   newSlots(options.Concurrency),
-		alarm:   newAlarm(),
 		random:  rand.New(options.Random),
 	}
+	w.charges = &admission{kind: order.KindCharge, breaker: options.Breaker, slots: w.slots, alarm: newAlarm(), jitter: w.jitter}
+	w.voids = &admission{kind: order.KindVoid, breaker: options.VoidBreaker, slots: w.slots, alarm: newAlarm(), jitter: w.jitter}
 	w.metrics = newMetrics(options.Registerer)
 	w.metrics.watch(options.Registerer, options.Concurrency, w.inFlight)
 	watchQueue(cmp.Or(options.Asked, options.Registerer), options.Bus)
@@ -95,7 +95,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	committers.Go(func() { _ = w.claims.Run(commits) }) // returns nil, always
 	committers.Go(func() { _ = w.settles.Run(commits) })
 	loops.Go(func() { w.consume(ctx, life) })
-	loops.Go(func() { w.sweep(ctx, life) })
+	loops.Go(func() { w.sweep(ctx, life, w.charges) })
+	loops.Go(func() { w.sweep(ctx, life, w.voids) })
 
 	<-ctx.Done()
 	limit := time.AfterFunc(w.options.DrainLimit, die)
@@ -105,6 +106,13 @@ func (w *Worker) Run(ctx context.Context) error {
 	stopCommits()
 	committers.Wait()
 	return nil
+}
+
+func (w *Worker) admissionOf(kind order.PaymentKind) *admission {
+	if kind == order.KindVoid {
+		return w.voids
+	}
+	return w.charges
 }
 
 func (w *Worker) inFlight() int { return w.options.Concurrency - w.slots.free() }

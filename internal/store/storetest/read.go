@@ -163,6 +163,15 @@ func readDue(h *house) {
 			h.Errorf("limit %d: %v (-want +got)\n%s", limit, err, diff)
 		}
 	}
+	for kind, want := range map[order.PaymentKind][]order.ClaimRequest{order.KindCharge: want[:3], order.KindVoid: want[3:]} {
+		got, err := h.DueOrders(h.Context(), 4, kind)
+		if err != nil {
+			h.Errorf("due for a %s: %v", kind, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			h.Errorf("due for a %s (-want +got)\n%s", kind, diff)
+		}
+	}
 	for _, request := range want {
 		if claimed := h.claim(request.OrderID); claimed.Task == order.TaskNone {
 			h.Errorf("order %d is due, but cannot be claimed", request.OrderID)
