@@ -17,9 +17,12 @@ import (
 // Bounds of a Locker.
 const (
 	lockLimit = 100 * time.Millisecond // for all that one call asks of Redis
-	turnTime  = 25 * time.Millisecond  // for which a released lock is kept for who has waited longest
-	deafLook  = 50 * time.Millisecond  // between two looks while releases are not heard
-	lostMax   = 10_000                 // locks of unknown fate that are remembered
+	turnLeast = 25 * time.Millisecond  // for which a released lock is kept for the process that has waited longest
+	turnMost  = 1600 * time.Millisecond
+	placeLast = 20 * time.Second      // without a try, after which a process has lost its place in a line
+	placesMax = 10_000                // in lines that are remembered
+	deafLook  = 50 * time.Millisecond // between two looks while releases are not heard
+	lostMax   = 10_000                // locks of unknown fate that are remembered
 )
 
 var (
@@ -44,6 +47,8 @@ type Locker struct {
 	mu        sync.Mutex
 	waits     map[int64]*wait
 	woken     map[int64]time.Time // products whose release was heard, and when
+	places    map[int64]place
+	reaction  time.Duration // from a release that was heard to the next try
 	listening bool
 	lost      []held
 }
@@ -67,7 +72,7 @@ func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
 	l := &Locker{
 		client: client, ttl: ttl, products: products,
 		free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText),
-		waits: map[int64]*wait{}, woken: map[int64]time.Time{},
+		waits: map[int64]*wait{}, woken: map[int64]time.Time{}, places: map[int64]place{},
 	}
 	client.onReturn(l.releaseLost)
 	return l
@@ -144,15 +149,21 @@ func (l *Locker) try(ctx context.Context, conn rueidis.Client, products []int64,
 	return err
 }
 
-// contested are those of the products that this process waits for, or was told of just now: it may be its turn.
+// contested are those of the products that this process waits for, or whose release it has heard of just now: it may be its
+// turn, and it leaves the line when it takes the lock.
 func (l *Locker) contested(products []int64) (some []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waits) == 0 && len(l.woken) == 0 {
+	if len(l.waits) == 0 && len(l.woken) == 0 && len(l.places) == 0 {
 		return nil
 	}
+	turn := l.turn()
 	for _, p := range products {
-		if l.waits[p] != nil || time.Since(l.woken[p]) < turnTime {
+		heard, woken := l.woken[p]
+		if woken {
+			l.react(time.Since(heard))
+		}
+		if _, inLine := l.places[p]; inLine || l.waits[p] != nil || woken && time.Since(heard) < turn {
 			some = append(some, p)
 		}
 		delete(l.woken, p)
@@ -204,17 +215,19 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 	}
 	parts := l.parts(products)
 	calls := make([]call, len(parts))
+	name := l.nameInLine()
 	for i, part := range parts {
-		calls[i] = call{l.take, l.keys(part), []string{grant.Token, l.seconds(), l.client.node}}
+		args := append([]string{grant.Token, l.seconds(), l.client.node, name}, l.placesOf(part)...)
+		calls[i] = call{l.take, l.keys(part), args}
 	}
 	var errs []error
 	for i, result := range run(ctx, conn, calls) {
 		answers, err := result.ToArray()
-		if err == nil && len(answers) != 2*len(parts[i]) {
+		if err == nil && len(answers) != 3*len(parts[i]) {
 			err = errOddAnswer
 		}
 		for k := 0; err == nil && k < len(parts[i]); k++ {
-			err = l.taken(parts[i][k], channels[parts[i][k]], answers[2*k], answers[2*k+1], grant)
+			err = l.taken(parts[i][k], name, channels[parts[i][k]], answers[3*k:3*k+3], grant)
 		}
 		errs = append(errs, err)
 	}
@@ -224,18 +237,21 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 // errOddAnswer is that of a script which is not ours, or of a server that is not Redis.
 var errOddAnswer = errors.New("redis: the answer of a script is not what it should be")
 
-// taken reads what became of one contested product.
-func (l *Locker) taken(product int64, released <-chan struct{}, holder, left rueidis.RedisMessage, grant *lock.Grant) error {
-	token, err1 := holder.ToString()
-	milliseconds, err2 := left.AsInt64()
-	if err := errors.Join(err1, err2); err != nil {
+// taken reads what became of one contested product: holder, milliseconds left, since when this process waits.
+func (l *Locker) taken(product int64, name string, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
+	token, err1 := answer[0].ToString()
+	milliseconds, err2 := answer[1].AsInt64()
+	since, err3 := answer[2].AsInt64()
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
 	if token == "" {
+		l.leaveLine(product)
 		l.end(product, released) // who else of this process waits may look
 		grant.Held = append(grant.Held, product)
 		return nil
 	}
+	l.keepPlace(product, place{strconv.FormatInt(since, 10), name, time.Now()})
 	l.expect(product, released, time.Duration(milliseconds)*time.Millisecond)
 	grant.Busy = append(grant.Busy, lock.Busy{Product: product, Token: token, Released: released})
 	return nil
@@ -289,7 +305,7 @@ func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
 func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64, used bool) error {
 	turn := "0"
 	if used {
-		turn = strconv.FormatInt(turnTime.Milliseconds(), 10)
+		turn = strconv.FormatInt(turnMost.Milliseconds(), 10)
 	}
 	var parts [][]int64
 	if len(products) > 0 {

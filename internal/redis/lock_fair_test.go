@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
+	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
 )
 
@@ -84,6 +88,118 @@ func TestNobodyStarves(t *testing.T) {
 				t.Log(counts)
 			})
 		}
+	}
+}
+
+// busyShop stands for an API process far from its database: between two tries it is busy with a lookup, and cannot come when a
+// lock is released. It never waits for a release.
+func busyShop(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) (held int, err error) {
+	for ctx.Err() == nil {
+		pause(ctx, lookup)
+		grant, err := l.TryLock(ctx, []int64{1})
+		if err != nil {
+			return held, err
+		}
+		if len(grant.Busy) == 0 {
+			held++
+			pause(ctx, hold)
+		}
+		if err := l.Unlock(context.WithoutCancel(ctx), grant.Token, grant.Held, true); err != nil {
+			return held, err
+		}
+	}
+	return held, nil
+}
+
+// TestBusyProcessDoesNotStarve: a process that is in the middle of something when its turn comes stays first, and is given the
+// time that it needs, though the other one would take the lock again at once.
+func TestBusyProcessDoesNotStarve(t *testing.T) {
+	t.Parallel()
+	address, prefix := serverstest.Redis(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	var counts [2]int
+	for i, lookup := range []time.Duration{time.Millisecond, 150 * time.Millisecond} {
+		l := locker(t, address, prefix, lock.TTL)
+		all.Go(func() {
+			held, err := busyShop(ctx, l, lookup, 200*time.Millisecond)
+			<-ctx.Done()
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("process %d: %v", i, err)
+			}
+			counts[i] = held
+		})
+	}
+	all.Wait()
+	if total := counts[0] + counts[1]; 4*counts[1] < total { // half of an equal share
+		t.Errorf("the busy process had the lock %d of %d times", counts[1], total)
+	}
+	t.Log(counts)
+}
+
+// TestDeadProcessHasOneTurn: a process that does not come any more costs one turn, and the next in line is served.
+func TestDeadProcessHasOneTurn(t *testing.T) {
+	t.Parallel()
+	server, _, holder, _ := alone(t)
+	dead := redis.NewLocker(connected(t, servers.RedisURL(server.Addr()), ""), lock.TTL, nil)
+	grant := takes(t, holder, 1)
+	if busy, err := dead.TryLock(t.Context(), []int64{1}); err != nil || len(busy.Busy) != 1 {
+		t.Fatalf("%+v, %v", busy, err)
+	}
+	if err := holder.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+		t.Fatal(err)
+	}
+	value, _ := serverstest.Command(t, server.Addr(), "GET", "inventory:product:1").(string)
+	if value != "" && !strings.HasPrefix(value, "turn:") {
+		t.Errorf("the lock is %q, want the turn of the dead process or nothing any more", value)
+	}
+	if n := serverstest.Command(t, server.Addr(), "ZCARD", "{inventory:product:1}:waiting"); n != int64(0) {
+		t.Errorf("%v processes are in the line", n)
+	}
+	eventually(t, func() bool {
+		grant, err := holder.TryLock(t.Context(), []int64{1})
+		return err == nil && len(grant.Held) == 1
+	})
+}
+
+// TestPlaceIsKept: a process that missed its turn stands before one that came later.
+func TestPlaceIsKept(t *testing.T) {
+	t.Parallel()
+	server, _, holder, _ := alone(t)
+	address := servers.RedisURL(server.Addr())
+	first, later := locker(t, address, "", lock.TTL), locker(t, address, "", lock.TTL)
+	waits := func(l *redis.Locker) {
+		t.Helper()
+		if busy, err := l.TryLock(t.Context(), []int64{1}); err != nil || len(busy.Busy) != 1 {
+			t.Fatalf("%+v, %v", busy, err)
+		}
+	}
+	line := func() (nodes []string) {
+		t.Helper()
+		names, _ := serverstest.Command(t, server.Addr(), "ZRANGE", "{inventory:product:1}:waiting", "0", "-1").([]any)
+		for _, name := range names {
+			text, _ := name.(string)
+			node, _, _ := strings.Cut(text, ":")
+			nodes = append(nodes, node)
+		}
+		return nodes
+	}
+	grant := takes(t, holder, 1)
+	waits(first)
+	want := line()
+	if err := holder.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { // the first one's turn is over
+		return serverstest.Command(t, server.Addr(), "EXISTS", "inventory:product:1") == int64(0)
+	})
+	takes(t, holder, 1)
+	waits(later)
+	want = append(want, line()...)
+	waits(first)
+	if diff := cmp.Diff(want, line()); diff != "" {
+		t.Errorf("the line (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,6 +1,7 @@
 -- Releases products' locks whose holder's token it is. If somebody waits for one, all are told, and with a turn to give
--- the one who has waited longest goes first: for so long nobody else gets the lock.
--- KEYS: for each product the lock, and who waits. ARGV: token, milliseconds of the turn (0 for none), channel, the products.
+-- the one who has waited longest goes first: for as long as it needs, and a bound at most, nobody else gets the lock.
+-- KEYS: for each product the lock, and who waits. ARGV: token, milliseconds of the longest turn (0 for none), channel, the
+-- products.
 -- Keys of another type do not keep the others from being released; their error is returned in the end.
 local released, failed = {}, nil
 for i = 1, #KEYS, 2 do
@@ -11,7 +12,8 @@ for i = 1, #KEYS, 2 do
     failed = failed or line.err and line
     local first = not line.err and line[1]
     if first and ARGV[2] ~= '0' then
-      redis.call('SET', lock, 'turn:' .. first, 'PX', ARGV[2])
+      local needs = tonumber(string.match(first, ':(%d+)$')) or 25
+      redis.call('SET', lock, 'turn:' .. first, 'PX', math.min(needs, tonumber(ARGV[2])))
       redis.call('ZREM', waiting, first)
     else
       redis.call('DEL', lock)
