@@ -177,7 +177,23 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.empty, err = s.db.Empty(ctx); err != nil {
 		return err
 	}
+	if err := s.warnOfSampleUsers(ctx); err != nil {
+		return err
+	}
 	return s.checkCurrency(ctx)
+}
+
+// warnOfSampleUsers warns where callers need a token and everybody can get one.
+func (s *Server) warnOfSampleUsers(ctx context.Context) error {
+	if s.settings.Auth != config.AuthRequired || !s.settings.Roles.API {
+		return nil
+	}
+	users, err := s.db.SampleLogins(ctx)
+	if err == nil && users > 0 {
+		s.log.Logger().WarnContext(ctx, "Sample users can log in with a password that everybody knows. "+
+			"Use a database without them, or set their password_hash to '' in the table users.", "event", "samples.known_password", "users", users)
+	}
+	return err
 }
 
 // AddedSamples reports whether Start has added the sample data.

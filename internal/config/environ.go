@@ -39,6 +39,11 @@ func quoted(value string) bool {
 	return len(value) > 1 && value[0] == value[len(value)-1] && (value[0] == '"' || value[0] == '\'')
 }
 
+func quotedError(name string) error {
+	return fmt.Errorf("%s in the environment begins and ends with a quote, which would be part of the value; remove both quotes: "+
+		"docker run --env-file, for one, keeps them", name)
+}
+
 // Without returns environ without what this package would read or refuse.
 func Without(environ []string) []string {
 	known := byEnv()

@@ -122,6 +122,7 @@ func TestQuotesInTheEnvironment(t *testing.T) {
 		"secret in double quotes":  {secretName + `="hunter2"`, secretName + " in the environment begins and ends with a quote"},
 		"address in quotes":        {`DATABASE_URL="mysql://u:hunter2@h/d"`, "DATABASE_URL in the environment begins and ends with a quote"},
 		"prefix in quotes":         {`REDIS_PREFIX='hunter2:'`, "REDIS_PREFIX in the environment begins and ends with a quote"},
+		"settings file in quotes":  {`ORDERFLOW_CONFIG="shop.env"`, "ORDERFLOW_CONFIG in the environment begins and ends with a quote"},
 		"quote at the end":         {secretName + "=hunter2'", ""},
 		"quotes of two kinds":      {secretName + `='hunter2"`, ""},
 		"quote that is all of it":  {secretName + `='`, ""},

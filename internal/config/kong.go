@@ -129,7 +129,10 @@ func (s *sources) load(ctx *kong.Context) error {
 	}
 	s.path, _ = ctx.FlagValue(config).(string)
 	if s.path == "" {
-		s.path = s.environment[s.table["config"].Env]
+		name := s.table["config"].Env
+		if s.path = s.environment[name]; quoted(s.path) {
+			return quotedError(name)
+		}
 	}
 	if s.path != "" {
 		s.file, err = readFile(s.path)
@@ -145,8 +148,7 @@ func (s *sources) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	}
 	if value := s.environment[setting.Env]; value != "" {
 		if quoted(value) {
-			return nil, fmt.Errorf("%s in the environment begins and ends with a quote, which would be part of the value; remove both quotes: "+
-				"docker run --env-file, for one, keeps them", setting.Env)
+			return nil, quotedError(setting.Env)
 		}
 		if _, err := setting.parse(value); err != nil {
 			return nil, fmt.Errorf("%s in the environment %w", setting.Env, err)

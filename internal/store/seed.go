@@ -67,6 +67,15 @@ func (s *Store) Empty(ctx context.Context) (bool, error) {
 	return n == 0, err
 }
 
+// SampleLogins returns how many users can log in with the password of the sample users.
+func (s *Store) SampleLogins(ctx context.Context) (n int, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		const query = "SELECT count(*) FROM users WHERE id <= ? AND password_hash = ?"
+		return s.reader.QueryRowContext(ctx, query, len(sampleUsers()), sampleHash).Scan(&n)
+	})
+	return n, err
+}
+
 // SeedEmpty adds the sample users and products, all of them in one transaction, to a database that has neither users nor
 // products, and reports whether it did. Of several processes that call it at once, one adds them.
 func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {

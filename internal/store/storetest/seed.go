@@ -83,6 +83,9 @@ func seedEmpty(h *house) {
 	if users, _, err := h.Known(h.Context(), []int64{1, 2, 3, 4}, nil); err != nil || len(users) != 3 {
 		h.Errorf("users %v (%v), want 3", users, err)
 	}
+	if users, err := h.SampleLogins(h.Context()); err != nil || users != 3 {
+		h.Errorf("%d users have the password of the samples (%v), want 3", users, err)
+	}
 	h.books()
 }
 
