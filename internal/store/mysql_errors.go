@@ -62,6 +62,7 @@ func classOfNumber(number uint16) class {
 		1317, // the statement was interrupted
 		1927, // the connection was killed
 		4031, // disconnected for being idle
+		1180, // COMMIT failed; a Galera node that cannot replicate, since it met a conflict or lost its cluster
 		2006, 2013:
 		return classLost
 	case 1290, 1792, 1836: // read-only
