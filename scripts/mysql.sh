@@ -28,7 +28,7 @@ done
 
 mkdir -p "$(dirname "$dir")"
 work="$(mktemp -d "$dir.XXXXXX")"
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$work.old"' EXIT
 log="$work/log"
 apt="$work/apt" root="$work/root"
 mkdir -p "$apt"/{parts,state/lists/partial,cache/archives/partial} "$root"
@@ -93,8 +93,7 @@ rm -f "$work/initial/auto.cnf"
 "$work/mysqld" --version >"$work/version"
 mv "$work/initial" "$work/data"
 chmod 755 "$work"
-if [ -e "$dir" ]; then mv "$dir" "$work.old"; fi
-mv "$work" "$dir" || [ -e "$dir/data" ] # another run was faster
-rm -rf "$work.old"
+if [ -e "$dir" ] && { [ "${1:-}" = fresh ] || [ ! -e "$dir/data" ]; }; then mv -T "$dir" "$work.old"; fi
+mv -T "$work" "$dir" 2>>"$log" || [ -e "$dir/data" ] # another run was faster
 cat "$dir/version" >&2
 echo "$dir"
