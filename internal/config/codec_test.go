@@ -57,6 +57,7 @@ func TestAccepted(t *testing.T) {
 			"redis://a:1,b:2,[::1]:3":                     "redis://a:1,b:2,[::1]:3",
 			"redis://[::1]/0":                             "redis://[::1]/0",
 			"redis://u:p@s1:26379,s2?master_set=mymaster": "redis://u:p@s1:26379,s2?master_set=mymaster",
+			"rediss://r?ca=/etc/ssl/redis-ca.pem":         "rediss://r?ca=/etc/ssl/redis-ca.pem",
 		},
 		"redis-prefix":       {"": "", "shop:": "shop:", strings.Repeat("~", 64): strings.Repeat("~", 64)},
 		"gateway":            {"simulated": "simulated", "http://127.0.0.1:9000": "http://127.0.0.1:9000", "https://pay.example/v1?x=1": "https://pay.example/v1?x=1"},
@@ -105,7 +106,7 @@ func TestRefused(t *testing.T) {
 		"database-pool": {"", "0", "501", "-1"},
 		"redis": {
 			"localhost", "redis://", "redis:localhost", "http://localhost", "redis://a:x", "redis://a:", "redis://a,,b", "redis://a,", "redis://a b", "redis://::1",
-			"redis://a/x", "redis://a/-1", "redis://a/1/2", "redis://a,b/1", "redis://a?db=1", "redis://a?master_set=", "redis://a?master_set=x&master_set=y",
+			"redis://a/x", "redis://a/-1", "redis://a/1/2", "redis://a,b/1", "redis://a?db=1", "redis://a?ca=x", "rediss://a?ca=", "redis://a?master_set=", "redis://a?master_set=x&master_set=y",
 			"redis://a#1", "redis://u:%zz@a", "redis://u:p@", "redis://[::1", "redis://a\n",
 		},
 		"redis-prefix":       {"a b", "{x}", "x}", "ö", "\t", strings.Repeat("x", 65)},

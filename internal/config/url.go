@@ -194,10 +194,10 @@ func databaseName(text string) bool {
 }
 
 // redisURL is redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS; several hosts, with commas between them,
-// are a cluster, or with ?master_set=NAME the Sentinels of a set.
+// are a cluster, or with ?master_set=NAME the Sentinels of a set; ?ca=FILE names the CA of the certificates.
 func redisURL(text string) error {
 	malformed := errors.New("must be redis://HOST:PORT or rediss://HOST:PORT, with USER:PASSWORD@ before the host where it asks for one, " +
-		"several hosts with commas between them for a cluster, and ?master_set=NAME for Sentinel")
+		"several hosts with commas between them for a cluster, ?master_set=NAME for Sentinel, and ?ca=FILE for a CA of your own")
 	scheme, rest, _ := strings.Cut(text, "://")
 	rest, query, _ := strings.Cut(rest, "?")
 	authority, number, hasNumber := strings.Cut(rest, "/")
@@ -222,7 +222,8 @@ func redisURL(text string) error {
 	}
 	return parameters(query, map[string]func(string) bool{
 		"master_set": func(value string) bool { return value != "" && len(value) <= 255 },
-	}, "master_set=NAME alone")
+		"ca":         func(file string) bool { return file != "" && scheme == "rediss" },
+	}, "master_set=NAME, and with rediss:// ca=FILE")
 }
 
 // userInfo is USER:PASSWORD@ or nothing, each part percent-encoded where it must be.

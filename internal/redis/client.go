@@ -3,10 +3,12 @@ package redis
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,8 +57,9 @@ type Client struct {
 }
 
 // New returns a Client of the server, or cluster, that address names: redis://[user:password@]host[:port][/db], with
-// rediss:// for TLS; several hosts, comma-separated, for a cluster; ?master_set=NAME for Sentinel. Its only error is that
-// of an address that cannot be read; it does not show the address, which may have a password in it.
+// rediss:// for TLS; several hosts, comma-separated, for a cluster; ?master_set=NAME for Sentinel; ?ca=FILE for the CA that the
+// servers' certificates are of. Its errors are those of an address or a file that cannot be read; they do not show the
+// address, which may have a password in it.
 func New(address string, options Options) (*Client, error) {
 	option, err := parse(address)
 	if err != nil {
@@ -93,12 +96,40 @@ func parse(address string) (rueidis.ClientOption, error) {
 	if option.Sentinel.MasterSet != "" && option.Sentinel.Password == "" {
 		option.Sentinel.Password = option.Password // of their default user, who takes any where none is asked for
 	}
+	if err := secure(&option, len(hosts) > 1, query.Get("ca")); err != nil {
+		return rueidis.ClientOption{}, err
+	}
 	option.DisableCache = true // of the library's: it needs tracking, which not every server allows
 	option.DisableRetry = true // who waits has a bound, and knows what to do without Redis
 	option.Dialer.Timeout = dialLimit
 	option.ConnWriteTimeout = silentLimit
 	option.ClientName = "orderflow"
 	return option, nil
+}
+
+// secure completes the settings of TLS, if it is asked for. Sentinels are asked over TLS too, since they get the password. Of
+// several hosts each must have a certificate for its own name.
+func secure(option *rueidis.ClientOption, several bool, ca string) error {
+	if option.TLSConfig == nil {
+		return nil
+	}
+	if several {
+		option.TLSConfig.ServerName = ""
+	}
+	if ca != "" {
+		text, err := os.ReadFile(ca) //nolint:gosec // the operator names it
+		if err != nil {
+			return fmt.Errorf("redis: the file of ?ca= cannot be read: %w", err)
+		}
+		option.TLSConfig.RootCAs = x509.NewCertPool()
+		if !option.TLSConfig.RootCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("redis: the file of ?ca=, %s, has no certificate in PEM", ca)
+		}
+	}
+	if option.Sentinel.MasterSet != "" {
+		option.Sentinel.TLSConfig = option.TLSConfig.Clone()
+	}
+	return nil
 }
 
 // Connect connects, if that has not happened yet, and finds out whether Redis does what the product needs. After an error the

@@ -1,6 +1,11 @@
 package redis
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 // TestSentinelLogin: the user of the data is none of the Sentinels', which refuse a name that they do not know; the password
 // may be theirs too, and one that asks for none takes any for its default user.
@@ -11,5 +16,32 @@ func TestSentinelLogin(t *testing.T) {
 	}
 	if option.Username != "shop" || option.Password != "secret" || option.Sentinel.Username != "" || option.Sentinel.Password != "secret" {
 		t.Errorf("data %q %q, Sentinels %q %q", option.Username, option.Password, option.Sentinel.Username, option.Sentinel.Password)
+	}
+}
+
+// TestSentinelOverTLS: the password goes to Sentinels over TLS too, and each of several hosts is checked by its own name.
+func TestSentinelOverTLS(t *testing.T) {
+	option, err := parse("rediss://shop:secret@one:1,two:2?master_set=shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if option.Sentinel.TLSConfig == nil {
+		t.Error("Sentinels are asked without TLS")
+	}
+	if name := option.TLSConfig.ServerName; name != "" {
+		t.Errorf("all hosts are checked as %q", name)
+	}
+}
+
+// TestBadCA: a file that is not there, or has no certificate in it, is named.
+func TestBadCA(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{empty, empty + ".missing"} {
+		if _, err := parse("rediss://:secret@host?ca=" + file); err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }

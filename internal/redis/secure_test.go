@@ -5,7 +5,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -21,53 +23,58 @@ import (
 	"orderflow/internal/servers/serverstest"
 )
 
-// certificate writes a certificate for this machine and its key, and returns their paths.
-func certificate(t *testing.T) (cert, key string) {
+// certificate writes the certificate of a CA, and one of that CA for this machine with its key, and returns their paths.
+func certificate(t *testing.T) (ca, cert, key string) {
 	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalECPrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: public}, key: {Type: "EC PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+	write := func(name, kind string, bytes []byte) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
-	return cert, key
+	issuer := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA of the shop"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: issuer.NotBefore, NotAfter: issuer.NotAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	issuerKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	serverKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	issued, err1 := x509.CreateCertificate(rand.Reader, issuer, issuer, &issuerKey.PublicKey, issuerKey)
+	served, err2 := x509.CreateCertificate(rand.Reader, server, issuer, &serverKey.PublicKey, issuerKey)
+	secret, err3 := x509.MarshalECPrivateKey(serverKey)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	return write("ca.pem", "CERTIFICATE", issued), write("cert.pem", "CERTIFICATE", served), write("key.pem", "EC PRIVATE KEY", secret)
 }
 
-// TestPasswordAndTLS: with the right password, over TLS, locks work; with a wrong one, or a certificate that nobody vouches
-// for, Redis counts as down, and no error shows the password.
+// TestPasswordAndTLS: with the right password, over TLS with the CA of the certificate, locks work; with a wrong one of either, Redis counts as down, and no error shows the password.
 func TestPasswordAndTLS(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t)
+	ca, cert, key := certificate(t)
+	otherCA, _, _ := certificate(t)
 	port, err := servers.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	server, err := servers.Redis(t.Context(), serverstest.Folder(t), "--requirepass", "secret", "--tls-port", fmt.Sprint(port),
-		"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+		"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
 	serverstest.Started(t, server, err)
 	for address, works := range map[string]bool{
-		"redis://:secret@" + server.Addr():                                  true,
-		fmt.Sprintf("rediss://:secret@127.0.0.1:%d?skip_verify=true", port): true,
-		"redis://:swordfish@" + server.Addr():                               false,
-		"redis://" + server.Addr():                                          false,
-		fmt.Sprintf("rediss://:secret@127.0.0.1:%d", port):                  false,
+		"redis://:secret@" + server.Addr():                                true,
+		fmt.Sprintf("rediss://:secret@127.0.0.1:%d?ca=%s", port, ca):      true,
+		"redis://:swordfish@" + server.Addr():                             false,
+		"redis://" + server.Addr():                                        false,
+		fmt.Sprintf("rediss://:secret@127.0.0.1:%d", port):                false,
+		fmt.Sprintf("rediss://:secret@127.0.0.1:%d?ca=%s", port, otherCA): false,
 	} {
 		if works {
 			takes(t, redis.NewLocker(connected(t, address, fmt.Sprint(len(address))), lock.TTL, nil), 1)
@@ -78,9 +85,13 @@ func TestPasswordAndTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = c.Connect(t.Context())
+		reason := c.Reason()
 		c.Close()
 		if err == nil || c.Up() || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "swordfish") {
 			t.Errorf("%s: %v, up %t", address, err, c.Up())
+		}
+		if strings.HasPrefix(address, "rediss") && !strings.Contains(reason, "?ca=FILE") {
+			t.Errorf("%s: the reason is %q", address, reason)
 		}
 	}
 }
