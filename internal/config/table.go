@@ -89,7 +89,8 @@ func tableShared() []Setting {
 	return []Setting{{
 		Flag: "redis", Env: "REDIS_URL", Group: groupShared, Value: "URL",
 		Help: "Redis, which processes share locks, events and limits through: redis://USER:PASSWORD@HOST:PORT, rediss:// for TLS, several " +
-			"hosts with commas between them for a cluster, ?master_set=NAME for Sentinel, ?ca=FILE for a CA of your own. None: all of it stays within this process.",
+			"hosts with commas between them for a cluster, ?master_set=NAME for Sentinel, ?ca=FILE for a CA of your own. None: " +
+			"all of it stays within this process.",
 		binding: bind(func(s *Settings) *URL { return &s.Redis }, address(unlessEmpty(redisURL))),
 	}, {
 		Flag: "redis-prefix", Env: "REDIS_PREFIX", Group: groupShared, Value: "TEXT",

@@ -117,7 +117,7 @@ func secure(option *rueidis.ClientOption, several bool, ca string) error {
 		option.TLSConfig.ServerName = ""
 	}
 	if ca != "" {
-		text, err := os.ReadFile(ca) //nolint:gosec // the operator names it
+		text, err := os.ReadFile(ca)
 		if err != nil {
 			return fmt.Errorf("redis: the file of ?ca= cannot be read: %w", err)
 		}

@@ -51,7 +51,7 @@ func (c *changes) events() []string {
 // line, however many orders meet it, and the rest of Redis stays in use.
 func TestKeysOutsideTheRights(t *testing.T) {
 	t.Parallel()
-	server, address, prefix := restricted(t)
+	server, address, prefix := serverstest.RestrictedRedis(t)
 	p := startProcess(t, address, prefix)
 	eventually(t, p.client.Healthy)
 	serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")

@@ -3,8 +3,6 @@ package redis_test
 import (
 	"context"
 	"crypto/rand"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,38 +14,12 @@ import (
 	"orderflow/internal/lock"
 	"orderflow/internal/lock/locktest"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
 )
 
-// documentedRights returns the words of the command in docs/operations.md that makes a user of Redis.
-func documentedRights(t *testing.T) []string {
-	t.Helper()
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(page)) {
-		if strings.HasPrefix(line, "ACL SETUSER orderflow ") {
-			return strings.Fields(line)
-		}
-	}
-	t.Fatal("docs/operations.md has no ACL SETUSER")
-	return nil
-}
-
-// restricted starts a Redis with the documented user, and returns that user's address and prefix.
-func restricted(t *testing.T) (server *servers.Server, address, prefix string) {
-	t.Helper()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
-	serverstest.Command(t, server.Addr(), documentedRights(t)...)
-	return server, (&url.URL{Scheme: "redis", User: url.UserPassword("orderflow", "SECRET"), Host: server.Addr()}).String(), "shop:"
-}
-
 // TestDocumentedRights runs the suites of all ports as the user that docs/operations.md makes.
 func TestDocumentedRights(t *testing.T) {
-	_, address, prefix := restricted(t)
+	_, address, prefix := serverstest.RestrictedRedis(t)
 	own := func() string { return prefix + rand.Text() + ":" }
 	t.Run("locks", func(t *testing.T) {
 		locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
@@ -69,7 +41,7 @@ func TestDocumentedRights(t *testing.T) {
 	})
 	t.Run("everything", func(t *testing.T) {
 		t.Parallel()
-		server, address, prefix := restricted(t)
+		server, address, prefix := serverstest.RestrictedRedis(t)
 		useEverything(t, connected(t, address, prefix))
 		denied, _ := serverstest.Command(t, server.Addr(), "ACL", "LOG").([]any)
 		for _, entry := range denied {
@@ -86,8 +58,8 @@ func TestEachRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	// No process misses these: a refused sign of life is one, and a subscription that cannot be ended goes on unheard.
 	spared := []string{"+ping", "+sunsubscribe"}
-	server, address, prefix := restricted(t)
-	for _, right := range documentedRights(t)[6:] {
+	server, address, prefix := serverstest.RestrictedRedis(t)
+	for _, right := range serverstest.RedisRights(t)[6:] {
 		if slices.Contains(spared, right) {
 			continue
 		}
@@ -107,7 +79,7 @@ func TestRightIsGranted(t *testing.T) {
 	for _, right := range []string{"+incr", "+evalsha", "+xreadgroup", "+ssubscribe", "&shop:*"} {
 		t.Run(right, func(t *testing.T) {
 			t.Parallel()
-			server, address, prefix := restricted(t)
+			server, address, prefix := serverstest.RestrictedRedis(t)
 			revoke := map[byte]string{'+': "-" + right[1:], '&': "resetchannels"}[right[0]]
 			serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
 			p := startProcess(t, address, prefix)
