@@ -22,8 +22,9 @@ func station(t testing.TB, address, prefix string, options bus.Options) *redis.B
 }
 
 func TestBus(t *testing.T) {
+	address, prefixes := suiteRedis(t)
 	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
-		address, prefix := serverstest.Redis(t)
+		prefix := prefixes()
 		return station(t, address, prefix, options), station(t, address, prefix, options)
 	})
 }

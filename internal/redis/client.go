@@ -42,8 +42,9 @@ type Options struct {
 type Client struct {
 	options Options
 	option  rueidis.ClientOption
-	node    string      // names this process to the others
-	cluster atomic.Bool // the keys of a script must be in one slot
+	within  time.Duration // probeLimit, except in tests beside which the machine has too much to do
+	node    string        // names this process to the others
+	cluster atomic.Bool   // the keys of a script must be in one slot
 
 	current atomic.Pointer[rueidis.Client] // nil while there has been no connection yet
 	proofs  atomic.Int32                   // keys of a cluster that proofs have used while it was up
@@ -72,7 +73,7 @@ func New(address string, options Options) (*Client, error) {
 		options.Changed = func(bool) {}
 	}
 	return &Client{
-		options: options, option: option, node: rand.Text()[:12], wake: make(chan struct{}, 1), proof: newScript(probeText),
+		options: options, option: option, within: probeLimit, node: rand.Text()[:12], wake: make(chan struct{}, 1), proof: newScript(probeText),
 		health: health{logger: options.Logger, changed: options.Changed, failures: map[operation]*failure{}},
 	}, nil
 }

@@ -12,8 +12,9 @@ import (
 )
 
 func TestLimiter(t *testing.T) {
+	address, prefixes := suiteRedis(t)
 	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
-		address, prefix := serverstest.Redis(t)
+		prefix := prefixes()
 		return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
 	})
 }

@@ -40,8 +40,9 @@ var (
 type Locker struct {
 	client        *Client
 	ttl           time.Duration
-	products      *Products // whose version is raised with a release; nil for none
-	free          script    // lock_try.lua
+	within        time.Duration // lockLimit, except in tests of what is locked rather than of when
+	products      *Products     // whose version is raised with a release; nil for none
+	free          script        // lock_try.lua
 	take, release script
 
 	mu        sync.Mutex
@@ -70,7 +71,7 @@ type held struct {
 // were used also drops the list of products, if there is one.
 func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
 	l := &Locker{
-		client: client, ttl: ttl, products: products,
+		client: client, ttl: ttl, within: lockLimit, products: products,
 		free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText),
 		waits: map[int64]*wait{}, woken: map[int64]time.Time{}, places: map[int64]place{},
 	}
@@ -120,7 +121,7 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	if len(products) == 0 {
 		return grant, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, lockLimit)
+	limited, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
 	if err = l.client.done(ctx, takeLocks(), l.try(limited, conn, products, &grant)); err != nil {
 		l.giveBack(ctx, grant.Token, products)
@@ -280,7 +281,7 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 // back.
 func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
 	if conn, err := l.client.conn(); err == nil {
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockLimit)
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.within)
 		defer cancel()
 		calls := make([]call, len(products))
 		for i, p := range products {
@@ -323,7 +324,7 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 	if used && l.products != nil {
 		others = append(others, l.products.raising(conn))
 	}
-	limited, cancel := context.WithTimeout(ctx, lockLimit)
+	limited, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
 	var errs []error
 	for i, result := range run(limited, conn, calls, others...) {
@@ -351,7 +352,7 @@ func (l *Locker) releaseLost() {
 	lost := l.lost
 	l.lost = nil
 	l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*lockLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*l.within)
 	defer cancel()
 	for i, h := range lost {
 		conn, err := l.client.conn()

@@ -27,12 +27,13 @@ func running(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// locker is a process's locks.
+// locker is a process's locks, which wait for Redis on a busy machine.
 func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Locker {
 	t.Helper()
 	c := connected(t, address, prefix)
+	redis.Patient(c)
 	running(t, c.Run)
-	l := redis.NewLocker(c, ttl, nil)
+	l := redis.PatientLocker(c, ttl, nil)
 	running(t, l.Run)
 	return l
 }
@@ -45,8 +46,9 @@ func TestLockerOnCluster(t *testing.T) {
 }
 
 func TestLocker(t *testing.T) {
+	address, prefixes := suiteRedis(t)
 	locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
-		address, prefix := serverstest.Redis(t)
+		prefix := prefixes()
 		return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
 	})
 }

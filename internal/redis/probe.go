@@ -106,7 +106,7 @@ func (c *Client) probe(ctx context.Context, proof bool) error {
 	for i := range writes {
 		writes[i] = client.B().Set().Key(c.key(probeName(i))).Value(c.node).PxMilliseconds(5000).Build()
 	}
-	limited, cancel := context.WithTimeout(ctx, probeLimit)
+	limited, cancel := context.WithTimeout(ctx, c.within)
 	defer cancel()
 	for _, result := range client.DoMulti(limited, writes...) {
 		if err := result.Error(); err != nil {

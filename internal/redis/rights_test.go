@@ -3,53 +3,42 @@ package redis_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"orderflow/internal/bus"
-	"orderflow/internal/bus/bustest"
-	"orderflow/internal/limit/limittest"
 	"orderflow/internal/lock"
-	"orderflow/internal/lock/locktest"
 	"orderflow/internal/redis"
 	"orderflow/internal/servers/serverstest"
 )
 
-// TestDocumentedRights runs the suites of all ports as the user that docs/operations.md makes.
+// suiteRedis starts a Redis for a port's suite and returns an address and prefixes for its tests: those of the user that
+// docs/operations.md makes, so that the suite proves that its rights suffice; or of the server that the environment names.
+func suiteRedis(t *testing.T) (address string, prefix func() string) {
+	t.Helper()
+	if os.Getenv(serverstest.EnvRedis) != "" {
+		address, first := serverstest.Redis(t)
+		return address, func() string { return first + rand.Text() + ":" }
+	}
+	_, address, first := serverstest.RestrictedRedis(t)
+	return address, func() string { return first + rand.Text() + ":" }
+}
+
+// TestDocumentedRights uses every adapter as that user, and looks for what Redis has refused.
 func TestDocumentedRights(t *testing.T) {
-	_, address, prefix := serverstest.RestrictedRedis(t)
-	own := func() string { return prefix + rand.Text() + ":" }
-	t.Run("locks", func(t *testing.T) {
-		locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
-			prefix := own()
-			return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
-		})
-	})
-	t.Run("bus", func(t *testing.T) {
-		bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
-			prefix := own()
-			return station(t, address, prefix, options), station(t, address, prefix, options)
-		})
-	})
-	t.Run("limits", func(t *testing.T) {
-		limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
-			prefix := own()
-			return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
-		})
-	})
-	t.Run("everything", func(t *testing.T) {
-		t.Parallel()
-		server, address, prefix := serverstest.RestrictedRedis(t)
-		useEverything(t, connected(t, address, prefix))
-		denied, _ := serverstest.Command(t, server.Addr(), "ACL", "LOG").([]any)
-		for _, entry := range denied {
-			if !slices.Contains(entry.([]any), any("cluster|slots")) { // how the client finds out that this is no Cluster
-				t.Errorf("Redis refused %v", entry)
-			}
+	t.Parallel()
+	server, address, prefix := serverstest.RestrictedRedis(t)
+	useEverything(t, connected(t, address, prefix))
+	denied, _ := serverstest.Command(t, server.Addr(), "ACL", "LOG").([]any)
+	for _, entry := range denied {
+		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // how the client finds out that this is no Cluster
+			t.Errorf("Redis refused %s", text)
 		}
-	})
+	}
 }
 
 // TestEachRightIsNeeded takes one of the documented rights away at a time. A process then says that one is missing, and does
