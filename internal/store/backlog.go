@@ -11,6 +11,9 @@ import (
 // Backlog counts what waits. It reads no more of any index than what it counts, and counts up to order.BacklogMax, so that
 // it costs the same however many orders there are.
 func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
+	if err := s.intact(); err != nil {
+		return b, err // the metric that shows whether the database works comes from here
+	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		now, err := s.clock(ctx)
 		if err != nil {

@@ -52,7 +52,8 @@ func (s *Store) CorrectTimes(ctx context.Context) error {
 		now := s.dialect.time(t.now)
 		for _, correction := range []statement{
 			{
-				"UPDATE orders SET due_at = ? + max(due_at - updated_at, 0), updated_at = ? WHERE status IN (?, ?, ?) AND due_at > ? AND updated_at > ?",
+				"UPDATE orders SET due_at = ? + max(due_at - updated_at, 0), updated_at = ? " +
+					"WHERE status IN (?, ?, ?) AND due_at > ? AND updated_at > ?",
 				[]any{now, now, string(order.Pending), string(order.Processing), string(order.Failed), now, now},
 			},
 			{"UPDATE outbox SET created_at = min(created_at, ?), leased_until = min(leased_until, ?) " +

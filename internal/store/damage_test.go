@@ -90,6 +90,9 @@ func TestDamagedPage(t *testing.T) {
 			if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Ping returns %v afterwards", err)
 			}
+			if _, err := s.Backlog(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Backlog, of which the metrics are made, returns %v afterwards", err)
+			}
 			_, err = s.CreateToken(t.Context(), order.Token{UserID: 1}, []byte("hash"))
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("a write to another table returns %v afterwards", err)
