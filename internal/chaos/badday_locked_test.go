@@ -15,7 +15,9 @@ func TestChaosManyLockedRows(t *testing.T) {
 	t.Parallel()
 	_, database := ownDatabase(t)
 	redis, prefix := serverstest.Redis(t)
-	m := open(t, on(database, redis, prefix))
+	g := on(database, redis, prefix)
+	g.shoppers = 64 // one of them after the other comes to insist on the locked product
+	m := open(t, g)
 	db := serverstest.Admin(t, database)
 	m.repeat(func() {
 		m.sells(20, "before")

@@ -392,8 +392,11 @@ func TestBreakerChargesAndVoidsApart(t *testing.T) {
 		t.Run(string(failing)+"s fail", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				behind := &faulty{Gateway: newSimulated(t, payment.SimulatedOptions{Success: 1})}
+				var mu sync.Mutex // a circuit also changes by its timer
 				var changes []order.PaymentKind
 				b := payment.NewBreaker(behind, payment.BreakerOptions{Delay: time.Second, OnStateChange: func(kind order.PaymentKind, _, _ string) {
+					mu.Lock()
+					defer mu.Unlock()
 					changes = append(changes, kind)
 				}})
 				broken, sound := b.Charge, b.Void
@@ -420,9 +423,11 @@ func TestBreakerChargesAndVoidsApart(t *testing.T) {
 				if _, err := sound(t.Context(), payment.Request{Key: "k"}); err != nil {
 					t.Errorf("a call of the other kind: %v", err)
 				}
+				mu.Lock()
 				if diff := cmp.Diff([]order.PaymentKind{failing}, changes); diff != "" {
 					t.Errorf("reported changes (-want +got)\n%s", diff)
 				}
+				mu.Unlock()
 				time.Sleep(time.Second) // the timer of the circuit ends inside the bubble
 				synctest.Wait()
 			})
