@@ -73,8 +73,10 @@ func TestClientsHearTheLastAfterARestart(t *testing.T) {
 	c.sees(`"saw":"waits"`)
 
 	// Meanwhile an order is paid on the other node, whose WebSockets this client does not know.
+	watcher := elsewhere.customer("pusher.mjs", nil) // hears the event after that node has kept it
+	watcher.subscribe("private-cache-orders.1")
 	id := elsewhere.buy(1, "missed", 1, 1).order().ID
-	elsewhere.await(id, "PAID")
+	watcher.hears("private-cache-orders.1", "OrderPaid")
 	elsewhere.stop()
 	serve(t, func(set *config.Settings) {
 		*set = sameGround(*set, first.settings)
