@@ -216,19 +216,19 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 	}
 	parts := l.parts(products)
 	calls := make([]call, len(parts))
-	name := l.nameInLine()
+	its := l.newPlace()
 	for i, part := range parts {
-		args := append([]string{grant.Token, l.seconds(), l.client.node, name}, l.placesOf(part)...)
+		args := append([]string{grant.Token, l.seconds(), l.client.node, its.name}, l.placesOf(part)...)
 		calls[i] = call{l.take, l.keys(part), args}
 	}
 	var errs []error
 	for i, result := range run(ctx, conn, calls) {
 		answers, err := result.ToArray()
-		if err == nil && len(answers) != 3*len(parts[i]) {
+		if err == nil && len(answers) != 4*len(parts[i]) {
 			err = errOddAnswer
 		}
 		for k := 0; err == nil && k < len(parts[i]); k++ {
-			err = l.taken(parts[i][k], name, channels[parts[i][k]], answers[3*k:3*k+3], grant)
+			err = l.taken(parts[i][k], its, channels[parts[i][k]], answers[4*k:4*k+4], grant)
 		}
 		errs = append(errs, err)
 	}
@@ -238,12 +238,14 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 // errOddAnswer is that of a script which is not ours, or of a server that is not Redis.
 var errOddAnswer = errors.New("redis: the answer of a script is not what it should be")
 
-// taken reads what became of one contested product: holder, milliseconds left, since when this process waits.
-func (l *Locker) taken(product int64, name string, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
+// taken reads what became of one contested product: holder, milliseconds left, since when this process waits, and whether it
+// missed a turn.
+func (l *Locker) taken(product int64, its place, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
 	token, err1 := answer[0].ToString()
 	milliseconds, err2 := answer[1].AsInt64()
 	since, err3 := answer[2].AsInt64()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	missed, err4 := answer[3].AsInt64()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
 	if token == "" {
@@ -252,7 +254,8 @@ func (l *Locker) taken(product int64, name string, released <-chan struct{}, ans
 		grant.Held = append(grant.Held, product)
 		return nil
 	}
-	l.keepPlace(product, place{strconv.FormatInt(since, 10), name, time.Now()})
+	its.since = strconv.FormatInt(since, 10)
+	l.keepPlace(product, its, missed == 1)
 	l.expect(product, released, time.Duration(milliseconds)*time.Millisecond)
 	grant.Busy = append(grant.Busy, lock.Busy{Product: product, Token: token, Released: released})
 	return nil

@@ -11,6 +11,7 @@ import (
 type place struct {
 	since string // when it joined, by Redis's clock
 	name  string // in the line
+	turn  time.Duration
 	tried time.Time
 }
 
@@ -26,11 +27,12 @@ func (l *Locker) react(took time.Duration) {
 	}
 }
 
-// nameInLine names this process and the turn that it needs.
-func (l *Locker) nameInLine() string {
+// newPlace names this process and the turn that it needs.
+func (l *Locker) newPlace() place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.client.node + ":" + strconv.FormatInt(l.turn().Milliseconds(), 10)
+	turn := l.turn()
+	return place{name: l.client.node + ":" + strconv.FormatInt(turn.Milliseconds(), 10), turn: turn, tried: time.Now()}
 }
 
 // placesOf returns for each product since when this process has waited for it and its name in the line, empty for none.
@@ -48,10 +50,14 @@ func (l *Locker) placesOf(products []int64) []string {
 	return all
 }
 
-// keepPlace remembers where this process stands in the line of a product.
-func (l *Locker) keepPlace(product int64, its place) {
+// keepPlace remembers where this process stands in the line of a product. After a turn that it missed it asks for one that is
+// twice as long.
+func (l *Locker) keepPlace(product int64, its place, missed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if missed {
+		l.react(l.places[product].turn)
+	}
 	if len(l.places) >= placesMax {
 		maps.DeleteFunc(l.places, func(_ int64, old place) bool { return its.tried.Sub(old.tried) > placeLast })
 	}
