@@ -148,6 +148,20 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			},
 			nil,
 		},
+		"voided by a later claim at an earlier clock time: no fault": {
+			[]string{
+				"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 2000)",
+				"INSERT INTO payments VALUES (4, 3, 'void', 'succeeded', '', '', '', 1000)",
+			},
+			nil,
+		},
+		"charged by a later claim than the void's": {
+			[]string{
+				"INSERT INTO payments VALUES (4, 2, 'void', 'succeeded', '', '', '', 2000)",
+				"INSERT INTO payments VALUES (4, 3, 'charge', 'succeeded', '', '', '', 1000)",
+			},
+			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 1 voids"}},
+		},
 		"a gap in a history": {
 			[]string{"DELETE FROM order_events WHERE order_id = 3 AND sequence = 2"},
 			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},

@@ -48,6 +48,14 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', " + then + "), (4, 3, 'void', 'succeeded', '', '', '', " + then + ")",
 			nil,
 		},
+		"voided by a later claim at an earlier clock time: no fault": {
+			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', '2020-01-02'), (4, 3, 'void', 'succeeded', '', '', '', " + then + ")",
+			nil,
+		},
+		"charged by a later claim than the void's": {
+			"INSERT INTO payments VALUES (4, 2, 'void', 'succeeded', '', '', '', '2020-01-02'), (4, 3, 'charge', 'succeeded', '', '', '', " + then + ")",
+			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 1 voids"}},
+		},
 		"a gap in a history": {
 			"DELETE FROM order_events WHERE order_id = 3 AND sequence = 2",
 			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
