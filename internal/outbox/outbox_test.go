@@ -177,6 +177,22 @@ func (d *desk) owed() int {
 	return len(receipts)
 }
 
+// busFull is the audit's figure of a bus that is full.
+func (d *desk) busFull() int64 {
+	d.t.Helper()
+	findings, err := d.store.Audit(context.Background())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, figure := range findings[7].Figures {
+		if figure.Name == "bus full" {
+			return figure.Value
+		}
+	}
+	d.t.Fatalf("no figure of a full bus in %+v", findings[7])
+	return 0
+}
+
 func ids(receipts ...order.Receipt) []string {
 	var list []string
 	for _, r := range receipts {
@@ -311,6 +327,9 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 		done, err := r.runOnce(t.Context())
 		if !errors.Is(err, bus.ErrFull) || done.found != 2 || done.delivered != 0 {
 			t.Fatalf("round %+v, error %v; want 2 found, refused", done, err)
+		}
+		if got := d.busFull(); got != 1 {
+			t.Errorf("the audit's figure of a full bus is %d, want 1", got)
 		}
 		d.bus.set(bus.Work, nil)
 		if done, err = r.runOnce(t.Context()); err != nil || done.found != 0 {

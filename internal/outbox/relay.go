@@ -33,6 +33,8 @@ type Ledger interface {
 	LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error)
 	// PurgeOutbox deletes up to limit rows that were paid longer ago than age, and returns how many.
 	PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error)
+	// RecordRefusal records that a full bus refused events just now: the audit must know it in a process without this bus.
+	RecordRefusal(ctx context.Context) error
 }
 
 // RelayOptions are what a Relay works with.
@@ -110,10 +112,14 @@ func (r *Relay) runOnce(ctx context.Context) (round, error) {
 	// Receipts may come together with an error: those that could be read. One that cannot must not hold up the others.
 	receipts, leaseErr := r.ledger.LeaseOutbox(ctx, relayAge, relayLease, relayBite)
 	delivered, deliverErr := r.courier.deliver(ctx, receipts)
+	var recordErr error
+	if errors.Is(deliverErr, bus.ErrFull) {
+		recordErr = r.ledger.RecordRefusal(ctx)
+	}
 	purged, purgeErr := r.ledger.PurgeOutbox(ctx, purgeAge, purgeBite)
 	r.metrics.overdue.Set(float64(len(receipts)))
 	r.metrics.relayed.Add(float64(delivered))
-	return round{len(receipts), delivered, purged}, errors.Join(leaseErr, deliverErr, purgeErr)
+	return round{len(receipts), delivered, purged}, errors.Join(leaseErr, deliverErr, recordErr, purgeErr)
 }
 
 // pause waits for the next round, with jitter, so that the relays of many processes do not march in step.

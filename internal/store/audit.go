@@ -134,8 +134,8 @@ func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 	if err := s.overdue(ctx, snapshot, now, &findings[6]); err != nil {
 		return nil, s.coded(err)
 	}
-	owed, err := s.owed(ctx, snapshot, now)
-	return append(findings, owed), s.coded(err)
+	unpublished, err := s.unpublished(ctx, snapshot, now)
+	return append(findings, unpublished), s.coded(err)
 }
 
 func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Finding, error) {
@@ -191,14 +191,21 @@ func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f 
 	return err
 }
 
-// owed checks that the bus is owed nothing for long. It is a fault only while a server is there to pay.
-func (s *Store) owed(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.Finding, error) {
-	f := order.Finding{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute while a server runs"}
-	var owed, old int64
-	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0) "+
-		"FROM outbox WHERE paid_at IS NULL", s.dialect.time(now.Add(-time.Minute))).Scan(&owed, &old)
-	f.Figures = []order.Figure{{Name: "owed", Value: owed}, {Name: "for more than a minute", Value: old}}
-	if err == nil && old > 0 && s.served() {
+// refusalCounts is how long after a full bus refused events the audit takes it for full. The relay asks it again every 15 s.
+const refusalCounts = time.Minute
+
+// unpublished checks that no events wait for long although the bus accepts messages. They are a figure, not a violation, while no
+// server runs or its bus cannot be reached, and while the bus refuses events because it is full.
+func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.Finding, error) {
+	f := order.Finding{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute although it accepts messages"}
+	var waiting, old, refused int64
+	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0), "+
+		"(SELECT count(*) FROM outbox_refusals WHERE refused_at > ?) FROM outbox WHERE paid_at IS NULL",
+		s.dialect.time(now.Add(-time.Minute)), s.dialect.time(now.Add(-refusalCounts))).Scan(&waiting, &old, &refused)
+	f.Figures = []order.Figure{
+		{Name: "owed", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},
+	}
+	if err == nil && old > 0 && refused == 0 && s.served() {
 		f.Count = old
 		f.Broken = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
 	}

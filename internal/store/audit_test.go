@@ -307,3 +307,51 @@ func TestAuditOfDebts(t *testing.T) {
 		t.Errorf("overdue since 1970 by %d ms", got)
 	}
 }
+
+// TestAuditOfAFullBus: old unpublished events are a figure while the bus refuses events because it is full, and a violation when it
+// has not refused any for a minute.
+func TestAuditOfAFullBus(t *testing.T) {
+	path := newFile(t)
+	s := open(t, path, storetest.Rules())
+	release, err := s.Guard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = release() }() // the test ends
+	before := fmt.Sprint(time.Now().Add(-2 * time.Minute).UnixMicro())
+	fullBus(t, s, func(statement string) { must(t, raw(t, path), statement) }, before)
+}
+
+// fullBus checks the audit of a store that a server serves; past is a time two minutes ago in the words of its database.
+func fullBus(t *testing.T, s *store.Store, change func(statement string), past string) {
+	t.Helper()
+	if err := s.Seed(t.Context(), store.SeedPlan{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	change("UPDATE outbox SET created_at = " + past)
+	violated := map[int][]string{8: {"outbox: 1 transactions are owed to the bus for more than a minute"}}
+	if diff := cmp.Diff(violated, broken(t, s)); diff != "" {
+		t.Errorf("the bus accepts messages (-want +got):\n%s", diff)
+	}
+	for range 2 { // the first refusal makes the row, the second one changes it
+		if err := s.RecordRefusal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := broken(t, s); got != nil {
+			t.Errorf("the bus is full: %v", got)
+		}
+		if got := storetest.Figure(t, s, 8, "for more than a minute"); got != 1 {
+			t.Errorf("the figure is %d", got)
+		}
+		if got := storetest.Figure(t, s, 8, "bus full"); got != 1 {
+			t.Errorf("the figure of a full bus is %d", got)
+		}
+		change("UPDATE outbox_refusals SET refused_at = " + past)
+		if diff := cmp.Diff(violated, broken(t, s)); diff != "" {
+			t.Errorf("the bus was full two minutes ago (-want +got):\n%s", diff)
+		}
+	}
+}

@@ -113,7 +113,7 @@ func TestDialectsHaveTheSameColumns(t *testing.T) {
 			t.Errorf("step %s (-sqlite +mysql):\n%s", s.number, diff)
 		}
 	}
-	if tables != 11 {
+	if tables != 12 {
 		t.Errorf("%d tables were compared", tables)
 	}
 }

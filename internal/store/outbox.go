@@ -332,3 +332,23 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 		})
 	})
 }
+
+// RecordRefusal records that a full bus refused events at this moment. Of several processes that record the first refusal at once,
+// one succeeds; the next refusal of the others is recorded.
+func (s *Store) RecordRefusal(ctx context.Context) error {
+	return s.write(ctx, "refusal", func(t *tx) error {
+		if err := t.needClock(); err != nil {
+			return err
+		}
+		now := s.dialect.time(t.now)
+		result, err := t.exec(s.dialect.update()+"outbox_refusals SET refused_at = ? WHERE id = 1", now)
+		if err != nil {
+			return err
+		}
+		if matched, err := result.RowsAffected(); err != nil || matched > 0 {
+			return err
+		}
+		_, err = t.exec("INSERT INTO outbox_refusals (id, refused_at) VALUES (1, ?)", now)
+		return err
+	})
+}
