@@ -103,8 +103,8 @@ func (s *subject) prove(ctx context.Context) (Books, error) {
 
 // Books is what was proved after a load.
 type Books struct {
-	Distinct int64  `json:"distinct_orders"` // ids that came with a 201, each once
-	Verified bool   `json:"all_exist"`       // every one of them was looked up
+	Distinct int64  `json:"distinct_orders"`     // ids that came with a 201, each once
+	Verified bool   `json:"all_exist,omitempty"` // each was looked up and exists; absent when none was looked up
 	Audited  bool   `json:"audited"`
 	Report   string `json:"report,omitempty"` // the audit's own words
 }

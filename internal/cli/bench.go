@@ -151,7 +151,13 @@ func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Conte
 		options.Roles = "api,worker"
 	}
 	if len(b.URL) > 0 {
-		options.At = b.running(said(command, "database"))
+		audited := said(command, "database")
+		if audited { // an unusable database is reported before the load, not after it
+			if err := booksOf(b.Store, b.Shared).open(ctx, func(*app.Database) error { return nil }); err != nil {
+				return err
+			}
+		}
+		options.At = b.running(audited)
 	}
 	report, err := bench.Run(ctx, options)
 	if report != nil {
@@ -233,7 +239,7 @@ func booksOf(store config.Store, shared config.Shared) books {
 }
 
 func (b books) open(ctx context.Context, work func(*app.Database) error) error {
-	return withDatabase(ctx, b.settings, work)
+	return withSchema(ctx, b.settings, work)
 }
 
 // audit proves the invariants.

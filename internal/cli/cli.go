@@ -47,7 +47,8 @@ type verbs struct {
 	Backup     backupVerb     `cmd:"" help:"Copy an SQLite database into a new file, while servers go on."`
 	Bench      benchVerb      `cmd:"" help:"Put load on a server and print what it did."`
 	Health     health         `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
-	Version    versionVerb    `cmd:"" help:"Print the version."`
+	Version    versionVerb    `cmd:"" help:"Print the version, as orderflow --version does."`
+	Help       helpVerb       `cmd:"" help:"Print the help of a command, or the list of commands."`
 	Completion completionVerb `cmd:"" help:"Print what switches on completion in bash, zsh or fish."`
 	Noop       noop           `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
 }
@@ -84,8 +85,11 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	if exited >= 0 { // a shell asked for completions
 		return exited
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case len(args) == 1 && args[0] == "--version":
+		args = []string{"version"}
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 { // --help was answered
@@ -97,10 +101,13 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	command.BindTo(ctx, (*context.Context)(nil))
 	command.Bind(streams)
 	if err := command.Run(); err != nil {
-		if _, wrong := errors.AsType[usageError](err); wrong {
+		_, wrong := errors.AsType[usageError](err)
+		switch said := errors.Is(err, errSaid); {
+		case wrong && said:
+			return exitUsage
+		case wrong:
 			return fail(streams, err, exitUsage)
-		}
-		if errors.Is(err, errSaid) {
+		case said:
 			return exitFailure
 		}
 		return fail(streams, err, exitFailure)
@@ -130,3 +137,18 @@ func (versionVerb) Run(streams Streams) error {
 	_, err := fmt.Fprintln(streams.Out, "orderflow "+streams.Version)
 	return err
 }
+
+type helpVerb struct {
+	Command []string `arg:"" optional:"" help:"The command, such as migrate up; without it, all commands are listed."`
+}
+
+// Run prints the help of a command.
+func (h helpVerb) Run(ctx context.Context, streams Streams) error {
+	if code := Run(ctx, append(h.Command, "--help"), streams); code != exitOK {
+		return errHelp
+	}
+	return nil
+}
+
+// errHelp ends help for a command that does not exist; the error is printed already.
+var errHelp = usageError{errSaid}

@@ -38,8 +38,18 @@ func using(
 	return work(db)
 }
 
-// withSchema is withDatabase for verbs that need what a migration has made.
+// withSchema is withDatabase for verbs that need the schema of this binary.
 func withSchema(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
+	return withAnySchema(ctx, settings, func(db *app.Database) error {
+		if err := db.CheckSchema(ctx); err != nil {
+			return fmt.Errorf("%s cannot be used: %w", called(settings.Database), err)
+		}
+		return work(db)
+	})
+}
+
+// withAnySchema is withDatabase for verbs that need a schema, be it an older or a newer one.
+func withAnySchema(ctx context.Context, settings config.Settings, work func(*app.Database) error) error {
 	return withDatabase(ctx, settings, func(db *app.Database) error {
 		if err := db.Ping(ctx); err != nil {
 			return fmt.Errorf("%s cannot be read; if it is new, run orderflow migrate up first: %w", called(settings.Database), err)
@@ -263,9 +273,9 @@ type backupVerb struct {
 	File string `arg:"" help:"The new file; one that exists is left alone." placeholder:"FILE"`
 }
 
-// Run backs an SQLite database up.
+// Run backs an SQLite database up, also before it is migrated.
 func (b backupVerb) Run(ctx context.Context, streams Streams) error {
-	return withSchema(ctx, ofStore(b.Store), func(db *app.Database) error {
+	return withAnySchema(ctx, ofStore(b.Store), func(db *app.Database) error {
 		if err := db.Backup(ctx, b.File); err != nil {
 			return err
 		}

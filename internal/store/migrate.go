@@ -108,6 +108,38 @@ func (s *Store) Migrations(ctx context.Context) (steps []Migration, err error) {
 	return steps, err
 }
 
+// CheckSchema returns CodeUnavailable, with the remedy, when the schema of the database is not this binary's.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	files, err := fs.Glob(s.steps, "migrations/sqlite/*.sql") // the numbers are the same for each dialect
+	if err != nil {
+		return err
+	}
+	var knows, has int64
+	for _, file := range files {
+		number, err := goose.NumericComponent(file)
+		if err != nil {
+			return err
+		}
+		knows = max(knows, number)
+	}
+	err = s.read(ctx, func(ctx context.Context) error {
+		return s.reader.QueryRowContext(ctx, "SELECT COALESCE(max(version_id), 0) FROM goose_db_version").Scan(&has)
+	})
+	switch {
+	case err != nil:
+		return err
+	case has > knows:
+		return newerSchema(has, knows)
+	case has < knows:
+		return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary needs %d: run orderflow migrate up.", has, knows)
+	}
+	return nil
+}
+
+func newerSchema(has, knows int64) error {
+	return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
+}
+
 // migrating runs work with nobody writing in this process, and refuses a schema newer than the binary.
 func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.DB, fs.FS) error) error {
 	var taken []*writer
@@ -158,7 +190,7 @@ func (s *Store) migrating(ctx context.Context, work func(*goose.Provider, *sql.D
 	}
 	sources := p.ListSources()
 	if knows := sources[len(sources)-1].Version; has > knows {
-		return order.Errorf(order.CodeUnavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
+		return newerSchema(has, knows)
 	}
 	return s.migrateError(work(p, db, files))
 }

@@ -333,8 +333,7 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 	})
 }
 
-// RecordRefusal records that a full bus refused events at this moment. Of several processes that record the first refusal at once,
-// one succeeds; the next refusal of the others is recorded.
+// RecordRefusal records that a full bus refused events at this moment.
 func (s *Store) RecordRefusal(ctx context.Context) error {
 	return s.write(ctx, "refusal", func(t *tx) error {
 		if err := t.needClock(); err != nil {
@@ -348,7 +347,7 @@ func (s *Store) RecordRefusal(ctx context.Context) error {
 		if matched, err := result.RowsAffected(); err != nil || matched > 0 {
 			return err
 		}
-		_, err = t.exec("INSERT INTO outbox_refusals (id, refused_at) VALUES (1, ?)", now)
+		_, err = t.exec("INSERT INTO outbox_refusals (id, refused_at) VALUES (1, ?)"+s.dialect.ignoreDuplicate("id"), now)
 		return err
 	})
 }
