@@ -109,7 +109,7 @@ func (a *API) changeProduct(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.logAdmin("a product was changed", "product.changed", slog.Int64("product_id", id))
+	x.logChange(answers[0].Before, answers[0].Product)
 	a.dropProducts(x.r.Context())
 	x.product(http.StatusOK, &answers[0].Product)
 	return nil
@@ -144,7 +144,8 @@ func (a *API) restockProduct(x *exchange) error {
 		status = http.StatusOK
 		x.Header()["Idempotent-Replayed"] = a.fixed.replayed
 	} else {
-		x.logAdmin("pieces were moved by hand", "product.restocked", slog.Int64("product_id", id), slog.Int64("quantity", restock.Quantity))
+		x.logAdmin("pieces were moved by hand", "product.restocked", slog.Int64("product_id", id), slog.Int64("quantity", restock.Quantity),
+			slog.Int64("stock", moved.Product.Stock))
 	}
 	a.dropProducts(x.r.Context())
 	x.out = append(x.out[:0], `{"data":{"product":`...)
@@ -179,6 +180,24 @@ func appendMovement(dst []byte, m *order.Movement, key string) []byte {
 	dst = append(dst, `,"created_at":`...)
 	dst = appendTime(dst, m.At)
 	return append(dst, '}')
+}
+
+// logChange writes a line about a product that an administrator changed: with each changed field as it was and as it is. There is
+// no line for a request that changed nothing.
+func (x *exchange) logChange(before, after order.Product) {
+	attrs := []slog.Attr{slog.Int64("product_id", after.ID)}
+	if before.Name != after.Name {
+		attrs = append(attrs, slog.String("name_before", before.Name), slog.String("name_after", after.Name))
+	}
+	if before.Price != after.Price {
+		attrs = append(attrs, slog.String("price_before", before.Price.String()), slog.String("price_after", after.Price.String()))
+	}
+	if before.Active != after.Active {
+		attrs = append(attrs, slog.Bool("active_before", before.Active), slog.Bool("active_after", after.Active))
+	}
+	if len(attrs) > 1 {
+		x.logAdmin("a product was changed", "product.changed", attrs...)
+	}
 }
 
 // logAdmin writes a line about what an administrator changed.

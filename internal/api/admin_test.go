@@ -232,17 +232,52 @@ func TestAdminIsLogged(t *testing.T) {
 	bury(t, n)
 	asAdmin("POST", "/api/v1/products", lamp, "/api/v1/products/2/restock", delivery, "/api/v1/failed-jobs/1/abandon", "")(t, n)
 	asAdmin("PATCH", "/api/v1/products/2", `{"active":false}`)(t, n)
+	asAdmin("PATCH", "/api/v1/products/2", `{"active":false,"price":"9.99","name":"Mouse"}`)(t, n)
+	asAdmin("PATCH", "/api/v1/products/2", `{"active":false,"price":"9.99","name":"Mouse"}`)(t, n) // changes nothing
 	for _, want := range []string{
 		`"event":"product.created","actor":"token:`, `"product_id":6`, `"event":"product.restocked","actor":"token:`, `"quantity":25`,
 		`"event":"job.abandoned","actor":"token:`, `"job_id":1,"order_id":1`, `"event":"product.changed","actor":"token:`,
+		`"product_id":2,"active_before":true,"active_after":false}`, `"quantity":25,"stock":224`,
+		`"product_id":2,"name_before":"Wireless Mouse","name_after":"Mouse","price_before":"29.99","price_after":"9.99"}`,
 	} {
 		if logs := n.logs.String(); !strings.Contains(logs, want) {
 			t.Errorf("the log lacks %s:\n%s", want, logs)
 		}
 	}
+	if changes := strings.Count(n.logs.String(), `"event":"product.changed"`); changes != 2 {
+		t.Errorf("%d changes are in the log, want 2", changes)
+	}
 	events, err := n.store.Events(t.Context(), 1, 0)
 	if err != nil || !strings.HasPrefix(events[len(events)-1].Actor, "token:") {
 		t.Errorf("the history of the abandoned order: %+v, %v", events, err)
+	}
+}
+
+// A void without an answer is logged as what it is, and not as a database that does not answer.
+func TestUnansweredVoidIsLogged(t *testing.T) {
+	t.Parallel()
+	n := open(t, func(o *api.Options) {
+		gateway, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults := payment.NewFaults(gateway)
+		faults.Set(payment.Fault{Errors: true})
+		o.Desk = worker.NewDesk(worker.DeskOptions{
+			Jobs: o.Reader.(*store.Store), Gateway: faults, Installation: "test", Logger: o.Logger,
+		})
+	})
+	bury(t, n)
+	n.do(t, "POST", "/api/v1/failed-jobs/1/abandon", "", n.admin(t)).
+		expect(t, http.StatusServiceUnavailable, []string{"did not confirm the void of order 1"})
+	logs := n.logs.String()
+	for _, want := range []string{`"event":"payment.void_failed","order_id":1,"job_id":1`, `"event":"request.unavailable"`} {
+		if !strings.Contains(logs, want) {
+			t.Errorf("the log lacks %s:\n%s", want, logs)
+		}
+	}
+	if strings.Contains(logs, "database") {
+		t.Errorf("the log names the database:\n%s", logs)
 	}
 }
 

@@ -176,11 +176,13 @@ func TestOrdersAreLogged(t *testing.T) {
 	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), "X-Trace-Id: t2")
 	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "b", 5, 7), "X-Trace-Id: t3")
 	n.do(t, "POST", "/api/v1/orders/1/cancel", "", "X-Trace-Id: t4")
+	n.do(t, "POST", "/api/v1/orders/99/cancel", "", "X-Trace-Id: t5")
 	logs := n.logs.String()
 	for _, want := range []string{
+		`"event":"order.cancel_refused","error":"not_found","order_id":99,"trace_id":"t5"`,
 		`"event":"order.created","order_id":1,"user_id":1,"trace_id":"t1"`,
 		`"event":"order.replayed","order_id":1,"user_id":1,"trace_id":"t2"`,
-		`"event":"order.refused","error":"insufficient_stock","user_id":1,"trace_id":"t3"`,
+		`"event":"order.refused","error":"insufficient_stock","user_id":1,"product_id":5,"requested":7,"available":1,"trace_id":"t3"`,
 		`"event":"order.cancelled","order_id":1,"user_id":1,"trace_id":"t4"`,
 	} {
 		if !strings.Contains(logs, want) {

@@ -40,6 +40,9 @@ const (
 type Intake interface {
 	Create(ctx context.Context, draft order.Draft) (order.Placed, error)
 	Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error)
+	// OrderRefused and CancelRefused count a request that was refused before it came to Create or Cancel.
+	OrderRefused(err error)
+	CancelRefused(err error)
 }
 
 // Reader answers questions about orders and products. Each method limits its own time, and returns CodeUnavailable when
@@ -104,7 +107,8 @@ type Options struct {
 	SessionCookie string // a cookie that is as good as a token for GET from the same origin; "" for none
 
 	Limiter        limit.Limiter
-	Rate           limit.Rate     // for each user, or client address without a token; zero for no limit, also of log-ins
+	Rate           limit.Rate     // for each user, or client address without a token; zero for no limit, also of log-ins and admins
+	AdminRate      limit.Rate     // for an admin's token; zero for no limit
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
 	AllowedOrigins []string       // such as https://shop.example, or *; empty for the same host and loopback
 	MaxStreams     int            // event streams at once; 0 for 10,000

@@ -24,6 +24,9 @@ func (i *instant) Create(context.Context, order.Draft) (order.Placed, error) {
 	return order.Placed{Order: &i.Order}, nil
 }
 
+func (*instant) OrderRefused(error)  {}
+func (*instant) CancelRefused(error) {}
+
 func (i *instant) Cancel(context.Context, order.CancelRequest) (*order.Order, error) {
 	return &i.Order, nil
 }

@@ -29,6 +29,7 @@ type exchange struct {
 
 	query parameters // of the query string, where the route reads it
 
+	asked  bool          // the intake was asked, which counts the outcome
 	status int           // of the answer; 0 while there is none
 	timing *timing       // of the route; nil until one is found
 	took   time.Duration // until a stream began; 0 for other answers
@@ -52,7 +53,7 @@ func (x *exchange) reset() {
 	}
 	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
 	x.caller, x.inside, x.span, x.query = order.Caller{}, nil, tracing.Span{}, parameters{}
-	x.status, x.took = 0, 0
+	x.asked, x.status, x.took = false, 0, 0
 	x.input = bytes.Buffer{}
 }
 

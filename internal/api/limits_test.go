@@ -12,6 +12,7 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/limit"
+	"orderflow/internal/order"
 )
 
 // ruler decides as a test wants and remembers for whom.
@@ -37,7 +38,7 @@ func (r *ruler) asked() string {
 
 func limited(r *ruler) func(*api.Options) {
 	return func(o *api.Options) {
-		o.Limiter, o.Rate = r, limit.Rate{Tokens: 60, Per: time.Minute}
+		o.Limiter, o.Rate, o.AdminRate = r, limit.Rate{Tokens: 60, Per: time.Minute}, limit.Rate{Tokens: 6000, Per: time.Minute}
 	}
 }
 
@@ -137,5 +138,39 @@ func TestClientAddress(t *testing.T) {
 				t.Errorf("counted as %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A back end orders for many users with one token: each order counts against the token's own limit and against its user's. The
+// limit of the token counts before the body is read.
+func TestAdminRateLimit(t *testing.T) {
+	n := open(t, withAuth(false, nil), func(o *api.Options) {
+		o.Limiter, o.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: 2, Per: time.Hour}
+		o.AdminRate = limit.Rate{Tokens: 8, Per: time.Hour}
+	})
+	admin := n.bearer(t, order.Token{Name: "back end", Admin: true})
+	own := n.bearer(t, order.Token{UserID: 3})
+	body := func(user int64, key string) string { return orderJSON(user, key, 2, 1) }
+	for user := range int64(3) { // 6 orders, two for each user
+		for _, key := range []string{"a", "b"} {
+			a := n.do(t, "POST", "/api/v1/orders", body(user+1, key), admin)
+			a.expect(t, http.StatusCreated, nil)
+			if got := a.header.Get("X-RateLimit-Limit"); got != "8" {
+				t.Errorf("the limit of the back end is %q, want 8", got)
+			}
+		}
+	}
+	n.do(t, "GET", "/api/v1/orders?user_id=1", "", admin).expect(t, http.StatusOK, nil)
+	third := n.do(t, "POST", "/api/v1/orders", body(1, "c"), admin)
+	third.expect(t, http.StatusTooManyRequests, []string{"Too many requests for user 1."})
+	if got := third.header.Get("X-RateLimit-Limit"); got != "2" {
+		t.Errorf("the limit that refused is %q, want that of the user, 2", got)
+	}
+	// The users' own requests share the limit of the orders that were placed for them.
+	n.do(t, "POST", "/api/v1/orders", body(3, "c"), own).expect(t, http.StatusTooManyRequests, []string{"with this token"})
+	// The back end has used up its own limit, and a body that is no JSON is not looked at.
+	n.do(t, "POST", "/api/v1/orders", "{", admin).expect(t, http.StatusTooManyRequests, []string{"with this token"})
+	if got := outcomes(t, n, "orderflow_orders_total"); got["too_many_requests"] != 3 || got["created"] != 6 {
+		t.Errorf("counted %v, want 6 created and 3 too_many_requests", got)
 	}
 }

@@ -116,7 +116,8 @@ func TestLogInLimits(t *testing.T) {
 	}
 }
 
-// A user is counted with all tokens together, an admin's token of nobody by itself, and everybody else by address.
+// A user is counted with all tokens together, but apart as an admin; an admin's token of nobody by itself, and everybody else by
+// address.
 func TestWhoIsCounted(t *testing.T) {
 	r := &ruler{decision: limit.Decision{Allowed: true}}
 	n := open(t, withAuth(false, nil), limited(r))
@@ -126,7 +127,7 @@ func TestWhoIsCounted(t *testing.T) {
 	for _, c := range []struct{ key, want string }{
 		{"", "api:203.0.113.9"},
 		{first, "api:user:2"},
-		{second, "api:user:2"},
+		{second, "api:admin:2"},
 		{shop, fmt.Sprintf("api:token:%d", about.ID)},
 		{"of_ABCDEFGHIJKLMNOPQRSTUVWXYZ", "api:203.0.113.9"},
 		{"rubbish", "api:203.0.113.9"},

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+
 	"orderflow/internal/api"
+	"orderflow/internal/order"
 )
 
 // count returns how often the metrics saw an answer.
@@ -132,5 +135,54 @@ func TestNoMetricsUnlessGiven(t *testing.T) {
 	open(t).ServeHTTP(recorder, newRequest(t.Context(), "GET", "/metrics", ""))
 	if recorder.Code != http.StatusNotFound {
 		t.Errorf("status %d, want 404", recorder.Code)
+	}
+}
+
+// outcomes is a counter of requests by outcome, without those that are 0.
+func outcomes(t *testing.T, n *node, name string) map[string]int {
+	t.Helper()
+	families, err := n.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if value := int(m.GetCounter().GetValue()); value > 0 {
+				counts[m.GetLabel()[0].GetValue()] = value
+			}
+		}
+	}
+	return counts
+}
+
+// Each request to order or to cancel is counted once by its outcome, also when the API refuses it by itself.
+func TestOutcomesAreCounted(t *testing.T) {
+	n := open(t, withAuth(true, nil))
+	user := n.bearer(t, order.Token{UserID: 1})
+	for _, body := range []string{
+		orderJSON(1, "a", 2, 1), orderJSON(1, "a", 2, 1), orderJSON(1, "b", 5, 9), orderJSON(2, "c", 2, 1), "{", `{}`,
+		orderJSON(1, "d", 99, 1), strings.Repeat(" ", 70_000),
+	} {
+		n.do(t, "POST", "/api/v1/orders", body, user)
+	}
+	n.do(t, "POST", "/api/v1/orders", orderJSON(1, "e", 2, 1))
+	n.do(t, "POST", "/api/v1/orders?x=1", orderJSON(1, "f", 2, 1), user)
+	want := map[string]int{
+		"created": 1, "replayed": 1, "insufficient_stock": 1, "forbidden": 1, "malformed_json": 1, "validation_error": 3,
+		"payload_too_large": 1, "unauthenticated": 1,
+	}
+	if diff := cmp.Diff(want, outcomes(t, n, "orderflow_orders_total")); diff != "" {
+		t.Errorf("orders (-want +got):\n%s", diff)
+	}
+	n.do(t, "POST", "/api/v1/orders/1/cancel", "", user)
+	n.do(t, "POST", "/api/v1/orders/99/cancel", "", user)
+	n.do(t, "POST", "/api/v1/orders/1/cancel", "")
+	want = map[string]int{"cancelled": 1, "not_found": 1, "unauthenticated": 1}
+	if diff := cmp.Diff(want, outcomes(t, n, "orderflow_cancels_total")); diff != "" {
+		t.Errorf("cancels (-want +got):\n%s", diff)
 	}
 }

@@ -24,12 +24,16 @@ func (a *API) createOrder(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if err := a.admitUser(x, draft.UserID); err != nil {
+		return err
+	}
+	x.asked = true
 	placed, err := a.options.Intake.Create(x.r.Context(), draft)
 	if err == nil {
 		err = placed.Err
 	}
 	if err != nil {
-		x.logRefused(draft.UserID, err)
+		x.logRefusal("an order was refused", "order.refused", err, slog.Int64("user_id", draft.UserID))
 		return err
 	}
 	a.products.drop()
@@ -86,8 +90,10 @@ func (a *API) cancelOrder(x *exchange) error {
 			return err
 		}
 	}
+	x.asked = true
 	cancelled, err := a.options.Intake.Cancel(x.r.Context(), order.CancelRequest{OrderID: id, Actor: x.caller.Actor(), Trace: x.trace})
 	if err != nil {
+		x.logRefusal("a cancel was refused", "order.cancel_refused", err, slog.Int64("order_id", id))
 		return err
 	}
 	a.dropProducts(x.r.Context())
@@ -264,11 +270,22 @@ func parseKey(value string) (key string, ok bool) {
 	return "", false
 }
 
-// logRefused writes a line about an order that was refused, with the reason.
-func (x *exchange) logRefused(user int64, err error) {
+// logRefusal writes a line about a request that was refused: with the code, and with the product that is the reason.
+func (x *exchange) logRefusal(message, event string, err error, about slog.Attr) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
-	if logger.Enabled(ctx, slog.LevelInfo) {
-		logger.LogAttrs(ctx, slog.LevelInfo, "an order was refused", slog.String("event", "order.refused"),
-			slog.String("error", string(order.CodeOf(err))), slog.Int64("user_id", user), slog.String("trace_id", x.trace.ID))
+	if !logger.Enabled(ctx, slog.LevelInfo) {
+		return
 	}
+	attrs := []slog.Attr{slog.String("event", event), slog.String("error", string(order.CodeOf(err))), about}
+	if refusal, ok := errors.AsType[*order.Error](err); ok && refusal.ProductID != 0 {
+		attrs = append(attrs, slog.Int64("product_id", refusal.ProductID))
+		if refusal.Code == order.CodeInsufficientStock {
+			attrs = append(attrs, slog.Int64("requested", refusal.Requested), slog.Int64("available", refusal.Available))
+		}
+	}
+	logger.LogAttrs(ctx, slog.LevelInfo, message, append(attrs, slog.String("trace_id", x.trace.ID))...)
 }
+
+// orderRefused and cancelRefused count a refusal by the API itself.
+func (a *API) orderRefused(err error)  { a.options.Intake.OrderRefused(err) }
+func (a *API) cancelRefused(err error) { a.options.Intake.CancelRefused(err) }

@@ -19,7 +19,14 @@ func (a *API) admit(x *exchange) error {
 	if a.options.Rate.Off() || x.inside != nil {
 		return nil
 	}
-	decision, counted := a.count(x, a.callerKey(x), a.options.Rate)
+	rate := a.options.Rate
+	if x.byAdminToken() {
+		rate = a.options.AdminRate
+	}
+	if rate.Off() {
+		return nil
+	}
+	decision, counted := a.count(x, a.callerKey(x), rate)
 	if !counted {
 		return nil
 	}
@@ -33,6 +40,24 @@ func (a *API) admit(x *exchange) error {
 	}
 	return x.refuse(decision, "Too many requests with this "+who+".")
 }
+
+// admitUser takes a token for the user that an order by an admin's token is for, or returns CodeTooManyRequests: a back end acts
+// for many users, and each of them has the limit of a user. Without a token the address is counted alone: a client could change
+// the user with each request.
+func (a *API) admitUser(x *exchange, user int64) error {
+	if a.options.Rate.Off() || x.inside != nil || !x.byAdminToken() {
+		return nil
+	}
+	decision, counted := a.count(x, userKey(user), a.options.Rate)
+	if !counted || decision.Allowed {
+		return nil
+	}
+	x.showLimit(decision)
+	return x.refuse(decision, "Too many requests for user "+strconv.FormatInt(user, 10)+".")
+}
+
+// byAdminToken reports whether the request carries an admin's token.
+func (x *exchange) byAdminToken() bool { return x.caller.Admin && !x.caller.Anonymous() }
 
 // admitLogIn takes a token for a log-in, under another key than the caller's. Log-ins are limited wherever requests are.
 func (a *API) admitLogIn(x *exchange, key string) error {
@@ -77,17 +102,22 @@ func seconds(d time.Duration) string {
 }
 
 // callerKey is the name under which a caller is counted: the user's, also when there are several tokens, or the token's
-// when it belongs to nobody, or the address.
+// when it belongs to nobody, or the address. A user is counted apart as an admin.
 func (a *API) callerKey(x *exchange) string {
 	switch who := x.caller; {
 	case who.Anonymous():
 		return clientKey("api:", ClientAddr(x.r, a.options.TrustedProxies))
+	case who.UserID > 0 && who.Admin:
+		return "api:admin:" + strconv.FormatInt(who.UserID, 10)
 	case who.UserID > 0:
-		return "api:user:" + strconv.FormatInt(who.UserID, 10)
+		return userKey(who.UserID)
 	default:
 		return "api:token:" + strconv.FormatInt(who.TokenID, 10)
 	}
 }
+
+// userKey is the name under which a user is counted.
+func userKey(user int64) string { return "api:user:" + strconv.FormatInt(user, 10) }
 
 // clientKey is the name under which a client's address is counted, with what for before it. An IPv6 client has a whole /64
 // of addresses to choose from, so that is what counts. Clients without an address (a socket in the file system) count

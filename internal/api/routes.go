@@ -21,6 +21,7 @@ type route struct {
 	query        []web.Parameter
 	anyQuery     bool // the query string is not read: load balancers, monitoring and caches may add to it
 	handle       func(*exchange) error
+	refused      func(error) // counts an error of a request that the intake was not asked about; nil where nothing is counted
 }
 
 // Parameters of lists, as the OpenAPI document describes them.
@@ -35,10 +36,10 @@ func orderParameters() []web.Parameter {
 // table is every route of the API proper, below each of the prefixes.
 func (a *API) table() []route {
 	return []route{
-		{method: http.MethodPost, path: "/orders", handle: a.createOrder},
+		{method: http.MethodPost, path: "/orders", handle: a.createOrder, refused: a.orderRefused},
 		{method: http.MethodGet, path: "/orders", handle: a.listOrders, query: orderParameters()},
 		{method: http.MethodGet, path: "/orders/{id}", handle: a.showOrder},
-		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder},
+		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder, refused: a.cancelRefused},
 		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
 		{method: http.MethodGet, path: "/products", handle: a.listProducts},
 		{method: http.MethodPost, path: "/products", handle: a.createProduct, admin: true},
@@ -130,6 +131,9 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 		}
 		if err == nil {
 			err = route.handle(x)
+		}
+		if err != nil && route.refused != nil && !x.asked {
+			route.refused(err)
 		}
 		if err != nil {
 			x.fail(err) //nolint:contextcheck // likewise

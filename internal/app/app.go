@@ -291,7 +291,7 @@ func (s *Server) buildAPI(
 	options := api.Options{
 		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		RedisState: s.ports.state, RedisReason: s.ports.reason,
-		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit),
+		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit), AdminRate: limit.Rate(s.settings.AdminRateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,
 		Metrics:     promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.asked}, promhttp.HandlerOpts{}),

@@ -62,6 +62,7 @@ type Server struct {
 	Addr           Addr           `name:"addr"`
 	Auth           string         `name:"auth"` // "" when it was not said, else AuthOptional or AuthRequired
 	RateLimit      Rate           `name:"rate-limit"`
+	AdminRateLimit Rate           `name:"admin-rate-limit"`
 	TrustedProxies []netip.Prefix `name:"trusted-proxies"`
 	IdleTimeout    time.Duration  `name:"idle-timeout"`
 	AllowedOrigins []string       `name:"allowed-origins"` // scheme://host[:port], lower case; none: same host and loopback

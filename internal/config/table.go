@@ -134,8 +134,13 @@ func tableServer() []Setting {
 	}, {
 		Flag: "rate-limit", Env: "ORDERFLOW_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "60/m",
 		Help: "Requests that a user, or a client IP without a token, may make: N/s, N/m or off. A bucket of N, refilled evenly. " +
-			"Log-ins have 10/m for an account and an IP, unless it is off.",
+			"Log-ins have 10/m for an account and an IP. off: no limit at all, of log-ins and admins neither.",
 		binding: bind(func(s *Settings) *Rate { return &s.RateLimit }, codec[Rate]{parse: parseRate, print: printRate}),
+	}, {
+		Flag: "admin-rate-limit", Env: "ORDERFLOW_ADMIN_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "6000/m",
+		Help: "Requests with an admin's token, such as those of a back end that acts for many users: N/s, N/m or off. " +
+			"An order also counts against the --rate-limit of the user that it is for.",
+		binding: bind(func(s *Settings) *Rate { return &s.AdminRateLimit }, codec[Rate]{parse: parseRate, print: printRate}),
 	}, {
 		Flag: "trusted-proxies", Env: "ORDERFLOW_TRUSTED_PROXIES", Group: groupServer, Value: "CIDRS",
 		Help:    "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,fd00::/8.",

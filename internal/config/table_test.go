@@ -160,7 +160,7 @@ func other(flag string) string {
 		"config": "other.env", "log-level": "warn", "log-format": "json", "database": "sqlite:other.db", "currency": "EUR",
 		"database-read": "mysql://u:p@replica/d", "database-pool": "8", "redis": "redis://h:6379", "redis-prefix": "shop:",
 		"roles": "worker", "max-time": "1h", "drain-delay": "5s", "samples": "true", "addr": "127.0.0.1:9000", "realtime-addr": "127.0.0.1:9001", "realtime-app-id": "a", "realtime-key": "k",
-		"realtime-secret": "s", "auth": "optional", "rate-limit": "5/s",
+		"realtime-secret": "s", "auth": "optional", "rate-limit": "5/s", "admin-rate-limit": "500/s",
 		"trusted-proxies": "10.0.0.0/8", "idle-timeout": "11m", "allowed-origins": "https://shop.example", "otlp-endpoint": "http://collector:4318", "trace-sample": "0.5", "batch-max": "1", "queue-max": "2000",
 		"worker-concurrency": "8", "tries": "5", "backoff": "2s", "lease": "1m", "charge-timeout": "20s",
 		"gateway": "https://pay.example", "gateway-secret": "s3cret", "simulated-latency": "0", "simulated-success": "1",

@@ -31,8 +31,10 @@ func (s *Service) tryAgain(ctx context.Context, t *ticket, busy *busyError) (ord
 	if busy.row != nil {
 		return order.Placed{}, busy.row
 	}
-	return order.Placed{}, order.Errorf(order.CodeLockConflict,
+	conflict := order.Errorf(order.CodeLockConflict,
 		"Product %d stayed locked by another process; try again with the same key.", busy.busy[0].Product)
+	conflict.ProductID = busy.busy[0].Product
+	return order.Placed{}, conflict
 }
 
 // waitAndTry waits for the time of the next scheduled try or for the release of the product, and tries. scheduled says

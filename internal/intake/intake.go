@@ -157,6 +157,12 @@ func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*ord
 	return o, inWords(err)
 }
 
+// OrderRefused counts a request to order that was refused before it came to Create, such as by the rate limit.
+func (s *Service) OrderRefused(err error) { s.metrics.failed(s.metrics.refused, err) }
+
+// CancelRefused counts a request to cancel that was refused before it came to Cancel.
+func (s *Service) CancelRefused(err error) { s.metrics.failed(s.metrics.cancels, err) }
+
 // inWords gives the batcher's own errors their codes.
 func inWords(err error) error {
 	switch {

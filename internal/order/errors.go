@@ -46,7 +46,7 @@ type Error struct {
 	Message string              // what happened and what to do; shown to callers
 	Fields  map[string][]string // CodeValidation: messages by field, named as "items.0.quantity"
 
-	// CodeInsufficientStock, CodeProductInactive and LockedProduct: which product; the first also says how many were asked
+	// CodeInsufficientStock, CodeProductInactive, CodeLockConflict and LockedProduct: which product; the first also says how many were asked
 	// for and how many were there.
 	ProductID, Requested, Available int64
 

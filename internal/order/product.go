@@ -158,10 +158,10 @@ func NewProductChange(productID int64, name *string, price *Money, active *bool)
 	return ProductChange{ProductID: productID, Name: name, Price: price, Active: active}, nil
 }
 
-// ProductAnswer is the answer to one ProductChange: the product as it is afterwards, or CodeNotFound.
+// ProductAnswer is the answer to one ProductChange: the product as it was before and as it is afterwards, or CodeNotFound.
 type ProductAnswer struct {
-	Product Product
-	Err     error
+	Before, Product Product
+	Err             error
 }
 
 // ChangeProducts decides a batch of changes, in their order. It returns an answer for each and the rows that are to be
@@ -189,7 +189,7 @@ func ChangeProducts(products map[int64]Product, changes []ProductChange) (answer
 			products[p.ID] = p
 			changed[p.ID] = struct{}{}
 		}
-		answers[i].Product = p
+		answers[i].Before, answers[i].Product = before, p
 	}
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		rows = append(rows, products[id])

@@ -136,7 +136,11 @@ func TestChangeProducts(t *testing.T) {
 	one.Name, one.Price = name, dearer
 	dear := one
 	one.Active = false
-	want := []ProductAnswer{{Product: three}, {}, {Product: cheap}, {Product: dear}, {Product: shelf()[2]}, {Product: one}}
+	s := shelf()
+	want := []ProductAnswer{
+		{Before: s[3], Product: three}, {}, {Before: s[1], Product: cheap}, {Before: cheap, Product: dear}, {Before: s[2], Product: s[2]},
+		{Before: dear, Product: one},
+	}
 	if CodeOf(answers[1].Err) != CodeNotFound {
 		t.Errorf("an unknown product: %v", answers[1].Err)
 	}

@@ -107,6 +107,10 @@ func (d *Desk) Abandon(ctx context.Context, jobID int64, operator string) (*orde
 	}
 	s := settlement(claimed[0], operator)
 	d.caller.call(ctx, claimed[0].Order, &s)
+	if s.Outcome != order.Succeeded {
+		d.caller.log.WarnContext(ctx, "The gateway did not confirm a void; the order waits for an operator again.", "event", "payment.void_failed",
+			"order_id", s.OrderID, "job_id", jobID, "trace_id", s.Trace.ID, "operator", operator, "outcome", string(s.Outcome), "error", s.Reason)
+	}
 	o, err := d.settle(ctx, s)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,8 +114,15 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 				defer h.close()
 				id, job := park(t, h)
 				h.bank.voids(func(context.Context, payment.Request) error { return c.err })
-				_, err := h.desk().Abandon(t.Context(), job.ID, "operator:ann")
+				var log strings.Builder
+				desk := NewDesk(DeskOptions{
+					Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				})
+				_, err := desk.Abandon(t.Context(), job.ID, "operator:ann")
 				wantCode(t, err, order.CodeUnavailable, c.words)
+				if want := fmt.Sprintf("event=payment.void_failed order_id=%d job_id=%d", id, job.ID); !strings.Contains(log.String(), want) {
+					t.Errorf("the log lacks %s: %s", want, log.String())
+				}
 				if o := h.expect(id, order.Processing); !o.DueAt.IsZero() {
 					t.Errorf("the order is due %v; want it to wait for an operator", o.DueAt)
 				}

@@ -166,10 +166,9 @@ func claimMany(h *house) {
 func claimVoid(h *house) {
 	h.sample(10)
 	o := h.place("k")
-	claim := h.claim(o.ID)
-	h.settle(report(claim, order.KindCharge, order.Declined))
-	late := report(claim, order.KindCharge, order.Succeeded)
-	late.Attempt = 7 // another attempt than the one recorded as declined
+	atOnce := h.under(AtOnce())
+	late := report(atOnce.claim(o.ID), order.KindCharge, order.Succeeded) // its lease ends at once
+	h.settle(report(h.claim(o.ID), order.KindCharge, order.Declined))
 	h.settle(late)
 	if got := Figure(h, h.Store, 7, "voids owed"); got != 1 {
 		h.Errorf("%d voids owed after a late charge, want 1", got)
@@ -183,7 +182,6 @@ func claimVoid(h *house) {
 		h.Errorf("after a void without an answer: %+v", now)
 	}
 	h.books()
-	atOnce := h.under(AtOnce())
 	atOnce.settle(late) // due now
 	void = atOnce.claim(o.ID)
 	h.settle(report(void, order.KindVoid, order.Succeeded))

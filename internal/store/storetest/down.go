@@ -78,6 +78,7 @@ func downDeletes(h *house) {
 		h.token(name, order.Token{UserID: 1, Name: name})
 	}
 	want := []store.LastStep{
+		{Version: 21, Name: "00021_outbox_refusals", Table: "outbox_refusals"},
 		{Version: 20, Name: "00020_api_tokens", Table: "api_tokens", Rows: 2},
 		{Version: 19, Name: "00019_outbox_paid_index"},
 		{Version: 18, Name: "00018_outbox", Table: "outbox"},
