@@ -61,6 +61,7 @@ type Server struct {
 	release  func() error // of the guard on the database
 	samples  bool         // the sample data was added at start
 	empty    bool         // there was neither a user nor a product at start
+	logins   int          // sample users that could log in at start; 0 without the role api
 	api      *api.API
 	console  *console.Console // nil without the role api
 	http     *http.Server
@@ -177,24 +178,27 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if s.empty, err = s.db.Empty(ctx); err != nil {
 		return err
 	}
-	if err := s.warnOfSampleUsers(ctx); err != nil {
+	if err := s.countSampleLogins(ctx); err != nil {
 		return err
 	}
 	return s.checkCurrency(ctx)
 }
 
-// warnOfSampleUsers warns where callers need a token and everybody can get one.
-func (s *Server) warnOfSampleUsers(ctx context.Context) error {
-	if s.settings.Auth != config.AuthRequired || !s.settings.Roles.API {
+// countSampleLogins counts the sample users that can log in. It warns of them where callers need a token, which everybody can get.
+func (s *Server) countSampleLogins(ctx context.Context) (err error) {
+	if !s.settings.Roles.API {
 		return nil
 	}
-	users, err := s.db.SampleLogins(ctx)
-	if err == nil && users > 0 {
+	s.logins, err = s.db.SampleLogins(ctx)
+	if err == nil && s.logins > 0 && s.settings.Auth == config.AuthRequired {
 		s.log.Logger().WarnContext(ctx, "Sample users can log in with a password that everybody knows. "+
-			"Use a database without them, or set their password_hash to '' in the table users.", "event", "samples.known_password", "users", users)
+			"Use a database without them, or set their password_hash to '' in the table users.", "event", "samples.known_password", "users", s.logins)
 	}
 	return err
 }
+
+// SampleLogins is how many sample users could log in at start; 0 without the role api.
+func (s *Server) SampleLogins() int { return s.logins }
 
 // AddedSamples reports whether Start has added the sample data.
 func (s *Server) AddedSamples() bool { return s.samples }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -103,12 +104,16 @@ func TestMaxTime(t *testing.T) {
 	t.Parallel()
 	set := settings(filepath.Join(t.TempDir(), "orderflow.db"))
 	set.Roles, set.MaxTime = config.Roles{Worker: true}, time.Millisecond
-	server, err := app.Start(t.Context(), set, app.Options{Log: &memory{}})
+	log := &memory{}
+	server, err := app.Start(t.Context(), set, app.Options{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Run(t.Context()); err != nil {
 		t.Error(err)
+	}
+	if want := `"event":"server.draining","reason":"--max-time"`; !strings.Contains(log.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, log)
 	}
 }
 
@@ -152,6 +157,14 @@ func TestDrain(t *testing.T) {
 	defer func() { _ = db.Close() }()
 	if o, err := db.Order(t.Context(), id); err != nil || o.Status != order.Paid {
 		t.Errorf("its charge was not finished: %+v, %v", o, err)
+	}
+	for _, want := range []string{
+		`"event":"server.draining","reason":"signal","connections":[1-9][0-9]*,"queued":0,"charges":1`,
+		`"event":"server.stopped",.*"orders":1,"cancels":0,"calls":[12],"handed_back":[01],"published":[1-9]`,
+	} {
+		if !regexp.MustCompile(want).MatchString(s.log.String()) {
+			t.Errorf("the log lacks %s:\n%s", want, s.log)
+		}
 	}
 }
 

@@ -46,24 +46,28 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case cause = <-failed:
 	}
+	draining := s.logDrain(ctx, cause)
 	down := make(chan error, 1)
-	go func() { down <- s.takeDown(life, stops, served) }()
+	go func() { down <- s.takeDown(life, stops, served, draining) }()
 	limit := time.NewTimer(stopWithin)
 	defer limit.Stop()
 	select {
 	case err := <-down:
 		return errors.Join(cause, err)
 	case <-limit.C: // the process ends all the same; what was acknowledged is on the disk
+		s.log.Logger().ErrorContext(ctx, "The server did not stop in time; what was acknowledged is safe.", "event", "server.stop_overdue",
+			"limit", stopWithin.String())
 		return errors.Join(cause, fmt.Errorf("the server did not stop within %s", stopWithin))
 	}
 }
 
 // takeDown ends everything in the reverse of the order in which it started.
-func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}) error {
+func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}, draining drainLog) error {
 	errs := []error{s.drain(ctx, served)}
 	for _, stop := range slices.Backward(stops) {
 		errs = append(errs, stop())
 	}
+	draining.end(ctx, errors.Join(errs...))
 	return errors.Join(append(errs, s.close(ctx))...)
 }
 

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,33 @@ import (
 	"orderflow/internal/app"
 	"orderflow/internal/config"
 )
+
+// TestBackEnd: one admin's token orders for more users than one user may place orders, in the limits of the settings.
+func TestBackEnd(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) {
+		set.RateLimit, set.AdminRateLimit = config.Rate{Tokens: 1, Per: time.Hour}, config.Rate{Tokens: 4, Per: time.Hour}
+	})
+	db := s.open()
+	token, _, err := db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []struct {
+		user   int
+		status int
+		words  string
+	}{{1, 201, ""}, {2, 201, ""}, {3, 201, ""}, {3, 429, "for user 3"}, {1, 429, "with this token"}} {
+		body := fmt.Sprintf(`{"user_id":%d,"idempotency_key":"k%d","items":[{"product_id":2,"quantity":1}]}`, want.user, i)
+		got := s.post("/api/v1/orders", body, "Authorization: Bearer "+token)
+		if got.status != want.status {
+			t.Errorf("order %d: status %d, want %d", i, got.status, want.status)
+		}
+		if !strings.Contains(got.body, want.words) {
+			t.Errorf("order %d: %s, want %q", i, got.body, want.words)
+		}
+	}
+}
 
 // TestTokensAtManyServers: a token that one process made is good at another, an admin's from the command line as well; what was
 // taken back at one is soon known at all; and guesses at a password are counted together.

@@ -19,16 +19,6 @@ type serve struct {
 	config.Settings
 }
 
-// readyLine is what a server prints when it listens; bench and demo read it from their children.
-const readyLine = "Orderflow %s is ready on %s"
-
-// What a server prints of its data at start.
-const (
-	samplesLine = "  Samples  five products; users alice@example.com, bob@example.com and charlie@example.com, password \"password\"\n"
-	emptyLine   = "  Empty  no products and no users yet. To try it out, run orderflow seed. For your own see README.md, " +
-		"\"The first product and user\"\n"
-)
-
 // gcPercent lets the heap grow to five times what lives in it before it is collected. Little lives in a server's heap
 // and much passes through, so the default of 100 spends an eighth of the processor on collecting (see
 // docs/performance.md). GOGC in the environment wins.
@@ -45,24 +35,7 @@ func (s serve) Run(ctx context.Context, streams Streams) error {
 	if err != nil {
 		return err
 	}
-	where := server.URL()
-	if where == "" {
-		where = "no address"
-	}
-	text := fmt.Sprintf(readyLine+"\n", streams.Version, where)
-	if s.Roles.API {
-		text += fmt.Sprintf("  Console  %s\n", server.ConsoleURL()) +
-			fmt.Sprintf("  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
-	}
-	if s.Roles.Realtime {
-		text += fmt.Sprintf("  WebSockets  %s/app/%s\n", server.RealtimeURL(), s.RealtimeKey)
-	}
-	switch {
-	case server.AddedSamples():
-		text += samplesLine
-	case server.Empty() && s.Roles.API:
-		text += emptyLine
-	}
+	text := startMessage(streams.Version, server, s.Settings)
 	// At once, so that who sees the first line sees all. Whoever started it may have closed the pipe: no reason not to serve.
 	_, _ = io.WriteString(streams.Out, text)
 	return server.Run(ctx)

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// drainLog writes a line when the server begins to stop and one when it has stopped, with what was finished in between.
+type drainLog struct {
+	server *Server
+	began  time.Time
+	before map[string]float64
+}
+
+// logDrain writes the first line. cause is the error of the part that failed; nil when ctx has ended.
+func (s *Server) logDrain(ctx context.Context, cause error) drainLog {
+	reason := "signal"
+	switch {
+	case cause != nil:
+		reason = cause.Error()
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		reason = "--max-time"
+	}
+	d := drainLog{server: s, began: time.Now(), before: s.counts()}
+	s.log.Logger().InfoContext(ctx, "The server stops: it takes no new work and finishes what it has begun.", "event", "server.draining",
+		"reason", reason, "connections", int64(d.before["orderflow_http_connections"]), "queued", int64(d.before["orderflow_batch_queued"]),
+		"charges", int64(d.before["orderflow_worker_in_flight"]))
+	return d
+}
+
+// end writes the second line.
+func (d drainLog) end(ctx context.Context, err error) {
+	after := d.server.counts()
+	done := func(name string) int64 { return int64(after[name] - d.before[name]) }
+	attrs := []slog.Attr{
+		slog.String("event", "server.stopped"), slog.String("took", time.Since(d.began).Round(time.Millisecond).String()),
+		slog.Int64("orders", done("orderflow_orders_total created")), slog.Int64("cancels", done("orderflow_cancels_total cancelled")),
+		slog.Int64("calls", done("orderflow_worker_calls_total")-done("orderflow_worker_calls_total handed_back")),
+		slog.Int64("handed_back", done("orderflow_worker_calls_total handed_back")),
+		slog.Int64("published", done("orderflow_outbox_published_total")),
+	}
+	if err != nil {
+		d.server.log.Logger().LogAttrs(ctx, slog.LevelWarn, "The server has stopped, but not all of it in order.",
+			append(attrs, slog.String("error", err.Error()))...)
+		return
+	}
+	d.server.log.Logger().LogAttrs(ctx, slog.LevelInfo, "The server has stopped; all that it had begun is finished or handed back.", attrs...)
+}
+
+// counts are this process's counters and gauges: each by its name, over all labels, and by its name and outcome.
+func (s *Server) counts() map[string]float64 {
+	counts := map[string]float64{}
+	families, err := s.registry.Gather()
+	if err != nil {
+		return counts // the lines lack their figures
+	}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			value := metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+			counts[family.GetName()] += value
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "outcome" {
+					counts[family.GetName()+" "+label.GetValue()] += value
+				}
+			}
+		}
+	}
+	return counts
+}
