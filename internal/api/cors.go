@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,7 +14,7 @@ import (
 // What pages of other origins may send and read.
 const (
 	corsMethods = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-	corsHeaders = "Authorization, Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent" // when a preflight names none
 	corsExposed = "X-Trace-Id, Location, Idempotent-Replayed, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
 	corsMaxAge  = "600" // seconds
 )
@@ -34,24 +35,48 @@ func newOrigins(list []string) origins {
 	return o
 }
 
-// MayCall returns what tells whether a page of an origin may use what a browser reached as host: the rule of the setting
-// allowed-origins, for other servers than the API.
-func MayCall(allowed []string) func(origin, host string) bool { return newOrigins(allowed).permits }
+// MayConnect returns the rule of the setting allowed-origins for the WebSocket server: whether a page of an origin may connect
+// to host. apiPort returns the port of the API in the same process, "" when there is none. The API's own pages connect to
+// another port of their host, and are always allowed.
+func MayConnect(allowed []string, apiPort func() string) func(origin, host string) bool {
+	o := newOrigins(allowed)
+	return func(origin, host string) bool {
+		if o.permits(origin, host) {
+			return true
+		}
+		port := apiPort()
+		return port != "" && sameOrigin(origin, net.JoinHostPort(hostname(host), port))
+	}
+}
 
-// permits reports whether a page of this origin may use the API that the browser reached as host.
+// permits reports whether a page of this origin may use the API that the browser reached as host. A list never excludes the
+// API's own origin.
 func (o origins) permits(origin, host string) bool {
-	if o.any || o.allowed[strings.ToLower(origin)] {
+	if o.any || o.allowed[strings.ToLower(origin)] || sameOrigin(origin, host) {
 		return true
 	}
-	if len(o.allowed) > 0 {
+	page, ok := webOrigin(origin)
+	if !ok || len(o.allowed) > 0 {
 		return false
 	}
+	return strings.EqualFold(page.Hostname(), hostname(host)) || loopback(page.Hostname())
+}
+
+// sameOrigin reports whether an origin is that of a Host header. The scheme is not compared: a proxy may end TLS.
+func sameOrigin(origin, host string) bool {
+	page, ok := webOrigin(origin)
+	if !ok {
+		return false
+	}
+	standard := map[string]string{"http": "80", "https": "443"}[page.Scheme]
+	target := url.URL{Host: host}
+	return strings.EqualFold(page.Hostname(), hostname(host)) && cmp.Or(page.Port(), standard) == cmp.Or(target.Port(), standard)
+}
+
+// webOrigin parses an origin of a page that came over HTTP; ok is false for any other.
+func webOrigin(origin string) (page *url.URL, ok bool) {
 	page, err := url.Parse(origin)
-	if err != nil || (page.Scheme != "http" && page.Scheme != "https") || page.Host == "" {
-		return false
-	}
-	name := page.Hostname()
-	return strings.EqualFold(name, hostname(host)) || loopback(name)
+	return page, err == nil && (page.Scheme == "http" || page.Scheme == "https") && page.Host != ""
 }
 
 // allow sets the headers that let the page which sent the request read the answer, if it may.
@@ -74,11 +99,39 @@ func (o origins) preflight(x *exchange) bool {
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	if h.Get("Access-Control-Allow-Origin") != "" {
 		h.Set("Access-Control-Allow-Methods", corsMethods)
-		h.Set("Access-Control-Allow-Headers", corsHeaders)
+		h.Set("Access-Control-Allow-Headers", allowedHeaders(x.r.Header["Access-Control-Request-Headers"]))
 		h.Set("Access-Control-Max-Age", corsMaxAge)
 	}
 	x.WriteHeader(http.StatusNoContent)
 	return true
+}
+
+// maxAskedHeaders bounds the header names that an answer to a preflight repeats, in bytes.
+const maxAskedHeaders = 4 << 10
+
+// allowedHeaders returns the header names that a page may send. The origin decides, so a page that may call may send any
+// header: libraries add their own, such as X-CSRF-TOKEN and X-Socket-ID. The value * would not cover Authorization, so the
+// names are repeated. A list that is malformed or too long is answered with the headers that the API reads.
+func allowedHeaders(asked []string) string {
+	list := strings.Join(asked, ",")
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.Trim(name, " \t"); headerName(name) {
+			names = append(names, name)
+		} else if name != "" {
+			return corsHeaders
+		}
+	}
+	if len(names) == 0 || len(list) > maxAskedHeaders {
+		return corsHeaders
+	}
+	return strings.Join(names, ", ")
+}
+
+// headerName reports whether a text is a name of a header, as RFC 9110 defines it.
+func headerName(text string) bool {
+	const characters = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	return text != "" && strings.Trim(text, characters) == ""
 }
 
 // check refuses a change that a page of a strange origin asks for. A browser sends some of those without a preflight,
@@ -86,9 +139,6 @@ func (o origins) preflight(x *exchange) bool {
 func (o origins) check(x *exchange) error {
 	origin := originOf(x.r)
 	if origin == "" || x.r.Header.Get("Sec-Fetch-Site") == "same-origin" || o.permits(origin, x.r.Host) {
-		return nil
-	}
-	if _, host, _ := strings.Cut(origin, "://"); host != "" && strings.EqualFold(host, x.r.Host) {
 		return nil
 	}
 	return order.Errorf(order.CodeForbidden, "Pages of this origin may not change anything here. The setting allowed-origins says which may.")

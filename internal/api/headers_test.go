@@ -112,7 +112,7 @@ func TestCORS(t *testing.T) {
 	list := func(origins ...string) func(*api.Options) {
 		return func(o *api.Options) { o.AllowedOrigins = origins }
 	}
-	byDefault, listed, anyone := open(t), open(t, list("https://shop.example/", "https://b.example:8443")), open(t, list("*"))
+	byDefault, listed, anyone := open(t), open(t, list("https://shop.example/", "https://b.example:8443", "capacitor://localhost")), open(t, list("*"))
 	for _, c := range []struct {
 		n            *node
 		host, origin string
@@ -135,7 +135,13 @@ func TestCORS(t *testing.T) {
 		{listed, "api.example", "https://b.example", false, false},
 		{listed, "api.example", "http://shop.example", false, false},
 		{listed, "api.example", "http://localhost", false, false},
-		{listed, "api.example", "http://api.example", false, true}, // the same origin asks nobody
+		{listed, "api.example", "http://api.example", true, true}, // a list never excludes the API's own origin
+		{listed, "api.example:8000", "http://api.example:8000", true, true},
+		{listed, "api.example:443", "https://api.example", true, true},
+		{listed, "[::1]:8000", "http://[::1]:8000", true, true},
+		{listed, "api.example:8000", "http://api.example", false, false},
+		{listed, "capacitor", "capacitor://localhost", true, true},
+		{byDefault, "localhost", "capacitor://localhost", false, false},
 		{listed, "api.example", "http://api.example:81", false, false},
 		{anyone, "api.example", "https://evil.example", true, true},
 	} {
@@ -163,7 +169,7 @@ func TestPreflight(t *testing.T) {
 	if yes.status != http.StatusNoContent || yes.header.Get("Access-Control-Allow-Origin") != "https://api.example" {
 		t.Errorf("answered %d %v", yes.status, yes.header)
 	}
-	for _, name := range []string{"Content-Type", "Idempotency-Key", "X-Trace-Id", "Last-Event-ID"} {
+	for _, name := range []string{"content-type", "idempotency-key"} {
 		if !strings.Contains(yes.header.Get("Access-Control-Allow-Headers"), name) {
 			t.Errorf("%s is not allowed", name)
 		}
@@ -175,6 +181,61 @@ func TestPreflight(t *testing.T) {
 	for name := range no.header {
 		if strings.HasPrefix(name, "Access-Control") {
 			t.Errorf("a strange origin got %s", name)
+		}
+	}
+}
+
+// The origin is what is checked: a page that may call may send the headers that its libraries add.
+func TestPreflightHeaders(t *testing.T) {
+	n := open(t)
+	const fixed = "Authorization, Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent"
+	for _, c := range []struct {
+		name  string
+		asked []string
+		want  string
+	}{
+		{"of libraries", []string{"authorization,x-csrf-token, X-Socket-ID"}, "authorization, x-csrf-token, X-Socket-ID"},
+		{"in two lines", []string{"tracestate", "baggage,sentry-trace"}, "tracestate, baggage, sentry-trace"},
+		{"none", nil, fixed},
+		{"an empty one", []string{" , "}, fixed},
+		{"no name of a header", []string{"x-fine, a b"}, fixed},
+		{"control characters", []string{"x\x01y"}, fixed},
+		{"too long a list", []string{strings.Repeat("x", 4<<10+1)}, fixed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRequest(t.Context(), "OPTIONS", "/broadcasting/auth", "", "Origin: http://localhost:3000", "Access-Control-Request-Method: POST")
+			r.Header["Access-Control-Request-Headers"] = c.asked
+			a := n.send(t, r)
+			if got := a.header.Get("Access-Control-Allow-Headers"); got != c.want {
+				t.Errorf("Access-Control-Allow-Headers is %q, want %q", got, c.want)
+			}
+			if vary := strings.Join(a.header.Values("Vary"), ","); !strings.Contains(vary, "Access-Control-Request-Headers") {
+				t.Errorf("Vary is %q", vary)
+			}
+		})
+	}
+}
+
+// The API's own pages connect to the WebSocket server at another port of their host, whatever the list says.
+func TestMayConnect(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		origin, host, apiPort string
+		want                  bool
+	}{
+		{"http://127.0.0.1:8000", "127.0.0.1:8080", "8000", true},
+		{"http://[::1]:8000", "[::1]:8080", "8000", true},
+		{"https://api.example", "api.example", "8000", true}, // through a proxy
+		{"https://shop.example", "api.example", "8000", true},
+		{"http://127.0.0.1:3000", "127.0.0.1:8080", "8000", false},
+		{"http://localhost:8000", "127.0.0.1:8080", "8000", false},
+		{"http://evil.example:8000", "api.example:8080", "8000", false},
+		{"http://127.0.0.1:8000", "127.0.0.1:8080", "", false},
+		{"null", "127.0.0.1:8080", "8000", false},
+	} {
+		may := api.MayConnect([]string{"https://shop.example"}, func() string { return c.apiPort })
+		if got := may(c.origin, c.host); got != c.want {
+			t.Errorf("a page of %s at %s with the API on port %q: %t, want %t", c.origin, c.host, c.apiPort, got, c.want)
 		}
 	}
 }

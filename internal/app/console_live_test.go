@@ -12,6 +12,7 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
+	"orderflow/internal/servers/serverstest"
 )
 
 // state waits until a part of the page Live is in a state.
@@ -95,6 +96,22 @@ func TestConsoleLive(t *testing.T) {
 			t.Errorf("the browser's console says: %s", line)
 		}
 	}
+}
+
+// The list of allowed origins never excludes the server's own pages. A page at an address that the server does not know, here
+// through a forwarded port, is refused by the WebSocket server, and shows that as a refusal.
+func TestConsoleWithAllowedOrigins(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(set *config.Settings) { set.AllowedOrigins = []string{"https://shop.example"} })
+	v := s.visit(newBrowser(t))
+	v.goes("/")
+	v.state("feed-state", "live")
+
+	_, forwarded := serverstest.Proxy(t, s.url)
+	v.forgiven = []string{"WebSocket connection"} // what the browser says about a connection that is refused
+	v.do(chromedp.Navigate(forwarded + "/console/"))
+	v.state("feed-state", "failed")
+	v.shows("The WebSocket server refused this page (4009): Pages of this origin may not connect.")
 }
 
 // TestConsoleLogIn: with log-ins every page leads to the log-in and from there back; what admins do needs an admin's token, and a

@@ -31,7 +31,7 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayCall(s.settings.AllowedOrigins), NewHTTP: s.newHTTP,
+		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayConnect(s.settings.AllowedOrigins, s.apiPort), NewHTTP: s.newHTTP,
 		Client:         func(r *http.Request) netip.Addr { return api.ClientAddr(r, s.settings.TrustedProxies) },
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})
@@ -40,6 +40,15 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 	}
 	s.stage("realtime", func(ctx context.Context) error { return server.Run(ctx, s.sockets) })
 	return app.SignChannel, nil
+}
+
+// apiPort is the port of this process's API; "" when it has none.
+func (s *Server) apiPort() string {
+	if s.listener == nil {
+		return ""
+	}
+	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // an address of a listener is well-formed
+	return port
 }
 
 // connections is how many clients each of the process's listeners takes.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,17 +96,20 @@ func network() codec[netip.Prefix] {
 	}
 }
 
+// originSchemes are the schemes of origins: those of web pages, and those of apps in a web view, which have them instead.
+func originSchemes() []string { return []string{"http", "https", "capacitor", "ionic", "tauri"} }
+
 // origin is a web origin as browsers send it: lower case, without the port that goes with the scheme.
 func origin() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
 			u, err := url.Parse(text)
-			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || !hostName(u.Hostname()) ||
+			if err != nil || !slices.Contains(originSchemes(), u.Scheme) || u.Host == "" || !hostName(u.Hostname()) ||
 				(u.Port() == "" && strings.HasSuffix(u.Host, ":")) || (u.Port() != "" && !portNumber(u.Port())) ||
 				text[len(u.Scheme):] != "://"+u.Host {
-				return "", mustBe("a web origin without a path, such as https://shop.example", text)
+				return "", mustBe("an origin without a path, such as https://shop.example or, of an app, capacitor://localhost", text)
 			}
-			if u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+			if u.Port() != "" && u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
 				u.Host = strings.TrimSuffix(u.Host, ":"+u.Port())
 			}
 			return u.Scheme + "://" + strings.ToLower(u.Host), nil

@@ -152,8 +152,8 @@ func tableServer() []Setting {
 		binding: bind(func(s *Settings) *time.Duration { return &s.IdleTimeout }, duration(time.Second, day)),
 	}, {
 		Flag: "allowed-origins", Env: "ORDERFLOW_ALLOWED_ORIGINS", Group: groupServer, Value: "ORIGINS",
-		Help: "Web pages that may call the API from a browser, such as https://shop.example. " +
-			"None: those of the same host and of loopback addresses.",
+		Help: "Web pages that may call the API from a browser, such as https://shop.example, and apps, such as capacitor://localhost. " +
+			"The server's own pages always may. None: those of the same host and of loopback addresses.",
 		binding: bind(func(s *Settings) *[]string { return &s.AllowedOrigins }, list(origin(), 0, 100)),
 	}}
 }

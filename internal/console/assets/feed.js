@@ -45,7 +45,7 @@
       channelAuthorization: { transport: 'ajax', endpoint: '/console/broadcasting/auth' },
     })
     let connected = false
-    let over = false // the visitor is logged out
+    let over = false // the visitor is logged out, or the server refused the page
     let away // while it is, a timer: by itself the client waits for up to a minute after it was refused
     const anew = () => {
       pusher.disconnect()
@@ -56,6 +56,14 @@
       away = clearInterval(away)
       pusher.disconnect()
       say('failed', 'You are logged out.')
+    })
+    pusher.connection.bind('error', ({ error }) => {
+      const { code, message } = error?.data ?? {}
+      if (!(code >= 4000 && code < 4100)) return // of these codes the protocol says that another try would be refused too
+      over = true
+      away = clearInterval(away)
+      pusher.disconnect()
+      say('failed', `The WebSocket server refused this page (${code}): ${message}`)
     })
     pusher.connection.bind('state_change', ({ current }) => {
       if (over) return
