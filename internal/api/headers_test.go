@@ -51,6 +51,11 @@ func TestTraceIsKept(t *testing.T) {
 		{strings.ToUpper(parent), ""},
 		{strings.Replace(parent, "00-", "ff-", 1), ""},
 		{parent + "-x", ""},
+		{"cc" + parent[2:], parent}, // a later version is continued as version 00
+		{"01" + parent[2:] + "-what-the-future-will-be-like", parent},
+		{"01" + parent[2:53] + "f2", parent[:53] + "00"}, // with the flag that is known
+		{"01" + parent[2:] + ".", ""},
+		{"0G" + parent[2:], ""},
 		{"00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
 		{"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", ""},
 		{"00-0af7651916cd43dd8448eb211c80319cxb7ad6b7169203331-01", ""},
@@ -87,6 +92,35 @@ func TestSecurityHeaders(t *testing.T) {
 		}
 		if !strings.Contains(strings.Join(h.Values("Vary"), ","), "Origin") {
 			t.Errorf("%s: Vary is %q", c.path, h.Values("Vary"))
+		}
+	}
+}
+
+// A cache may ask with several entity tags, weak ones, or any.
+func TestIfNoneMatch(t *testing.T) {
+	n := open(t)
+	tag := n.do(t, "GET", "/openapi.json", "").header.Get("ETag")
+	for _, c := range []struct {
+		headers []string
+		status  int
+	}{
+		{[]string{tag}, 304},
+		{[]string{"W/" + tag}, 304},
+		{[]string{"*"}, 304},
+		{[]string{" * "}, 304},
+		{[]string{`"a", W/"b,c" ,` + tag}, 304},
+		{[]string{`"a"`, `,, ` + tag}, 304},
+		{[]string{`"a"`}, 200},
+		{[]string{strings.Trim(tag, `"`)}, 200},
+		{[]string{`"x` + tag[1:]}, 200},
+		{[]string{`"a` + tag}, 200}, // a tag that does not end
+		{[]string{`*, "a"`}, 200},
+		{[]string{""}, 200},
+	} {
+		r := newRequest(t.Context(), "GET", "/openapi.json", "")
+		r.Header["If-None-Match"] = c.headers
+		if a := n.send(t, r); a.status != c.status {
+			t.Errorf("If-None-Match %q: status %d, want %d", c.headers, a.status, c.status)
 		}
 	}
 }

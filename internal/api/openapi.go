@@ -5,6 +5,7 @@ import (
 	_ "embed" // for the files of docs
 	"encoding/hex"
 	"net/http"
+	"strings"
 
 	"orderflow/internal/web"
 )
@@ -25,12 +26,12 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inl
 
 // page is the docs page's parts with what is computed of them once.
 type page struct {
-	documentTag, viewerTag string // entity tags
+	documentTag, viewerTag string // entity tags; the viewer's is weak, as it stands for the plain and the gzipped form
 	viewer                 *web.File
 }
 
 func newPage() page {
-	return page{documentTag: entityTag(openAPI), viewerTag: entityTag(docsViewer), viewer: web.NewFile(docsViewer, true)}
+	return page{documentTag: entityTag(openAPI), viewerTag: "W/" + entityTag(docsViewer), viewer: web.NewFile(docsViewer, true)}
 }
 
 func entityTag(content []byte) string { return `"` + sha256Hex(content)[:32] + `"` }
@@ -86,9 +87,31 @@ func (a *API) docsScript(x *exchange) error {
 // unchanged sets the entity tag, and answers 304 when the caller has what it names already.
 func (x *exchange) unchanged(tag string) bool {
 	x.Header()["Etag"] = []string{tag}
-	if x.r.Header.Get("If-None-Match") != tag {
+	if !anyTag(x.r.Header["If-None-Match"], tag) {
 		return false
 	}
 	x.WriteHeader(http.StatusNotModified)
 	return true
+}
+
+// anyTag reports whether If-None-Match headers name an entity tag, or any by *. The comparison is the weak one of RFC 9110,
+// section 8.8.3.2: W/ does not count. It ends at the first malformed member of a list.
+func anyTag(headers []string, tag string) bool {
+	tag = strings.TrimPrefix(tag, "W/")
+	rest := strings.Join(headers, ",")
+	if strings.Trim(rest, " \t") == "*" {
+		return true
+	}
+	for {
+		rest = strings.TrimPrefix(strings.TrimLeft(rest, " \t,"), "W/")
+		opened, found := strings.CutPrefix(rest, `"`)
+		name, after, closed := strings.Cut(opened, `"`)
+		if !found || !closed {
+			return false
+		}
+		if tag == `"`+name+`"` {
+			return true
+		}
+		rest = after
+	}
 }

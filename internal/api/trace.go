@@ -22,15 +22,15 @@ func traceOf(r *http.Request) order.Trace {
 	} else {
 		trace.ID = newUUID()
 	}
-	if parents := r.Header["Traceparent"]; len(parents) == 1 && validParent(parents[0]) {
-		trace.Parent = parents[0]
+	if parents := r.Header["Traceparent"]; len(parents) == 1 {
+		trace.Parent = parentOf(parents[0])
 	}
 	return trace
 }
 
 // follow begins the request's span, where it is to be followed. What comes of the request stands below it.
 func (x *exchange) follow() {
-	x.span = x.api.options.Tracer.Request(x.r.Context(), x.trace.Parent, x.timing.name)
+	x.span = x.api.options.Tracer.Request(x.r.Context(), x.trace.Parent, x.r.Header["Tracestate"], x.timing.name)
 	if !x.span.On() {
 		return
 	}
@@ -66,14 +66,33 @@ func validTrace(id string) bool {
 	return true
 }
 
-// validParent reports whether s is a traceparent of W3C Trace Context, version 00:
+// parentLength is the length of a traceparent of version 00:
 // 00-{trace id, 32 hex digits}-{parent id, 16 hex digits}-{flags, 2 hex digits}, lower case, neither id all zeros.
-func validParent(s string) bool {
-	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
-		return false
+const parentLength = 55
+
+// parentOf returns a traceparent of W3C Trace Context as one of version 00, "" when it is malformed. As the specification asks
+// for, a later version is read by the layout of version 00, and of its flags only the one that says sampled is known.
+func parentOf(s string) string {
+	if len(s) < parentLength || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return ""
 	}
-	trace, parent := s[3:35], s[36:52]
-	return lowerHex(trace) && lowerHex(parent) && lowerHex(s[53:]) && strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
+	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:parentLength]
+	if !lowerHex(version) || !lowerHex(trace) || !lowerHex(parent) || !lowerHex(flags) || version == "ff" {
+		return ""
+	}
+	if strings.Trim(trace, "0") == "" || strings.Trim(parent, "0") == "" {
+		return ""
+	}
+	switch {
+	case version == "00" && len(s) == parentLength:
+		return s
+	case version == "00" || len(s) > parentLength && s[parentLength] != '-':
+		return ""
+	case strings.ContainsRune("13579bdf", rune(flags[1])):
+		return "00" + s[2:53] + "01"
+	default:
+		return "00" + s[2:53] + "00"
+	}
 }
 
 func lowerHex(s string) bool {

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -17,13 +18,17 @@ type Tracer struct{ tracer trace.Tracer }
 // New returns a Tracer whose spans go to a provider, which also decides what requests are followed.
 func New(provider trace.TracerProvider) Tracer { return Tracer{provider.Tracer(scope)} }
 
-// Request begins the span of a request that came in, below the caller's traceparent if it sent one. It is the only span that
-// is begun without knowing that its trace is recorded.
-func (t Tracer) Request(ctx context.Context, parent, name string) Span {
+// Request begins the span of a request that came in, below the caller's traceparent if it sent one. The span has the caller's
+// tracestate headers; a malformed one is dropped. No other span has them, since they are not kept with an order. It is the only
+// span that is begun without knowing that its trace is recorded.
+func (t Tracer) Request(ctx context.Context, parent string, state []string, name string) Span {
 	if t.tracer == nil {
 		return Span{}
 	}
 	if remote := parse(parent); remote.IsValid() {
+		if parsed, err := trace.ParseTraceState(strings.Join(state, ",")); err == nil {
+			remote = remote.WithTraceState(parsed)
+		}
 		ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
 	}
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))

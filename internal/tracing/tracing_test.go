@@ -68,12 +68,27 @@ func TestBelow(t *testing.T) {
 func TestRequest(t *testing.T) {
 	for parent, want := range map[string]bool{followed: true, ignored: false, "": false} {
 		tracer, _ := recorder()
-		span := tracer.Request(t.Context(), parent, "POST /orders")
+		span := tracer.Request(t.Context(), parent, nil, "POST /orders")
 		if span.On() != want {
 			t.Errorf("%q: a span: %t", parent, span.On())
 		}
 		if below := tracer.Below(span.Parent(""), "create", tracing.Internal); below.On() != want {
 			t.Errorf("%q: a span below it: %t", parent, below.On())
+		}
+	}
+}
+
+// The span of a request has the caller's tracestate; a malformed one does not cost the caller its trace.
+func TestRequestState(t *testing.T) {
+	for want, sent := range map[string][]string{"a=1,b=2": {"a=1", "b=2"}, "": {"no list"}} {
+		tracer, ended := recorder()
+		tracer.Request(t.Context(), followed, sent, "POST /orders").End(nil)
+		spans := ended()
+		if len(spans) != 1 {
+			t.Fatalf("%q: %d spans, want 1", sent, len(spans))
+		}
+		if got := spans[0].SpanContext.TraceState().String(); got != want {
+			t.Errorf("%q: the span has the state %q, want %q", sent, got, want)
 		}
 	}
 }
