@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -43,13 +45,20 @@ func NewProductDraft(key, name string, price Money, stock int64, active bool) (P
 	return ProductDraft{Key: key, Name: name, Price: price, Stock: stock, Active: active}, nil
 }
 
-// checkText reports what is wrong with a text that must be there and be short.
+// checkText reports what is wrong with a text that people read: it must be there, on one line, and short.
 func checkText(field, text string, limit int, fault func(field, message string)) {
 	if n := utf8.RuneCountInString(text); n < 1 || n > limit {
 		fault(field, fmt.Sprintf("must have 1 to %d characters", limit))
 	}
 	if !utf8.ValidString(text) {
 		fault(field, "must be valid UTF-8")
+		return
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		fault(field, "must have no control characters, such as line breaks")
+	}
+	if text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }) {
+		fault(field, "must have a visible character")
 	}
 }
 

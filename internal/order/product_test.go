@@ -43,6 +43,11 @@ func TestNewProductDraft(t *testing.T) {
 		{"k", "", 1, 0, []string{"name"}},
 		{"k", long + "x", 1, 0, []string{"name"}},
 		{"k", "\xff", 1, 0, []string{"name"}},
+		{"k", "  ", 1, 0, []string{"name"}},
+		{"k", "\u00a0\u3000\u200b", 1, 0, []string{"name"}}, // blanks of other scripts, and of no width
+		{"k", "a\nb", 1, 0, []string{"name"}},
+		{"k", "a\x00", 1, 0, []string{"name"}},
+		{"k", "a\u0085", 1, 0, []string{"name"}},
 		{"k", "n", 0, 0, []string{"price"}},
 		{"k", "n", -1, 0, []string{"price"}},
 		{"k", "n", MaxMoney + 1, 0, []string{"price"}},
