@@ -15,44 +15,50 @@ import (
 	"orderflow/internal/order"
 )
 
-// A caller who leaves while an order waits gets no answer, and is no error of ours.
+// A caller that closes its side while its order waits may still read: it is answered as any other, and counted.
 func TestCallerLeaves(t *testing.T) {
-	var counted context.CancelFunc
-	n := open(t, func(o *api.Options) {
-		o.Intake = leaver{o.Intake, func() { counted() }}
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	counted = cancel
-	recorder := httptest.NewRecorder()
-	n.ServeHTTP(recorder, newRequest(ctx, "POST", "/api/v1/orders", fine))
-	if recorder.Body.Len() > 0 {
-		t.Errorf("somebody who is gone was answered %s", recorder.Body)
-	}
+	ctx, leave := context.WithCancel(t.Context())
+	n := open(t, func(o *api.Options) { o.Intake = leaver{o.Intake, leave} })
+	whole := newRequest(ctx, "POST", "/api/v1/orders", fine)
+	n.send(t, whole).expect(t, http.StatusCreated, []string{`"id":1`})
 	// Another leaves while its body comes in.
-	r := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
-	r.Body, r.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
-	recorder = httptest.NewRecorder()
-	n.ServeHTTP(recorder, r)
-	if recorder.Body.Len() > 0 {
-		t.Errorf("somebody who is gone was answered %s", recorder.Body)
-	}
+	half := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
+	half.Body, half.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
+	n.send(t, half).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "broke off"})
 	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
-		t.Errorf("a caller who left was logged as an error: %s", logs)
+		t.Errorf("a caller that left was logged as an error: %s", logs)
 	}
 	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 2 {
 		t.Errorf("%d requests counted as 499, want 2", got)
 	}
 }
 
-// leaver cancels the caller's context instead of placing the order.
+// leaver is an intake whose caller leaves while the order is placed.
 type leaver struct {
 	api.Intake
 	leave func()
 }
 
-func (l leaver) Create(ctx context.Context, _ order.Draft) (order.Placed, error) {
+func (l leaver) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
 	l.leave()
-	return order.Placed{}, fmt.Errorf("wait for the batch: %w", ctx.Err())
+	return l.Intake.Create(ctx, draft)
+}
+
+// An audit goes on only while its caller waits. A caller that only closed its sending side reads why it ended.
+func TestCallerLeavesAnAudit(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	n := open(t, withAuth(false, nil), func(o *api.Options) { o.Auditor = leftAuditor{leave} })
+	r := newRequest(ctx, "POST", "/api/v1/audit", "", n.admin(t))
+	n.send(t, r).expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
+}
+
+// leftAuditor is an audit whose caller leaves.
+type leftAuditor struct{ leave func() }
+
+func (a leftAuditor) WriteAudit(ctx context.Context, _ io.Writer) error {
+	a.leave()
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // Somebody else's end is no reason to leave a caller without an answer.

@@ -37,6 +37,12 @@
 // ask for is one copy that all share: the documents, the list of products, the metrics of one moment. Other answers over 32 KiB
 // have a budget (unread), and a request that finds it used up is overloaded. All else that a connection holds is small.
 //
+// # Callers that close their side
+//
+// net/http ends the context of a request when its connection can no longer be read, which is also the case for a caller that
+// only closes its sending side. So requests go on without that context and are answered as any other; their work limits its own
+// time. What goes on for long, an event stream or an audit, takes the context back (endWithCaller).
+//
 // # Products
 //
 // The list of products is kept for at most a second (shared). Who orders and then looks, through the same process, sees

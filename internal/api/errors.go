@@ -13,7 +13,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// statusGone is counted for a caller who left before the answer. It is all that is sent.
+// statusGone is counted and logged for a caller that closed its side of the connection before the answer. It is never sent.
 const statusGone = 499
 
 // statusOf is the one table from codes to HTTP statuses. It returns 0 for a code that it does not know.
@@ -54,11 +54,11 @@ func StatusOf(code order.Code) int { return statusOf(code) }
 // fail answers with err. What the caller may not know goes to the log.
 func (x *exchange) fail(err error) {
 	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		if x.status == 0 { // who has only stopped sending may still read: net/http must not say 200 to them by itself
+		if x.status == 0 { // a caller that only closed its sending side reads this
 			x.Header()["Connection"] = x.api.fixed.closes
-			x.WriteHeader(statusGone)
+			x.out = appendError(x.out[:0], errCallerLeft(), x.trace.ID)
+			x.json(statusOf(order.CodeUnavailable), x.out)
 		}
-		x.status = statusGone
 		return
 	}
 	if x.status != 0 {
@@ -75,6 +75,10 @@ func (x *exchange) fail(err error) {
 	}
 	x.out = appendError(x.out[:0], shown, x.trace.ID)
 	x.json(statusOf(shown.Code), x.out)
+}
+
+func errCallerLeft() *order.Error {
+	return order.Errorf(order.CodeUnavailable, "The work was ended, because the caller closed its side of the connection. Keep it open.")
 }
 
 // shown is the part of err that the caller sees.

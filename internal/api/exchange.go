@@ -19,7 +19,8 @@ import (
 type exchange struct {
 	api   *API
 	w     http.ResponseWriter
-	r     *http.Request
+	r     *http.Request // its context goes on when the caller closes its side; see endWithCaller
+	came  *http.Request // as it came: its context ends then
 	began time.Time
 	trace order.Trace
 	span  tracing.Span // of the request; none when it is not followed
@@ -51,10 +52,17 @@ func (x *exchange) reset() {
 	if cap(x.body) > maxKept {
 		x.body = nil
 	}
-	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
+	x.api, x.w, x.r, x.came, x.trace, x.timing = nil, nil, nil, nil, order.Trace{}, nil
 	x.caller, x.inside, x.span, x.query = order.Caller{}, nil, tracing.Span{}, parameters{}
 	x.asked, x.status, x.took = false, 0, 0
 	x.input = bytes.Buffer{}
+}
+
+// endWithCaller makes the context of the request end when the caller closes its side of the connection. That is for what goes
+// on for long; anything else is answered all the same, since a caller that closes its sending side may still read. The work
+// below limits its own time, as it does for a caller that stays, and an answer to a caller that left fails to be written.
+func (x *exchange) endWithCaller() {
+	x.r = x.r.WithContext(x.came.Context())
 }
 
 // Header is http.ResponseWriter's.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -13,14 +14,14 @@ import (
 
 // ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.serve(w, r, nil) //nolint:contextcheck // the exchange has the request's
+	a.serve(w, r, nil)
 }
 
 // Inside returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
 // request carries, and there is no rate limit. Its handler may be called from any goroutine.
 func (a *API) Inside(who order.Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.serve(w, r, &who) //nolint:contextcheck // likewise
+		a.serve(w, r, &who)
 	})
 }
 
@@ -30,8 +31,12 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	if !ok {
 		x = new(exchange)
 	}
-	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
-	defer x.finish()
+	x.api, x.w, x.came, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
+	if inside == nil {
+		r = r.WithContext(context.WithoutCancel(r.Context()))
+	}
+	x.r = r
+	defer x.finish() //nolint:contextcheck // the exchange has the request's
 	x.commonHeaders()
 	switch {
 	case a.origins.preflight(x):
@@ -84,12 +89,17 @@ func (x *exchange) count() {
 	if x.timing == nil {
 		x.timing = x.api.metrics.unmatched
 	}
-	x.timing.observe(x.status, took)
+	counted := x.status
+	if x.took == 0 && x.came.Context().Err() != nil { // a stream ends that way
+		counted = statusGone
+	}
+	x.timing.observe(counted, took)
 	x.followed()
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if logger.Enabled(ctx, slog.LevelDebug) {
 		logger.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("event", "request"), slog.String("trace_id", x.trace.ID),
-			slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path), slog.Int("status", x.status), slog.Duration("took", took))
+			slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path), slog.Int("status", counted),
+			slog.Int("answered", x.status), slog.Duration("took", took))
 	}
 }
 

@@ -156,6 +156,53 @@ func TestHalfClosed(t *testing.T) {
 	}
 }
 
+// raw sends bytes over a connection of its own, closes the sending side, and returns all that is answered.
+func (s *site) raw(request string) string {
+	s.t.Helper()
+	conn := s.dial()
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, request); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		s.t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		s.t.Error(err)
+	}
+	return string(answer)
+}
+
+// A client that closes its sending side after the whole request, as nc -N does, is answered as any other. An event stream
+// sends what there is and ends.
+func TestHalfClosedAfterTheRequest(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	for i := range 20 {
+		answer := s.raw(rawCreate(fmt.Sprint("half", i)))
+		if !strings.HasPrefix(answer, "HTTP/1.1 201 ") || !strings.Contains(answer, `"status":"PENDING"`) {
+			t.Errorf("order %d is answered %q", i, answer)
+		}
+	}
+	for target, want := range map[string]string{
+		"/api/v1/orders":           `"status":"PENDING"`,
+		"/api/v1/orders/1":         `"id":1`,
+		"/api/v1/orders/1/events":  "OrderCreated",
+		"/console/orders":          "<h1>Orders</h1>",
+		"/openapi.json":            `"openapi"`,
+		"/api/v1/orders/1?nothing": "422 Unprocessable",
+	} {
+		if answer := s.raw("GET " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); !strings.Contains(answer, want) {
+			t.Errorf("%s is answered %.300q, want %q", target, answer, want)
+		}
+	}
+	const stream = "GET /api/v1/orders/1/events HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n"
+	if answer := s.raw(stream); !strings.Contains(answer, "event: OrderCreated") {
+		t.Errorf("a stream is answered %q", answer)
+	}
+}
+
 // TestTooLargeHeaders are refused.
 func TestTooLargeHeaders(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,7 @@ func (in Inside) ask(ctx context.Context, who order.Caller, trace, method, path 
 	a := &answer{header: http.Header{}}
 	in(who).ServeHTTP(a, r)
 	switch { // what was answered stands, also when ctx has ended since
-	case a.status == 0 || a.status == statusGone:
+	case a.status == 0:
 		return a.status, cmp.Or(ctx.Err(), errNoAnswer)
 	case a.status >= http.StatusBadRequest:
 		return a.status, fault(a.body.Bytes())

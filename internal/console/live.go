@@ -162,7 +162,7 @@ func (c *Console) streamLive(v *visit) (any, error) {
 		case <-fresh:
 		case <-c.live.ended:
 			return nil, errAnswered
-		case <-v.r.Context().Done():
+		case <-c.options.Door.CallerLeft(v.w):
 			return nil, errAnswered
 		}
 		if turns%checkEvery == 0 && v.loggedOut() {

@@ -128,17 +128,11 @@ func (v *visit) answer(data any, err error) {
 	case errors.Is(err, errAnswered):
 	case errors.As(err, &to):
 		v.redirect(string(to))
-	case v.r.Context().Err() != nil && errors.Is(err, context.Canceled): // nobody is there to read
-		v.w.Header().Set("Connection", "close")
-		v.w.WriteHeader(statusGone)
 	default:
 		shown := v.shown(err)
 		v.draw(v.console.options.Status(shown.Code), view{Data: data, Error: shown})
 	}
 }
-
-// statusGone is what the API counts for a caller who left before the answer.
-const statusGone = 499
 
 // redirect sends the browser elsewhere; htmx needs to be told in its own way, as it would put the other page into this one.
 func (v *visit) redirect(to string) {
