@@ -1,15 +1,9 @@
 package api
 
 import (
-	"bytes"
-	"io"
-	"mime"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
-
-	"github.com/go-json-experiment/json"
 
 	"orderflow/internal/order"
 )
@@ -80,55 +74,68 @@ func (a *API) authorizeChannel(x *exchange) error {
 	return nil
 }
 
-// channelRequest reads what is to be signed.
-func (x *exchange) channelRequest() (socket, channel string, err error) {
-	var body struct {
-		SocketID    string `json:"socket_id"`
-		ChannelName string `json:"channel_name"`
-	}
-	var f faults
-	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	switch {
-	case err != nil || kind != "application/json" && kind != "application/x-www-form-urlencoded":
-		return "", "", order.Errorf(order.CodeUnsupportedMedia, "The body must be a form or JSON with socket_id and channel_name.")
-	case kind == "application/json":
-		raw, err := x.readBody()
-		if err != nil {
-			return "", "", err
-		}
-		if err := json.Unmarshal(raw, &body); err != nil {
-			return "", "", malformed(0, "the body is no object with the texts socket_id and channel_name")
-		}
-	default:
-		var raw bytes.Buffer
-		if _, err := raw.ReadFrom(io.LimitReader(x.r.Body, maxForm+1)); err != nil || raw.Len() > maxForm {
-			return "", "", order.Errorf(order.CodePayloadTooLarge, "The form is larger than %d bytes, or broke off.", maxForm)
-		}
-		form, err := url.ParseQuery(raw.String())
-		if err != nil {
-			return "", "", order.Invalid("body", "is no well-formed form")
-		}
-		for _, field := range []string{"socket_id", "channel_name"} {
-			if len(form[field]) > 1 {
-				f.add(field, "must be given once")
-			}
-		}
-		if err := f.err(); err != nil {
-			return "", "", err
-		}
-		body.SocketID, body.ChannelName = form.Get("socket_id"), form.Get("channel_name")
-	}
-	if !socketID(body.SocketID) {
-		f.add("socket_id", "must be the connection's socket id, such as 123.456")
-	}
-	if body.ChannelName == "" || len(body.ChannelName) > 164 {
-		f.add("channel_name", "must be the name of a channel")
-	}
-	return body.SocketID, body.ChannelName, f.err()
+// channelBody is the body of POST /broadcasting/auth as far as it was understood.
+type channelBody struct {
+	socket, channel string
+	faults          faults
 }
 
-// maxForm is how long a form may be, in bytes.
-const maxForm = 4 << 10
+// channelRequest reads and checks what is to be signed.
+func (x *exchange) channelRequest() (socket, channel string, err error) {
+	kind, err := mediaType(x.r.Header, mediaForm, mediaJSON)
+	if err != nil {
+		return "", "", err
+	}
+	var body channelBody
+	if kind == mediaForm {
+		err = x.channelForm(&body)
+	} else {
+		err = x.channelJSON(&body)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	var wrong faults
+	if !socketID(body.socket) {
+		wrong.add("socket_id", "must be the connection's socket id, such as 123.456")
+	}
+	if body.channel == "" || len(body.channel) > 164 {
+		wrong.add("channel_name", "must be the name of a channel")
+	}
+	body.faults.addOthers(wrong.err())
+	return body.socket, body.channel, body.faults.err()
+}
+
+func (x *exchange) channelJSON(into *channelBody) error {
+	raw, err := x.readBytes(malformed)
+	if err != nil {
+		return err
+	}
+	return x.decode(raw, func(r *bodyReader) {
+		has := r.fields(&into.faults, map[string]func(field string){
+			"socket_id":    func(field string) { into.socket = r.text(field, &into.faults) },
+			"channel_name": func(field string) { into.channel = r.text(field, &into.faults) },
+		})
+		has.require(&into.faults, "socket_id", "channel_name")
+	})
+}
+
+func (x *exchange) channelForm(into *channelBody) error {
+	form, err := x.readForm()
+	if err != nil {
+		return err
+	}
+	for field, value := range map[string]*string{"socket_id": &into.socket, "channel_name": &into.channel} {
+		switch *value = form.Get(field); len(form[field]) {
+		case 0:
+			into.faults.add(field, "is required")
+		case 1:
+		default:
+			into.faults.add(field, "must be given once")
+		}
+	}
+	return nil
+}
 
 // socketID reports whether a text is the id of a connection: two numbers with a dot between. Anything else could make a
 // signature that stands for something other than it seems to.

@@ -115,6 +115,14 @@ func doors() []door {
 			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
 		},
 		{
+			method: "POST", target: "/api/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
+			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+		},
+		{
+			method: "POST", target: "/api/v1/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
+			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+		},
+		{
 			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders-feed"}`,
 			free: 403, own: 403, other: 403, admin: 200, secret: []string{`"auth"`},
 		},

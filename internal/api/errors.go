@@ -19,7 +19,7 @@ const statusGone = 499
 // statusOf is the one table from codes to HTTP statuses. It returns 0 for a code that it does not know.
 func statusOf(code order.Code) int {
 	switch code {
-	case order.CodeMalformedJSON:
+	case order.CodeMalformedJSON, order.CodeMalformedRequest:
 		return http.StatusBadRequest
 	case order.CodeUnauthenticated:
 		return http.StatusUnauthorized
@@ -39,6 +39,8 @@ func statusOf(code order.Code) int {
 		return http.StatusUnprocessableEntity
 	case order.CodeTooManyRequests:
 		return http.StatusTooManyRequests
+	case order.CodeHeadersTooLarge:
+		return http.StatusRequestHeaderFieldsTooLarge
 	case order.CodeInternal:
 		return http.StatusInternalServerError
 	case order.CodeOverloaded, order.CodeUnavailable:

@@ -1,14 +1,8 @@
 package api
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -156,69 +150,6 @@ func parseID(text string) (int64, bool) {
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	return id, err == nil && validID(id)
-}
-
-// readBody reads the JSON body into the exchange's own room. The errors carry CodeUnsupportedMedia,
-// CodePayloadTooLarge or, when the body ends early, CodeMalformedJSON.
-func (x *exchange) readBody() ([]byte, error) {
-	if err := checkMedia(x.r.Header); err != nil {
-		return nil, err
-	}
-	length := x.r.ContentLength
-	if length > maxBody {
-		return nil, tooLarge()
-	}
-	if cap(x.body) == 0 {
-		x.body = make([]byte, 0, 1024)
-	}
-	into := bytes.NewBuffer(x.body[:0])
-	if length > 0 {
-		into.Grow(int(length) + bytes.MinRead) // the space in which ReadFrom finds the end
-	}
-	n, err := into.ReadFrom(&io.LimitedReader{R: x.r.Body, N: maxBody + 1})
-	x.body = into.Bytes()
-	switch {
-	case n > maxBody:
-		return nil, tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded): // which ends the request's context, too, though the caller is there
-		x.Header()["Connection"] = x.api.fixed.closes
-		return nil, malformed(n, "the rest of the body took too long")
-	case err != nil && x.r.Context().Err() != nil:
-		return nil, context.Canceled
-	case err != nil:
-		x.Header().Set("Connection", "close")
-		return nil, malformed(n, "the body broke off")
-	}
-	return x.body, nil
-}
-
-func tooLarge() error {
-	return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes.", maxBody)
-}
-
-// checkMedia refuses a body that is not plain JSON in UTF-8.
-func checkMedia(h http.Header) error {
-	if encodings := h["Content-Encoding"]; len(encodings) > 0 && (len(encodings) > 1 || !strings.EqualFold(encodings[0], "identity")) {
-		return order.Errorf(order.CodeUnsupportedMedia, "The body must not be compressed or encoded otherwise.")
-	}
-	types := h["Content-Type"]
-	if len(types) == 1 && types[0] == "application/json" {
-		return nil
-	}
-	wrong := order.Errorf(order.CodeUnsupportedMedia, "The body must be JSON: send Content-Type: application/json.")
-	if len(types) != 1 {
-		return wrong
-	}
-	kind, parameters, err := mime.ParseMediaType(types[0])
-	if err != nil || kind != "application/json" {
-		return wrong
-	}
-	for name, value := range parameters {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return wrong
-		}
-	}
-	return nil
 }
 
 // merge takes the idempotency key from the header where the body has none. Both may be there if they agree.

@@ -65,13 +65,19 @@ func (a *API) rootTable() []route {
 		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true, anyQuery: true},
 		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true, anyQuery: true},
 	}
-	if a.options.SignChannel != nil {
-		table = append(table, route{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel})
-	}
 	if a.options.Metrics != nil {
 		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true, open: true, anyQuery: true})
 	}
 	return table
+}
+
+// channelTable is the routes that stand both outside and below the prefixes: libraries ask for a signature at the root, and
+// single-page applications below the address of their API.
+func (a *API) channelTable() []route {
+	if a.options.SignChannel == nil {
+		return nil
+	}
+	return []route{{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel}}
 }
 
 // routes returns the mux with every route, and for each path what answers the other methods.
@@ -95,13 +101,14 @@ func (a *API) routes() *http.ServeMux {
 			}
 		}
 	}
-	table, root := a.table(), a.rootTable()
+	table, root, channels := a.table(), a.rootTable(), a.channelTable()
 	if a.options.Intake == nil { // a process without the role api is asked for its health alone
 		others := func(route route) bool { return !route.exempt }
-		table, root = slices.DeleteFunc(table, others), slices.DeleteFunc(root, others)
+		table, root, channels = slices.DeleteFunc(table, others), slices.DeleteFunc(root, others), nil
 	}
 	add(table, prefixes()[0], prefixes()...)
 	add(root, "", "")
+	add(channels, "", append(prefixes(), "")...)
 	mux.HandleFunc("/", a.unknownPath)
 	return mux
 }

@@ -48,7 +48,7 @@ func allRoutes(t *testing.T) *API {
 func TestRoutesAreDocumented(t *testing.T) {
 	a := allRoutes(t)
 	var routed []string
-	for _, r := range append(a.table(), a.rootTable()...) {
+	for _, r := range slices.Concat(a.table(), a.rootTable(), a.channelTable()) {
 		line := r.method + " " + r.path
 		for _, p := range r.query {
 			line += " " + p.Name
@@ -101,7 +101,10 @@ func TestQueryStringsAreStrict(t *testing.T) {
 		}
 	}
 	ignoring := []string{"/livez", "/readyz", "/openapi.json", "/docs", "/docs/rapidoc.js", "/metrics"}
-	for prefix, table := range map[string][]route{"/api": a.table(), "/api/v1": a.table(), "": a.rootTable()} {
+	for prefix, table := range map[string][]route{
+		"/api": slices.Concat(a.table(), a.channelTable()), "/api/v1": slices.Concat(a.table(), a.channelTable()),
+		"": slices.Concat(a.rootTable(), a.channelTable()),
+	} {
 		for _, r := range table {
 			if r.anyQuery != slices.Contains(ignoring, prefix+r.path) {
 				t.Errorf("%s %s%s: anyQuery is %t", r.method, prefix, r.path, r.anyQuery)

@@ -286,7 +286,9 @@ func mediaScenarios() []scenario {
 	return []scenario{
 		{name: "with a charset", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine, headers: []string{"Content-Type: -", "Content-Type: Application/JSON; charset=UTF-8"}},
 		{name: "another charset", method: "POST", target: "/api/v1/orders", status: 415, body: fine, headers: []string{"Content-Type: -", "Content-Type: application/json; charset=latin1"}, want: unsupported},
-		{name: "another parameter", method: "POST", target: "/api/v1/orders", status: 415, body: fine, headers: []string{"Content-Type: -", "Content-Type: application/json; profile=x"}, want: unsupported},
+		{name: "a charset by another name", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine, headers: []string{"Content-Type: -", `Content-Type: application/json;charset="utf8"`}},
+		{name: "another parameter", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine, headers: []string{"Content-Type: -", "Content-Type: application/json; profile=x"}},
+		{name: "two charsets", method: "POST", target: "/api/v1/orders", status: 415, body: fine, headers: []string{"Content-Type: -", "Content-Type: application/json; charset=utf-8; charset=latin1"}, want: unsupported},
 		{name: "a form", method: "POST", target: "/api/v1/orders", status: 415, body: "user_id=1", headers: []string{"Content-Type: -", "Content-Type: application/x-www-form-urlencoded"}, want: unsupported},
 		{name: "plain text", method: "POST", target: "/api/v1/orders", status: 415, body: fine, headers: []string{"Content-Type: -", "Content-Type: text/plain"}, want: unsupported},
 		{name: "no type", method: "POST", target: "/api/v1/orders", status: 415, body: fine, headers: []string{"Content-Type: -"}, want: unsupported},

@@ -134,9 +134,9 @@ func TestChannelsAreSigned(t *testing.T) {
 		{"socket_id=1.2&channel_name=private-orders.1&channel_name=private-orders.2", "application/x-www-form-urlencoded", "validation_error", 422},
 		{"socket_id=&channel_name=", "application/x-www-form-urlencoded", "validation_error", 422},
 		{"%zz", "application/x-www-form-urlencoded", "validation_error", 422},
-		{"channel_name=" + strings.Repeat("x", 5000), "application/x-www-form-urlencoded", "payload_too_large", 413},
+		{"channel_name=" + strings.Repeat("x", 64<<10), "application/x-www-form-urlencoded", "payload_too_large", 413},
 		{"{", "application/json", "malformed_json", 400},
-		{`{"socket_id":1}`, "application/json", "malformed_json", 400},
+		{`{"socket_id":1}`, "application/json", "validation_error", 422},
 		{"x", "text/plain", "unsupported_media_type", 415},
 	} {
 		s.is(s.post("/broadcasting/auth", c.body, "Content-Type: "+c.kind), c.status, c.code)

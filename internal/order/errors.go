@@ -17,6 +17,8 @@ const (
 	CodeKeyReused         Code = "idempotency_key_reused" // the key belongs to an order with other items
 	CodeNotCancellable    Code = "order_not_cancellable"  // only PENDING orders can be cancelled
 	CodeMalformedJSON     Code = "malformed_json"         // the body is no strict JSON
+	CodeMalformedRequest  Code = "malformed_request"      // the request cannot be read
+	CodeHeadersTooLarge   Code = "headers_too_large"      // the headers are over the limit
 	CodeNotFound          Code = "not_found"              // no such thing, or not yours
 	CodeMethodNotAllowed  Code = "method_not_allowed"     // the path exists, the method does not
 	CodePayloadTooLarge   Code = "payload_too_large"      // the body is over the limit
@@ -36,7 +38,7 @@ func Codes() []Code {
 		CodeInsufficientStock, CodeProductInactive, CodeLockConflict, CodeValidation, CodeKeyReused, CodeNotCancellable,
 		CodeMalformedJSON, CodeNotFound, CodeMethodNotAllowed, CodePayloadTooLarge, CodeUnsupportedMedia,
 		CodeTooManyRequests, CodeUnauthenticated, CodeForbidden, CodeOverloaded, CodeUnavailable, CodeInternal,
-		CodeJobInProgress,
+		CodeJobInProgress, CodeMalformedRequest, CodeHeadersTooLarge,
 	}
 }
 
