@@ -203,7 +203,7 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 }
 
-// limitFields refuses requests with too many header fields, in the way in which net/http refuses too large ones.
+// limitFields refuses requests with too many header fields.
 func limitFields(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fields := 0
@@ -214,7 +214,13 @@ func limitFields(handler http.Handler) http.Handler {
 			handler.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Connection", "close")
-		http.Error(w, "431 Request Header Fields Too Large", http.StatusRequestHeaderFieldsTooLarge)
+		trace := traceOf(r)
+		answer := appendError(nil, order.Errorf(order.CodeHeadersTooLarge, "The request has more than %d header fields.", maxFields), trace.ID)
+		h := w.Header()
+		h.Set("Connection", "close")
+		h.Set("Content-Type", mediaJSON)
+		h.Set("X-Trace-Id", trace.ID)
+		w.WriteHeader(statusOf(order.CodeHeadersTooLarge))
+		_, _ = w.Write(answer) // an error says that the caller is gone
 	})
 }

@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -200,6 +202,49 @@ func TestHalfClosedAfterTheRequest(t *testing.T) {
 	const stream = "GET /api/v1/orders/1/events HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n"
 	if answer := s.raw(stream); !strings.Contains(answer, "event: OrderCreated") {
 		t.Errorf("a stream is answered %q", answer)
+	}
+}
+
+// What net/http refuses by itself is answered in the shape of every other error.
+func TestUnreadableRequests(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	for name, c := range map[string]struct{ request, status, code string }{
+		"bad percent-encoding":   {"GET /api/v1/orders/%zz HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", "malformed_request"},
+		"no Host":                {"GET /livez HTTP/1.1\r\n\r\n", "400 Bad Request", "malformed_request"},
+		"a malformed Host":       {"GET /livez HTTP/1.1\r\nHost: a b\r\n\r\n", "400 Bad Request", "malformed_request"},
+		"a header without a :":   {"GET /livez HTTP/1.1\r\nHost: x\r\nnonsense\r\n\r\n", "400 Bad Request", "malformed_request"},
+		"no request line":        {"nonsense\r\n\r\n", "400 Bad Request", "malformed_request"},
+		"too large headers":      {"GET /livez HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("x", 50_000) + "\r\n\r\n", "431 Request Header Fields Too Large", "headers_too_large"},
+		"too many header fields": {"GET /livez HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: x\r\n", 101) + "\r\n", "431 Request Header Fields Too Large", "headers_too_large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, err := http.ReadResponse(bufio.NewReader(strings.NewReader(s.raw(c.request))), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = response.Body.Close() }()
+			var body struct {
+				Error   string
+				Message string
+				Trace   string `json:"trace_id"`
+			}
+			if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
+				t.Fatal(err)
+			}
+			if response.Status != c.status {
+				t.Errorf("status %q, want %q", response.Status, c.status)
+			}
+			if body.Error != c.code {
+				t.Errorf("error %q, want %q", body.Error, c.code)
+			}
+			if body.Message == "" {
+				t.Error("there is no message")
+			}
+			if body.Trace == "" || body.Trace != response.Header.Get("X-Trace-Id") {
+				t.Errorf("trace id %q, and %q in the header", body.Trace, response.Header.Get("X-Trace-Id"))
+			}
+		})
 	}
 }
 
