@@ -46,8 +46,8 @@ type dialect interface {
 	writers() int
 	// connected gets a writer's new connection ready.
 	connected(w *writer) error
-	// needsWarmth says that the server ends sessions that are idle, so that they have to be kept warm.
-	needsWarmth() bool
+	// endsIdleSessions says that the server ends sessions that are idle, so that they need a statement now and then.
+	endsIdleSessions() bool
 	// moved notes that the server for writes takes none any more; connections that lead to it are given up.
 	moved()
 	// begin is the statement that starts a write transaction; "" where the first statement does.
@@ -65,6 +65,9 @@ type dialect interface {
 	// skipLocked follows lockRows in a SELECT that leaves out the rows that other transactions have locked; "" where there are
 	// no row locks.
 	skipLocked() string
+	// shareUnlocked ends a SELECT that takes shared locks and leaves out the rows on which it would have to wait; "" where there
+	// are no row locks.
+	shareUnlocked() string
 	// lockTimedOut reports whether an error says that a row stayed locked by another transaction for too long.
 	lockTimedOut(err error) bool
 	// lockTables is a condition that is always true, with an AND before it, and keeps tables from being altered until the

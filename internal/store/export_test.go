@@ -66,8 +66,15 @@ func (s *Store) LeaveTransactionOpen(ctx context.Context) error {
 
 // Settle has the dialect end a writer's connection that holds this named lock.
 func (s *Store) Settle(ctx context.Context, lock string) error {
-	return s.dialect.settle(ctx, s.reader, &writer{session: session{lock: lock}})
+	w := &writer{session: session{lock: lock}}
+	if err := s.reader.QueryRowContext(ctx, "SELECT "+identity).Scan(&w.session.server); err != nil {
+		return err
+	}
+	return s.dialect.settle(ctx, s.reader, w)
 }
+
+// SettleTime is how long a connection is used at least.
+const SettleTime = settleTime
 
 // SilentAfter is after how many seconds without a statement the server ends the session of a writer.
 const SilentAfter = mysqlSilent

@@ -159,8 +159,9 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 	return locked, nil
 }
 
-// lockUsers locks the users of drafts, where one of them is or may be locked by another transaction, and returns those that
-// are. In the usual case it sends nothing: the INSERT of the orders waits for a user's row, to which its foreign key refers.
+// lockUsers takes shared locks on the users of drafts, as the INSERT of the orders does, and returns those that are locked by
+// other transactions. In the usual case, where no row is known to be locked, it sends nothing: the INSERT waits for a user's
+// row, to which its foreign key refers.
 func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) {
 	if !t.skips && t.s.locked.count.Load() == 0 {
 		return nil, nil //nolint:nilnil // none is locked
@@ -173,7 +174,15 @@ func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) 
 	if !t.skips && !t.s.locked.any("users", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
-	return t.lockIDs("users", ids)
+	has := map[int64]bool{}
+	return t.lockFree(rowLock{"users", ids, func(bool) error {
+		return t.queryIn(func(scan func(...any) error) error {
+			var id int64
+			err := scan(&id)
+			has[id] = true
+			return err
+		}, "SELECT id FROM "+t.s.dialect.table("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.shareUnlocked())
+	}, func(id int64) bool { return has[id] }}, true)
 }
 
 // lockIDs locks rows of a table without reading them, and returns those that exist and that other transactions keep locked.

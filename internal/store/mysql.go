@@ -43,8 +43,8 @@ func (d *mysqlDialect) known(ctx context.Context, conn *mysqlConn, again bool) (
 	return knows, err
 }
 
-// needsWarmth implements dialect: see mysqlSilent.
-func (*mysqlDialect) needsWarmth() bool { return true }
+// endsIdleSessions implements dialect: see mysqlSilent.
+func (*mysqlDialect) endsIdleSessions() bool { return true }
 
 // moved implements dialect.
 func (d *mysqlDialect) moved() { d.primary.moved() }
@@ -96,6 +96,11 @@ func (*mysqlDialect) deleteFrom(name string) string {
 
 func (*mysqlDialect) lockRows() string   { return " FOR UPDATE" }
 func (*mysqlDialect) skipLocked() string { return " SKIP LOCKED" }
+
+// shareUnlocked: MySQL takes SKIP LOCKED only behind FOR SHARE, which MariaDB does not know. Each reads its own comment.
+func (*mysqlDialect) shareUnlocked() string {
+	return " /*!80001 FOR SHARE SKIP LOCKED */ /*M!100600 LOCK IN SHARE MODE SKIP LOCKED */"
+}
 
 // lockTables: the server takes the metadata locks when it opens the tables, and then finds that there is nothing to read.
 func (*mysqlDialect) lockTables(names ...string) string {
@@ -188,7 +193,8 @@ func (*mysqlDialect) execAll(ctx context.Context, conn *sql.Conn, statements []s
 
 // settle makes sure that the transaction of a writer's lost connection is over, whichever way: the server may not have
 // noticed yet that the connection is gone, or be in the middle of the COMMIT, which cannot be stopped. The question and the
-// KILL take one connection, and so mean one run of one server.
+// KILL take one connection, and so mean one run of one server. errOtherServer says that the address leads to another server
+// than that of the writer, where nothing is known about the transaction.
 func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) error {
 	if w.session.lock == "" {
 		return nil // it never got as far as a transaction
@@ -202,9 +208,15 @@ func (d *mysqlDialect) settle(ctx context.Context, pool *sql.DB, w *writer) erro
 	defer tick.Stop()
 	for try := 0; ; try++ {
 		var holder sql.NullInt64
-		err := conn.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?)", w.session.lock).Scan(&holder)
-		if err != nil || !holder.Valid {
+		var server string
+		err := conn.QueryRowContext(ctx, "SELECT IS_USED_LOCK(?), "+identity, w.session.lock).Scan(&holder, &server)
+		switch {
+		case err != nil:
 			return err
+		case server != w.session.server && !d.galera:
+			return errOtherServer
+		case !holder.Valid:
+			return nil
 		}
 		if try == 0 {
 			_, _ = conn.ExecContext(ctx, "KILL ?", holder.Int64) // an error says that it is gone, or is found out below

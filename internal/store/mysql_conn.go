@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"strings"
 	"sync"
@@ -15,11 +16,12 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// session is how the server knows a connection for writes: by a named lock that the session holds from its start to its
-// end. The lock ends after the transaction, so a lock that nobody holds proves that the transaction is over; and its holder
-// is the session itself, never a stranger's that has got the same number. Asking for it needs no privilege.
+// session is how a connection for writes is known: by its server, and there by a named lock that the session holds from its
+// start to its end. The lock ends after the transaction, so a lock that nobody holds proves that the transaction is over; and
+// its holder is the session itself, never a foreign one that has got the same number. Asking for it needs no privilege.
 type session struct {
-	lock string // "" for a connection that holds none
+	server string
+	lock   string // "" for a connection that holds none
 }
 
 // driverConn is what the driver's connections can do.
@@ -42,6 +44,7 @@ type mysqlConn struct {
 
 	primary    *primary // nil for the replica's
 	generation int64    // of primary
+	opened     time.Time
 	expires    time.Time
 	session    session
 	idsSpread  bool // ids of rows inserted together need not follow each other
@@ -50,7 +53,8 @@ type mysqlConn struct {
 
 // expired reports whether the connection should make way for a new one.
 func (c *mysqlConn) expired() bool {
-	return time.Now().After(c.expires) || (c.primary != nil && c.primary.generation() != c.generation)
+	now := time.Now()
+	return now.After(c.expires) || c.primary != nil && c.primary.left(c, now)
 }
 
 // ResetSession implements driver.SessionResetter: a pool calls it before it hands a connection out again.
@@ -93,7 +97,8 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, errors.Join(fmt.Errorf("a connection of the driver is a %T, which lacks methods", plain), plain.Close())
 	}
 	life := mysqlLife*3/4 + time.Duration(mathrand.Int64N(int64(mysqlLife/2)))
-	conn := &mysqlConn{driverConn: inner, primary: c.primary, expires: time.Now().Add(life)}
+	now := time.Now()
+	conn := &mysqlConn{driverConn: inner, primary: c.primary, opened: now, expires: now.Add(life)}
 	if err := c.setUp(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -129,10 +134,10 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 		lock, args = "GET_LOCK(?, 0)", []driver.NamedValue{{Ordinal: 1, Value: conn.session.lock}}
 	}
 	var got, step int64
-	var server, version string
-	// The name and the port tell servers apart, the number and the id do where these are the same in containers.
-	const identity = "CONCAT_WS(' ', @@hostname, @@port, @@server_id)"
-	err := queryRow(ctx, conn, "SELECT "+lock+", @@auto_increment_increment, "+identity+", VERSION()", args, &got, &step, &server, &version)
+	var version string
+	// LIMIT keeps the row under any sql_select_limit of the server, which is not lifted yet.
+	err := queryRow(ctx, conn, "SELECT "+lock+", @@auto_increment_increment, "+identity+", VERSION() LIMIT 1", args,
+		&got, &step, &conn.session.server, &version)
 	if err != nil {
 		return err
 	}
@@ -142,10 +147,14 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 	}
 	conn.idsSpread = step != 1 || c.dialect.galera
 	if c.primary != nil {
-		conn.generation = c.primary.met(server)
+		conn.generation = c.primary.met(conn.session.server)
 	}
 	return nil
 }
+
+// identity is an expression that tells servers apart: by the name and the port, and by the number where these are the same in
+// containers.
+const identity = "CONCAT_WS(' ', @@hostname, @@port, @@server_id)"
 
 // queryRow reads the one row of a query on a driver's connection.
 func queryRow(ctx context.Context, conn driver.QueryerContext, query string, args []driver.NamedValue, targets ...any) error {
@@ -155,6 +164,9 @@ func queryRow(ctx context.Context, conn driver.QueryerContext, query string, arg
 	}
 	row := make([]driver.Value, len(found.Columns()))
 	if err := found.Next(row); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the server answers a query of one row with none; check its settings of sessions, such as init_connect")
+		}
 		return errors.Join(err, found.Close())
 	}
 	for i, target := range targets {
@@ -186,48 +198,58 @@ func scanInto(target any, value driver.Value) error {
 
 // primary is the server for writes behind the address. The address may come to lead to another server: after a fail-over,
 // or a switch-over that leaves the old server alive and read-only. Connections that were opened before belong to the old
-// server and never meet an error there, so they are given up: each carries the generation in which it was opened.
+// server and never meet an error there, so they are given up. A connection is given up when a later one has led to another
+// server, and when a write was refused after it was opened, so that the address is looked up again.
 type primary struct {
 	balanced bool // several servers behind one address are usual: nodes of a Galera cluster
 
-	mu      sync.Mutex
-	server  string // which the last connection led to
-	current int64
-	changed time.Time
+	mu         sync.Mutex
+	server     string       // which the last connection led to
+	changes    [4]time.Time // of server, the latest ones in a ring
+	changed    int          // of changes, in all
+	generation int64        // counts refusals
+	refused    time.Time
 }
 
-// settleTime is how long the address may lead to either server during a switch-over.
-const settleTime = time.Second
+// An address that has led to another server so often in settlePeriod leads to several for good: connections are used for
+// settleTime at least then, and not opened for every statement.
+const (
+	settlePeriod = 10 * time.Second
+	settleTime   = time.Second
+)
 
-func (p *primary) generation() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.current
-}
-
-// met notes which server a new connection leads to, and returns the connection's generation. A server that differs from
-// the last one begins a new generation, at most one in settleTime: where an address leads to several servers for good,
-// connections are not opened again and again.
+// met notes which server a new connection leads to, and returns the connection's generation.
 func (p *primary) met(server string) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.server != "" && p.server != server && !p.balanced {
-		p.begin()
+	if p.server != "" && p.server != server {
+		p.changes[p.changed%len(p.changes)] = time.Now()
+		p.changed++
 	}
 	p.server = server
-	return p.current
+	return p.generation
 }
 
-// moved notes that the server takes no writes any more.
+// left reports whether a connection leads to a server that has been replaced, or may have been.
+func (p *primary) left(c *mysqlConn, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.generation != p.generation {
+		return true
+	}
+	if p.balanced || c.session.server == p.server {
+		return false
+	}
+	several := now.Sub(p.changes[p.changed%len(p.changes)]) < settlePeriod // the earliest of the latest changes
+	return !several || now.Sub(c.opened) >= settleTime
+}
+
+// moved notes that the server takes no writes any more, at most once in settleTime.
 func (p *primary) moved() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begin()
-}
-
-func (p *primary) begin() {
-	if time.Since(p.changed) >= settleTime {
-		p.current++
-		p.changed = time.Now()
+	if time.Since(p.refused) >= settleTime {
+		p.generation++
+		p.refused = time.Now()
 	}
 }

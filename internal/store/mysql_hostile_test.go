@@ -25,7 +25,7 @@ var hostile = map[string]string{
 	"completion_type": "2", "innodb_snapshot_isolation": "1", "innodb_lock_wait_timeout": "1", "lock_wait_timeout": "2",
 	"sql_mode":           "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,HIGH_NOT_PRECEDENCE,NO_UNSIGNED_SUBTRACTION,IGNORE_SPACE'",
 	"foreign_key_checks": "0", "unique_checks": "0", "check_constraint_checks": "0",
-	"sql_safe_updates": "1", "sql_select_limit": "1", "max_join_size": "1", "sql_big_selects": "0",
+	"sql_safe_updates": "1", "sql_select_limit": "0", "max_join_size": "1", "sql_big_selects": "0",
 	"max_execution_time": "1", "max_statement_time": "0.001", "max_session_mem_used": "1048576", "tmp_disk_table_size": "1024",
 	"sql_if_exists": "1", "time_zone": "'+13:00'", "sql_auto_is_null": "1", "div_precision_increment": "0", "max_sort_length": "8",
 	"default_storage_engine": "MyISAM", "range_optimizer_max_mem_size": "1",

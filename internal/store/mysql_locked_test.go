@@ -31,12 +31,18 @@ func newLockedShop(t *testing.T, address string) *lockedShop {
 // keep locks the rows that a query selects until free is called.
 func (l *lockedShop) keep(query string) (free func()) {
 	l.Helper()
+	return l.hold(query + " FOR UPDATE")
+}
+
+// hold keeps the locks that a query takes until free is called.
+func (l *lockedShop) hold(query string) (free func()) {
+	l.Helper()
 	stranger, err := l.admin.BeginTx(l.Context(), nil)
 	if err != nil {
 		l.Fatal(err)
 	}
 	l.Cleanup(func() { _ = stranger.Rollback() })
-	rows, err := stranger.QueryContext(l.Context(), query+" FOR UPDATE")
+	rows, err := stranger.QueryContext(l.Context(), query)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -199,6 +205,26 @@ func TestMySQLLockedUser(t *testing.T) {
 	if n := l.LockedRows(); n != 0 {
 		t.Errorf("%d rows are still remembered as locked", n)
 	}
+	storetest.CheckBooks(t, l.Store)
+}
+
+// TestMySQLSharedUser: an open transaction with an order of a user has a shared lock on the user's row, as every order takes.
+// It holds up no order of this user for other products.
+func TestMySQLSharedUser(t *testing.T) {
+	t.Parallel()
+	_, address := ownServer(t)
+	l := newLockedShop(t, address)
+	l.keep("SELECT * FROM products WHERE id = 3")
+	l.hold("SELECT * FROM users WHERE id = 1 LOCK IN SHARE MODE")
+	create := func(key string, product int64) order.Placed {
+		answers, _, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, product, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answers[0]
+	}
+	l.wantLocked("an order of the locked product", create("a", 3).Err)
+	l.wantFine("an order of another product", create("b", 4).Err)
 	storetest.CheckBooks(t, l.Store)
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"orderflow/internal/order"
 	"orderflow/internal/servers/serverstest"
@@ -192,6 +193,47 @@ func TestSwitchOver(t *testing.T) {
 	if err := old.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSwitchOverWithAGap: for a while the old server refuses writes and the name still leads to it, so that connections are
+// opened to it again and again. After the switch all reads come from the new one.
+func TestSwitchOverWithAGap(t *testing.T) {
+	t.Parallel()
+	_, oldAddress := ownServer(t)
+	_, newAddress := ownServer(t)
+	moved := successorOf(t, oldAddress, newAddress)
+	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
+	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
+	filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2})
+	write := func(key string) (*order.Order, error) {
+		answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, 1, 1)})
+		if err != nil {
+			return nil, err
+		}
+		return answers[0].Order, answers[0].Err
+	}
+	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
+	for i, start := 0, time.Now(); time.Since(start) < 2*store.SettleTime; i++ { // longer than a refusal counts
+		if _, err := write(fmt.Sprint("refused", i)); order.CodeOf(err) != order.CodeUnavailable {
+			t.Fatalf("on a read-only server: %v", err)
+		}
+		warmReaders(t, s)
+	}
+	proxy.Redirect(hostOf(newAddress))
+	var placed *order.Order
+	eventually(t, func() (ok bool) {
+		var err error
+		placed, err = write("placed")
+		return err == nil
+	})
+	reads := 0
+	eventually(t, func() bool {
+		reads++
+		if _, err := s.Order(t.Context(), placed.ID); err != nil {
+			reads = 0
+		}
+		return reads == 20 // through every connection, several times
+	})
 }
 
 // TestKeyIsReadWhereItWasWritten: connections for reads lead to a server that lacks the order whose key is taken. The order

@@ -177,7 +177,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return s.FlushPaid(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
-		s.keepWarm(ctx)
+		s.keepAlive(ctx)
 		s.paidLock.Lock()
 		first := ""
 		if len(s.paid) > 0 {

@@ -147,6 +147,7 @@ func (sqliteDialect) writers() int                { return 1 }
 func (sqliteDialect) begin() string               { return "BEGIN IMMEDIATE" }
 func (sqliteDialect) lockRows() string            { return "" }
 func (sqliteDialect) skipLocked() string          { return "" }
+func (sqliteDialect) shareUnlocked() string       { return "" }
 func (sqliteDialect) lockTimedOut(error) bool     { return false }
 func (sqliteDialect) lockTables(...string) string { return "" }
 
@@ -172,7 +173,7 @@ func (sqliteDialect) execAll(context.Context, *sql.Conn, []statement) ([]int64, 
 }
 
 func (sqliteDialect) connected(*writer) error { return nil }
-func (sqliteDialect) needsWarmth() bool       { return false }
+func (sqliteDialect) endsIdleSessions() bool  { return false }
 func (sqliteDialect) moved()                  {}
 
 // settle: rolled back or closed, the transaction is over.

@@ -194,21 +194,28 @@ const outcomePause = 50 * time.Millisecond
 
 // happened makes sure that a transaction is over and looks for its proof.
 func (s *Store) happened(ctx context.Context, t *tx) (bool, error) {
+	var unsure error
 	if t.w.conn == nil { // else it was rolled back
-		if err := s.dialect.settle(ctx, s.reader, t.w); err != nil {
+		err := s.dialect.settle(ctx, s.reader, t.w)
+		if errors.Is(err, errOtherServer) { // the proof may have been replicated; that it is not there says nothing
+			unsure = err
+		} else if err != nil {
 			return false, err
 		}
 	}
 	if t.proof == "" {
-		return false, nil
+		return false, unsure
 	}
 	var found int
 	err := s.reader.QueryRowContext(ctx, t.proof, t.proofArgs...).Scan(&found)
 	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+		return false, unsure
 	}
 	return err == nil, err
 }
+
+// errOtherServer says that a transaction of unknown outcome ran on a server that the address no longer leads to.
+var errOtherServer = errors.New("the address leads to another server than the one that was asked to commit")
 
 // away reports whether an error says that the database cannot be reached, which may pass.
 func (s *Store) away(err error) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,7 +19,7 @@ type writer struct {
 	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
 	expired   func() bool // MySQL: whether the connection should make way for a new one
 	used      time.Time   // when it was last put back after work
-	warmed    time.Time   // when keepWarm last had it
+	pinged    time.Time   // when keepAlive last had it
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
@@ -73,13 +74,20 @@ func (w writers) pop() *writer {
 
 func (w writers) put(one *writer) {
 	one.used = time.Now()
-	w.back(one)
-}
-
-// back is put for a writer that did no work.
-func (w writers) back(one *writer) {
 	w.stack.Lock()
 	w.stack.top = append(w.stack.top, one)
+	w.stack.Unlock()
+	w.free <- struct{}{}
+}
+
+// back gives a writer back that did no work, below those that were used later.
+func (w writers) back(one *writer) {
+	w.stack.Lock()
+	at := len(w.stack.top)
+	if later := slices.IndexFunc(w.stack.top, func(other *writer) bool { return other.used.After(one.used) }); later >= 0 {
+		at = later
+	}
+	w.stack.top = slices.Insert(w.stack.top, at, one)
 	w.stack.Unlock()
 	w.free <- struct{}{}
 }
@@ -94,7 +102,7 @@ func (w writers) longIdle(since time.Time) *writer {
 	}
 	w.stack.Lock()
 	for i, one := range w.stack.top {
-		if one.conn != nil && one.used.Before(since) && one.warmed.Before(since) {
+		if one.conn != nil && one.used.Before(since) && one.pinged.Before(since) {
 			w.stack.top = append(w.stack.top[:i], w.stack.top[i+1:]...)
 			w.stack.Unlock()
 			return one
@@ -106,51 +114,55 @@ func (w writers) longIdle(since time.Time) *writer {
 }
 
 const (
-	warmAfter = 4 * time.Second // half of mysqlSilent, after which the server ends a session
-	warmLimit = time.Second     // for the server's answer
-	coldAfter = 5 * time.Minute // a writer that had no work for so long has its connection closed
+	aliveAfter     = 4 * time.Second // half of mysqlSilent, after which the server ends a session
+	aliveAtOnce    = 8               // connections
+	pingLimit      = time.Second     // for the server's answer
+	closeIdleAfter = 5 * time.Minute // without work, after which a writer's connection is closed
 )
 
-// keepWarm sends a statement over each connection for writes that was idle for warmAfter, so that the server does
-// not take it for one of a client that vanished. A connection that gives no answer is closed, and so are, unasked, the
-// other idle ones.
-func (s *Store) keepWarm(ctx context.Context) {
-	if !s.dialect.needsWarmth() {
+// keepAlive sends a statement over each connection for writes that was idle for aliveAfter, so that the server does not take
+// it for one of a client that vanished. It takes a few at a time, and leaves the others to orders.
+func (s *Store) keepAlive(ctx context.Context) {
+	if !s.dialect.endsIdleSessions() {
 		return
 	}
-	broken := false
 	for start := time.Now(); ; {
-		w := s.writers.longIdle(start.Add(-warmAfter))
-		if w == nil {
+		var idle []*writer
+		for range min(aliveAtOnce, max(1, len(s.writers.free)/2)) {
+			w := s.writers.longIdle(start.Add(-aliveAfter))
+			if w == nil {
+				break
+			}
+			idle = append(idle, w)
+		}
+		if len(idle) == 0 {
 			return
 		}
-		switch {
-		case broken || start.Sub(w.used) >= coldAfter:
-			w.drop()
-		default:
-			if err := s.warm(ctx, w); err != nil {
-				w.drop()
-				broken = true
-			}
+		var pings sync.WaitGroup
+		for _, w := range idle {
+			pings.Go(func() {
+				if start.Sub(w.used) >= closeIdleAfter || s.ping(ctx, w) != nil {
+					w.drop()
+				}
+				w.pinged = time.Now()
+				s.writers.back(w)
+			})
 		}
-		w.warmed = time.Now()
-		s.writers.back(w)
+		pings.Wait()
 	}
 }
 
-// warm sends a write that changes nothing, and takes it back. A server that refuses it may have been replaced while nothing
+// ping sends a write that changes nothing, and takes it back. A server that refuses it may have been replaced while nothing
 // was written: the connections that lead to it are given up, and health shows the refusal.
-func (s *Store) warm(ctx context.Context, w *writer) error {
-	ctx, cancel := context.WithTimeout(ctx, warmLimit)
+func (s *Store) ping(ctx context.Context, w *writer) error {
+	ctx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
-	_, err := w.conn.ExecContext(ctx, "UPDATE installation SET id = id WHERE FALSE")
+	_, err := w.conn.ExecContext(ctx, "UPDATE installation SET id = id WHERE FALSE; ROLLBACK")
 	if s.dialect.classify(err) == classMoved {
 		s.dialect.moved()
 	}
 	if err != nil {
 		s.writeFailed(err)
-		return err
 	}
-	_, err = w.conn.ExecContext(ctx, "ROLLBACK")
 	return err
 }
