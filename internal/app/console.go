@@ -22,9 +22,10 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 		Shop:   s.db,
 		Try:    s.try(),
 		Local:  s.local(), FromHere: api.FromThisMachine,
-		MayTake: api.MayTake,
-		Secure:  func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
-		Status:  api.StatusOf,
+		MayTake:  api.MayTake,
+		Secure:   func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
+		Status:   api.StatusOf,
+		NoWorker: !s.settings.Roles.Worker, NoRealtime: !s.settings.Roles.Realtime,
 		Metrics: s.registry, Asked: s.asked,
 		Logger: log,
 	})

@@ -114,6 +114,28 @@ func TestConsoleWithAllowedOrigins(t *testing.T) {
 	v.shows("The WebSocket server refused this page (4009): Pages of this origin may not connect.")
 }
 
+// TestConsoleOfOneRole: the page says which roles the process does not have and where their figures are, and shows no figures of
+// theirs.
+func TestConsoleOfOneRole(t *testing.T) {
+	t.Parallel()
+	s := serve(t, apiOnly)
+	v := s.visit(newBrowser(t))
+	v.forgiven = []string{"WebSocket connection"} // nobody listens there
+	v.goes("/")
+	v.state("live-state", "live")
+	v.shows("This process does not have the role worker.")
+	v.state("feed-state", "disconnected")
+	v.shows("This process does not have the role realtime.")
+	v.shows("charged –")
+	if page := s.get("/console/"); !strings.Contains(page.body, `id="no-worker"`) {
+		t.Errorf("the page does not name the missing role:\n%s", page.body)
+	}
+	whole := serve(t, nil).get("/console/")
+	if strings.Contains(whole.body, "does not have the role") {
+		t.Errorf("a process with every role names a missing one:\n%s", whole.body)
+	}
+}
+
 // TestConsoleLogIn: with log-ins every page leads to the log-in and from there back; what admins do needs an admin's token, and a
 // session that ends shows.
 func TestConsoleLogIn(t *testing.T) {

@@ -31,6 +31,8 @@ type Options struct {
 	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.MayTake
 	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
 
+	NoWorker, NoRealtime bool // roles that the process does not have: the page Live says so
+
 	Metrics prometheus.Gatherer // what the process counts; gathered once a second
 	Asked   prometheus.Gatherer // what others are asked for; gathered every ten seconds, and only while somebody looks
 

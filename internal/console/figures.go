@@ -51,7 +51,8 @@ type counted struct {
 
 // count picks from families what the page shows.
 func count(at time.Time, families []*dto.MetricFamily) counted {
-	c := counted{at: at, sockets: math.NaN(), streams: math.NaN()}
+	nan := math.NaN()
+	c := counted{at: at, paid: nan, declined: nan, unanswered: nan, sockets: nan, streams: nan}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			c.add(family.GetName(), m)
@@ -111,14 +112,19 @@ func (c *counted) addCalls(m *dto.Metric) {
 	if label(m, "kind") != "charge" {
 		return
 	}
-	n := m.GetCounter().GetValue()
+	add := func(to *float64) { // a process without the role worker has no such series, and so no figure
+		if math.IsNaN(*to) {
+			*to = 0
+		}
+		*to += m.GetCounter().GetValue()
+	}
 	switch label(m, "outcome") {
 	case "succeeded":
-		c.paid += n
+		add(&c.paid)
 	case "declined":
-		c.declined += n
+		add(&c.declined)
 	case "no_answer":
-		c.unanswered += n
+		add(&c.unanswered)
 	}
 }
 

@@ -88,6 +88,13 @@ func TestFigures(t *testing.T) {
 	m.orders.WithLabelValues("created").Add(100)
 	m.http.WithLabelValues("POST", "/api/v1/orders", "201").Observe(5)
 	began := time.Unix(1000, 0)
+	without := count(began, gather(m)) // as of a process without the role worker
+	if s := without.since(&without); !math.IsNaN(s.values[figurePaid]) {
+		t.Errorf("without the series of a worker %v payments are shown, want none", s.values[figurePaid])
+	}
+	for _, outcome := range []string{"succeeded", "declined", "no_answer"} { // a worker's series begin at 0
+		m.calls.WithLabelValues("charge", outcome)
+	}
 	before := count(began, gather(m))
 
 	m.orders.WithLabelValues("created").Add(10)

@@ -130,10 +130,13 @@ func (l *live) isOver() bool {
 // liveView is what the page Live starts from.
 type liveView struct {
 	Key, Socket string // of the WebSocket server
+
+	NoWorker, NoRealtime bool // the process does not have the role
 }
 
 func (c *Console) showLive(v *visit) (any, error) {
-	return liveView{Key: c.options.Feed.Key, Socket: c.options.Feed.URL(v.r)}, nil
+	o := &c.options
+	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(v.r), NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
 }
 
 // streamLive sends the samples of the last ten minutes as one server-sent event, then each new one, until the browser leaves, its

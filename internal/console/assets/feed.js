@@ -9,7 +9,7 @@
     state.dataset.state = kind
     state.textContent = text
   }
-  const { key, socket } = state.dataset
+  const { key, socket, missing } = state.dataset
   let waiting = [] // events that are not drawn yet
   let heard = false // since the page was opened
 
@@ -71,6 +71,7 @@
       else away = clearInterval(away)
       if (current === 'connected') return say('loading', 'Subscribing…')
       if (current === 'failed') return say('failed', 'This browser has no WebSockets.')
+      if (missing && !connected) return say('disconnected', missing)
       say(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected; trying again…' : 'Connecting…')
     })
     const feed = 'private-orders-feed'
