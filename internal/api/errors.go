@@ -89,7 +89,8 @@ func (x *exchange) shown(err error) *order.Error {
 	if errors.As(err, &coded) && statusOf(coded.Code) != 0 && coded.Code != order.CodeInternal {
 		if coded.Code == order.CodeUnavailable {
 			if more, due := x.api.unavailable.due(time.Now()); due {
-				x.log(slog.LevelWarn, "requests are refused as unavailable; the error says why", "request.unavailable", err, slog.Int64("unlogged", more))
+				x.log(slog.LevelWarn, "requests are refused as unavailable; the error says why", "request.unavailable", err,
+					slog.Int64("unlogged", more))
 			}
 		}
 		return coded

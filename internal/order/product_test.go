@@ -141,9 +141,13 @@ func TestChangeProducts(t *testing.T) {
 	one.Name, one.Price = name, dearer
 	dear := one
 	one.Active = false
-	s := shelf()
+	s := shelf() // as they were
 	want := []ProductAnswer{
-		{Before: s[3], Product: three}, {}, {Before: s[1], Product: cheap}, {Before: cheap, Product: dear}, {Before: s[2], Product: s[2]},
+		{Before: s[3], Product: three},
+		{},
+		{Before: s[1], Product: cheap},
+		{Before: cheap, Product: dear},
+		{Before: s[2], Product: s[2]},
 		{Before: dear, Product: one},
 	}
 	if CodeOf(answers[1].Err) != CodeNotFound {
