@@ -124,6 +124,7 @@ type Options struct {
 type API struct {
 	options  Options
 	mux      *http.ServeMux
+	mounted  string // the address at which Mount put a handler; "" for none
 	origins  origins
 	products shared[[]byte]
 	ping     shared[struct{}]

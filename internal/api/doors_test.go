@@ -131,7 +131,7 @@ func doors() []door {
 		{method: "PUT", target: "/api/v1/products", free: 405, own: 405, other: 405, admin: 405},
 		{method: "PUT", target: "/api/v1/auth/tokens", free: 405, own: 405, other: 405, admin: 405, shut: 405, wrong: 405},
 	}
-	for _, open := range []string{"/api/v1/health", "/api/health", "/livez", "/readyz", "/docs", "/docs/rapidoc.js", "/openapi.json", "/metrics"} {
+	for _, open := range []string{"/api/v1/health", "/api/health", "/livez", "/readyz", "/docs", "/docs/rapidoc.js", "/openapi.json", "/metrics", "/"} {
 		all = append(all, door{method: "GET", target: open, free: 200, own: 200, other: 200, admin: 200, shut: 200, wrong: 200})
 	}
 	for _, shut := range []door{

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -11,8 +10,8 @@ import (
 )
 
 // Mount serves what stands below prefix, such as "/console", by another handler: with a trace id, headers and metrics as every
-// answer of the API has them, but without rate limit, and open to everybody: the handler guards itself. The first address "/"
-// leads browsers there. Call it before the API serves, and not in a process without the role api.
+// answer of the API has them, but without rate limit, and open to everybody: the handler guards itself. The address "/" leads
+// browsers there. Call it before the API serves, and not in a process without the role api.
 func (a *API) Mount(prefix string, handler http.Handler) {
 	serve := func(x *exchange) error {
 		handler.ServeHTTP(x, x.r)
@@ -21,18 +20,7 @@ func (a *API) Mount(prefix string, handler http.Handler) {
 	for method, name := range map[string]string{"": "other", "GET ": http.MethodGet, "POST ": http.MethodPost} {
 		a.mux.Handle(method+prefix+"/", a.endpoint(route{exempt: true, open: true, anyQuery: true, handle: serve}, a.metrics.timing(name, prefix)))
 	}
-	first := a.endpoint(route{exempt: true, open: true, anyQuery: true, handle: func(x *exchange) error {
-		x.Header().Set("Location", prefix+"/")
-		x.WriteHeader(http.StatusSeeOther)
-		return nil
-	}}, a.metrics.timing(http.MethodGet, "/"))
-	a.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.Header.Get("Accept"), "text/html") { // a program's mistake is better told than hidden
-			a.unknownPath(w, r)
-			return
-		}
-		first(w, r)
-	})
+	a.mounted = prefix + "/"
 }
 
 // exchangeOf is the exchange of a mounted handler's request.

@@ -59,6 +59,7 @@ func (a *API) table() []route {
 // rootTable is every route that stands outside the prefixes.
 func (a *API) rootTable() []route {
 	table := []route{
+		{method: http.MethodGet, path: firstPath, handle: a.index, exempt: true, open: true, anyQuery: true},
 		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true, open: true, anyQuery: true},
 		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true, open: true, anyQuery: true},
 		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true, open: true, anyQuery: true},
@@ -80,6 +81,9 @@ func (a *API) channelTable() []route {
 	return []route{{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel}}
 }
 
+// firstPath is the pattern of the address "/" alone.
+const firstPath = "/{$}"
+
 // routes returns the mux with every route, and for each path what answers the other methods.
 func (a *API) routes() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -88,14 +92,14 @@ func (a *API) routes() *http.ServeMux {
 		for _, route := range table {
 			allowed[route.path] = append(allowed[route.path], route.method)
 			likeIt[route.path] = route
-			timing := a.metrics.timing(route.method, name+route.path)
+			timing := a.metrics.timing(route.method, name+strings.TrimSuffix(route.path, "{$}"))
 			for _, prefix := range prefixes {
 				mux.Handle(route.method+" "+prefix+route.path, a.endpoint(route, timing))
 			}
 		}
 		for path, methods := range allowed {
 			other := route{path: path, exempt: likeIt[path].exempt, open: likeIt[path].open, anyQuery: true, handle: otherMethod(allow(methods))}
-			timing := a.metrics.timing("other", name+path)
+			timing := a.metrics.timing("other", name+strings.TrimSuffix(path, "{$}"))
 			for _, prefix := range prefixes {
 				mux.Handle(prefix+path, a.endpoint(other, timing))
 			}

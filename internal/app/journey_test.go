@@ -119,7 +119,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %s", name, r.body)
 		}
 	}
-	for _, path := range []string{"/api/v1/orders/1", "/api/v1/orders/0", "/api/v1/orders/x", "/api/v1/orders/9007199254740993", "/api/v1/none", "/"} {
+	for _, path := range []string{"/api/v1/orders/1", "/api/v1/orders/0", "/api/v1/orders/x", "/api/v1/orders/9007199254740993", "/api/v1/none", "/none"} {
 		s.is(s.get(path), 404, "not_found")
 	}
 	s.is(s.do(http.MethodDelete, "/api/v1/orders/1", ""), 405, "method_not_allowed")

@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 	}
 	h.do(t, "GET", "/console/nothing", "", "X-Trace-Id: mine").is(404, "There is nothing at this address.", "Trace id <code>mine</code>", "<nav")
 	h.do(t, "GET", "/", "", "Accept: text/html,*/*").leads(home)
-	h.do(t, "GET", "/", "", "Accept: application/json").is(404, `"error":"not_found"`)
+	h.do(t, "GET", "/", "", "Accept: application/json").is(200, `"console":"/console/"`)
 }
 
 // Without log-ins the console is there for browsers on this machine that mean this machine.
