@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"orderflow/internal/limit"
@@ -116,6 +118,9 @@ func (x *exchange) readLogIn() (into logInBody, err error) {
 			into.password = reader.password(&into.faults)
 		case "name":
 			into.name = reader.bounded("name", 0, order.MaxTokenName, &into.faults)
+			if strings.ContainsFunc(into.name, unicode.IsControl) { // terminals show the names of tokens
+				into.faults.add("name", "must have no control characters, such as line breaks")
+			}
 		case "expires_in":
 			into.lasts = reader.lasts(&into.faults)
 		default:

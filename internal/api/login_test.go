@@ -70,6 +70,7 @@ func TestLogInFaults(t *testing.T) {
 		`{}`:                         {`"email":["is required"]`, `"password":["is required"]`},
 		`[]`:                         {`"body":["must be an object"]`},
 		`{"email":"","password":""}`: {`"email":["must have 1`, `"password":["must have 1`},
+		`{"email":"a@b.example","password":"x","name":"a\u001b[2J"}`:     {`"name":["must have no control characters`},
 		`{"email":7,"password":null,"name":[],"expires_in":"1"}`:         {`"email":["must be a string, not a number"]`, `"password"`, `"name"`, `"expires_in"`},
 		`{"email":"a","password":"b","expires_in":0}`:                    {`"expires_in":["must be from 1 to 31536000 seconds"]`},
 		`{"email":"a","password":"b","expires_in":31536001}`:             {`"expires_in"`},
