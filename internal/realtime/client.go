@@ -2,8 +2,12 @@ package realtime
 
 import (
 	"context"
+	"errors"
+	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -26,19 +30,67 @@ type wish struct {
 
 // read answers what the client says until the connection ends. It is the conn's reader: one goroutine.
 func (c *conn) read(ctx context.Context) {
-	defer func() {
-		c.hub.leave(c)
-		c.close(newWriter(writeRoom / 8))
-	}()
+	defer c.hub.leave(c)
 	for {
-		kind, text, err := c.ws.ReadMessage()
+		kind, text, err := c.next()
 		if err != nil {
+			c.hub.unsubscribeAll(c)
+			c.close(err)
 			return
 		}
 		if c.listen(time.Now()) {
 			c.answer(ctx, kind, text)
 		}
 	}
+}
+
+// errNotUTF8 ends a connection whose client sends text that is not UTF-8.
+var errNotUTF8 = errors.New("realtime: the client sends text that is not UTF-8")
+
+// next returns the next message of the client. A text is checked while it arrives, fragment by fragment, so that an invalid
+// one ends the connection at its first invalid byte. When the library reports a fault without a close frame, next queues one.
+func (c *conn) next() (kind int, text []byte, err error) {
+	kind, message, err := c.ws.NextReader()
+	checked := 0
+	for err == nil {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, readRoom)
+		}
+		var n int
+		n, err = message.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if kind == websocket.TextMessage {
+			valid, ok := validText(text[checked:], errors.Is(err, io.EOF))
+			if !ok {
+				c.end(c.hub.codes.notUTF8)
+				return 0, nil, errNotUTF8
+			}
+			checked += valid
+		}
+	}
+	if errors.Is(err, io.EOF) && message != nil { // of the message
+		return kind, text, nil
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		c.end(c.hub.codes.tooLong) // nothing is queued when the library has said so itself
+	}
+	return 0, nil, err
+}
+
+// validText returns how many leading bytes of text are complete characters of UTF-8. ok is false when no further bytes could
+// make the text valid, and also for an incomplete character at the end of a complete text.
+func validText(text []byte, complete bool) (n int, ok bool) {
+	for n < len(text) {
+		if !complete && !utf8.FullRune(text[n:]) {
+			return n, true
+		}
+		char, size := utf8.DecodeRune(text[n:])
+		if char == utf8.RuneError && size == 1 {
+			return n, false
+		}
+		n += size
+	}
+	return n, true
 }
 
 // listen counts a message, ping or pong of the client, and reports whether it is to be heard. While the connection is being

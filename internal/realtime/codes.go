@@ -1,6 +1,10 @@
 package realtime
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/gorilla/websocket"
+)
 
 // Code is an error code of the Pusher Channels protocol, which is the close code of the connection too. What a client
 // does about it depends on the range that it is in (pusher.com/docs, "Pusher Channels Protocol", error codes):
@@ -17,7 +21,7 @@ type Code struct {
 // String is the code as logs show it.
 func (c Code) String() string { return strconv.Itoa(c.Number) + " " + c.Text }
 
-// codes are all codes that this server uses. Those of the protocol that are not among them (4000: TLS only, 4003:
+// codes are all codes of the protocol that this server uses, and those of RFC 6455, section 7.4, for what the WebSocket library does not check. Those of the protocol that are not among them (4000: TLS only, 4003:
 // application disabled, 4004: quota, 4200: come back at once, 4202: closed after inactivity) have no cause here: 4200
 // above all, since clients that all come back at once are a storm.
 type codes struct {
@@ -34,6 +38,9 @@ type codes struct {
 	badMessage    Code // a message that is none
 	badChannel    Code // a subscription without the name of a channel
 	tooManyTopics Code // more channels than a connection may have
+	badClose      Code // a close frame of one byte
+	notUTF8       Code // a text message that is not UTF-8
+	tooLong       Code // a frame whose length does not fit the library's counters
 }
 
 func newCodes() codes {
@@ -51,5 +58,9 @@ func newCodes() codes {
 		badMessage:    Code{4301, "The message is not a JSON object with an event."},
 		badChannel:    Code{4301, "A channel's name has 1 to 164 letters, digits and _-=@,.; in it."},
 		tooManyTopics: Code{4301, "The connection has as many channels as it may have."},
+
+		badClose: Code{websocket.CloseProtocolError, "A close frame is empty or begins with a code of two bytes."},
+		notUTF8:  Code{websocket.CloseInvalidFramePayloadData, "The text is not UTF-8."},
+		tooLong:  Code{websocket.CloseMessageTooBig, "The message is too long."},
 	}
 }

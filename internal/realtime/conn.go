@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -16,6 +18,10 @@ const (
 	takeWithin  = 10 * time.Second // for a connection that takes nothing to take something
 	closeWithin = 2 * time.Second  // for a client to answer a close
 )
+
+// closeBytes is how many bytes that a client has sent are read and ignored while its connection is being closed. Input that
+// nobody has read makes the system reset the connection, and a reset can destroy the close frame on its way to the client.
+const closeBytes = 4 << 20
 
 // state says who writes to a connection next.
 type state uint8
@@ -45,6 +51,7 @@ type conn struct {
 	mu     sync.Mutex
 	state  state
 	ending bool     // nothing more is queued
+	half   bool     // once all is written, our side is closed: the client sees the end and closes its own
 	size   int      // of the queue, in bytes
 	queue  [][]byte // frames; those of broadcasts are shared by all who get them
 }
@@ -57,8 +64,11 @@ func (c *conn) send(frame []byte) {
 }
 
 // end queues a close with this code; what is queued before it is still sent.
-func (c *conn) end(code Code) {
-	if start, _ := c.enqueue(closeFrame(code), true); start {
+func (c *conn) end(code Code) { c.finish(closeFrame(code)) }
+
+// finish queues a close frame, unless one is queued.
+func (c *conn) finish(frame []byte) {
+	if start, _ := c.enqueue(frame, true); start {
 		c.flusher.add(c)
 	}
 }
@@ -180,8 +190,12 @@ func (c *conn) push(rest []byte) {
 // rest notes that all that was queued is written. It is called with mu held.
 func (c *conn) rest() {
 	c.state = idle
-	if c.ending {
-		_ = c.sock.SetReadDeadline(time.Now().Add(closeWithin)) // on a closed connection the read says so
+	if !c.ending {
+		return
+	}
+	_ = c.sock.SetReadDeadline(time.Now().Add(closeWithin)) // on a closed connection the read says so
+	if c.half {
+		_ = c.sock.CloseWrite() // likewise
 	}
 }
 
@@ -192,17 +206,39 @@ func (c *conn) over() bool {
 	return c.ending || c.state == closed
 }
 
-// close tries to write what is still queued, an answer to the client's close above all, and closes the connection.
-func (c *conn) close(w *writer) {
+// close closes the connection after its reader has ended with why. When a close frame is queued, the client first gets all
+// that is queued: close waits until the client has closed its side too, for closeWithin and closeBytes at most.
+func (c *conn) close(why error) {
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.state != closed {
+			c.cut()
+		}
+	}()
+	if gone := net.Error(nil); errors.As(why, &gone) { // it has left, or did not answer a close in time
+		return
+	}
+	if !c.closeOwnSide() {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.sock.tcp, closeBytes) // the connection ends either way
+}
+
+// closeOwnSide closes the sending side of the connection as soon as the queue is written. It returns false when no close frame
+// was queued, and when the connection is closed already.
+func (c *conn) closeOwnSide() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == waiting {
-		w.room = c.take(w.room[:0])
-		_, _ = w.try(c.sock, w.room) // the client has gone or is going: what it does not take, it will not miss
+	if !c.ending || c.state == closed {
+		return false
 	}
-	if c.state != closed {
-		c.cut()
+	c.half = true
+	_ = c.sock.SetReadDeadline(time.Now().Add(closeWithin)) // on a closed connection the read says so
+	if c.state == idle {
+		_ = c.sock.CloseWrite() // likewise
 	}
+	return true
 }
 
 // allowance is how much a client may send: so much at once, refilled evenly.

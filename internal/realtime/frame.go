@@ -32,3 +32,61 @@ func closeFrame(code Code) []byte {
 	payload = append(payload, code.Text[:min(len(code.Text), 123)]...)
 	return appendFrame(nil, opClose, payload)
 }
+
+// frames follows the bytes that a client sends from frame to frame. It keeps what the WebSocket library does not report.
+type frames struct {
+	header    [14]byte
+	have      int   // bytes of the header
+	payload   int64 // bytes of the payload that are still to come
+	halfClose bool  // a close frame of one byte came
+}
+
+// Bits and lengths of a frame's header as clients send it: masked.
+const (
+	opcodeBits = 0x0F
+	lengthBits = 0x7F
+	length16   = 126 // the length is in the next two bytes
+	length64   = 127 // the length is in the next eight bytes
+	maskBytes  = 4
+)
+
+// scan takes the next bytes in. Frames that are not masked are not understood; the library ends their connection.
+func (f *frames) scan(p []byte) {
+	for len(p) > 0 {
+		if f.payload > 0 {
+			n := min(f.payload, int64(len(p)))
+			f.payload -= n
+			p = p[n:]
+			continue
+		}
+		f.header[f.have] = p[0]
+		f.have++
+		p = p[1:]
+		f.begin()
+	}
+}
+
+// begin begins the payload when the header is complete.
+func (f *frames) begin() {
+	if f.have < 2 {
+		return
+	}
+	length, extra := int64(f.header[1]&lengthBits), 0
+	switch length {
+	case length16:
+		extra = 2
+	case length64:
+		extra = 8
+	}
+	if f.have < 2+extra+maskBytes {
+		return
+	}
+	switch extra {
+	case 2:
+		length = int64(binary.BigEndian.Uint16(f.header[2:]))
+	case 8:
+		length = int64(binary.BigEndian.Uint64(f.header[2:])) //nolint:gosec // one below 0 ends the connection
+	}
+	f.halfClose = f.halfClose || f.header[0]&opcodeBits == opClose && length == 1
+	f.have, f.payload = 0, length
+}

@@ -56,11 +56,15 @@ func (h *hub) enter(c *conn) bool {
 	return true
 }
 
-// leave forgets a conn and its places. Its reader calls it, last.
-func (h *hub) leave(c *conn) {
+// unsubscribeAll gives all places of a conn back.
+func (h *hub) unsubscribeAll(c *conn) {
 	for len(c.members) > 0 {
 		h.unsubscribe(c, c.members[len(c.members)-1].channel.name)
 	}
+}
+
+// leave forgets a conn, whose places are given back. Its reader calls it, last: a connection counts until it is closed.
+func (h *hub) leave(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)

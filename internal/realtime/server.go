@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/bus"
+	"orderflow/internal/order"
 	"orderflow/internal/tracing"
 )
 
@@ -29,8 +31,11 @@ const (
 	refuseWithin = time.Second     // for a client that is turned away to take its leave
 	sweepEvery   = 5 * time.Second // between looks for silent connections
 	drainWithin  = 5 * time.Second // for clients to take their leave when the server ends
-	gateRoom     = 200_000         // deliveries of events taken in that are not made yet
-	gateLeast    = 100             // what an event counts for at least: so few events wait that no tail of the bus overflows
+
+	webSocketVersion = "13" // of RFC 6455
+
+	gateRoom  = 200_000 // deliveries of events taken in that are not made yet
+	gateLeast = 100     // what an event counts for at least: so few events wait that no tail of the bus overflows
 )
 
 // Options are what a Server works with. App, Bus, NewHTTP, Logger and Registerer must be set.
@@ -211,6 +216,9 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 
 // connect takes a client in. Its reader leaves the handler, so that what the handler needed is given back.
 func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	if refuseHandshake(w, r) {
+		return
+	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // it is answered
@@ -242,12 +250,40 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		c.listen(time.Now())
 		return nil
 	})
+	answerClose := ws.CloseHandler()
+	ws.SetCloseHandler(func(code int, text string) error {
+		if sock.input.halfClose {
+			c.end(s.hub.codes.badClose)
+			return nil
+		}
+		return answerClose(code, text)
+	})
 	sock.owner = c
 	c.send(message(eventEstablished, "", `{"socket_id":"`+c.id+`","activity_timeout":`+strconv.Itoa(int(s.options.Activity.Seconds()))+`}`))
 	go func() {
 		defer s.hub.goroutines.Done()
 		c.read(ctx)
 	}()
+}
+
+// refuseHandshake answers a handshake that RFC 6455, section 4.2, refuses and the library does not, or not in this way. It
+// returns false when there is nothing to refuse.
+func refuseHandshake(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case !websocket.IsWebSocketUpgrade(r): // the library refuses that
+		return false
+	case !r.ProtoAtLeast(1, 1):
+		answerError(w, http.StatusBadRequest, order.CodeValidation, "WebSockets need HTTP/1.1.")
+	case r.Header.Get("Sec-WebSocket-Version") != webSocketVersion:
+		h := w.Header()
+		h.Set("Sec-WebSocket-Version", webSocketVersion)
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade")
+		answerError(w, http.StatusUpgradeRequired, order.CodeValidation, "This version of WebSockets is not supported: use 13.")
+	default:
+		return false
+	}
+	return true
 }
 
 // refusal is why a client is not let in, nil when it is.
@@ -283,10 +319,14 @@ func (s *Server) turnAway(ws *websocket.Conn, code Code) {
 		return
 	}
 	ws.SetReadLimit(maxMessage)
-	for range 16 { // what it says is not heard
+	ws.SetCloseHandler(func(int, string) error { return nil }) // the close frame has been sent
+	for range 16 {                                             // messages are ignored until the client answers the close
 		if _, _, err := ws.NextReader(); err != nil {
-			return
+			break
 		}
+	}
+	if sock, ok := connection.(*socket); ok && sock.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, connection, closeBytes) // until the client closes its side, so that it is not reset
 	}
 }
 

@@ -20,6 +20,7 @@ type socket struct {
 	tcp
 	raw   syscall.RawConn
 	owner *conn // nil until the handshake is over; set before the conn's reader starts
+	input frames
 }
 
 // sockets is a listener of sockets.
@@ -48,19 +49,23 @@ var errFlood = errors.New("realtime: the client sends more than it may")
 // Read implements net.Conn. It is called by the reader of the conn, which it ends when the client sends too much.
 func (s *socket) Read(p []byte) (int, error) {
 	n, err := s.tcp.Read(p)
-	if s.owner != nil && !s.owner.bytes.spend(float64(n), time.Now(), bytesAtOnce, bytesPerSecond) {
+	if s.owner == nil {
+		return n, err
+	}
+	if !s.owner.bytes.spend(float64(n), time.Now(), bytesAtOnce, bytesPerSecond) {
 		s.owner.end(s.owner.hub.codes.tooManyWords)
 		return 0, errFlood
 	}
+	s.input.scan(p[:n])
 	return n, err
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. Once the conn writes, all that comes from the library is close frames.
 func (s *socket) Write(p []byte) (int, error) {
 	if s.owner == nil {
 		return s.tcp.Write(p)
 	}
-	s.owner.send(append([]byte(nil), p...))
+	s.owner.finish(append([]byte(nil), p...))
 	return len(p), nil
 }
 

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// shake does the handshake by hand, with these headers besides, and returns the connection and the answer's head.
-func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
+// tcp is a connection to the node on which nothing has been said.
+func (n *node) tcp() net.Conn {
 	n.Helper()
 	connection, err := (&net.Dialer{}).DialContext(n.Context(), "tcp", n.addr)
 	if err != nil {
@@ -24,7 +24,14 @@ func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
 	}
 	n.Cleanup(func() { _ = connection.Close() })
 	_ = connection.SetDeadline(time.Now().Add(wait))
-	_, err = fmt.Fprintf(connection, "GET /app/%s?protocol=7 HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	return connection
+}
+
+// shake does the handshake by hand, with these headers besides, and returns the connection and the answer's head.
+func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
+	n.Helper()
+	connection := n.tcp()
+	_, err := fmt.Fprintf(connection, "GET /app/%s?protocol=7 HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", documented().Key, n.addr, headers)
 	if err != nil {
 		n.Fatal(err)

@@ -1,0 +1,286 @@
+package realtime
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Opcodes that only clients use here.
+const (
+	opContinuation = 0x0
+	opBinary       = 0x2
+	opPing         = 0x9
+)
+
+// sent is one frame of a client, masked, with the shortest form of its length.
+func sent(first byte, payload string) []byte {
+	frame := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		frame = append(frame, 0x80|byte(n))
+	case n < 1<<16:
+		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
+	}
+	mask := []byte{0x12, 0x34, 0x56, 0x78}
+	frame = append(frame, mask...)
+	for i := range len(payload) {
+		frame = append(frame, payload[i]^mask[i%4])
+	}
+	return frame
+}
+
+// all is several frames in one piece.
+func all(frames ...[]byte) []byte { return slices.Concat(frames...) }
+
+// closing is a close frame of a client.
+func closing(code int, reason string) []byte {
+	return sent(final|opClose, string(binary.BigEndian.AppendUint16(nil, uint16(code)))+reason)
+}
+
+// fragments is a text in fragments of these sizes; the rest is one more.
+func fragments(text string, sizes ...int) []byte {
+	var frames []byte
+	opcode := byte(opText)
+	for _, size := range sizes {
+		frames = append(frames, sent(opcode, text[:size])...)
+		opcode, text = opContinuation, text[size:]
+	}
+	return append(frames, sent(final|opcode, text)...)
+}
+
+// heard is what a client gets from the server until the end of the connection.
+type heard struct {
+	Errors int      // pusher:error
+	Pongs  []string // payloads
+	Close  int      // the code of the first close frame, 1005 for an empty one, 0 for none
+}
+
+// hearAll reads until the server closes its side. A reset fails: it can destroy frames that the client has not read yet.
+func hearAll(reader io.Reader) (h heard, err error) {
+	for {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(reader, head); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return h, err
+		}
+		size := int(head[1])
+		if size == length16 {
+			long := make([]byte, 2)
+			if _, err := io.ReadFull(reader, long); err != nil {
+				return h, err
+			}
+			size = int(binary.BigEndian.Uint16(long))
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(reader, payload); err != nil {
+			return h, err
+		}
+		switch head[0] & opcodeBits {
+		case opPong:
+			h.Pongs = append(h.Pongs, string(payload))
+		case opClose:
+			if h.Close != 0 {
+				return h, fmt.Errorf("a second close frame: %q", payload)
+			}
+			if h.Close = 1005; size >= 2 {
+				h.Close = int(binary.BigEndian.Uint16(payload))
+			}
+		case opText:
+			if bytes.Contains(payload, []byte(`"pusher:error"`)) {
+				h.Errors++
+			}
+		}
+	}
+}
+
+// exchange is what a client sends in one case of the Autobahn suite, and what it hears of it.
+type exchange struct {
+	send []byte
+	want heard
+}
+
+// stays is an exchange after which the connection is as before: it is closed by the client.
+func stays(send []byte, want heard) exchange {
+	want.Close = 1000
+	return exchange{all(send, closing(1000, "")), want}
+}
+
+// fails is an exchange in which the server fails the connection.
+func fails(code int, send []byte) exchange { return exchange{send, heard{Close: code}} }
+
+// autobahn are the cases of the Autobahn suite by their numbers, except those that only repeat others in other sizes. Texts of
+// these cases are no events, so that each is answered with pusher:error where the suite wants an echo. Messages over 8 KiB
+// (1.1.6 to 1.1.8, 1.2.6 to 1.2.8, 9.*) end with 1009, and compression (12.*, 13.*) is not negotiated.
+func autobahn() map[string]exchange {
+	const hello = "Hello, wörld"
+	text, one := func(s string) []byte { return sent(final|opText, s) }, heard{Errors: 1}
+	ping := func(s string) []byte { return sent(final|opPing, s) }
+	large := strings.Repeat("*", 65_535)
+	cases := map[string]exchange{
+		"1.1.1 empty text":       stays(text(""), one),
+		"1.1.2 text of 125":      stays(text(large[:125]), one),
+		"1.1.3 text of 126":      stays(text(large[:126]), one),
+		"1.1.6 text of 65,535":   fails(1009, text(large)),
+		"1.2.1 empty binary":     stays(sent(final|opBinary, ""), one),
+		"1.2.3 binary of 126":    stays(sent(final|opBinary, large[:126]), one),
+		"2.1 empty ping":         stays(ping(""), heard{Pongs: []string{""}}),
+		"2.3 ping of bytes":      stays(ping("\x00\xff\xfe\xfd"), heard{Pongs: []string{"\x00\xff\xfe\xfd"}}),
+		"2.4 ping of 125":        stays(ping(large[:125]), heard{Pongs: []string{large[:125]}}),
+		"2.5 ping of 126":        fails(1002, ping(large[:126])),
+		"2.9 pong, then ping":    stays(all(sent(final|opPong, "unasked"), ping("asked")), heard{Pongs: []string{"asked"}}),
+		"2.10 pings":             stays(all(ping("1"), ping("2"), ping("3")), heard{Pongs: []string{"1", "2", "3"}}),
+		"3.2 RSV 2 after text":   {all(text(hello), sent(final|0x20|opText, hello), ping("")), heard{Errors: 1, Close: 1002}},
+		"5.1 ping in parts":      fails(1002, all(sent(opPing, "a"), sent(final|opContinuation, "b"))),
+		"5.2 pong in parts":      fails(1002, all(sent(opPong, "a"), sent(final|opContinuation, "b"))),
+		"5.3 text in parts":      stays(fragments(hello, 6), one),
+		"5.6 ping between parts": stays(all(sent(opText, "a"), ping("p"), sent(final|opContinuation, "b")), heard{Errors: 1, Pongs: []string{"p"}}),
+		"5.9 lone continuation":  fails(1002, all(sent(final|opContinuation, "a"), text("b"))),
+		"5.12 lone, not final":   fails(1002, all(sent(opContinuation, "a"), text("b"))),
+		"5.15 after the end":     {all(fragments("ab", 1), sent(opContinuation, "c"), text("d")), heard{Errors: 1, Close: 1002}},
+		"5.18 text within text":  fails(1002, all(sent(opText, "a"), text("b"))),
+		"7.1.2 two closes":       fails(1000, all(closing(1000, ""), closing(1000, ""))),
+		"7.1.3 ping after close": fails(1000, all(closing(1000, ""), ping("late"))),
+		"7.1.4 text after close": fails(1000, all(closing(1000, ""), text(hello))),
+		"7.1.5 close in a text":  fails(1000, all(sent(opText, "a"), closing(1000, ""), sent(final|opContinuation, "b"))),
+		"7.1.6 256 KiB, close":   fails(1009, all(text(strings.Repeat("B", 256<<10)), closing(1000, ""))),
+		"7.3.1 empty close":      fails(1005, sent(final|opClose, "")),
+		"7.3.2 close of 1":       fails(1002, sent(final|opClose, "a")),
+		"7.3.4 close, reason":    fails(1000, closing(1000, hello)),
+		"7.3.5 reason of 123":    fails(1000, closing(1000, large[:123])),
+		"7.3.6 reason of 124":    fails(1002, closing(1000, large[:124])),
+		"7.5.1 reason not UTF-8": fails(1002, closing(1000, "\xce\xba\xed\xa0\x80")),
+
+		"a close of 1 after 127 bytes": {all(text(large[:127]), sent(final|opClose, "a")), heard{Errors: 1, Close: 1002}},
+		"a length of 2^63":             fails(1009, []byte{0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}),
+		"unmasked":                     fails(1002, []byte{0x81, 2, '{', '}'}),
+		"much input after the fault":   fails(1002, all(sent(final|3, "a"), bytes.Repeat(text(large[:8000]), 200))),
+	}
+	for rsv := range byte(7) {
+		cases[fmt.Sprintf("3.* RSV %d", rsv+1)] = fails(1002, sent(final|(rsv+1)<<4|opText, hello))
+		cases[fmt.Sprintf("3.* RSV %d of a ping", rsv+1)] = fails(1002, sent(final|(rsv+1)<<4|opPing, hello))
+	}
+	for _, opcode := range []byte{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
+		cases[fmt.Sprintf("4.* opcode %d", opcode)] = fails(1002, sent(final|opcode, hello))
+	}
+	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999} {
+		cases[fmt.Sprintf("7.7.* close %d", code)] = fails(code, closing(code, ""))
+	}
+	for _, code := range []int{0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65_535} {
+		cases[fmt.Sprintf("7.9.*, 7.13.* close %d", code)] = fails(1002, closing(code, ""))
+	}
+	return cases
+}
+
+// unicode are the cases of the Autobahn suite on UTF-8.
+func unicode() map[string]exchange {
+	cases := map[string]exchange{
+		// The rest of these texts never comes: each ends at its first invalid byte.
+		"6.4.1 second part invalid": fails(1007, all(sent(opText, "κόσμε"), sent(opContinuation, "\xf4\x90\x80\x80"))),
+		"6.4.3 half a frame":        fails(1007, sent(final|opText, "κόσμε\xf4\x90\x80\x80edited")[:20]),
+		"6.2.2 valid, split":        stays(fragments("Hello-µ@ßöäüàá-UTF-8!!", 12), heard{Errors: 1}),
+		"control between halves":    stays(all(sent(opText, "\xc3"), sent(final|opPing, ""), sent(final|opContinuation, "\xb6")), heard{Errors: 1, Pongs: []string{""}}),
+		"binary is not checked":     stays(sent(final|opBinary, "\xff"), heard{Errors: 1}),
+	}
+	for _, valid := range []string{
+		"κόσμε", "\x00", "\u0080", "\u0800", "\U00010000", "\x7f", "\u07ff", "\uffff", "\U0010ffff", "\ud7ff", "\ue000", "\ufffd", "\ufffe",
+		"\U0001fffe", "\U0010fffe",
+	} {
+		cases[fmt.Sprintf("6.* %+q", valid)] = stays(sent(final|opText, valid), heard{Errors: 1})
+		cases[fmt.Sprintf("6.* %+q, octets", valid)] = stays(fragments(valid, slices.Repeat([]int{1}, len(valid)-1)...), heard{Errors: 1})
+	}
+	for _, invalid := range []string{
+		"\xce", "\xce\xba\xe1", "\xce\xba\xe1\xbd", "κόσμε\xed\xa0\x80edited", // incomplete; a surrogate
+		"\xf8\x88\x80\x80\x80", "\xfc\x84\x80\x80\x80\x80", "\xf7\xbf\xbf\xbf", "\xfb\xbf\xbf\xbf\xbf", "\xf4\x90\x80\x80", // too large
+		"\x80", "\xbf", "\x80\xbf\x80", "\x80\x81\x82\x83", // lone continuations
+		"\xc0 \xc1 ", "\xe0 \xe1 ", "\xf0 \xf1 ", "\xf8 \xf9 ", "\xfc \xfd ", "\xc0", "\xe0\x80", "\xf0\x80\x80", "\xdf", "\xef\xbf", "\xfe", "\xff", "\xfe\xfe\xff\xff",
+		"\xc0\xaf", "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xc0\x80", "\xe0\x80\x80", // overlong
+		"\xed\xa0\x80", "\xed\xad\xbf", "\xed\xae\x80", "\xed\xbf\xbf", "\xed\xa0\x80\xed\xb0\x80", // surrogates
+	} {
+		cases[fmt.Sprintf("6.* %q", invalid)] = fails(1007, sent(final|opText, invalid))
+		cases[fmt.Sprintf("6.* %q, octets", invalid)] = fails(1007, fragments(invalid, slices.Repeat([]int{1}, len(invalid)-1)...))
+	}
+	return cases
+}
+
+// The server answers frames as RFC 6455 requires, over TCP, and its close frame reaches the client.
+func TestRFC6455(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for group, cases := range map[string]map[string]exchange{"frames": autobahn(), "UTF-8": unicode()} {
+		t.Run(group, func(t *testing.T) {
+			for name, test := range cases {
+				for way, step := range map[string]int{"at once": len(test.send), "octet by octet": 1} {
+					if step == 1 && len(test.send) > 300 {
+						continue
+					}
+					connection, reader, _ := (&node{T: t, Server: n.Server, addr: n.addr}).shake("")
+					go func() { // while the client reads
+						for part := range slices.Chunk(test.send, step) {
+							if _, err := connection.Write(part); err != nil {
+								return
+							}
+						}
+					}()
+					got, err := hearAll(reader)
+					if err != nil {
+						t.Errorf("%s, %s: %v after %+v", name, way, err, got)
+					}
+					if diff := cmp.Diff(test.want, got); diff != "" {
+						t.Errorf("%s, %s: want (-), got (+):\n%s", name, way, diff)
+					}
+					_ = connection.Close()
+				}
+			}
+		})
+	}
+	n.waitFor(func() bool { return n.hub.count() == 0 })
+}
+
+// Handshakes that are not of this version of WebSockets, or not of HTTP/1.1, are refused as RFC 6455 says.
+func TestHandshakesRefused(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for name, test := range map[string]struct {
+		proto, version string
+		status         int
+		versions       string // in the answer
+	}{
+		"HTTP/1.0":       {"HTTP/1.0", "Sec-WebSocket-Version: 13\r\n", http.StatusBadRequest, ""},
+		"version 8":      {"HTTP/1.1", "Sec-WebSocket-Version: 8\r\n", http.StatusUpgradeRequired, "13"},
+		"version 14":     {"HTTP/1.1", "Sec-WebSocket-Version: 14\r\n", http.StatusUpgradeRequired, "13"},
+		"no version":     {"HTTP/1.1", "", http.StatusUpgradeRequired, "13"},
+		"version 13, ok": {"HTTP/1.1", "Sec-WebSocket-Version: 13\r\n", http.StatusSwitchingProtocols, ""},
+	} {
+		connection := n.tcp()
+		_, err := fmt.Fprintf(connection, "GET /app/%s?protocol=7 %s\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", documented().Key, test.proto, n.addr, test.version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != test.status {
+			t.Errorf("%s: status %d, want %d", name, response.StatusCode, test.status)
+		}
+		if got := response.Header.Get("Sec-WebSocket-Version"); got != test.versions {
+			t.Errorf("%s: versions %q, want %q", name, got, test.versions)
+		}
+		_ = connection.Close()
+	}
+}
