@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -19,12 +20,32 @@ func TestClientsThatAreRefused(t *testing.T) {
 		if program == "pusher.mjs" { // Echo takes it for a public channel, and would wait for what never comes
 			c.sees(`"channel":"presence-room"`, `"pusher:subscription_error"`)
 		}
+		for _, channel := range []string{"with space", strings.Repeat("x", 165)} { // the WebSocket server refuses these
+			c.do("subscribe", "channel", channel)
+			c.sees(`"channel":"`+channel+`"`, `"pusher:subscription_error"`, `"type":"InvalidChannel"`, `"status":400`)
+		}
 		c.subscribe("private-orders.1")
 		s.buy(1, "after", 1, 1)
 		c.hears("private-orders.1", "OrderPaid")
 		if c.count(`"saw":"connected"`) != 1 || c.count(`"saw":"attempt"`) != 1 {
 			t.Errorf("it saw:\n%s", strings.Join(c.seen, "\n"))
 		}
+	})
+}
+
+// A page that subscribes to more channels than a connection may have is told so on each of the others.
+func TestClientsWithTooManyChannels(t *testing.T) {
+	t.Parallel()
+	bothClients(t, func(t *testing.T, program string) {
+		const most = 200
+		c := serve(t, nil).customer(program, nil)
+		for i := range most {
+			c.subscribe(fmt.Sprintf("news-%d", i))
+		}
+		c.do("subscribe", "channel", "one-more")
+		c.sees(`"channel":"one-more"`, `"pusher:subscription_error"`, `"type":"LimitReached"`, `"status":429`)
+		c.do("unsubscribe", "channel", "news-0")
+		c.subscribe("another")
 	})
 }
 
@@ -86,6 +107,7 @@ func TestClientsThatTalk(t *testing.T) {
 		listener.subscribe("private-orders.1")
 		talker.do("trigger", "channel", "private-orders.1", "event", "client-OrderPaid", "data", map[string]int{"order_id": 1})
 		talker.sees(`"saw":"error"`, `"code":4301`, "not supported")
+		talker.sees(`"saw":"event"`, `"channel":"private-orders.1"`, `"event":"pusher:error"`, `"code":4301`)
 		s.buy(1, "real", 1, 1)
 		talker.hears("private-orders.1", "OrderPaid")
 		listener.hears("private-orders.1", "OrderPaid")

@@ -164,8 +164,9 @@ func tableRealtime() []Setting {
 		Help:    "Where the role realtime listens for WebSockets.",
 		binding: bind(func(s *Settings) *Addr { return &s.RealtimeAddr }, listenAddr()),
 	}, {
-		Flag: "realtime-app-id", Env: "ORDERFLOW_REALTIME_APP_ID", Group: groupLive, Value: "TEXT", Default: "orderflow",
-		Help:    "What programs that publish by the signed HTTP API call the application.",
+		Flag: "realtime-app-id", Env: "ORDERFLOW_REALTIME_APP_ID", Group: groupLive, Value: "TEXT", Default: "1",
+		Help: "The application's id in the addresses of the signed HTTP API. Pusher's libraries want a number. The id orderflow, which was " +
+			"the default before, is always accepted.",
 		binding: bind(func(s *Settings) *string { return &s.RealtimeAppID }, pathSegment()),
 	}, {
 		Flag: "realtime-key", Env: "ORDERFLOW_REALTIME_KEY", Group: groupLive, Value: "TEXT", Default: "orderflow-key",

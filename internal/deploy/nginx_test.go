@@ -222,7 +222,7 @@ func secureOnce(t *testing.T, client *http.Client, addr string, last func(*testi
 		{http.MethodGet, "/metrics", "", http.StatusNotFound},                                          // nginx's
 		{http.MethodPost, "/api/orders", strings.Repeat("x", 3<<20), http.StatusRequestEntityTooLarge}, // nginx's
 		{http.MethodGet, "/app/orderflow-key", "", http.StatusBadRequest},
-		{http.MethodGet, "/apps/orderflow/channels", "", http.StatusNotFound},
+		{http.MethodGet, "/apps/orderflow/channels", "", http.StatusUnauthorized},
 	} {
 		look(r)
 	}

@@ -18,7 +18,7 @@ func answer(w http.ResponseWriter, status int, body []byte) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller is gone: nobody is left to tell
+	_, _ = w.Write(body) //nolint:gosec // JSON, and declared so; an error means that the client has left
 }
 
 // answerError answers with the one shape of all errors.
@@ -88,5 +88,5 @@ func wrongMethod(allowed string) func(http.ResponseWriter, *http.Request) error 
 func nothingHere(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Connection", "close") // likewise
 	return order.Errorf(order.CodeNotFound, "There is nothing at this address: "+
-		"WebSockets connect to /app/KEY, and events are published to /apps/ID/events.")
+		"WebSockets connect to /app/KEY, events are published to /apps/ID/events, and channels are listed at /apps/ID/channels.")
 }

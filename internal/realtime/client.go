@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -111,7 +112,7 @@ func (c *conn) listen(now time.Time) bool {
 func (c *conn) answer(ctx context.Context, kind int, text []byte) {
 	var m said
 	if kind != websocket.TextMessage || json.Unmarshal(text, &m) != nil || m.Event == "" {
-		c.send(errorMessage(c.hub.codes.badMessage))
+		c.send(errorMessage(c.hub.codes.badMessage, ""))
 		return
 	}
 	switch m.Event {
@@ -120,17 +121,16 @@ func (c *conn) answer(ctx context.Context, kind int, text []byte) {
 	case eventPong: // that it came is all it says
 	case eventSubscribe, eventUnsubscribe:
 		var w wish
-		if json.Unmarshal(plainData(m.Data), &w) != nil || !validChannel(w.Channel) {
-			c.send(errorMessage(c.hub.codes.badChannel))
-			return
-		}
-		if m.Event == eventSubscribe {
+		switch {
+		case json.Unmarshal(plainData(m.Data), &w) != nil || w.Channel == "":
+			c.send(errorMessage(c.hub.codes.badChannel, ""))
+		case m.Event == eventSubscribe:
 			c.subscribe(ctx, w)
-		} else {
+		default: // a channel that cannot be has no place to give back
 			c.hub.unsubscribe(c, w.Channel)
 		}
 	default: // client-…, pusher:signin and all else
-		c.send(errorMessage(c.hub.codes.notSupported))
+		c.send(errorMessage(c.hub.codes.notSupported, m.Channel))
 	}
 }
 
@@ -146,25 +146,38 @@ func plainData(data jsontext.Value) []byte {
 	return []byte(text)
 }
 
-// Kinds of refused subscriptions, with the status that clients are told.
-const (
-	authError      = "AuthError"
-	authStatus     = 401
-	presenceError  = "NotSupported"
-	presenceStatus = 400
-)
+// refusal is why a subscription is refused, as the client is told on the channel.
+type refusal struct {
+	kind   string
+	why    string
+	status int // of HTTP
+}
+
+// refusals are all of them.
+type refusals struct{ badName, presence, notSigned, tooMany refusal }
+
+func newRefusals() refusals {
+	return refusals{
+		badName:   refusal{"InvalidChannel", "A channel's name has 1 to 164 letters, digits and _-=@,.; in it.", http.StatusBadRequest},
+		presence:  refusal{"NotSupported", "Presence channels are not supported.", http.StatusBadRequest},
+		notSigned: refusal{"AuthError", "The signature does not allow this connection to subscribe to this channel.", http.StatusUnauthorized},
+		tooMany:   refusal{"LimitReached", "The connection has as many channels as it may have.", http.StatusTooManyRequests},
+	}
+}
 
 // subscribe lets the client listen to a channel, or tells it why not.
 func (c *conn) subscribe(ctx context.Context, w wish) {
-	switch {
+	switch refusals := &c.hub.refusals; {
 	case c.listens(w.Channel):
 		c.send(message(eventSubscribed, w.Channel, "{}")) // as it did before
+	case !validChannel(w.Channel):
+		c.refuse(w.Channel, refusals.badName)
 	case isPresence(w.Channel):
-		c.refuse(w.Channel, presenceError, "Presence channels are not supported.", presenceStatus)
+		c.refuse(w.Channel, refusals.presence)
 	case isPrivate(w.Channel) && !c.hub.options.App.allows(w.Auth, c.id, w.Channel, w.ChannelData):
-		c.refuse(w.Channel, authError, "The signature does not allow this connection to subscribe to this channel.", authStatus)
+		c.refuse(w.Channel, refusals.notSigned)
 	case len(c.members) >= c.hub.options.MaxChannels:
-		c.send(errorMessage(c.hub.codes.tooManyTopics))
+		c.refuse(w.Channel, refusals.tooMany)
 	default:
 		if isCache(w.Channel) {
 			c.hub.lasts.learn(ctx, w.Channel)
@@ -173,9 +186,9 @@ func (c *conn) subscribe(ctx context.Context, w wish) {
 	}
 }
 
-func (c *conn) refuse(channel, kind, why string, status int) {
+func (c *conn) refuse(channel string, why refusal) {
 	c.hub.metrics.refused.Inc()
-	c.send(subscriptionError(channel, kind, why, status))
+	c.send(subscriptionError(channel, why))
 }
 
 // listens reports whether the conn has a place in a channel.

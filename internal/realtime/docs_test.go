@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
 
 	"orderflow/internal/order"
 )
@@ -38,6 +39,20 @@ func TestCodesInTheDocument(t *testing.T) {
 	}
 }
 
+// The document has each reason to refuse a subscription, in the order of the table, and no other.
+func TestRefusalsInTheDocument(t *testing.T) {
+	var want []string
+	for i, all := 0, reflect.ValueOf(newRefusals()); i < all.NumField(); i++ {
+		of := all.Field(i)
+		want = append(want, fmt.Sprintf("| %s | %d | %s |", of.FieldByName("kind"), of.FieldByName("status").Int(), of.FieldByName("why")))
+	}
+	_, rows, _ := strings.Cut(document(t), "| `type` | `status` | `error` |\n|---|---|---|\n")
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	if diff := cmp.Diff(want, strings.Split(rows, "\n")); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+}
+
 // The document has the limits that there are.
 func TestLimitsInTheDocument(t *testing.T) {
 	defaults := Options{}.withDefaults()
@@ -52,6 +67,7 @@ func TestLimitsInTheDocument(t *testing.T) {
 		fmt.Sprintf("the last event of %d channels a node, for %.0f minutes", lastsKept, lastsFor.Minutes()),
 		fmt.Sprintf("(at most %.0f s) pings", defaults.Activity.Seconds()),
 		fmt.Sprintf("silent for %.0f s, and closes\n%.0f s later", defaults.Activity.Seconds(), defaults.PongWithin.Seconds()),
+		fmt.Sprintf("lists at most\n%d channels", maxListed),
 		fmt.Sprintf("may be %.0f s off", clockSkew.Seconds()),
 	} {
 		if !strings.Contains(document(t), row) {

@@ -36,28 +36,39 @@ func appendMessage(dst []byte, event, channel, data string) []byte {
 	return append(dst, '}')
 }
 
+// cacheMiss is the frame that reports that nothing is kept of a channel. It has no data.
+func cacheMiss(channel string) []byte {
+	text := appendString([]byte(`{"event":"`+eventCacheMiss+`","channel":`), channel)
+	return appendFrame(nil, opText, append(text, '}'))
+}
+
 // message is the frame of an event.
 func message(event, channel, data string) []byte {
 	text := appendMessage(make([]byte, 0, len(event)+len(channel)+len(data)+len(data)/4+64), event, channel, data)
 	return appendFrame(make([]byte, 0, len(text)+10), opText, text)
 }
 
-// errorMessage is the frame that tells a client of an error.
-func errorMessage(code Code) []byte {
+// errorMessage is the frame that tells a client of an error. channel is the one that the error is about, "" for none: clients
+// hand the error to what listens to this channel.
+func errorMessage(code Code, channel string) []byte {
 	data := append([]byte(`{"code":`), strconv.Itoa(code.Number)...)
 	data = append(data, `,"message":`...)
 	data = appendString(data, code.Text)
-	text := append([]byte(`{"event":"`+eventError+`","data":`), data...)
+	text := []byte(`{"event":"` + eventError + `",`)
+	if channel != "" {
+		text = append(appendString(append(text, `"channel":`...), channel), ',')
+	}
+	text = append(append(text, `"data":`...), data...)
 	return appendFrame(nil, opText, append(text, '}', '}'))
 }
 
 // subscriptionError is the frame that refuses a subscription.
-func subscriptionError(channel, kind, why string, status int) []byte {
-	data := append([]byte(`{"type":`), appendString(nil, kind)...)
+func subscriptionError(channel string, why refusal) []byte {
+	data := append([]byte(`{"type":`), appendString(nil, why.kind)...)
 	data = append(data, `,"error":`...)
-	data = appendString(data, why)
+	data = appendString(data, why.why)
 	data = append(data, `,"status":`...)
-	data = strconv.AppendInt(data, int64(status), 10)
+	data = strconv.AppendInt(data, int64(why.status), 10)
 	return message(eventSubscriptionError, channel, string(append(data, '}')))
 }
 

@@ -191,7 +191,7 @@ func TestFeedOfGarbage(t *testing.T) {
 		t.Errorf("%+v", heard)
 	}
 	c.say(`{"event":"pusher:subscribe","data":{"channel":"` + feedChannel + `x"}}`) // not signed
-	if e := c.hear(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), authError) {
+	if e := c.hear(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), newRefusals().notSigned.kind) {
 		t.Errorf("heard %+v", e)
 	}
 }

@@ -85,7 +85,7 @@ func (f *frames) begin() {
 	case 2:
 		length = int64(binary.BigEndian.Uint16(f.header[2:]))
 	case 8:
-		length = int64(binary.BigEndian.Uint64(f.header[2:])) //nolint:gosec // one below 0 ends the connection
+		length = int64(binary.BigEndian.Uint64(f.header[2:])) // the library refuses one below 0
 	}
 	f.halfClose = f.halfClose || f.header[0]&opcodeBits == opClose && length == 1
 	f.have, f.payload = 0, length

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 
 	"orderflow/internal/limit"
@@ -13,6 +14,7 @@ type hub struct {
 	options    Options
 	metrics    *metrics
 	codes      codes
+	refusals   refusals
 	pong       []byte // the answer to every ping
 	flushers   []*flusher
 	lasts      *lasts
@@ -115,7 +117,7 @@ func (h *hub) subscribe(c *conn, name string) {
 		if frame := h.lasts.get(name); frame != nil {
 			c.send(frame)
 		} else {
-			c.send(message(eventCacheMiss, name, "{}"))
+			c.send(cacheMiss(name))
 		}
 	}
 }
@@ -158,6 +160,21 @@ func (h *hub) find(name string) *channel {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.channels[name]
+}
+
+// names are the channels that begin with a prefix, up to a number of them.
+func (h *hub) names(prefix string, most int) (names []string) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for name := range h.channels {
+		if len(names) == most {
+			break
+		}
+		if strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // settleAt is how much may wait for a flusher on one conn before broadcasts wait too, in bytes: a hundred events or so in a

@@ -30,10 +30,11 @@ const (
 // publication is an event as the HTTP API takes it.
 type publication struct {
 	Name     string   `json:"name"`
-	Data     string   `json:"data"`
+	Data     *string  `json:"data"`
 	Channel  string   `json:"channel"`
 	Channels []string `json:"channels"`
 	SocketID string   `json:"socket_id"`
+	Info     string   `json:"info"` // about each channel, for the answer
 }
 
 // publishOne takes one event for up to a hundred channels.
@@ -42,7 +43,15 @@ func (s *Server) publishOne(w http.ResponseWriter, r *http.Request) error {
 	if err := s.readSigned(w, r, &p); err != nil {
 		return err
 	}
-	return s.publish(w, r, []publication{p})
+	events := []publication{p}
+	if err := s.publish(r, events); err != nil {
+		return err
+	}
+	if p.Info == "" {
+		answer(w, http.StatusOK, []byte("{}\n"))
+		return nil
+	}
+	return answerJSON(w, map[string]any{"channels": s.statesOf(&events[0])})
 }
 
 // publishBatch takes up to ten events.
@@ -56,7 +65,18 @@ func (s *Server) publishBatch(w http.ResponseWriter, r *http.Request) error {
 	if len(batch.Batch) == 0 || len(batch.Batch) > maxBatch {
 		return order.Invalid("batch", fmt.Sprintf("must hold 1 to %d events", maxBatch))
 	}
-	return s.publish(w, r, batch.Batch)
+	if err := s.publish(r, batch.Batch); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(batch.Batch, func(p publication) bool { return p.Info != "" }) {
+		answer(w, http.StatusOK, []byte("{}\n"))
+		return nil
+	}
+	states := make([]channelState, len(batch.Batch))
+	for i := range batch.Batch {
+		states[i] = s.statesOf(&batch.Batch[i])[batch.Batch[i].Channels[0]]
+	}
+	return answerJSON(w, map[string]any{"batch": states})
 }
 
 // readSigned reads a body whose request is signed, into a value.
@@ -81,14 +101,14 @@ func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) er
 
 // checkSigned checks all of a signed request but its body.
 func (s *Server) checkSigned(r *http.Request, query url.Values) error {
-	if r.PathValue("app") != s.options.App.ID {
+	if !s.options.App.hasID(r.PathValue("app")) {
 		return order.Errorf(order.CodeNotFound, "There is no application with this id.")
 	}
 	return s.options.App.checkRequest(r.Method, r.URL.Path, query, time.Now())
 }
 
 // publish hands events to the bus, which brings them to every node, this one too.
-func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []publication) error {
+func (s *Server) publish(r *http.Request, events []publication) error {
 	messages, deliveries := make([]bus.Message, len(events)), 0
 	now := time.Now().UnixMicro()
 	for i := range events {
@@ -108,7 +128,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 		}
 		weight = max(weight, gateLeast)
 		deliveries += weight
-		body, err := json.Marshal(pushed{p.Channels, p.Name, p.Data, p.SocketID, now, s.node, weight})
+		body, err := json.Marshal(pushed{p.Channels, p.Name, *p.Data, p.SocketID, now, s.node, weight})
 		if err != nil {
 			return err
 		}
@@ -124,7 +144,6 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request, events []public
 		return &order.Error{Code: order.CodeUnavailable, Message: "The event could not be published. Try again shortly.", Cause: err}
 	}
 	s.hub.metrics.published.Add(float64(len(messages)))
-	answer(w, http.StatusOK, []byte("{}\n"))
 	return nil
 }
 
@@ -139,8 +158,13 @@ func (p *publication) check() error {
 		return order.Invalid("name", fmt.Sprintf("must have 1 to %d bytes", maxEventName))
 	case len(p.Channels) == 0 || len(p.Channels) > maxChannels:
 		return order.Invalid("channels", fmt.Sprintf("must be 1 to %d", maxChannels))
-	case len(p.Data) > maxData:
+	case p.Data == nil:
+		return order.Invalid("data", "must be a string")
+	case len(*p.Data) > maxData:
 		return order.Errorf(order.CodePayloadTooLarge, "The data of an event may have %d bytes.", maxData)
+	}
+	if _, err := parseInfo(p.Info); err != nil {
+		return err
 	}
 	for _, channel := range p.Channels {
 		if !validChannel(channel) {

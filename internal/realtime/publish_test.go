@@ -61,7 +61,7 @@ func TestPublish(t *testing.T) {
 	one.subscribe("private-b")
 	two.subscribe("a")
 	two.subscribe("cache-c")
-	two.want(eventCacheMiss, "cache-c", "{}")
+	two.misses("cache-c")
 
 	status, body := n.post("/apps/3/events", `{"name":"hello","channels":["a","private-b","nobody","a"],"data":"{\"x\":\"ü\"}"}`)
 	if status != http.StatusOK || body != "{}\n" {
@@ -110,6 +110,13 @@ func TestPublishRefused(t *testing.T) {
 		{"/apps/3/events", `{"name":"n","channels":["x"` + manyChannels() + `],"data":"d"}`, 400, "channels"},
 		{"/apps/3/events", `{"name":"n","channel":"c","data":"` + strings.Repeat("d", maxData+1) + `"}`, 413, "10240 bytes"},
 		{"/apps/3/events", event(`,"padding":"` + strings.Repeat("x", maxPublish) + `"`), 413, "262144"},
+		{"/apps/3/events", `{"name":"n","channel":"c"}`, 400, "data"},
+		{"/apps/3/events", `{"name":"n","channel":"c","data":null}`, 400, "data"},
+		{"/apps/3/events", `{"name":"n","channel":"c","data":{}}`, 400, "no JSON of the form"},
+		{"/apps/3/events", event(`,"info":["subscription_count"]`), 400, "no JSON of the form"},
+		{"/apps/3/events", event(`,"info":7`), 400, "no JSON of the form"},
+		{"/apps/3/events", event(`,"info":"members"`), 400, "info"},
+		{"/apps/3/batch_events", `{"batch":[` + event("") + `,{"name":"n","channel":"c"}]}`, 400, "data"},
 		{"/apps/3/events", `{"name":7}`, 400, "no JSON of the form"},
 		{"/apps/3/events", `{`, 400, "malformed_json"},
 		{"/apps/3/events", `{"name":"n","name":"m","channel":"c","data":"d"}`, 400, "malformed_json"},
@@ -129,7 +136,11 @@ func TestPublishRefused(t *testing.T) {
 		{"PUT", "/apps/3/batch_events", 405},
 		{"POST", "/app/k", 405},
 		{"GET", "/", 404},
-		{"GET", "/apps/3/channels", 404},
+		{"GET", "/apps/3/channels", 401},
+		{"GET", "/apps/3/channels/c", 401},
+		{"GET", "/apps/3/channels/presence-c/users", 401},
+		{"POST", "/apps/3/channels", 405},
+		{"POST", "/up", 405},
 		{"GET", "/app/" + documented().Key, 400},
 	} {
 		if status, body := n.send(test.method, test.path, ""); status != test.status || !strings.HasPrefix(body, `{"error":"`) {

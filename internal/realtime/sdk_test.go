@@ -82,19 +82,24 @@ func TestSignAsPushersLibrary(t *testing.T) {
 	c.want(eventSubscribed, "private-orders.7", "{}")
 }
 
-// signedBy is the address of a request, signed by app for the query and body that it is given.
+// signedBy is the address of a POST, signed by app for the query and body that it is given.
 func signedBy(app App, path string, query url.Values, body string) string {
+	return signedFor(http.MethodPost, app, path, query, body)
+}
+
+// signedFor is the address of a request, likewise.
+func signedFor(method string, app App, path string, query url.Values, body string) string {
 	query.Set("auth_key", app.Key)
 	query.Set("auth_version", "1.0")
 	if !query.Has("auth_timestamp") {
 		query.Set("auth_timestamp", strconv.FormatInt(time.Now().Unix(), 10))
 	}
-	if !query.Has("body_md5") {
+	if !query.Has("body_md5") && method == http.MethodPost {
 		sum := md5.Sum([]byte(body))
 		query.Set("body_md5", hex.EncodeToString(sum[:]))
 	}
 	text, _ := url.QueryUnescape(query.Encode()) // sorted by name
-	query.Set("auth_signature", app.sign("POST\n"+path+"\n"+text))
+	query.Set("auth_signature", app.sign(method+"\n"+path+"\n"+text))
 	return path + "?" + query.Encode()
 }
 

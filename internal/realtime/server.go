@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,7 +108,7 @@ func New(options Options) (*Server, error) {
 		return nil, err
 	}
 	h := &hub{
-		options: options, lasts: kept, codes: newCodes(), pong: message(eventPong, "", "{}"),
+		options: options, lasts: kept, codes: newCodes(), refusals: newRefusals(), pong: message(eventPong, "", "{}"),
 		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{},
 		feedBell: make(chan struct{}, 1),
 	}
@@ -204,14 +206,33 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 			}
 		})
 	}
+	mux.HandleFunc("GET /up", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, []byte(`{"health":"OK"}`+"\n")) })
 	mux.HandleFunc("GET /app/{key}", func(w http.ResponseWriter, r *http.Request) { s.connect(ctx, w, r) })
 	handle("POST /apps/{app}/events", s.publishOne)
 	handle("POST /apps/{app}/batch_events", s.publishBatch)
+	handle("GET /apps/{app}/channels", s.listChannels)
+	handle("GET /apps/{app}/channels/{channel}", s.showChannel)
+	handle("GET /apps/{app}/channels/{channel}/users", s.listUsers)
+	for _, path := range []string{"/up", "/apps/{app}/channels", "/apps/{app}/channels/{channel}", "/apps/{app}/channels/{channel}/users"} {
+		handle(path, wrongMethod(http.MethodGet))
+	}
 	handle("/app/{key}", wrongMethod(http.MethodGet))
 	handle("/apps/{app}/events", wrongMethod(http.MethodPost))
 	handle("/apps/{app}/batch_events", wrongMethod(http.MethodPost))
 	handle("/", nothingHere)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !cleanPath(r.URL.Path) { // ServeMux would redirect it, and clients of WebSockets follow no redirects
+			s.fail(w, r, nothingHere(w, r))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// cleanPath reports whether a path has no empty, "." or ".." segments.
+func cleanPath(name string) bool {
+	dots := func(segment string) bool { return segment == "." || segment == ".." }
+	return strings.HasPrefix(name, "/") && !strings.Contains(name, "//") && !slices.ContainsFunc(strings.Split(name, "/"), dots)
 }
 
 // connect takes a client in. Its reader leaves the handler, so that what the handler needed is given back.
@@ -315,7 +336,7 @@ func (s *Server) turnAway(ws *websocket.Conn, code Code) {
 	if connection.SetDeadline(deadline) != nil {
 		return
 	}
-	if _, err := connection.Write(append(errorMessage(code), closeFrame(code)...)); err != nil {
+	if _, err := connection.Write(append(errorMessage(code, ""), closeFrame(code)...)); err != nil {
 		return
 	}
 	ws.SetReadLimit(maxMessage)

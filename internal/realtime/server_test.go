@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -148,6 +149,14 @@ func (c *client) want(name, channel, data string) {
 	}
 }
 
+// misses hears that nothing is kept of a channel. The message has no data.
+func (c *client) misses(channel string) {
+	c.Helper()
+	if diff := cmp.Diff(event{Event: eventCacheMiss, Channel: channel}, c.hear()); diff != "" {
+		c.Fatalf("want (-), heard (+):\n%s", diff)
+	}
+}
+
 // closes hears the connection's end.
 func (c *client) closes(code int) {
 	c.Helper()
@@ -241,7 +250,7 @@ func TestOrderEvents(t *testing.T) {
 	own, other := n.connect(), n.connect()
 	own.subscribe("private-orders.7")
 	own.subscribe("private-cache-orders.7")
-	own.want(eventCacheMiss, "private-cache-orders.7", "{}")
+	own.misses("private-cache-orders.7")
 	other.subscribe("private-orders.8")
 	failed, cancelled, processing := paid(101, 7), paid(102, 7), paid(103, 7)
 	failed.Type, failed.Reason = order.OrderFailed, `"no" funds`
@@ -308,10 +317,12 @@ func TestRefusals(t *testing.T) {
 			eventSubscriptionError, "private-orders.7", `"type":"AuthError"`,
 		},
 		{`{"event":"pusher:subscribe","data":{"channel":"presence-x","auth":"a:b","channel_data":"{}"}}`, eventSubscriptionError, "presence-x", "not supported"},
-		{`{"event":"pusher:subscribe","data":{"channel":"with space"}}`, eventError, "", "4301"},
+		{`{"event":"pusher:subscribe","data":{"channel":"with space"}}`, eventSubscriptionError, "with space", `{"type":"InvalidChannel","error":"A channel`},
+		{`{"event":"pusher:subscribe","data":{"channel":"` + strings.Repeat("x", 165) + `"}}`, eventSubscriptionError, strings.Repeat("x", 165), `"status":400`},
+		{`{"event":"pusher:subscribe","data":{"channel":""}}`, eventError, "", "4301"},
 		{`{"event":"pusher:subscribe","data":7}`, eventError, "", "4301"},
 		{`{"event":"pusher:subscribe"}`, eventError, "", "4301"},
-		{`{"event":"client-typing","channel":"private-orders.7","data":{}}`, eventError, "", "not supported"},
+		{`{"event":"client-typing","channel":"private-orders.7","data":{}}`, eventError, "private-orders.7", "not supported"},
 		{`{"event":"pusher:signin","data":{}}`, eventError, "", "not supported"},
 		{`not json`, eventError, "", "4301"},
 		{`[]`, eventError, "", "4301"},
@@ -320,7 +331,7 @@ func TestRefusals(t *testing.T) {
 		{`{"event":"pusher:subscribe","data":{"channel":"as-text"}}`, eventSubscribed, "as-text", "{}"},
 		{`{"event":"pusher:subscribe","data":{"channel":"two"}}`, eventSubscribed, "two", "{}"},
 		{`{"event":"pusher:subscribe","data":{"channel":"three"}}`, eventSubscribed, "three", "{}"},
-		{`{"event":"pusher:subscribe","data":{"channel":"four"}}`, eventError, "", "as many channels"},
+		{`{"event":"pusher:subscribe","data":{"channel":"four"}}`, eventSubscriptionError, "four", `{"type":"LimitReached","error":"The connection has as many channels as it may have.","status":429}`},
 		{`{"event":"pusher:unsubscribe","data":{"channel":"never"}}{`, eventError, "", "4301"},
 	} {
 		c.say(test.say)

@@ -22,6 +22,13 @@ type App struct {
 	Secret string // signs channels and requests
 }
 
+// formerID is the id that applications had by default before Pusher's libraries, which want a number, were considered. Every
+// server accepts it.
+const formerID = "orderflow"
+
+// hasID reports whether the application is called by this id.
+func (a App) hasID(id string) bool { return id == a.ID || id == formerID }
+
 // sign is the protocol's signature: HMAC-SHA256 in lower-case hexadecimal digits.
 func (a App) sign(text string) string {
 	mac := hmac.New(sha256.New, []byte(a.Secret))

@@ -16,7 +16,7 @@ obey({
     const listener = listen(channel)
     const tell = (event) => (data) => saw('event', { channel, event, data })
     listener.subscribed(tell('pusher:subscription_succeeded')).error(tell('pusher:subscription_error'))
-    for (const event of ['OrderPaid', 'OrderFailed', 'OrderCancelled', 'Announced', 'pusher:cache_miss']) {
+    for (const event of ['OrderPaid', 'OrderFailed', 'OrderCancelled', 'Announced', 'pusher:cache_miss', 'pusher:error']) {
       listener.listen(`.${event}`, tell(event))
     }
   },
