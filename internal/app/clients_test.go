@@ -318,3 +318,48 @@ func TestClientsHearOfOtherBackEnds(t *testing.T) {
 		}
 	})
 }
+
+// Pusher's library for Node, with a number for an application's id as it is by default, reads channels and their subscriptions.
+func TestBackEndInNodeReadsChannels(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	address, err := url.Parse(s.live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := json.Marshal(map[string]any{
+		"appId": "1", "key": s.settings.RealtimeKey, "secret": s.settings.RealtimeSecret.Reveal(), "host": address.Hostname(),
+		"port": address.Port(), "useTLS": false,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := s.customer("pusher.mjs", nil)
+	page.subscribe("news")
+	page.subscribe("private-orders.1")
+	backEnd := runNode(t, nil, "--no-deprecation", "backend.mjs", string(options)) // of a package that it uses
+	backEnd.sees(`"ready"`)
+	for _, test := range []struct {
+		path, prefix, info string
+		want               []string
+	}{
+		{"/channels", "", "", []string{`"status":200`, `"body":{"channels":{"news":{},"private-orders.1":{}}}`}},
+		{"/channels", "ne", "subscription_count", []string{`"status":200`, `"body":{"channels":{"news":{"subscription_count":1}}}`}},
+		{"/channels/private-orders.1", "", "subscription_count", []string{`"status":200`, `"body":{"occupied":true,"subscription_count":1}`}},
+		{"/channels/nobody", "", "", []string{`"status":200`, `"body":{"occupied":false}`}},
+		{"/channels/news/users", "", "", []string{`"status":400`, `validation_error`}},
+	} {
+		params := map[string]string{}
+		if test.prefix != "" {
+			params["filter_by_prefix"] = test.prefix
+		}
+		if test.info != "" {
+			params["info"] = test.info
+		}
+		backEnd.do("get", "path", test.path, "params", params)
+		backEnd.sees(append(test.want, `"saw":"answer"`)...)
+	}
+	backEnd.do("trigger", "channel", "news", "event", "Announced", "data", map[string]string{"text": "today"}, "params", map[string]string{"info": "subscription_count"})
+	backEnd.sees(`"saw":"answer"`, `"status":200`, `"body":{"channels":{"news":{"subscription_count":1}}}`)
+	page.hears("news", "Announced")
+}
