@@ -7,6 +7,8 @@
 //	   ▲                                              └─▶ conn: queue ─┘
 //	   └── HTTP API: signed, POST /apps/{id}/events
 //
+// The HTTP API also reads channels, from the hub of the node that is asked: GET /apps/{id}/channels.
+//
 // Every node reads the whole of both topics and tells its own clients. An event becomes one frame, whose bytes all its
 // receivers share. A broadcast only queues it; nothing in it waits for a client.
 //
@@ -29,6 +31,13 @@
 // server is slow is told apart by the state: broadcasts wait for the flushers when a conn that is waiting has 32 KiB
 // in its queue (see flusher.settle), so a queue that overflows belongs to a client that is blocked. What waits then is the
 // tail of the bus, and, before it overflows, the publishers of the HTTP API (see gate).
+//
+// # How a connection ends
+//
+// The WebSocket library checks frames; conn.next checks that texts are UTF-8, and frames.scan finds close frames of one byte. Each
+// end queues a close frame behind what was queued before. When the frame is written, the server closes its sending side, and
+// reads and ignores input until the client has closed its own, for two seconds and 4 MiB at most. Only then is the connection
+// closed: a connection that is closed while input is unread is reset by the system, and the client may never see the close frame.
 //
 // # What is promised
 //
