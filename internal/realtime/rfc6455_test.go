@@ -284,3 +284,26 @@ func TestHandshakesRefused(t *testing.T) {
 		_ = connection.Close()
 	}
 }
+
+// A client that is turned away gets the reason, also when it has sent more than the server reads of it.
+func TestTurnedAwayWithInput(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for name, input := range map[string][]byte{
+		"many messages":     bytes.Repeat(sent(final|opText, strings.Repeat("x", 8000)), 100),
+		"too long a one":    sent(final|opText, strings.Repeat("x", 60_000)),
+		"against the rules": all(sent(final|3, "x"), bytes.Repeat([]byte("x"), 100_000)),
+	} {
+		connection, reader, _ := n.shakeAt("wrong-key", "")
+		go func() { // while the client reads
+			_, _ = connection.Write(input)
+		}()
+		got, err := hearAll(reader)
+		if err != nil {
+			t.Errorf("%s: %v after %+v", name, err, got)
+		}
+		if diff := cmp.Diff(heard{Errors: 1, Close: 4001}, got); diff != "" {
+			t.Errorf("%s: want (-), got (+):\n%s", name, diff)
+		}
+		_ = connection.Close()
+	}
+}

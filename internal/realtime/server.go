@@ -257,7 +257,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		code = &s.hub.codes.overCapacity
 	}
 	if code != nil {
-		s.turnAway(ws, *code)
+		s.turnAway(ws, sock, *code)
 		return
 	}
 	ws.SetReadLimit(maxMessage)
@@ -328,26 +328,24 @@ func (s *Server) refusal(r *http.Request) *Code {
 }
 
 // turnAway tells a client why it is not let in, and gives it a moment to hear it.
-func (s *Server) turnAway(ws *websocket.Conn, code Code) {
+func (s *Server) turnAway(ws *websocket.Conn, sock *socket, code Code) {
 	s.hub.metrics.turnedAway.WithLabelValues(strconv.Itoa(code.Number)).Inc()
 	defer func() { _ = ws.Close() }() // there is nobody to tell
-	deadline := time.Now().Add(refuseWithin)
-	connection := ws.NetConn()
-	if connection.SetDeadline(deadline) != nil {
+	if sock.SetDeadline(time.Now().Add(refuseWithin)) != nil {
 		return
 	}
-	if _, err := connection.Write(append(errorMessage(code, ""), closeFrame(code)...)); err != nil {
+	if _, err := sock.Write(append(errorMessage(code, ""), closeFrame(code)...)); err != nil {
 		return
 	}
+	sock.mute = true
 	ws.SetReadLimit(maxMessage)
-	ws.SetCloseHandler(func(int, string) error { return nil }) // the close frame has been sent
-	for range 16 {                                             // messages are ignored until the client answers the close
+	for range 16 { // messages are ignored until the client answers the close
 		if _, _, err := ws.NextReader(); err != nil {
 			break
 		}
 	}
-	if sock, ok := connection.(*socket); ok && sock.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, connection, closeBytes) // until the client closes its side, so that it is not reset
+	if sock.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, sock, closeBytes) // until the client closes its side, so that it is not reset
 	}
 }
 

@@ -30,9 +30,15 @@ func (n *node) tcp() net.Conn {
 // shake does the handshake by hand, with these headers besides, and returns the connection and the answer's head.
 func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
 	n.Helper()
+	return n.shakeAt(documented().Key, headers)
+}
+
+// shakeAt is shake with the key of an application.
+func (n *node) shakeAt(key, headers string) (net.Conn, *bufio.Reader, string) {
+	n.Helper()
 	connection := n.tcp()
 	_, err := fmt.Fprintf(connection, "GET /app/%s?protocol=7 HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", documented().Key, n.addr, headers)
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", key, n.addr, headers)
 	if err != nil {
 		n.Fatal(err)
 	}
