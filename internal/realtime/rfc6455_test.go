@@ -124,7 +124,7 @@ func fails(code int, send []byte) exchange { return exchange{send, heard{Close: 
 
 // autobahn are the cases of the Autobahn suite by their numbers, except those that only repeat others in other sizes. Texts of
 // these cases are no events, so that each is answered with pusher:error where the suite wants an echo. Messages over 8 KiB
-// (1.1.6 to 1.1.8, 1.2.6 to 1.2.8, 9.*) end with 1009, and compression (12.*, 13.*) is not negotiated.
+// (1.1.6 to 1.1.8, 1.2.6 to 1.2.8, 10.*) end with 1009, and compression (12.*, 13.*) is not negotiated.
 func autobahn() map[string]exchange {
 	const hello = "Hello, wörld"
 	text, one := func(s string) []byte { return sent(final|opText, s) }, heard{Errors: 1}
