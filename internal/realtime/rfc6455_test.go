@@ -307,3 +307,31 @@ func TestTurnedAwayWithInput(t *testing.T) {
 		_ = connection.Close()
 	}
 }
+
+// The server waits for a client to close its side, but neither for ever nor while the client sends without end.
+func TestClosingIsBounded(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	for name, sends := range map[string]bool{"silent": false, "sends without end": true} {
+		connection, reader, _ := n.shake("")
+		if _, err := connection.Write(sent(final|3, "x")); err != nil {
+			t.Fatal(err)
+		}
+		if !sends {
+			if got, err := hearAll(reader); err != nil || got.Close != 1002 {
+				t.Errorf("%s: %+v, %v", name, got, err)
+			}
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for sends {
+				if _, err := connection.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		n.waitFor(func() bool { return n.hub.count() == 0 })
+		<-ended
+		_ = connection.Close()
+	}
+}
