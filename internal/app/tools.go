@@ -50,12 +50,19 @@ func CreateDatabase(ctx context.Context, settings config.Settings) (*Database, e
 
 func openDatabase(ctx context.Context, settings config.Settings, existing bool) (*Database, error) {
 	db, err := store.Open(ctx, settings.Database.Reveal(), store.Options{
-		Rules: Rules(settings), Existing: existing, Served: func() bool { return RedisAnswers(ctx, settings) },
+		Rules: Rules(settings), Existing: existing, Served: func() bool { return busAnswers(ctx, settings) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &Database{db, settings}, nil
+}
+
+// busAnswers reports whether the bus of the servers on a database can be reached, as far as a tool can know. Over SQLite without
+// Redis it can while there is a server.
+func busAnswers(ctx context.Context, settings config.Settings) bool {
+	embedded := !settings.Database.MySQL() && settings.Redis == (config.URL{})
+	return embedded || RedisAnswers(ctx, settings)
 }
 
 // Alone runs work that no server may run beside, such as a change of the schema.

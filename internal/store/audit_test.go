@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -320,6 +321,40 @@ func TestAuditOfAFullBus(t *testing.T) {
 	defer func() { _ = release() }() // the test ends
 	before := fmt.Sprint(time.Now().Add(-2 * time.Minute).UnixMicro())
 	fullBus(t, s, func(statement string) { must(t, raw(t, path), statement) }, before)
+}
+
+// TestAuditWithoutItsBus: where the server of an SQLite file has a bus elsewhere, which cannot be reached, old unpublished events are a
+// figure.
+func TestAuditWithoutItsBus(t *testing.T) {
+	path := newFile(t)
+	reachable := false
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: storetest.Rules(), Served: func() bool { return reachable }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := s.Guard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(release(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := s.Seed(t.Context(), store.SeedPlan{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, raw(t, path), "UPDATE outbox SET created_at = 1")
+	if got := broken(t, s); got != nil {
+		t.Errorf("the bus cannot be reached: %v", got)
+	}
+	reachable = true
+	if got := broken(t, s); len(got[8]) != 1 {
+		t.Errorf("the bus can be reached: %v, want a violation of invariant 8", got)
+	}
 }
 
 // fullBus checks the audit of a store that a server serves; past is a time two minutes ago in the words of its database.

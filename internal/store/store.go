@@ -40,7 +40,10 @@ type Options struct {
 	Replica string            // MySQL: the address of a replica for lists and products; "" for none
 	Pool    int               // MySQL: connections for writes, and as many for reads; 0 for DefaultPool
 	Warn    func(line string) // MySQL: is told of settings of the server that promises depend on; nil for nobody
-	Served  func() bool       // MySQL: whether something is there to pay debts of the outbox, for the audit; nil for no
+
+	// Served reports to the audit whether the bus can be reached. nil: SQLite's can while a server has the file, since it is in that
+	// process; MySQL's cannot.
+	Served func() bool
 
 	// Damaged, if set, is called once, from any goroutine, when an operation finds the database file damaged.
 	Damaged func(err error)
@@ -102,7 +105,7 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 		s.served = func() bool { return false }
 	}
 	if file, ok := d.(sqliteDialect); ok {
-		s.served = file.served
+		s.served = func() bool { return file.served() && (options.Served == nil || options.Served()) }
 		if s.opened, err = os.Stat(file.file); err == nil {
 			s.floor, err = readFloor(ctx, p.reader)
 		}
