@@ -41,11 +41,11 @@ func remedy(err error) string {
 	case unknown, errors.Is(err, syscall.ECONNREFUSED):
 		return "It cannot be reached: check the address in --redis, and that the server runs."
 	case noTLS, errors.Is(err, io.EOF):
-		return "It does not speak as expected: check that --redis begins with rediss:// where the server has TLS, and with redis:// where it has none."
+		return "It does not speak as expected: --redis has to begin with rediss:// where the server has TLS, and with redis:// elsewhere."
 	}
 	switch code(err) {
 	case "":
-		return "It does not answer in time: check that it runs, that --redis names it, and that --redis begins with rediss:// where the server has TLS."
+		return "It does not answer in time: check that it runs, that --redis names it, and that it begins with rediss:// where there is TLS."
 	case "NOPERM":
 		return "Its user lacks a right (NOPERM): grant what docs/operations.md lists under Redis."
 	case "UNKNOWN":
