@@ -49,7 +49,8 @@ type Client struct {
 	current atomic.Pointer[rueidis.Client] // nil while there has been no connection yet
 	proofs  atomic.Int32                   // keys of a cluster that proofs have used while it was up
 	proof   script                         // probe.lua
-	wake    chan struct{}                  // has an element when Run is to probe at once
+	wake    chan struct{}                  // has an element when Run is to probe soon
+	probed  time.Time                      // when the last probe began; for Run alone
 	health  health
 
 	mu     sync.Mutex

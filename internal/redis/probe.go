@@ -14,6 +14,7 @@ const (
 	probeLimit   = 100 * time.Millisecond // for the answer to a probe
 	probeRest    = time.Second            // between probes while Redis is up
 	probePause   = 250 * time.Millisecond // between probes while it is down, at first
+	probeWoken   = 250 * time.Millisecond // between two probes at least, however often operations ask for one
 	probeLongest = time.Second            // the same, at last
 	probesGood   = 2                      // in a row, before it counts as up again
 	probeKeys    = 32                     // of a cluster: so many that each of its masters has some
@@ -62,20 +63,34 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// waitToProbe waits for the next probe; false when ctx has ended.
+// waitToProbe waits for the next probe: until the pause is over, or until an operation asks for a probe, but not sooner than
+// probeWoken after the last one. It returns false when ctx has ended. Only Run calls it.
 func (c *Client) waitToProbe(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		c.probed = time.Now()
+		return true
 	case <-c.wake:
 	case <-ctx.Done():
 		return false
 	}
+	timer.Reset(time.Until(c.probed.Add(probeWoken)))
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	select { // an operation that failed meanwhile has this probe
+	case <-c.wake:
+	default:
+	}
+	c.probed = time.Now()
 	return true
 }
 
-// probeSoon has Run probe without waiting for its time.
+// probeSoon asks Run to probe before its time.
 func (c *Client) probeSoon() {
 	select {
 	case c.wake <- struct{}{}:

@@ -1,0 +1,55 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestWokenProbes: an operation that fails brings the next probe forward, and thousands of them bring no more than one
+// every 250 ms.
+func TestWokenProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{wake: make(chan struct{}, 1)}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var failures sync.WaitGroup
+		failures.Go(func() {
+			for ctx.Err() == nil {
+				c.probeSoon()
+				time.Sleep(time.Millisecond)
+			}
+		})
+		var last time.Time
+		probes := 0
+		for c.waitToProbe(ctx, probeRest) {
+			if now := time.Now(); now.Sub(last) < probeWoken {
+				t.Errorf("probe %d came %s after the one before", probes, now.Sub(last))
+				cancel()
+			}
+			last = time.Now()
+			probes++
+		}
+		failures.Wait()
+		if probes < 19 || probes > 21 {
+			t.Errorf("%d probes in 5 s, want about one every 250 ms", probes)
+		}
+	})
+}
+
+// TestFirstWokenProbe: after a quiet time, the first failure has a probe at once.
+func TestFirstWokenProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{wake: make(chan struct{}, 1), probed: time.Now().Add(-probeWoken)}
+		c.probeSoon()
+		begin := time.Now()
+		if !c.waitToProbe(t.Context(), probeRest) {
+			t.Fatal("no probe")
+		}
+		if waited := time.Since(begin); waited != 0 {
+			t.Errorf("the probe came after %s, want at once", waited)
+		}
+	})
+}
