@@ -36,6 +36,7 @@ type locker struct {
 	fail    error
 	used    int                     // releases of locks under which, or past which, something was done
 	foreign map[int64]func() string // products that somebody holds for ever, and under which token
+	broken  []int64                 // products whose locks alone are unusable
 	tries   []time.Time
 }
 
@@ -47,7 +48,12 @@ func (l *locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 		return lock.Grant{}, l.fail
 	}
 	var busy []lock.Busy
+	var failed []int64
 	products = slices.DeleteFunc(slices.Clone(products), func(p int64) bool {
+		if slices.Contains(l.broken, p) {
+			failed = append(failed, p)
+			return true
+		}
 		token := l.foreign[p]
 		if token != nil {
 			busy = append(busy, lock.Busy{Product: p, Token: token(), Released: make(chan struct{})})
@@ -55,7 +61,7 @@ func (l *locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 		return token != nil
 	})
 	grant, err := l.Local.TryLock(ctx, products)
-	grant.Busy = append(busy, grant.Busy...)
+	grant.Busy, grant.Failed = append(busy, grant.Busy...), failed
 	return grant, err
 }
 
@@ -340,6 +346,42 @@ func TestLocksCannotBeHad(t *testing.T) {
 	if h.locker.used != 1 {
 		t.Errorf("%d changes of stock were reported to the locker, want 1", h.locker.used)
 	}
+}
+
+// TestOneLockUnusable: an order with a product whose lock is unusable is placed with its first try, under the locks of its other
+// products. Orders that wait for this lock are placed as soon as one of them finds it unusable.
+func TestOneLockUnusable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(t, nil)
+		defer h.stop()
+		h.locker.hold(1, lock.NewToken)
+		var placed sync.WaitGroup
+		for i := range 3 {
+			placed.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				if _, err := h.Create(t.Context(), draft(t, 1, fmt.Sprint("waits", i), order.Line{ProductID: 1, Quantity: 1})); err != nil {
+					t.Errorf("order %d: %v", i, err)
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		h.locker.mu.Lock()
+		h.locker.foreign, h.locker.broken, h.locker.tries = nil, []int64{1}, nil
+		h.locker.mu.Unlock()
+		placed.Wait()
+		if n := len(h.locker.tries); n > 2 {
+			t.Errorf("3 waiting orders needed %d tries, want one and one for the orders that it wakes", n)
+		}
+		h.locker.tries = nil
+		both := []order.Line{{ProductID: 1, Quantity: 1}, {ProductID: 2, Quantity: 1}}
+		if _, err := h.Create(t.Context(), draft(t, 1, "both", both...)); err != nil {
+			t.Error(err)
+		}
+		if n := len(h.locker.tries); n != 1 {
+			t.Errorf("%d tries, want 1", n)
+		}
+		h.audit(t)
+	})
 }
 
 func TestCallerLeavesWhileWaiting(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// busyError is the answer to an order some of whose products somebody else has locked. row is the error of the store when it
+// busyError is the answer to an order with a product that another process has locked. row is the error of the store when it
 // is the product's row that is locked; nobody announces its release, so Released is nil then.
 type busyError struct {
 	busy []lock.Busy
@@ -192,7 +192,7 @@ func (s *Service) wakeRows(draft order.Draft) {
 
 // lockProducts tries the locks of all products at once. Orders of busy ones are answered so, and what was locked for
 // them alone is given back with the rest. When the locks cannot be had at all, the batch goes on without: the database
-// decides. It does so for those that the dead have left behind, too.
+// decides. It does so for products whose locks alone are unusable, and for stale locks.
 func (s *Service) lockProducts(ctx context.Context, r *round) (token string, held []int64) {
 	var products []int64
 	for _, open := range r.open {
@@ -210,6 +210,9 @@ func (s *Service) lockProducts(ctx context.Context, r *round) (token string, hel
 		s.metrics.lockless.Inc()
 		return "", nil
 	}
+	if len(grant.Failed) == len(products) {
+		s.metrics.lockless.Inc()
+	}
 	alive, dead := s.holders.judge(grant)
 	if len(alive) > 0 {
 		r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
@@ -221,6 +224,9 @@ func (s *Service) lockProducts(ctx context.Context, r *round) (token string, hel
 			}
 			return batch.Answer[order.Placed]{Err: &busyError{busy: mine}}, len(mine) > 0
 		})
+	}
+	for _, product := range grant.Failed {
+		s.lot.wake(product, s.creates.Ahead) // orders that wait for this lock can go on without it
 	}
 	for _, product := range dead {
 		s.lot.wake(product, s.creates.Ahead) // nobody will release it

@@ -19,7 +19,8 @@ func Key(product int64) string {
 type Locker interface {
 	// TryLock tries each of the products once, in ascending order, whatever order they come in; one named twice counts
 	// once. It waits for no holder. Those that were free are held for the caller, under one new token, until Unlock or
-	// for TTL; the others are reported busy. It neither keeps nor changes the slice.
+	// for TTL; the others are reported busy. A product whose lock alone is unusable has failed: the caller goes on
+	// with it under the database's locks alone, and does not unlock it. TryLock neither keeps nor changes the slice.
 	//
 	// An error says that the locks cannot be had, not that a product is busy: nothing is held that counts on being
 	// released, and the caller goes on under the database's locks alone.
@@ -31,7 +32,7 @@ type Locker interface {
 	//
 	// used says whether something was done under them, or, with no products, past the locks of others or, with no token, without
 	// any because TryLock failed. Then a locker that keeps something about the products forgets it, and one that processes
-	// share lets who has waited longest go first.
+	// share gives the lock to the longest waiter.
 	// Locks that were of no use, because others were busy, are free for anybody: were each of them kept for somebody, two
 	// who want the same ones could for ever give each other one of them.
 	Unlock(ctx context.Context, token string, products []int64, used bool) error
@@ -39,9 +40,10 @@ type Locker interface {
 
 // Grant is what TryLock got.
 type Grant struct {
-	Token string  // of this call; see NewToken
-	Held  []int64 // now held, ascending
-	Busy  []Busy  // held by others, ascending
+	Token  string  // of this call; see NewToken
+	Held   []int64 // now held, ascending
+	Busy   []Busy  // held by others, ascending
+	Failed []int64 // neither, since their locks alone are unusable; ascending
 }
 
 // Busy is a product that somebody else holds.

@@ -241,18 +241,22 @@ func (c *Client) done(ctx context.Context, op operation, err error) error {
 		c.health.goDown(err)
 		c.probeSoon()
 	default:
-		c.health.fail(op, err)
-		c.probeSoon()
+		c.refused(op, err)
 	}
 	return err
+}
+
+// refused records that Redis refused an operation.
+func (c *Client) refused(op operation, err error) {
+	c.health.fail(op, err)
+	c.probeSoon()
 }
 
 // unsubscribed records that a subscription ended with an error, for so many times in a row, which alone may be no more than a
 // connection that was cut.
 func (c *Client) unsubscribed(op operation, err error, times int) {
 	if code(err) != "" || times >= subscriptionTries {
-		c.health.fail(op, err)
-		c.probeSoon()
+		c.refused(op, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // the scripts
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -105,7 +106,7 @@ func (l *Locker) parts(products []int64) [][]int64 {
 }
 
 // TryLock implements lock.Locker, within a tenth of a second. Its errors are ErrDown, at once while Redis is down, and those
-// of Redis.
+// of Redis. A product with a key of another type is no error of the call: it is in Grant.Failed.
 func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return lock.Grant{}, err
@@ -123,7 +124,12 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	}
 	limited, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
-	if err = l.client.done(ctx, takeLocks(), l.try(limited, conn, products, &grant)); err != nil {
+	err = l.try(limited, conn, products, &grant)
+	if err == nil && len(grant.Failed) > 0 {
+		l.client.refused(takeLocks(), wrongTypeError{l.lockKey(grant.Failed[0])})
+		return grant, nil
+	}
+	if err = l.client.done(ctx, takeLocks(), err); err != nil {
 		l.giveBack(ctx, grant.Token, products)
 		return lock.Grant{}, err
 	}
@@ -224,34 +230,46 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 	var errs []error
 	for i, result := range run(ctx, conn, calls) {
 		answers, err := result.ToArray()
-		if err == nil && len(answers) != 4*len(parts[i]) {
+		if err == nil && len(answers) != 5*len(parts[i]) {
 			err = errOddAnswer
 		}
 		for k := 0; err == nil && k < len(parts[i]); k++ {
-			err = l.taken(parts[i][k], its, channels[parts[i][k]], answers[4*k:4*k+4], grant)
+			err = l.taken(parts[i][k], its, channels[parts[i][k]], answers[5*k:5*k+5], grant)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
+// wrongTypeError is the cause of products in Grant.Failed.
+type wrongTypeError struct{ key string }
+
+func (e wrongTypeError) Error() string {
+	return fmt.Sprintf("WRONGTYPE: the lock %s or the set of its waiters has another type", e.key)
+}
+
 // errOddAnswer is that of a script which is not ours, or of a server that is not Redis.
 var errOddAnswer = errors.New("redis: the answer of a script is not what it should be")
 
-// taken reads what became of one contested product: holder, milliseconds left, since when this process waits, and whether it
-// missed a turn.
+// taken reads what became of one contested product: holder, milliseconds left, since when this process waits, whether it
+// missed a turn, and the error when a key has another type.
 func (l *Locker) taken(product int64, its place, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
 	token, err1 := answer[0].ToString()
 	milliseconds, err2 := answer[1].AsInt64()
 	since, err3 := answer[2].AsInt64()
 	missed, err4 := answer[3].AsInt64()
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	refusal, err5 := answer[4].ToString()
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return err
 	}
 	if token == "" {
 		l.leaveLine(product)
-		l.end(product, released) // who else of this process waits may look
-		grant.Held = append(grant.Held, product)
+		l.end(product, released) // other waiters of this process try again
+		if refusal == "" {
+			grant.Held = append(grant.Held, product)
+		} else {
+			grant.Failed = append(grant.Failed, product)
+		}
 		return nil
 	}
 	its.since = strconv.FormatInt(since, 10)

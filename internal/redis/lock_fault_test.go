@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/rueidis"
 
 	"orderflow/internal/lock"
@@ -30,7 +32,14 @@ func alone(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis
 // beside is a connection of the test's own.
 func beside(t *testing.T, server *servers.Server) rueidis.Client {
 	t.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr()}, DisableCache: true})
+	return besideAt(t, servers.RedisURL(server.Addr()))
+}
+
+// besideAt is beside for an address, which may be that of a cluster.
+func besideAt(t *testing.T, address string) rueidis.Client {
+	t.Helper()
+	hosts := strings.Split(strings.TrimPrefix(address, "redis://"), ",")
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: hosts, DisableCache: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,42 +231,91 @@ func TestStartsWithoutRedis(t *testing.T) {
 	takes(t, l, 1)
 }
 
-// TestLockOfAnotherType: a key that is no lock at all fails a try, and what else the try had taken is free at once, also
-// after a release that fails.
+// TestLockOfAnotherType: a product with a key of another type is neither held nor busy, and the key stays as it is. The other
+// products of the batch are locked and released.
 func TestLockOfAnotherType(t *testing.T) {
 	t.Parallel()
-	_, _, l, raw := alone(t)
+	for name, open := range map[string]func(testing.TB) (string, string){"alone": serverstest.Redis, "cluster": serverstest.RedisCluster} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address, prefix := open(t)
+			c := connected(t, address, prefix)
+			redis.Patient(c)
+			running(t, c.Run)
+			l := redis.PatientLocker(c, time.Hour, nil) // no lock expires, so that only its release wakes a waiter
+			running(t, l.Run)
+			raw := besideAt(t, address)
+			lockOfAnotherType(t, c, l, raw, prefix)
+		})
+	}
+}
+
+func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueidis.Client, prefix string) {
+	t.Helper()
 	ctx := t.Context()
-	spoil := func() {
+	key := func(product string) string { return prefix + "inventory:product:" + product }
+	do := func(cmd rueidis.Completed) rueidis.RedisResult {
 		t.Helper()
-		if err := raw.Do(ctx, raw.B().Lpush().Key("inventory:product:1").Element("x").Build()).Error(); err != nil {
+		result := raw.Do(ctx, cmd)
+		if err := result.Error(); err != nil {
 			t.Fatal(err)
 		}
+		return result
 	}
-	free := func(product string) {
+	wantType := func(product, want string) {
 		t.Helper()
-		if n, err := raw.Do(ctx, raw.B().Exists().Key("inventory:product:"+product).Build()).AsInt64(); err != nil || n != 0 {
-			t.Errorf("product %s is still locked (%v)", product, err)
+		if got, err := do(raw.B().Type().Key(key(product)).Build()).ToString(); err != nil || got != want {
+			t.Errorf("the lock of product %s has type %s, want %s (%v)", product, got, want, err)
 		}
 	}
-	spoil()
-	if grant, err := l.TryLock(ctx, []int64{1, 2, 3}); err == nil {
-		t.Errorf("took %+v", grant)
-	}
-	free("2")
-	free("3")
-	if err := raw.Do(ctx, raw.B().Del().Key("inventory:product:1").Build()).Error(); err != nil {
-		t.Fatal(err)
-	}
-	grant := takes(t, l, 1, 2)
-	if err := raw.Do(ctx, raw.B().Del().Key("inventory:product:1").Build()).Error(); err != nil {
-		t.Fatal(err)
+	spoil := func() {
+		t.Helper()
+		do(raw.B().Del().Key(key("3")).Build())
+		do(raw.B().Lpush().Key(key("3")).Element("x").Build())
 	}
 	spoil()
-	if err := l.Unlock(ctx, grant.Token, grant.Held, true); err == nil {
-		t.Error("a release that fails says nothing")
+	for range 2 { // the second try knows nothing of the first
+		grant, err := l.TryLock(ctx, []int64{2, 3, 4, 5})
+		got := lock.Grant{Token: grant.Token, Held: []int64{2, 4, 5}, Failed: []int64{3}}
+		if diff := cmp.Diff(got, grant); err != nil || diff != "" {
+			t.Fatalf("error %v, grant (-want +got):\n%s", err, diff)
+		}
+		if !strings.Contains(c.Reason(), "WRONGTYPE") {
+			t.Errorf("the reason of the health is %q", c.Reason())
+		}
+		for _, product := range []string{"2", "4", "5"} {
+			wantType(product, "string")
+		}
+		if err := l.Unlock(ctx, grant.Token, grant.Held, true); err != nil {
+			t.Error(err)
+		}
+		for _, product := range []string{"2", "4", "5"} {
+			wantType(product, "none")
+		}
+		wantType("3", "list")
 	}
-	free("2")
+
+	// A key that is replaced while its lock is held: the release leaves it, and wakes the waiters.
+	do(raw.B().Del().Key(key("3")).Build())
+	holder := takes(t, l, 2, 3)
+	waiter, err := l.TryLock(ctx, []int64{3})
+	if err != nil || len(waiter.Busy) != 1 {
+		t.Fatalf("%+v, %v", waiter, err)
+	}
+	spoil()
+	if err := l.Unlock(ctx, holder.Token, holder.Held, true); err == nil {
+		t.Error("a release that fails returns no error")
+	}
+	eventually(t, func() bool {
+		select {
+		case <-waiter.Busy[0].Released:
+			return true
+		default:
+			return false
+		}
+	})
+	wantType("2", "none")
+	wantType("3", "list")
 }
 
 // TestLockForEver: a stranger's lock that never expires is not looked at again and again.

@@ -13,6 +13,9 @@ import (
 
 // code returns the word by which Redis names the kind of an error; "" when the error is not an answer of Redis.
 func code(err error) string {
+	if _, ok := errors.AsType[wrongTypeError](err); ok {
+		return "WRONGTYPE"
+	}
 	answer, ok := errors.AsType[*rueidis.RedisError](err)
 	if !ok {
 		return ""

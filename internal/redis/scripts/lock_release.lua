@@ -1,16 +1,17 @@
--- Releases products' locks whose holder's token it is. If somebody waits for one, all are told, and with a turn to give
--- the one who has waited longest goes first: for as long as it needs, and a bound at most, nobody else gets the lock.
--- KEYS: for each product the lock, and who waits. ARGV: token, milliseconds of the longest turn (0 for none), channel, the
--- products.
--- Keys of another type do not keep the others from being released; their error is returned in the end.
+-- Releases products' locks whose holder's token it is. If there are waiters for one, all are notified. With a turn to give, the
+-- lock is kept for the longest waiter: for as long as that one needs, and a bound at most.
+-- KEYS: for each product the lock, and the set of its waiters. ARGV: token, milliseconds of the longest turn (0 for none), channel,
+-- the products.
+-- A lock of another type is left as it is, and its waiters are notified, since they can go on without it. Keys of another type do
+-- not keep the others from being released; their error is returned in the end.
 local released, failed = {}, nil
 for i = 1, #KEYS, 2 do
   local lock, waiting = KEYS[i], KEYS[i + 1]
   local holder = redis.pcall('GET', lock)
   if holder == ARGV[1] then
-    local line = redis.pcall('ZRANGE', waiting, 0, 0)
-    failed = failed or line.err and line
-    local first = not line.err and line[1]
+    local queue = redis.pcall('ZRANGE', waiting, 0, 0)
+    failed = failed or queue.err and queue
+    local first = not queue.err and queue[1]
     if first and ARGV[2] ~= '0' then
       local needs = tonumber(string.match(first, ':(%d+)$')) or 25
       redis.call('SET', lock, 'turn:' .. first, 'PX', math.min(needs, tonumber(ARGV[2])))
@@ -23,6 +24,7 @@ for i = 1, #KEYS, 2 do
     end
   elseif type(holder) == 'table' then
     failed = failed or holder
+    released[#released + 1] = ARGV[3 + (i + 1) / 2]
   end
 end
 if #released > 0 then
