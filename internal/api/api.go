@@ -62,6 +62,8 @@ type Reader interface {
 	Ping(ctx context.Context) error
 	// Writable returns nil unless a write failed shortly before for a reason that somebody has to remove, such as a full disk.
 	Writable() error
+	// Damage returns what an operation found to be damaged in the database file, with the remedy; nil for nothing.
+	Damage() error
 }
 
 // Products keeps the answer to GET /products for several processes. Each method takes a twentieth of a second at most.

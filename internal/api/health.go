@@ -57,6 +57,9 @@ func (a *API) ready(x *exchange) error {
 		return order.Errorf(order.CodeUnavailable, "The server is shutting down.")
 	}
 	if err := a.reach(x); err != nil {
+		if damage := a.options.Reader.Damage(); damage != nil {
+			return damage
+		}
 		return order.Errorf(order.CodeUnavailable, "The database cannot be reached.")
 	}
 	x.json(http.StatusOK, []byte(`{"status":"ready"}`+"\n"))
@@ -66,7 +69,7 @@ func (a *API) ready(x *exchange) error {
 // reach asks the database for an answer. Those who ask at the same time share one question, so that probes are no load.
 func (a *API) reach(x *exchange) error {
 	_, err := a.ping.get(x.r.Context())
-	if err != nil {
+	if err != nil && a.options.Reader.Damage() == nil { // damage is logged when it is found
 		x.log(slog.LevelWarn, "the database does not answer", "database.unreachable", err)
 	}
 	return err

@@ -42,12 +42,18 @@ func TestDamagedFile(t *testing.T) {
 			t.Errorf("%s: %v, want 503", path, a)
 		}
 	}
+	if a := ask(http.MethodGet, "/readyz", ""); !strings.Contains(string(a.body), remedy) {
+		t.Errorf("/readyz answers %s, want the remedy", a.body)
+	}
 	if a := ask(http.MethodGet, "/api/v1/products", ""); a.status != http.StatusOK {
 		t.Errorf("what is whole is read: %v", a)
 	}
 	s.stop()
 	if n := strings.Count(s.said(), `"event":"database.damaged"`); n != 1 {
 		t.Errorf("the log reports the damage %d times:\n%s", n, s.said())
+	}
+	if strings.Contains(s.said(), "database.unreachable") {
+		t.Errorf("the log calls a damaged database unreachable:\n%s", s.said())
 	}
 }
 

@@ -47,9 +47,9 @@ func (c completionVerb) Run(streams Streams) error {
 	return err
 }
 
-// quoted is a path as all three shells read it.
+// quoted is a path or an address as all three shells read it.
 func quoted(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune("/._-+", r) && !wordRune(r) }) {
+	if strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune("/:._-+", r) && !wordRune(r) }) {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	return path

@@ -127,6 +127,8 @@ func deleted(last app.LastStep) string {
 		return "no rows"
 	case last.Column != "":
 		return fmt.Sprintf("the column %s of the table %s (values: %d)", last.Column, last.Table, last.Rows)
+	case last.RowsOnly:
+		return fmt.Sprintf("the rows of the table %s (rows: %d)", last.Table, last.Rows)
 	default:
 		return fmt.Sprintf("the table %s (rows: %d)", last.Table, last.Rows)
 	}
@@ -188,7 +190,7 @@ func (m migrateFresh) Run(ctx context.Context, streams Streams) error {
 		if err := db.Alone(func() error { return db.MigrateFresh(ctx) }); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(streams.Out, "The schema was built anew; it holds no data. Fill it with orderflow seed.")
+		_, err := fmt.Fprintf(streams.Out, "The schema was built anew; it holds no data. Fill it with: %s\n", seedCommand(m.Database))
 		return err
 	})
 }

@@ -15,8 +15,7 @@ const readyLine = "Orderflow %s is ready on %s"
 const (
 	samplesLine = "  Samples  five products; users alice@example.com, bob@example.com and charlie@example.com, password \"password\"\n"
 	loginsLine  = "  Samples  users of the sample data can log in (%d), password \"password\"\n"
-	emptyLine   = "  Empty  no products and no users yet. To try it out, run orderflow seed. For your own see README.md, " +
-		"\"The first product and user\"\n"
+	emptyLine   = "  Empty  no products and no users yet. For your own see README.md, \"The first product and user\". To try it out: %s\n"
 )
 
 // startMessage is what a server prints when it listens: where it is, and which settings a person must not be wrong about.
@@ -51,10 +50,13 @@ func startMessage(version string, server *app.Server, s config.Settings) string 
 	case server.SampleLogins() > 0:
 		text += fmt.Sprintf(loginsLine, server.SampleLogins())
 	case server.Empty():
-		text += emptyLine
+		text += fmt.Sprintf(emptyLine, seedCommand(s.Database))
 	}
 	return text
 }
+
+// seedCommand is the command that adds the sample data to a database. A password in the address is shown as ***.
+func seedCommand(database config.URL) string { return "orderflow seed --database " + quoted(database.String()) }
 
 // payments names the gateway of a server, without a password and without parameters, which may be secret.
 func payments(gateway string) string {

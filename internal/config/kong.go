@@ -79,7 +79,10 @@ func (s *sources) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	if !ok {
 		return errors.New("is no setting, but has the type of one")
 	}
-	if s.IsBoolFromValue(target) && ctx.Scan.Peek().Type != kong.FlagValueToken { // the flag alone
+	if next := ctx.Scan.Peek(); s.IsBoolFromValue(target) && next.Type != kong.FlagValueToken { // the flag alone
+		if next.Value == "true" || next.Value == "false" {
+			return fmt.Errorf("takes its value after an equals sign: --%s=%s", setting.Flag, next.Value)
+		}
 		target.SetBool(true)
 		return nil
 	}

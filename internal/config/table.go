@@ -114,8 +114,8 @@ func tableProcess() []Setting {
 		binding: bind(func(s *Settings) *time.Duration { return &s.DrainDelay }, duration(0, 20*time.Second)),
 	}, {
 		Flag: "samples", Env: "ORDERFLOW_SAMPLES", Group: groupProcess, Default: "false",
-		Help: "Add five sample products and three sample users, whose password is password, to an empty database at start. Refused with " +
-			"--auth required.",
+		Help: "Add five sample products and three sample users, whose password is password, to an empty database at start; --samples=false " +
+			"switches it off. Refused with --auth required.",
 		binding: bind(func(s *Settings) *bool { return &s.Samples }, onOff()),
 	}}
 }

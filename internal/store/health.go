@@ -33,6 +33,14 @@ func (s *Store) damaged(cause error) error {
 	return damage
 }
 
+// Damage returns the damage of the database file that an operation found; nil for none. It stays until the process ends.
+func (s *Store) Damage() error {
+	if damage := s.health.damage.Load(); damage != nil {
+		return damage
+	}
+	return nil
+}
+
 // writeFailed records a write that failed, if somebody has to remove the reason.
 func (s *Store) writeFailed(err error) {
 	if s.dialect.needsRemedy(err) {

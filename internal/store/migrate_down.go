@@ -15,11 +15,12 @@ import (
 
 // LastStep is the step of the schema that MigrateDown takes back, and what it deletes.
 type LastStep struct {
-	Version int64
-	Name    string
-	Table   string // whose rows are deleted; "" for none
-	Column  string // of the table, when only its values are deleted
-	Rows    int64  // that are deleted, or whose value is
+	Version  int64
+	Name     string
+	Table    string // whose rows are deleted; "" for none
+	RowsOnly bool   // the table itself stays
+	Column   string // of the table, when only its values are deleted
+	Rows     int64  // that are deleted, or whose value is
 }
 
 // LastStep returns the step that MigrateDown would take back. It returns the errors of MigrateDown.
@@ -93,7 +94,7 @@ func (s *Store) lastStep(ctx context.Context, p *goose.Provider, db *sql.DB, fil
 
 // The ways down that a step may have.
 var (
-	deletesRows   = regexp.MustCompile(`(?i)^(?:DROP TABLE(?: IF EXISTS)?|DELETE FROM) (\w+);$`)
+	deletesRows   = regexp.MustCompile(`(?i)^(DROP TABLE(?: IF EXISTS)?|DELETE FROM) (\w+);$`)
 	deletesColumn = regexp.MustCompile(`(?i)^ALTER TABLE (\w+) DROP COLUMN (\w+);$`)
 	deletesNone   = regexp.MustCompile(`(?i)^(?:DROP INDEX \w+(?: ON \w+)?|SELECT 1);$`)
 )
@@ -101,7 +102,7 @@ var (
 // reads says what a way down deletes, and returns the query that counts it; "" for nothing.
 func (l *LastStep) reads(down string) (query string, err error) {
 	if found := deletesRows.FindStringSubmatch(down); found != nil {
-		l.Table = found[1]
+		l.Table, l.RowsOnly = found[2], strings.EqualFold(found[1], "DELETE FROM")
 		return "SELECT count(*) FROM " + l.Table, nil
 	}
 	if found := deletesColumn.FindStringSubmatch(down); found != nil {
@@ -109,7 +110,7 @@ func (l *LastStep) reads(down string) (query string, err error) {
 		return "SELECT count(" + l.Column + ") FROM " + l.Table, nil
 	}
 	if !deletesNone.MatchString(down) {
-		return "", fmt.Errorf("the step %s has a way down of which it is not known what it deletes", l.Name)
+		return "", fmt.Errorf("step %s: cannot determine which rows its down migration deletes", l.Name)
 	}
 	return "", nil
 }

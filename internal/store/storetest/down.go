@@ -99,6 +99,11 @@ func downDeletes(h *house) {
 	if got := h.lastStep().Rows; got != 5 {
 		h.Errorf("%d products, want 5", got)
 	}
+	h.down("installation")
+	emptied := store.LastStep{Version: 2, Name: "00002_installation_id", Table: "installation", RowsOnly: true, Rows: 1}
+	if diff := cmp.Diff(emptied, h.lastStep()); diff != "" {
+		h.Errorf("a step that empties a table (-want +got):\n%s", diff)
+	}
 }
 
 func downAgreed(h *house) {
