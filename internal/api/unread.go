@@ -21,7 +21,7 @@ type unread struct {
 	writers map[*byte]int // requests that write an answer, by its first byte
 }
 
-// reserve takes room for an answer. It returns false when there is none; else release must follow.
+// reserve reserves budget for an answer. It returns false when there is none; else release must follow.
 func (u *unread) reserve(body []byte) bool {
 	if len(body) <= freeAnswer {
 		return true
@@ -30,7 +30,7 @@ func (u *unread) reserve(body []byte) bool {
 	defer u.mu.Unlock()
 	first := &body[0]
 	if u.writers[first] == 0 {
-		if u.bytes > 0 && u.bytes+len(body) > maxUnread { // one may be larger than the room for all
+		if u.bytes > 0 && u.bytes+len(body) > maxUnread { // one may be larger than the whole budget
 			return false
 		}
 		u.bytes += len(body)
@@ -42,7 +42,7 @@ func (u *unread) reserve(body []byte) bool {
 	return true
 }
 
-// release gives the room of an answer back.
+// release releases the budget of an answer.
 func (u *unread) release(body []byte) {
 	if len(body) <= freeAnswer {
 		return

@@ -56,7 +56,9 @@ func startMessage(version string, server *app.Server, s config.Settings) string 
 }
 
 // seedCommand is the command that adds the sample data to a database. A password in the address is shown as ***.
-func seedCommand(database config.URL) string { return "orderflow seed --database " + quoted(database.String()) }
+func seedCommand(database config.URL) string {
+	return "orderflow seed --database " + quoted(database.String())
+}
 
 // payments names the gateway of a server, without a password and without parameters, which may be secret.
 func payments(gateway string) string {

@@ -95,5 +95,5 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(content) //nolint:gosec // an embedded file; and a browser that is gone has nobody to tell
+	_, _ = w.Write(content) //nolint:gosec // an embedded file; and an error says that the browser has closed the connection
 }

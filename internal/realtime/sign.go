@@ -64,7 +64,7 @@ func (a App) checkRequest(method, path string, query url.Values, now time.Time) 
 	names := make([]string, 0, len(query))
 	for name, values := range query {
 		if len(values) != 1 {
-			return notSigned("a parameter stands in it twice")
+			return notSigned("duplicate query parameter")
 		}
 		if name != "auth_signature" {
 			names = append(names, name)

@@ -138,10 +138,10 @@ func secure(option *rueidis.ClientOption, several bool, ca string) error {
 // caller may go on: Run tries again.
 func (c *Client) Connect(ctx context.Context) error {
 	if err := c.probeOnce(ctx, true); err != nil {
-		c.health.goDown(err)
+		c.health.markDown(err)
 		return err
 	}
-	c.health.goUp()
+	c.health.markUp()
 	return nil
 }
 

@@ -50,15 +50,15 @@ type health struct {
 	up      atomic.Bool
 	failed  atomic.Int32 // operations that fail: 0 on the usual path, which then needs no lock
 
-	mu       sync.Mutex
-	cause    error // of being down
-	reported bool  // what changed was called with last
-	logged   time.Time
-	since    time.Time // up or down
-	falls    int       // in a row, each soon after its return
-	delay    backoff   // of the next return
-	rises    time.Time // not before this
-	failures map[operation]*failure
+	mu        sync.Mutex
+	cause     error // of being down
+	reported  bool  // what changed was called with last
+	logged    time.Time
+	since     time.Time // up or down
+	outages   int       // in a row, each soon after its return
+	delay     backoff   // of the next return
+	notBefore time.Time // not before this
+	failures  map[operation]*failure
 }
 
 // failure is the record of an operation that fails, or did so a short time ago.
@@ -71,8 +71,8 @@ type failure struct {
 	logged  time.Time
 }
 
-// goUp notes that Redis does all that is needed.
-func (h *health) goUp() {
+// markUp notes that Redis does all that is needed.
+func (h *health) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.up.Load() {
@@ -84,8 +84,8 @@ func (h *health) goUp() {
 	h.report()
 }
 
-// goDown notes that Redis cannot be used. One log line says so at the change, and another one now and then while it lasts.
-func (h *health) goDown(cause error) {
+// markDown notes that Redis cannot be used. One log line says so at the change, and another one now and then while it lasts.
+func (h *health) markDown(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
@@ -103,24 +103,25 @@ func (h *health) goDown(cause error) {
 	h.report()
 }
 
-// delayReturn sets how long Redis must not be used; mu is held. One fall is free: two soon after each other are no accident.
+// delayReturn sets how long Redis must not be used; mu is held. The first outage adds no delay; a second within
+// 10 s does.
 func (h *health) delayReturn(now time.Time) {
-	if h.falls == 0 || now.Sub(h.since) >= steady {
-		h.falls = 0
+	if h.outages == 0 || now.Sub(h.since) >= steady {
+		h.outages = 0
 		h.delay = backoff{first: returnFirst, longest: returnLast}
 	}
-	h.rises = now
-	if h.falls++; h.falls > 1 {
-		h.rises = now.Add(h.delay.next())
+	h.notBefore = now
+	if h.outages++; h.outages > 1 {
+		h.notBefore = now.Add(h.delay.next())
 	}
 	h.since = now
 }
 
-// mayRise reports whether Redis may be used again: one that went down soon after each return is given more and more time.
-func (h *health) mayRise(now time.Time) bool {
+// mayReturn reports whether Redis may be used again: one that went down soon after each return is given more and more time.
+func (h *health) mayReturn(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return !now.Before(h.rises)
+	return !now.Before(h.notBefore)
 }
 
 // failing reports whether an operation fails.
@@ -238,7 +239,7 @@ func (c *Client) done(ctx context.Context, op operation, err error) error {
 		c.health.work(op)
 	case ended(ctx):
 	case unfit(err):
-		c.health.goDown(err)
+		c.health.markDown(err)
 		c.probeSoon()
 	default:
 		c.refused(op, err)

@@ -42,10 +42,10 @@ func TestReturnsAreDelayed(t *testing.T) {
 		c := newCounted()
 		returns := 0
 		for begin := time.Now(); time.Since(begin) < time.Hour; time.Sleep(250 * time.Millisecond) {
-			if c.mayRise(time.Now()) {
-				c.goUp()
+			if c.mayReturn(time.Now()) {
+				c.markUp()
 				returns++
-				c.goDown(errRefused)
+				c.markDown(errRefused)
 			}
 		}
 		if returns < 100 || returns > 200 { // about every 30 s
@@ -54,13 +54,13 @@ func TestReturnsAreDelayed(t *testing.T) {
 		if c.lines > 2*returns {
 			t.Errorf("%d log lines", c.lines)
 		}
-		for !c.mayRise(time.Now()) {
+		for !c.mayReturn(time.Now()) {
 			time.Sleep(time.Second)
 		}
-		c.goUp()
+		c.markUp()
 		time.Sleep(steady)
-		c.goDown(errRefused)
-		if !c.mayRise(time.Now()) {
+		c.markDown(errRefused)
+		if !c.mayReturn(time.Now()) {
 			t.Error("a return is delayed after a time without trouble")
 		}
 	})
@@ -70,7 +70,7 @@ func TestReturnsAreDelayed(t *testing.T) {
 func TestLastingFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
-		c.goUp()
+		c.markUp()
 		op := operation{"publish to topic", "t"}
 		for range 3600 {
 			c.fail(op, errRefused)
@@ -96,7 +96,7 @@ func TestLastingFailure(t *testing.T) {
 func TestChangingFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
-		c.goUp()
+		c.markUp()
 		op := takeLocks()
 		for range 600 {
 			c.fail(op, errRefused)
@@ -117,7 +117,7 @@ func TestChangingFailure(t *testing.T) {
 func TestUnseenFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
-		c.goUp()
+		c.markUp()
 		c.fail(takeLocks(), errRefused)
 		for range int(2*failureUnseen/time.Second) + 1 {
 			time.Sleep(time.Second)

@@ -20,7 +20,7 @@ type place struct {
 func (l *Locker) turn() time.Duration { return min(max(2*l.reaction, turnLeast), turnMost) }
 
 // react learns from one reaction; mu is held. Slow ones count at once, and are forgotten bit by bit. One that took far longer
-// than a turn is none: nobody wanted the product meanwhile.
+// than a turn does not count, because no request needed the product meanwhile.
 func (l *Locker) react(took time.Duration) {
 	if took < 2*turnMost {
 		l.reaction = max(took, l.reaction-l.reaction/8)

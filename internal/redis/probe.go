@@ -48,15 +48,15 @@ func (c *Client) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			good = 0
-			c.health.goDown(err)
+			c.health.markDown(err)
 		case c.Up():
 			retry.reset()
 		case wasUp: // it went down meanwhile, so this probe proves nothing
 			good = 0
 		default:
-			if good++; good >= probesGood && c.health.mayRise(time.Now()) {
+			if good++; good >= probesGood && c.health.mayReturn(time.Now()) {
 				good = 0
-				c.health.goUp()
+				c.health.markUp()
 				c.runHooks()
 			}
 		}

@@ -26,7 +26,7 @@ var productsPutText string
 type Products struct {
 	client   *Client
 	put      script
-	unraised atomic.Bool // the version was not raised after a change of stock: no list is to be believed until it is
+	unraised atomic.Bool // the version was not raised after a change of stock: cached lists are invalid until the version is raised
 }
 
 // NewProducts returns the cache.

@@ -59,10 +59,10 @@ func (s *Store) Guard() (release func() error, err error) {
 	return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
 }
 
-// intact returns CodeUnavailable when the database file was found damaged, when it is not the one that was opened any more,
-// or when the guard's lock is not the one that this process holds: somebody moved, replaced or deleted it. What is written
-// then would be lost with the process or with the restore of a backup, or be another server's to write. It is asked before
-// every commit.
+// intact is called before every commit. It returns CodeUnavailable in three cases:
+//   - An operation found the database file damaged. The restore of a backup would lose what is written now.
+//   - The database file was moved, replaced or deleted. What is written to the open file would be lost with the process.
+//   - The lock file was replaced or deleted. Another server may write to the database.
 func (s *Store) intact() error {
 	d, ok := s.dialect.(sqliteDialect)
 	if !ok {

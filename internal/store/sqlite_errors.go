@@ -25,7 +25,7 @@ func (sqliteDialect) needsRemedy(err error) bool {
 	return false
 }
 
-// unavailable explains what does not pass by itself.
+// unavailable returns cause and remedy of permanent errors.
 func (d sqliteDialect) unavailable(err error) string {
 	if d.needsRemedy(err) {
 		return "The database file cannot be read or written: " + d.explain(err)

@@ -19,7 +19,7 @@ type Parameter struct {
 
 // Query reads the query string of an address that takes these parameters. It returns the values by name, and the errors by
 // name: of parameters that the address does not take, and of those given more often than they may be. An ignored parameter
-// would widen the answer without a word: a mistyped filter returns everything. The name "query" stands for the whole string.
+// would silently return more rows: a mistyped filter returns everything. The name "query" stands for the whole string.
 func Query(raw string, takes ...Parameter) (url.Values, map[string][]string) {
 	if raw == "" {
 		return nil, nil

@@ -43,12 +43,12 @@ func (a *admission) admit(ctx context.Context, want int) int {
 	}
 }
 
-// probePause is how long to wait for a half-open breaker to hear from its probes before looking again.
+// probePause is the interval between checks of a half-open breaker.
 const probePause = 20 * time.Millisecond
 
 // enter lets as many of got claims begin as there are calls to be had. The breaker counts a call when it starts; those
-// that have been claimed for and not started yet are counted here, lest a half-open breaker be run over by claims of
-// which most would be handed back. One may still slip in between the two, and is.
+// that have been claimed for and not started yet are counted here, so that a half-open breaker does not get more claims
+// than calls. A claim beyond that would be handed back.
 func (a *admission) enter(got int) int {
 	a.entrance.Lock()
 	defer a.entrance.Unlock()

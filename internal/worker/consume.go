@@ -109,7 +109,7 @@ func (w *Worker) sweep(ctx, life context.Context, a *admission) {
 }
 
 // sweepOnce works on as many due orders as there are free slots, once there is one, and reports whether more may wait. It
-// looks for as many more as it backs off from, so that these take nobody's place.
+// looks for as many more as it backs off from, so that they use no slots.
 func (w *Worker) sweepOnce(ctx, life context.Context, a *admission) (more bool, err error) {
 	room := a.capacity(ctx)
 	if room == 0 {
