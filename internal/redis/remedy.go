@@ -3,7 +3,6 @@ package redis
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -43,7 +42,7 @@ func remedy(err error) string {
 	switch {
 	case unknown, errors.Is(err, syscall.ECONNREFUSED):
 		return "It cannot be reached: check the address in --redis, and that the server runs."
-	case noTLS, errors.Is(err, io.EOF):
+	case noTLS:
 		return "It does not speak as expected: --redis has to begin with rediss:// where the server has TLS, and with redis:// elsewhere."
 	}
 	switch code(err) {

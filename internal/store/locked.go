@@ -59,7 +59,10 @@ func (l *lockedRows) any(table string, ids []int64) bool {
 
 // update forgets those of the rows that a transaction could lock, and remembers the others. One that finds no place is
 // waited for again by the next write that needs it.
-func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool) {
+//
+// A row that a transaction found locked without having waited for it, as a claim does, is not remembered: it may be locked for
+// a moment only, by another request for the same row.
+func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool, timedOut bool) {
 	if len(locked) == 0 && l.count.Load() == 0 {
 		return
 	}
@@ -70,6 +73,9 @@ func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool) {
 		row := lockedRow{table, id}
 		if !locked[id] {
 			delete(l.until, row)
+			continue
+		}
+		if !timedOut {
 			continue
 		}
 		if len(l.until) >= lockedMax {
@@ -97,7 +103,8 @@ type rowLock struct {
 // lockFree runs a rowLock and returns the rows that exist and are locked by other transactions. It waits for them, and
 // returns none, unless the transaction skips them, or one of the rows was found locked before, or skip is set.
 func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
-	skip = (skip || t.skips || t.s.locked.any(l.table, l.ids)) && t.s.dialect.skipLocked() != ""
+	timedOut := t.skips || t.s.locked.any(l.table, l.ids)
+	skip = (skip || timedOut) && t.s.dialect.skipLocked() != ""
 	if err := l.run(skip); err != nil || !skip {
 		return nil, err
 	}
@@ -117,7 +124,7 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 		}, "SELECT id FROM "+t.s.dialect.table(l.table)+" WHERE id IN ", missing, "")
 	}
 	if err == nil {
-		t.s.locked.update(l.table, l.ids, locked)
+		t.s.locked.update(l.table, l.ids, locked, timedOut)
 	}
 	return locked, err
 }
