@@ -80,10 +80,11 @@ type dialect interface {
 	// money and time turn values into what the database stores; columns are read back through scanMoney and scanTime.
 	money(order.Money) any
 	time(time.Time) any
-	// binary is a value of arbitrary bytes, and binaryMark its placeholder. The text of a statement must stay text: servers
-	// show it to other sessions, and convert it for them.
-	binary(value []byte) any
-	binaryMark() string
+	// binaryMark is the text of a value of arbitrary bytes in a statement: a placeholder, for which withBinary appends the
+	// argument, or a literal, for which it appends none. The text of a statement must stay text: servers show it to other
+	// sessions, and convert it for them.
+	binaryMark(value []byte) string
+	withBinary(args []any, value []byte) []any
 	// firstID returns the id of the first row of a multi-row INSERT of n rows into a table with a rising id; false when
 	// the ids cannot be known from it and have to be read back.
 	firstID(w *writer, result sql.Result, n int) (int64, bool, error)

@@ -114,8 +114,9 @@ func (*mysqlDialect) clock() string { return "UTC_TIMESTAMP(6)" }
 
 func (*mysqlDialect) money(m order.Money) any { return m.String() }
 
-func (*mysqlDialect) binary(value []byte) any { return hex.EncodeToString(value) }
-func (*mysqlDialect) binaryMark() string      { return "UNHEX(?)" }
+func (*mysqlDialect) binaryMark(value []byte) string { return "X'" + hex.EncodeToString(value) + "'" }
+
+func (*mysqlDialect) withBinary(args []any, _ []byte) []any { return args }
 
 func (*mysqlDialect) time(t time.Time) any {
 	if t.IsZero() {

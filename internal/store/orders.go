@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"orderflow/internal/order"
 )
@@ -390,6 +391,28 @@ func addItem(orders map[int64]*order.Order) func(scan func(...any) error) error 
 	}
 }
 
+// orderRows returns the text of the values of orders, whose fingerprints may stand in it.
+func (t *tx) orderRows(orders []*order.Order) func(from, n int) string {
+	d := t.s.dialect
+	const before, after = "(?,?,?,?,?,", ",?,?,?,?,?,?,?,?,?)"
+	if d.prepares() {
+		return func(_, n int) string { return rows(n, 15) }
+	}
+	return func(from, n int) string {
+		var b strings.Builder
+		b.Grow(n * (len(before) + len(after) + 80))
+		for i, o := range orders[from : from+n] {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(before)
+			b.WriteString(d.binaryMark(o.Fingerprint[:]))
+			b.WriteString(after)
+		}
+		return b.String()
+	}
+}
+
 // insertOrders inserts new orders with their items, in the order given, and fills in their ids.
 func (t *tx) insertOrders(orders []*order.Order) error {
 	d := t.s.dialect
@@ -398,10 +421,11 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 		return err
 	}
 	err = t.insertRows("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
-		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", "(?,?,?,?,?,"+d.binaryMark()+",?,?,?,?,?,?,?,?,?)", 15, len(orders),
+		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", t.orderRows(orders), 15, len(orders),
 		func(args []any, i int) []any {
 			o := orders[i]
-			return append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key, d.binary(o.Fingerprint[:]), o.PaymentMethod,
+			args = d.withBinary(append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key), o.Fingerprint[:])
+			return append(args, o.PaymentMethod,
 				o.Attempts, o.TriesLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
 		}, "", func(result sql.Result, from, n int) error {
 			first, known, err := d.firstID(t.w, result, n)

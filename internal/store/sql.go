@@ -13,10 +13,10 @@ import (
 func placeholders(n int) string { return "(" + strings.TrimSuffix(strings.Repeat("?,", n), ",") + ")" }
 
 // rows is n lists of placeholders, comma-separated.
-func rows(n, columns int) string { return repeated(placeholders(columns), n) }
-
-// repeated is a row's text n times, comma-separated.
-func repeated(row string, n int) string { return strings.TrimSuffix(strings.Repeat(row+",", n), ",") }
+func rows(n, columns int) string {
+	one := placeholders(columns)
+	return strings.TrimSuffix(strings.Repeat(one+",", n), ",")
+}
 
 // chunks cuts list into pieces and calls do with each, padded with its last entry to the length that the dialect wants.
 // The first n entries of padded are the piece itself.

@@ -189,8 +189,9 @@ func (sqliteDialect) deleteFrom(name string) string { return "DELETE FROM " + na
 
 func (sqliteDialect) money(m order.Money) any { return int64(m) }
 
-func (sqliteDialect) binary(value []byte) any { return value }
-func (sqliteDialect) binaryMark() string      { return "?" }
+func (sqliteDialect) binaryMark([]byte) string { return "?" }
+
+func (sqliteDialect) withBinary(args []any, value []byte) []any { return append(args, value) }
 
 func (sqliteDialect) time(t time.Time) any {
 	if t.IsZero() {

@@ -33,13 +33,14 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 			created.ExpiresAt = t.now.Add(token.ExpiresAt.Sub(token.CreatedAt))
 		}
 		d := s.dialect
-		t.proof, t.proofArgs = "SELECT 1 FROM api_tokens WHERE token_hash = "+d.binaryMark(), []any{d.binary(hash)}
+		t.proof, t.proofArgs = "SELECT 1 FROM api_tokens WHERE token_hash = "+d.binaryMark(hash), d.withBinary(nil, hash)
 		var user any
 		if token.UserID > 0 {
 			user = token.UserID
 		}
+		args := append(d.withBinary([]any{user}, hash), token.Name, token.Admin, d.time(created.CreatedAt), d.time(created.ExpiresAt))
 		result, err := t.exec(d.insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
-			d.binaryMark()+",?,?,?,?)", user, d.binary(hash), token.Name, token.Admin, d.time(created.CreatedAt), d.time(created.ExpiresAt))
+			d.binaryMark(hash)+",?,?,?,?)", args...)
 		if err != nil {
 			return err
 		}
@@ -57,7 +58,7 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
 	var found []order.Token
 	d := s.dialect
-	now, args := d.clock(), []any{d.binary(hash)}
+	now, args := d.clock(), d.withBinary(nil, hash)
 	err := s.read(ctx, func(ctx context.Context) error {
 		found = nil
 		if d.clock() == "" {
@@ -65,13 +66,13 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, erro
 			if err != nil {
 				return err
 			}
-			now, args = "?", []any{d.binary(hash), d.time(clock)}
+			now, args = "?", append(d.withBinary(nil, hash), d.time(clock))
 		}
 		return s.query(ctx, func(scan func(...any) error) error {
 			t, err := scanToken(scan)
 			found = append(found, t)
 			return err
-		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = "+d.binaryMark()+
+		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = "+d.binaryMark(hash)+
 			" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")", args...)
 	})
 	if err == nil && len(found) == 0 {

@@ -436,13 +436,14 @@ func (t *tx) queryIn(read func(scan func(...any) error) error, before string, id
 
 // insert writes n rows in pieces; fill appends the arguments of row i. after ends the statement.
 func (t *tx) insert(into string, columns, n int, fill func(args []any, i int) []any, after string) error {
-	return t.insertRows(into, placeholders(columns), columns, n, fill, after, nil)
+	return t.insertRows(into, func(_, n int) string { return rows(n, columns) }, columns, n, fill, after, nil)
 }
 
-// insertRows is insert with the text of a row, whose placeholders may stand inside functions. did, if not nil, is called
-// after each piece.
+// insertRows is insert where text returns the values of n rows from the given one on. did, if not nil, is called after each
+// piece.
 func (t *tx) insertRows(
-	into, row string, columns, n int, fill func(args []any, i int) []any, after string, did func(result sql.Result, from, n int) error,
+	into string, text func(from, n int) string, columns, n int, fill func(args []any, i int) []any, after string,
+	did func(result sql.Result, from, n int) error,
 ) error {
 	for from := 0; from < n; {
 		piece := t.s.dialect.piece(n - from)
@@ -450,7 +451,7 @@ func (t *tx) insertRows(
 		for i := from; i < from+piece; i++ {
 			args = fill(args, i)
 		}
-		query := t.s.dialect.insert() + into + " VALUES " + repeated(row, piece) + after
+		query := t.s.dialect.insert() + into + " VALUES " + text(from, piece) + after
 		if did == nil {
 			if err := t.post(-1, "", query, args...); err != nil {
 				return err
