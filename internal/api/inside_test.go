@@ -13,7 +13,7 @@ import (
 
 // Whoever calls from within the process is who they are said to be, whatever they send, and as often as they like.
 func TestInside(t *testing.T) {
-	r := &ruler{decision: limit.Decision{}} // that lets nobody in
+	r := &ruler{decision: limit.Decision{Limit: 60}} // that lets nobody in
 	n := open(t, limited(r), func(o *api.Options) { o.AuthRequired = true })
 	ask := func(who order.Caller, method, path, body string, want int, says string) {
 		t.Helper()

@@ -127,7 +127,7 @@ func TestClientAddress(t *testing.T) {
 		{"a proxy without the header", "10.0.0.1:4711", nil, "api:10.0.0.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &ruler{decision: limit.Decision{Allowed: true}}
+			r := &ruler{decision: limit.Decision{Allowed: true, Limit: 60}}
 			n := open(t, limited(r), withProxies("10.0.0.0/8", "2001:db8:ffff::/48"))
 			headers := []string{"From: " + c.from}
 			for _, f := range c.forwarded {

@@ -120,7 +120,7 @@ func TestLogInLimits(t *testing.T) {
 // A user is counted with all tokens together, but apart as an admin; an admin's token of nobody by itself, and everybody else by
 // address.
 func TestWhoIsCounted(t *testing.T) {
-	r := &ruler{decision: limit.Decision{Allowed: true}}
+	r := &ruler{decision: limit.Decision{Allowed: true, Limit: 60}}
 	n := open(t, withAuth(false, nil), limited(r))
 	first, _ := n.token(t, order.Token{UserID: 2}, 0)
 	second, _ := n.token(t, order.Token{UserID: 2, Admin: true}, 0)

@@ -56,29 +56,45 @@ func shut(schema *openapi3.Schema, seen map[*openapi3.Schema]bool) {
 	}
 }
 
-// operation finds what the document says about a request: nil when it knows no such path or method.
+// operation finds what the document says about a request: nil when it knows no such path or method. A method that an address
+// does not take is refused in the same way by each of its operations.
 func operation(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValidationInput {
-	path := r.URL.Path
-	for _, prefix := range []string{"/api/v1", "/api"} {
-		if rest, ok := strings.CutPrefix(path, prefix+"/"); ok {
-			path = "/" + rest
-			break
-		}
-	}
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
+	path := documentedPath(r.URL.Path)
 	for template, item := range doc.Paths.Map() {
-		if variables, ok := match(template, path); ok && item.GetOperation(method) != nil {
+		variables, ok := match(template, path)
+		if !ok {
+			continue
+		}
+		described := item.GetOperation(method)
+		for other, o := range item.Operations() {
+			if described == nil && r.Method != http.MethodOptions {
+				method, described = other, o
+			}
+		}
+		if described != nil {
 			return &openapi3filter.RequestValidationInput{
 				Request: r, PathParams: variables,
-				Route:   &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: item.GetOperation(method)},
+				Route:   &routers.Route{Spec: doc, Path: template, PathItem: item, Method: method, Operation: described},
 				Options: &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 			}
 		}
 	}
 	return nil
+}
+
+// documentedPath is the one address of several for the same that the document names.
+func documentedPath(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/api/"); ok {
+		path = "/api/v1/" + strings.TrimPrefix(rest, "v1/")
+	}
+	if path == "/api/v1/broadcasting/auth" {
+		return "/broadcasting/auth"
+	}
+	return path
 }
 
 func match(template, path string) (variables map[string]string, ok bool) {
@@ -123,6 +139,31 @@ func conforms(t testing.TB, r *http.Request, a answer) {
 	if err != nil {
 		t.Errorf("%s %s: the answer %d is not as documented: %v\n%s", r.Method, r.URL, a.status, err, a.body)
 	}
+	if described := input.Route.Operation.Responses.Status(a.status); described != nil {
+		for name := range a.header {
+			if !slices.Contains(common(), name) && !hasHeader(described.Value.Headers, name) {
+				t.Errorf("%s %s: the answer %d has the header %s, which is not documented", r.Method, r.URL, a.status, name)
+			}
+		}
+	}
+}
+
+// common is the headers of HTTP itself, of caches and of browsers, which the document leaves out.
+func common() []string {
+	return []string{
+		"Content-Type", "Content-Length", "Content-Encoding", "Cache-Control", "Connection", "Date", "Vary", "X-Accel-Buffering",
+		"Content-Security-Policy", "Cross-Origin-Resource-Policy", "Referrer-Policy", "X-Content-Type-Options", "X-Frame-Options",
+		"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers",
+	}
+}
+
+func hasHeader(headers openapi3.Headers, name string) bool {
+	for documented := range headers {
+		if http.CanonicalHeaderKey(documented) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // headerKeyed is a request whose key stands in the header: kin-openapi wants headers of a simple style.

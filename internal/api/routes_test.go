@@ -48,8 +48,13 @@ func allRoutes(t *testing.T) *API {
 func TestRoutesAreDocumented(t *testing.T) {
 	a := allRoutes(t)
 	var routed []string
-	for _, r := range slices.Concat(a.table(), a.rootTable(), a.channelTable()) {
-		line := r.method + " " + strings.TrimSuffix(r.path, "{$}")
+	below := len(a.table())
+	for i, r := range slices.Concat(a.table(), a.rootTable(), a.channelTable()) {
+		line := r.method + " "
+		if i < below {
+			line += prefixes()[0]
+		}
+		line += strings.TrimSuffix(r.path, "{$}")
 		for _, p := range r.query {
 			line += " " + p.Name
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"orderflow/internal/api"
@@ -70,9 +69,6 @@ func getPaths(t *testing.T) map[string]string {
 		if item.Get == nil {
 			continue
 		}
-		if !outside(item) {
-			path = "/api/v1" + path
-		}
 		requests[path] = get(strings.ReplaceAll(path, "{id}", "1"))
 	}
 	requests["/api/v1/orders/{id}/events as a stream"] = get("/api/v1/orders/1/events", "Accept: text/event-stream")
@@ -82,9 +78,6 @@ func getPaths(t *testing.T) map[string]string {
 	requests["/nothing"] = get("/nothing")
 	return requests
 }
-
-// outside reports whether an address stands outside of /api.
-func outside(item *openapi3.PathItem) bool { return len(item.Servers) > 0 }
 
 // A client that asks and does not read costs a bounded amount of memory, on every route: the answers that many share are one
 // copy, and those that each has for itself fit into one budget.
