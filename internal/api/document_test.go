@@ -90,6 +90,16 @@ func TestDocumentSuitsGenerators(t *testing.T) {
 	}
 }
 
+// Generators make a type of each schema and of each response, all in one namespace.
+func TestComponentNamesAreUnique(t *testing.T) {
+	components := documented(t).Components
+	for name := range components.Responses {
+		if components.Schemas[name] != nil {
+			t.Errorf("%s is the name of a schema and of a response", name)
+		}
+	}
+}
+
 // checkDiscriminator holds the mapping of a choice between errors against the codes that its schemas have.
 func checkDiscriminator(t *testing.T, where string, schema *openapi3.Schema) {
 	t.Helper()
