@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
+.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -46,6 +46,9 @@ test-mysql: ## Run the tests of store, application, chaos and command line on My
 test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
 	scripts/test-deps.sh cluster
 	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./internal/chaos
+
+test-contract: build ## Hold a server against its OpenAPI document: generated clients, schemathesis; needs python3
+	scripts/contract.sh
 
 fuzz: ## Fuzz every target for FUZZTIME (30s) each
 	scripts/fuzz.sh $(FUZZTIME)
