@@ -100,6 +100,26 @@ func TestComponentNamesAreUnique(t *testing.T) {
 	}
 }
 
+// Linters of OpenAPI want a description of each operation and tag.
+func TestDocumentIsDescribed(t *testing.T) {
+	doc := documented(t)
+	if doc.Info.License == nil || doc.Info.Contact == nil {
+		t.Error("the document names no license or no contact")
+	}
+	for _, tag := range doc.Tags {
+		if tag.Description == "" {
+			t.Errorf("the tag %s has no description", tag.Name)
+		}
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			if operation.Description == "" || operation.Summary == "" {
+				t.Errorf("%s %s has no description or no summary", method, path)
+			}
+		}
+	}
+}
+
 // checkDiscriminator holds the mapping of a choice between errors against the codes that its schemas have.
 func checkDiscriminator(t *testing.T, where string, schema *openapi3.Schema) {
 	t.Helper()
