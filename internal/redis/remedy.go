@@ -41,7 +41,7 @@ func remedy(err error) string {
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case unknown, errors.Is(err, syscall.ECONNREFUSED):
-		return "It cannot be reached: check the address in --redis, and that the server runs."
+		return "It does not answer: check the address in --redis, and that the server runs."
 	case noTLS:
 		return "It does not speak as expected: --redis has to begin with rediss:// where the server has TLS, and with redis:// elsewhere."
 	}

@@ -135,8 +135,7 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 	}
 	var got, step int64
 	var version string
-	// LIMIT keeps the row under any sql_select_limit of the server, which is not lifted yet.
-	err := queryRow(ctx, conn, "SELECT "+lock+", @@auto_increment_increment, "+identity+", VERSION() LIMIT 1", args,
+	err := queryRow(ctx, conn, unlimited+lock+", @@auto_increment_increment, "+identity+", VERSION() LIMIT 1", args,
 		&got, &step, &conn.session.server, &version)
 	if err != nil {
 		return err
@@ -151,6 +150,10 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 	}
 	return nil
 }
+
+// unlimited begins a SELECT on a session whose limits are still the server's, each server reading its own comment. A LIMIT has
+// to end it, which sql_select_limit gives way to.
+const unlimited = "/*M!100600 SET STATEMENT max_statement_time = 2 FOR */ SELECT /*+ MAX_EXECUTION_TIME(2000) */ "
 
 // identity is an expression that tells servers apart: by the name and the port, and by the number where these are the same in
 // containers.
