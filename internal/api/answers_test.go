@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"orderflow/internal/api"
 	"orderflow/internal/order"
@@ -31,6 +32,28 @@ func TestCallerLeaves(t *testing.T) {
 	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 2 {
 		t.Errorf("%d requests counted as 499, want 2", got)
 	}
+}
+
+// An order that has to wait keeps a caller that left no longer than leftGrace, so that its place is free again.
+func TestCallerLeavesTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithCancel(t.Context())
+		n := open(t, func(o *api.Options) { o.Intake = queued{o.Intake, leave} })
+		n.send(t, newRequest(ctx, "POST", "/api/v1/orders", fine)).
+			expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
+	})
+}
+
+// queued is an intake whose queue does not move, and whose caller leaves.
+type queued struct {
+	api.Intake
+	leave func()
+}
+
+func (q queued) Create(ctx context.Context, _ order.Draft) (order.Placed, error) {
+	q.leave()
+	<-ctx.Done()
+	return order.Placed{}, ctx.Err()
 }
 
 // leaver is an intake whose caller leaves while the order is placed.

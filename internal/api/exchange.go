@@ -17,13 +17,14 @@ import (
 // exchange is one request and its answer. It is the http.ResponseWriter of its request: all that is written goes
 // through it. It belongs to the goroutine of the request and is used again for a later one.
 type exchange struct {
-	api   *API
-	w     http.ResponseWriter
-	r     *http.Request // its context goes on when the caller closes its side; see endWithCaller
-	came  *http.Request // as it came: its context ends then
-	began time.Time
-	trace order.Trace
-	span  tracing.Span // of the request; none when it is not followed
+	api      *API
+	w        http.ResponseWriter
+	r        *http.Request // its context goes on for leftGrace when the caller closes its side; see endWithCaller
+	answered func()        // ends that context; nil within the process
+	came     *http.Request // as it came: its context ends then
+	began    time.Time
+	trace    order.Trace
+	span     tracing.Span // of the request; none when it is not followed
 
 	caller order.Caller  // the zero value without a token, and until the route is known
 	inside *order.Caller // who calls from within the process; nil for a request that came by a connection
@@ -52,15 +53,14 @@ func (x *exchange) reset() {
 	if cap(x.body) > maxKept {
 		x.body = nil
 	}
-	x.api, x.w, x.r, x.came, x.trace, x.timing = nil, nil, nil, nil, order.Trace{}, nil
+	x.api, x.w, x.r, x.came, x.trace, x.timing, x.answered = nil, nil, nil, nil, order.Trace{}, nil, nil
 	x.caller, x.inside, x.span, x.query = order.Caller{}, nil, tracing.Span{}, parameters{}
 	x.asked, x.status, x.took = false, 0, 0
 	x.input = bytes.Buffer{}
 }
 
-// endWithCaller makes the context of the request end when the caller closes its side of the connection. That is for what goes
-// on for long; anything else is answered all the same, since a caller that closes its sending side may still read. The work
-// below limits its own time, as it does for a caller that stays, and an answer to a caller that left fails to be written.
+// endWithCaller makes the context of the request end as soon as the caller closes its side of the connection. That is for what
+// goes on for long; anything else may take leftGrace more, since a caller that closes its sending side may still read.
 func (x *exchange) endWithCaller() {
 	x.r = x.r.WithContext(x.came.Context())
 }

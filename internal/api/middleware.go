@@ -33,7 +33,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	}
 	x.api, x.w, x.came, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
 	if inside == nil {
-		r = r.WithContext(context.WithoutCancel(r.Context()))
+		var ctx context.Context
+		ctx, x.answered = outlast(r.Context())
+		r = r.WithContext(ctx)
 	}
 	x.r = r
 	defer x.finish() //nolint:contextcheck // the exchange has the request's
@@ -48,9 +50,26 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	}
 }
 
+// leftGrace is how long a request may still take whose caller has closed its side of the connection: one that has only closed
+// its sending side waits for the answer, and one that has left must not keep its place.
+const leftGrace = 2 * time.Second
+
+// outlast returns a context that ends leftGrace after came. Call answered when the request has its answer.
+func outlast(came context.Context) (ctx context.Context, answered func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(came))
+	stop := context.AfterFunc(came, func() { time.AfterFunc(leftGrace, cancel) }) // after the answer it does nothing
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // finish counts the request, turns a panic into an answer, and gives the exchange back.
 func (x *exchange) finish() {
 	value := recover()
+	if x.answered != nil {
+		defer x.answered()
+	}
 	if value == nil {
 		x.count()
 		x.recycle()

@@ -14,15 +14,19 @@ type drainLog struct {
 	before map[string]float64
 }
 
-// logDrain writes the first line. cause is the error of the part that failed; nil when ctx has ended.
-func (s *Server) logDrain(ctx context.Context, cause error) drainLog {
-	reason := "signal"
+// drainReason is why the server stops. cause is the error of the part that failed; nil when ctx has ended.
+func drainReason(ctx context.Context, cause error) string {
 	switch {
 	case cause != nil:
-		reason = cause.Error()
+		return cause.Error()
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		reason = "--max-time"
+		return "--max-time"
 	}
+	return "signal"
+}
+
+// logDrain writes the first line.
+func (s *Server) logDrain(ctx context.Context, reason string) drainLog {
 	d := drainLog{server: s, began: time.Now(), before: s.counts()}
 	s.log.Logger().InfoContext(ctx, "The server stops: it takes no new work and finishes what it has begun.", "event", "server.draining",
 		"reason", reason, "connections", int64(d.before["orderflow_http_connections"]), "queued", int64(d.before["orderflow_batch_queued"]),

@@ -46,9 +46,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case cause = <-failed:
 	}
-	draining := s.logDrain(ctx, cause)
+	reason := drainReason(ctx, cause)
 	down := make(chan error, 1)
-	go func() { down <- s.takeDown(life, stops, served, draining) }()
+	go func() { down <- s.takeDown(life, stops, served, reason) }()
 	limit := time.NewTimer(stopWithin)
 	defer limit.Stop()
 	select {
@@ -62,7 +62,8 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // takeDown ends everything in the reverse of the order in which it started.
-func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}, draining drainLog) error {
+func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}, reason string) error {
+	draining := s.logDrain(ctx, reason)
 	errs := []error{s.drain(ctx, served)}
 	for _, stop := range slices.Backward(stops) {
 		errs = append(errs, stop())

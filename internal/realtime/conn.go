@@ -219,10 +219,25 @@ func (c *conn) close(why error) {
 	if gone := net.Error(nil); errors.As(why, &gone) { // it has left, or did not answer a close in time
 		return
 	}
-	if !c.closeOwnSide() {
+	if c.closeOwnSide() {
+		_, _ = io.CopyN(io.Discard, c.sock.tcp, closeBytes) // the connection ends either way
+	}
+	c.writeRest()
+}
+
+// writeRest writes what the flusher has not come to yet, for a client that has closed its sending side only.
+func (c *conn) writeRest() {
+	c.mu.Lock()
+	if c.state != waiting {
+		c.mu.Unlock()
 		return
 	}
-	_, _ = io.CopyN(io.Discard, c.sock.tcp, closeBytes) // the connection ends either way
+	rest := c.take(make([]byte, 0, c.size))
+	c.state = closed // nothing more is queued, and the flusher leaves it
+	c.mu.Unlock()
+	_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(closeWithin)) // on a closed connection the write says so
+	_, _ = c.sock.tcp.Write(rest)                                // likewise
+	_ = c.sock.Close()                                           // the connection ends either way
 }
 
 // closeOwnSide closes the sending side of the connection as soon as the queue is written. It returns false when no close frame

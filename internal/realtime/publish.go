@@ -134,7 +134,8 @@ func (s *Server) publish(r *http.Request, events []publication) error {
 		}
 		messages[i] = bus.Message{ID: rand.Text(), Key: p.Channels[0], Topic: bus.Pushed, Body: body}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), publishWithin)
+	// A caller that has only closed its sending side waits for the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), publishWithin)
 	defer cancel()
 	if !s.gate.enter(ctx, deliveries) {
 		return order.Errorf(order.CodeOverloaded, "More is published than can be sent. Try again shortly.")

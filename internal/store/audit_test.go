@@ -126,6 +126,10 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"INSERT INTO payments VALUES (3, 2, 'void', 'succeeded', '', '', '', 0)"},
 			map[int][]string{5: {"order 3: PAID with 1 succeeded charges and 1 voids"}},
 		},
+		"paid and voided by the claim that charged": {
+			[]string{"INSERT INTO payments VALUES (3, 1, 'void', 'succeeded', '', '', '', 0)"},
+			map[int][]string{5: {"order 3: PAID with 1 succeeded charges and 1 voids"}},
+		},
 		"charged and cancelled": {
 			[]string{"INSERT INTO payments VALUES (5, 1, 'charge', 'succeeded', '', '', '', 0)"},
 			map[int][]string{5: {"order 5: CANCELLED with 1 succeeded charges and 0 voids"}},
@@ -321,6 +325,10 @@ func TestAuditOfAFullBus(t *testing.T) {
 	defer func() { _ = release() }() // the test ends
 	before := fmt.Sprint(time.Now().Add(-2 * time.Minute).UnixMicro())
 	fullBus(t, s, func(statement string) { must(t, raw(t, path), statement) }, before)
+	must(t, raw(t, path), fmt.Sprint("UPDATE outbox_refusals SET refused_at = ", time.Now().Add(time.Hour).UnixMicro()))
+	if got := broken(t, s); got[8] == nil {
+		t.Error("a refusal of a clock that was ahead excuses everything until then")
+	}
 }
 
 // TestAuditWithoutItsBus: where the server of an SQLite file has a bus elsewhere, which cannot be reached, old unpublished events are a
