@@ -116,12 +116,7 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 	}
 	if len(missing) > 0 { // locked, or not there
 		locked = map[int64]bool{}
-		err = t.queryIn(func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			locked[id] = true
-			return err
-		}, "SELECT id FROM "+t.s.dialect.table(l.table)+" WHERE id IN ", missing, "")
+		err = t.queryIn(addID(locked), "SELECT id FROM "+t.s.dialect.table(l.table)+" WHERE id IN ", missing, "")
 	}
 	if err == nil {
 		t.s.locked.update(l.table, l.ids, locked, timedOut)
@@ -148,7 +143,10 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 	if !t.skips && !t.s.locked.any("products", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
-	products, err := t.lockIDs("products", ids)
+	has := map[int64]bool{}
+	products, err := t.lockFree(rowLock{"products", ids, func(skip bool) error {
+		return t.lock(addID(has), "id", "products", "", ids, skip)
+	}, func(id int64) bool { return has[id] }}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -183,26 +181,18 @@ func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) 
 	}
 	has := map[int64]bool{}
 	return t.lockFree(rowLock{"users", ids, func(bool) error {
-		return t.queryIn(func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			has[id] = true
-			return err
-		}, "SELECT id FROM "+t.s.dialect.table("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.shareUnlocked())
+		return t.queryIn(addID(has), "SELECT id FROM "+t.s.dialect.table("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.shareUnlocked())
 	}, func(id int64) bool { return has[id] }}, true)
 }
 
-// lockIDs locks rows of a table without reading them, and returns those that exist and that other transactions keep locked.
-func (t *tx) lockIDs(table string, ids []int64) (locked map[int64]bool, err error) {
-	has := map[int64]bool{}
-	return t.lockFree(rowLock{table, ids, func(skip bool) error {
-		return t.lock(func(scan func(...any) error) error {
-			var id int64
-			err := scan(&id)
-			has[id] = true
-			return err
-		}, "id", table, "", ids, skip)
-	}, func(id int64) bool { return has[id] }}, true)
+// addID returns a reader of rows of one id that puts each into a set.
+func addID(ids map[int64]bool) func(scan func(...any) error) error {
+	return func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		ids[id] = true
+		return err
+	}
 }
 
 // lockedOrder returns the error for a request about an order that is locked, or that needs a locked product.

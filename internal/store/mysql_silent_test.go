@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/servers"
 	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
@@ -159,16 +160,12 @@ func killAll(t *testing.T, address string) {
 // reads never meet an error there; they must follow all the same.
 func TestSwitchOver(t *testing.T) {
 	t.Parallel()
-	old, oldAddress := ownServer(t)
-	_, newAddress := ownServer(t)
-	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
-	moved := successorOf(t, oldAddress, newAddress)
-	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
-	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2}) // a replica that has caught up
+	o := newSwitchOver(t)
+	s, successor := o.s, o.successor
 	warmReaders(t, s)
 
-	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
-	proxy.Redirect(hostOf(newAddress))
+	o.refuse()
+	o.redirect()
 	draft := storetest.Draft(t, 1, "a", 1, 1)
 	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{draft}) // by another process, which knows the new server
 	if err != nil {
@@ -190,7 +187,7 @@ func TestSwitchOver(t *testing.T) {
 		t.Errorf("by id: %v", err)
 	}
 	storetest.CheckBooks(t, s)
-	if err := old.Stop(); err != nil {
+	if err := o.old.Stop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -199,12 +196,8 @@ func TestSwitchOver(t *testing.T) {
 // opened to it again and again. After the switch all reads come from the new one.
 func TestSwitchOverWithAGap(t *testing.T) {
 	t.Parallel()
-	_, oldAddress := ownServer(t)
-	_, newAddress := ownServer(t)
-	moved := successorOf(t, oldAddress, newAddress)
-	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
-	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
-	filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2})
+	o := newSwitchOver(t)
+	s := o.s
 	write := func(key string) (*order.Order, error) {
 		answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, 1, 1)})
 		if err != nil {
@@ -212,14 +205,14 @@ func TestSwitchOverWithAGap(t *testing.T) {
 		}
 		return answers[0].Order, answers[0].Err
 	}
-	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
+	o.refuse()
 	for i, start := 0, time.Now(); time.Since(start) < 2*store.SettleTime; i++ { // longer than a refusal counts
 		if _, err := write(fmt.Sprint("refused", i)); order.CodeOf(err) != order.CodeUnavailable {
 			t.Fatalf("on a read-only server: %v", err)
 		}
 		warmReaders(t, s)
 	}
-	proxy.Redirect(hostOf(newAddress))
+	o.redirect()
 	var placed *order.Order
 	eventually(t, func() (ok bool) {
 		var err error
@@ -262,19 +255,15 @@ func TestKeyIsReadWhereItWasWritten(t *testing.T) {
 // TestSwitchOverUnnoticed: nothing was written since the switch-over, and the process learns of it all the same.
 func TestSwitchOverUnnoticed(t *testing.T) {
 	t.Parallel()
-	_, oldAddress := ownServer(t)
-	_, newAddress := ownServer(t)
-	moved := successorOf(t, oldAddress, newAddress)
-	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
-	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3})
-	successor := filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2})
+	o := newSwitchOver(t)
+	s, successor := o.s, o.successor
 	warmReaders(t, s)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 
-	must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1")
-	proxy.Redirect(hostOf(newAddress))
+	o.refuse()
+	o.redirect()
 	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +275,29 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// switchOver is a database whose name comes to lead to another server.
+type switchOver struct {
+	old       *servers.Server
+	s         *store.Store // by the name
+	successor *store.Store // on the new server: a replica that has caught up
+	refuse    func()       // lets the old server take no writes
+	redirect  func()       // lets the name lead to the new one
+}
+
+func newSwitchOver(t *testing.T) switchOver {
+	t.Helper()
+	old, oldAddress := ownServer(t)
+	_, newAddress := ownServer(t)
+	moved := successorOf(t, oldAddress, newAddress)
+	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
+	return switchOver{
+		old: old, s: filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3}),
+		successor: filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2}),
+		refuse:    func() { must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1") },
+		redirect:  func() { proxy.Redirect(hostOf(newAddress)) },
 	}
 }
 

@@ -40,12 +40,7 @@ func (s *Store) known(ctx context.Context, query string, ids []int64) (map[int64
 	known := map[int64]bool{}
 	err := s.read(ctx, func(ctx context.Context) error {
 		return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
-			return s.query(ctx, func(scan func(...any) error) error {
-				var id int64
-				err := scan(&id)
-				known[id] = true
-				return err
-			}, query+placeholders(len(padded)), anys(padded)...)
+			return s.query(ctx, addID(known), query+placeholders(len(padded)), anys(padded)...)
 		})
 	})
 	return known, err
