@@ -7,41 +7,56 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
-	"testing/synctest"
 
 	"orderflow/internal/api"
 	"orderflow/internal/order"
 )
 
-// A caller that closes its side while its order waits may still read: it is answered as any other, and counted.
+// A caller that leaves while its body comes in may still read; the request is counted as one whose caller left.
 func TestCallerLeaves(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
-	n := open(t, func(o *api.Options) { o.Intake = leaver{o.Intake, leave} })
-	whole := newRequest(ctx, "POST", "/api/v1/orders", fine)
-	n.send(t, whole).expect(t, http.StatusCreated, []string{`"id":1`})
-	// Another leaves while its body comes in.
+	n := open(t)
 	half := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
 	half.Body, half.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
+	leave()
 	n.send(t, half).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "broke off"})
 	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
 		t.Errorf("a caller that left was logged as an error: %s", logs)
 	}
-	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 2 {
-		t.Errorf("%d requests counted as 499, want 2", got)
+	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 1 {
+		t.Errorf("%d requests counted as 499, want 1", got)
 	}
 }
 
-// An order that has to wait keeps a caller that left no longer than leftGrace, so that its place is free again.
+// net/http ends the context of a request when a read fails, also when that is because the body was too slow.
+func TestSlowBodyIsNoCallerThatLeft(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	n := open(t)
+	r := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
+	r.Body, r.ContentLength = io.NopCloser(slowBody{end}), 100
+	n.send(t, r).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "took too long"})
+	if got := count(t, n, "POST", "/api/v1/orders", "400"); got != 1 {
+		t.Errorf("%d requests counted as 400, want 1", got)
+	}
+}
+
+type slowBody struct{ end func() }
+
+func (b slowBody) Read([]byte) (int, error) {
+	b.end()
+	return 0, os.ErrDeadlineExceeded
+}
+
+// The context of the request reaches the queue, so that an order that waits there gives the place of a caller that left back.
 func TestCallerLeavesTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, leave := context.WithCancel(t.Context())
-		n := open(t, func(o *api.Options) { o.Intake = queued{o.Intake, leave} })
-		n.send(t, newRequest(ctx, "POST", "/api/v1/orders", fine)).
-			expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
-	})
+	ctx, leave := context.WithCancel(t.Context())
+	n := open(t, func(o *api.Options) { o.Intake = queued{o.Intake, leave} })
+	n.send(t, newRequest(ctx, "POST", "/api/v1/orders", fine)).
+		expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
 }
 
 // queued is an intake whose queue does not move, and whose caller leaves.
@@ -54,17 +69,6 @@ func (q queued) Create(ctx context.Context, _ order.Draft) (order.Placed, error)
 	q.leave()
 	<-ctx.Done()
 	return order.Placed{}, ctx.Err()
-}
-
-// leaver is an intake whose caller leaves while the order is placed.
-type leaver struct {
-	api.Intake
-	leave func()
-}
-
-func (l leaver) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
-	l.leave()
-	return l.Intake.Create(ctx, draft)
 }
 
 // An audit goes on only while its caller waits. A caller that only closed its sending side reads why it ended.

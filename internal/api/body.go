@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"mime"
@@ -67,12 +66,11 @@ func (x *exchange) readBytes(broken func(at int64, reason string) error) ([]byte
 	switch {
 	case n > maxBody:
 		return nil, tooLarge()
-	case errors.Is(err, os.ErrDeadlineExceeded): // which ends the request's context, too, though the caller is there
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.slow = true
 		x.Header()["Connection"] = x.api.fixed.closes
 		return nil, broken(n, "the rest of the body took too long")
-	case err != nil && x.r.Context().Err() != nil:
-		return nil, context.Canceled
-	case err != nil:
+	case err != nil: // a caller that only closed its sending side reads the answer
 		x.Header().Set("Connection", "close")
 		return nil, broken(n, "the body broke off")
 	}

@@ -39,9 +39,8 @@
 //
 // # Callers that close their side
 //
-// net/http ends the context of a request when its connection can no longer be read, which is also the case for a caller that
-// only closes its sending side. So requests go on without that context and are answered as any other; their work limits its own
-// time. What goes on for long, an event stream or an audit, takes the context back (endWithCaller).
+// The context of a request ends when its caller has left; app sees to it that a caller that only closed its sending side has two
+// seconds to be answered as any other. Work that the context has ended is answered too, in case somebody reads.
 //
 // # Products
 //

@@ -75,7 +75,6 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 	s := &sender{x: x, control: http.NewResponseController(x.w)}
 	s.begin()
 	if x.r.Method != http.MethodHead {
-		x.endWithCaller()
 		a.follow(x, s, place, events[after:], after)
 	}
 	return nil

@@ -17,14 +17,12 @@ import (
 // exchange is one request and its answer. It is the http.ResponseWriter of its request: all that is written goes
 // through it. It belongs to the goroutine of the request and is used again for a later one.
 type exchange struct {
-	api      *API
-	w        http.ResponseWriter
-	r        *http.Request // its context goes on for leftGrace when the caller closes its side; see endWithCaller
-	answered func()        // ends that context; nil within the process
-	came     *http.Request // as it came: its context ends then
-	began    time.Time
-	trace    order.Trace
-	span     tracing.Span // of the request; none when it is not followed
+	api   *API
+	w     http.ResponseWriter
+	r     *http.Request // its context ends when the caller has left
+	began time.Time
+	trace order.Trace
+	span  tracing.Span // of the request; none when it is not followed
 
 	caller order.Caller  // the zero value without a token, and until the route is known
 	inside *order.Caller // who calls from within the process; nil for a request that came by a connection
@@ -32,6 +30,7 @@ type exchange struct {
 	query parameters // of the query string, where the route reads it
 
 	asked  bool          // the intake was asked, which counts the outcome
+	slow   bool          // the body took too long, for which net/http ends the context though the caller is there
 	status int           // of the answer; 0 while there is none
 	timing *timing       // of the route; nil until one is found
 	took   time.Duration // until a stream began; 0 for other answers
@@ -53,16 +52,10 @@ func (x *exchange) reset() {
 	if cap(x.body) > maxKept {
 		x.body = nil
 	}
-	x.api, x.w, x.r, x.came, x.trace, x.timing, x.answered = nil, nil, nil, nil, order.Trace{}, nil, nil
+	x.api, x.w, x.r, x.trace, x.timing = nil, nil, nil, order.Trace{}, nil
 	x.caller, x.inside, x.span, x.query = order.Caller{}, nil, tracing.Span{}, parameters{}
-	x.asked, x.status, x.took = false, 0, 0
+	x.asked, x.slow, x.status, x.took = false, false, 0, 0
 	x.input = bytes.Buffer{}
-}
-
-// endWithCaller makes the context of the request end as soon as the caller closes its side of the connection. That is for what
-// goes on for long; anything else may take leftGrace more, since a caller that closes its sending side may still read.
-func (x *exchange) endWithCaller() {
-	x.r = x.r.WithContext(x.came.Context())
 }
 
 // Header is http.ResponseWriter's.

@@ -21,7 +21,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "orderflow_http_request_duration_seconds",
 			Help: "Time from a request's headers to the end of its answer (event streams: to their beginning). " +
-				"Code 499: the caller closed its side before the answer.",
+				"Code 499: the caller left before the answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"method", "route", "code"}),
 	}

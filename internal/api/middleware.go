@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,14 +30,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	if !ok {
 		x = new(exchange)
 	}
-	x.api, x.w, x.came, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
-	if inside == nil {
-		var ctx context.Context
-		ctx, x.answered = outlast(r.Context())
-		r = r.WithContext(ctx)
-	}
-	x.r = r
-	defer x.finish() //nolint:contextcheck // the exchange has the request's
+	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
+	defer x.finish()
 	x.commonHeaders()
 	switch {
 	case a.origins.preflight(x):
@@ -50,26 +43,9 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	}
 }
 
-// leftGrace is how long a request may still take whose caller has closed its side of the connection: one that has only closed
-// its sending side waits for the answer, and one that has left must not keep its place.
-const leftGrace = 2 * time.Second
-
-// outlast returns a context that ends leftGrace after came. Call answered when the request has its answer.
-func outlast(came context.Context) (ctx context.Context, answered func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(came))
-	stop := context.AfterFunc(came, func() { time.AfterFunc(leftGrace, cancel) }) // after the answer it does nothing
-	return ctx, func() {
-		stop()
-		cancel()
-	}
-}
-
 // finish counts the request, turns a panic into an answer, and gives the exchange back.
 func (x *exchange) finish() {
 	value := recover()
-	if x.answered != nil {
-		defer x.answered()
-	}
 	if value == nil {
 		x.count()
 		x.recycle()
@@ -109,7 +85,7 @@ func (x *exchange) count() {
 		x.timing = x.api.metrics.unmatched
 	}
 	counted := x.status
-	if x.took == 0 && x.came.Context().Err() != nil { // a stream ends that way
+	if x.took == 0 && !x.slow && x.r.Context().Err() != nil { // a stream ends that way
 		counted = statusGone
 	}
 	x.timing.observe(counted, took)

@@ -32,16 +32,6 @@ func (a *API) exchangeOf(w http.ResponseWriter) (*exchange, error) {
 	return x, nil
 }
 
-// CallerLeft returns a channel that is closed when the caller of a mounted handler closes its side of the connection. The
-// context of the request goes on then: an answer is written all the same. w is the handler's writer.
-func (a *API) CallerLeft(w http.ResponseWriter) <-chan struct{} {
-	x, err := a.exchangeOf(w)
-	if err != nil {
-		return nil
-	}
-	return x.came.Context().Done()
-}
-
 // Enter returns who shows a token to a mounted handler, whose writer w is. CodeUnauthenticated is for one that does not count,
 // which takes one of the requests that the address has, or CodeTooManyRequests when it has none left. CodeUnavailable and
 // CodeOverloaded say that it cannot be found out.

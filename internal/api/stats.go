@@ -81,7 +81,6 @@ func (a *API) runAudit(x *exchange) error {
 	}
 	defer a.auditing.Store(false)
 	MayTake(x.w, auditTime)
-	x.endWithCaller()
 	limited, cancel := context.WithTimeoutCause(x.r.Context(), auditTime, errAuditTime)
 	defer cancel()
 	ctx, end := context.WithCancelCause(limited)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"orderflow/internal/limit"
 )
@@ -124,14 +125,37 @@ func (l *limitedListener) Close() error {
 	return l.TCPListener.Close()
 }
 
-// limitedConn is a TCPConn in all else: the HTTP server closes one in two steps, so that its last answer arrives.
+// limitedConn is a connection that has a place. It differs from its TCPConn in how its input ends (lingering) and in what it
+// writes for net/http (refusal.go). It is not wrapped further: the HTTP server closes a TCPConn in two steps, so that its last
+// answer arrives.
 type limitedConn struct {
 	*net.TCPConn
-	leave func()
+	leave  func()
+	linger lingering
+}
+
+// Read reads from the connection. The end of its input may be reported later; see lingering.
+func (c *limitedConn) Read(p []byte) (int, error) {
+	return c.linger.read(c.TCPConn, p, leftGrace)
+}
+
+// SetReadDeadline sets the deadline of reads, also for one that waits in lingering.
+func (c *limitedConn) SetReadDeadline(at time.Time) error {
+	err := c.TCPConn.SetReadDeadline(at)
+	c.linger.deadline(at)
+	return err
+}
+
+// SetDeadline sets the deadlines of reads and writes.
+func (c *limitedConn) SetDeadline(at time.Time) error {
+	err := c.TCPConn.SetDeadline(at)
+	c.linger.deadline(at)
+	return err
 }
 
 // Close gives the place back.
 func (c *limitedConn) Close() error {
 	defer c.leave()
+	c.linger.stop()
 	return c.TCPConn.Close()
 }

@@ -165,7 +165,7 @@ func (c *Console) streamLive(v *visit) (any, error) {
 		case <-fresh:
 		case <-c.live.ended:
 			return nil, errAnswered
-		case <-c.options.Door.CallerLeft(v.w):
+		case <-v.r.Context().Done():
 			return nil, errAnswered
 		}
 		if turns%checkEvery == 0 && v.loggedOut() {

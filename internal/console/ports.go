@@ -16,9 +16,6 @@ type Door interface {
 	Enter(w http.ResponseWriter, r *http.Request, token string) (order.Caller, error)
 	// Check is Enter for a stream that has begun: it counts nothing.
 	Check(ctx context.Context, token string) (order.Caller, error)
-	// CallerLeft returns a channel that is closed when the browser closes its side of the connection. A request's context goes
-	// on then.
-	CallerLeft(w http.ResponseWriter) <-chan struct{}
 	// LogIn makes a token for the user with this e-mail address and password, good for as long as lasts. It returns
 	// CodeUnauthenticated, CodeValidation, or CodeTooManyRequests.
 	LogIn(w http.ResponseWriter, r *http.Request, email, password, name string, lasts time.Duration) (token string, err error)

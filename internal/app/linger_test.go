@@ -1,0 +1,59 @@
+package app
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLingering(t *testing.T) {
+	for name, c := range map[string]struct {
+		room  int              // of the read, in bytes
+		then  func(*lingering) // happens after a second
+		want  error
+		after time.Duration
+	}{
+		"background read":                    {1, func(*lingering) {}, io.EOF, leftGrace},
+		"any other read":                     {4096, func(*lingering) {}, io.EOF, 0},
+		"the handler has answered":           {1, func(l *lingering) { l.deadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
+		"a deadline that has not passed yet": {1, func(l *lingering) { l.deadline(time.Now().Add(time.Minute)) }, io.EOF, leftGrace},
+		"the server closes the connection":   {1, func(l *lingering) { l.stop() }, os.ErrDeadlineExceeded, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, conn := net.Pipe()
+				_ = client.Close()
+				var l lingering
+				time.AfterFunc(time.Second, func() { c.then(&l) })
+				began := time.Now()
+				n, err := l.read(conn, make([]byte, c.room), leftGrace)
+				if n != 0 || !errors.Is(err, c.want) {
+					t.Errorf("read %d, %v, want %v", n, err, c.want)
+				}
+				if took := time.Since(began); took != c.after {
+					t.Errorf("returned after %s, want %s", took, c.after)
+				}
+				time.Sleep(2 * time.Second) // until then has happened, in the time of the bubble
+			})
+		})
+	}
+}
+
+// The handler answers before the background read finds the end of the input.
+func TestLingeringAfterTheAnswer(t *testing.T) {
+	client, conn := net.Pipe()
+	_ = client.Close()
+	var l lingering
+	l.deadline(time.Unix(1, 0))
+	if _, err := l.read(conn, make([]byte, 1), time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
+	}
+	l.deadline(time.Time{})
+	if _, err := l.read(conn, make([]byte, 2), time.Hour); !errors.Is(err, io.EOF) {
+		t.Errorf("read of the next request: %v", err)
+	}
+}
