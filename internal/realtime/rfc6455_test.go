@@ -124,7 +124,7 @@ func fails(code int, send []byte) exchange { return exchange{send, heard{Close: 
 
 // autobahn are the cases of the Autobahn suite by their numbers, except those that only repeat others in other sizes. Texts of
 // these cases are no events, so that each is answered with pusher:error where the suite wants an echo. Messages over 8 KiB
-// (1.1.6 to 1.1.8, 1.2.6 to 1.2.8, 10.*) end with 1009, and compression (12.*, 13.*) is not negotiated.
+// (1.1.6 to 1.1.8, 1.2.6 to 1.2.8, 9.1.* to 9.6.*, 10.*) end with 1009.
 func autobahn() map[string]exchange {
 	const hello = "Hello, wörld"
 	text, one := func(s string) []byte { return sent(final|opText, s) }, heard{Errors: 1}
@@ -163,6 +163,7 @@ func autobahn() map[string]exchange {
 		"7.3.5 reason of 123":    fails(1000, closing(1000, large[:123])),
 		"7.3.6 reason of 124":    fails(1002, closing(1000, large[:124])),
 		"7.5.1 reason not UTF-8": fails(1002, closing(1000, "\xce\xba\xed\xa0\x80")),
+		"10.1.1 65,536 in parts": fails(1009, fragments(large+"*", slices.Repeat([]int{1300}, 50)...)),
 
 		"a close of 1 after 127 bytes": {all(text(large[:127]), sent(final|opClose, "a")), heard{Errors: 1, Close: 1002}},
 		"a length of 2^63":             fails(1009, []byte{0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}),
@@ -249,7 +250,8 @@ func TestRFC6455(t *testing.T) {
 	n.waitFor(func() bool { return n.hub.count() == 0 })
 }
 
-// Handshakes that are not of this version of WebSockets, or not of HTTP/1.1, are refused as RFC 6455 says.
+// Handshakes that are not of this version of WebSockets, or not of HTTP/1.1, are refused as RFC 6455 says. No extension is
+// negotiated.
 func TestHandshakesRefused(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	for name, test := range map[string]struct {
@@ -262,6 +264,11 @@ func TestHandshakesRefused(t *testing.T) {
 		"version 14":     {"HTTP/1.1", "Sec-WebSocket-Version: 14\r\n", http.StatusUpgradeRequired, "13"},
 		"no version":     {"HTTP/1.1", "", http.StatusUpgradeRequired, "13"},
 		"version 13, ok": {"HTTP/1.1", "Sec-WebSocket-Version: 13\r\n", http.StatusSwitchingProtocols, ""},
+		// Cases 12.* and 13.* of the Autobahn suite offer compression.
+		"compression": {
+			"HTTP/1.1", "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+			http.StatusSwitchingProtocols, "",
+		},
 	} {
 		connection := n.tcp()
 		_, err := fmt.Fprintf(connection, "GET /app/%s?protocol=7 %s\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -280,6 +287,9 @@ func TestHandshakesRefused(t *testing.T) {
 		}
 		if got := response.Header.Get("Sec-WebSocket-Version"); got != test.versions {
 			t.Errorf("%s: versions %q, want %q", name, got, test.versions)
+		}
+		if got := response.Header.Get("Sec-WebSocket-Extensions"); got != "" {
+			t.Errorf("%s: extensions %q are negotiated", name, got)
 		}
 		_ = connection.Close()
 	}
