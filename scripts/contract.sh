@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Holds a private server on SQLite against its OpenAPI document. Clients that oapi-codegen and ogen generate from it call every
-# operation; then schemathesis sends requests made from it, with an admin's, a user's and no token, CONTRACT_TIME seconds each
-# (10). The tools are pinned in scripts/tool.sh and scripts/contract/, and fetched into bin on first use. SEED repeats a run.
+# Holds a private server against its OpenAPI document. Clients that oapi-codegen and ogen generate from it call every operation;
+# Pusher's library for Python publishes; then schemathesis sends requests made from the document, with an admin's, a user's and
+# no token, CONTRACT_TIME seconds each (10). The server keeps its data in DATABASE_URL and REDIS_URL, which have to be private
+# too (make test-contract), else in a temporary SQLite file. The tools are pinned in scripts/tool.sh and scripts/contract/, and
+# fetched into bin on first use. SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,15 +11,15 @@ die() {
 	echo "contract: $*" >&2
 	exit 1
 }
-command -v python3 >/dev/null || die "schemathesis needs python3 with its module venv: install them and try again"
 
-# schemathesis is installed anew when its list of packages has changed.
-venv="$PWD/bin/tools/schemathesis" packages=scripts/contract/requirements.txt
+# The packages of Python are installed anew when their list has changed.
+venv="$PWD/bin/tools/contract" packages=scripts/contract/requirements.txt
 if ! cmp -s "$packages" "$venv/requirements.txt"; then
-	echo "installing schemathesis, once" >&2
+	echo "installing schemathesis and pusher, once" >&2
 	rm -rf "$venv"
-	python3 -m venv "$venv" || die "python3 cannot make a virtual environment: install its module venv and try again"
-	"$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$packages" || die "schemathesis cannot be fetched; pip said why above"
+	python3 -m venv "$venv" || die "python3 cannot make a virtual environment: run scripts/test-deps.sh contract"
+	"$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$packages" ||
+		die "schemathesis and pusher cannot be fetched; pip said why above"
 	cp "$packages" "$venv/requirements.txt"
 fi
 oapi="$PWD/$(scripts/tool.sh oapi-codegen)" && ogen="$PWD/$(scripts/tool.sh ogen)" || die "the generators cannot be built; go said why above"
@@ -39,7 +41,8 @@ stop() {
 	wait "$server" || true
 }
 trap 'stop; rm -rf "$dir"' EXIT
-export DATABASE_URL="sqlite:$dir/contract.db" REDIS_URL=
+export DATABASE_URL="${DATABASE_URL:-sqlite:$dir/contract.db}" REDIS_URL="${REDIS_URL:-}"
+export ORDERFLOW_REALTIME_SECRET="of the contract tests" # over MySQL it must be said
 bin/orderflow serve --samples --addr 127.0.0.1:0 --realtime-addr 127.0.0.1:0 --rate-limit off --admin-rate-limit off --auth optional \
 	--log-level warn >"$dir/out" 2>"$dir/log" &
 server=$!
@@ -52,15 +55,17 @@ for _ in $(seq 300); do
 	sleep 0.1
 done
 [ -n "$url" ] || die "the server did not start: $(cat "$dir/out" "$dir/log")"
+realtime="$(sed -nE 's/^ *WebSockets +(ws:[^ ]+).*/\1/p' "$dir/out")"
 admin="$(bin/orderflow token create --admin | tail -n 1)"
 user="$(bin/orderflow token create --user 1 | tail -n 1)"
 
 CONTRACT_TOKEN="$admin" "$work/contract" "$url" || die "a generated client cannot use the server; it said why above"
+"$venv/bin/python" scripts/contract/publish.py "$realtime" || die "Pusher's library cannot use the realtime server; it said why above"
 
 failed=() config="$PWD/scripts/contract/schemathesis.toml"
 # Logging out would take the token of the run away.
 properties() {
-	echo "== schemathesis with $1" >&2
+	echo "== schemathesis over ${DATABASE_URL%%:*} with $1" >&2
 	(cd "$dir" && "$venv/bin/schemathesis" --config-file "$config" run "$url/openapi.json" "${@:2}" --checks all --mode all \
 		--phases examples,coverage,fuzzing,stateful --max-time "${CONTRACT_TIME:-10}" --seed "${SEED:-1}" --continue-on-failure \
 		--exclude-operation-id logOut --no-color) >"$dir/report" 2>&1 || {

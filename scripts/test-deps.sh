@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides Go: a C compiler, for the race detector; curl and openssl, since the commands of
 # documents are run; MariaDB with its client, and Redis; promtool, which judges metrics and alert rules; Node.js, a browser
-# and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy; with the
-# argument "cluster" also what makes clusters. The product itself is built without any of these.
+# and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy. With the
+# argument "cluster" it also installs what makes clusters, with "contract" Python, for clients that other projects wrote. The
+# product itself is built without any of these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,8 +38,11 @@ cluster)
 		"redis-sentinel|command -v redis-sentinel|Redis Sentinel (redis-sentinel)"
 	)
 	;;
+contract)
+	needs+=("python3 python3-venv|python|Python 3.11 or newer with its modules venv and ensurepip (python3, python3-venv)")
+	;;
 *)
-	echo "usage: scripts/test-deps.sh [cluster]" >&2
+	echo "usage: scripts/test-deps.sh [cluster|contract]" >&2
 	exit 2
 	;;
 esac
@@ -58,6 +62,11 @@ galera() {
 
 browser() {
 	command -v chromium || command -v chromium-browser || command -v google-chrome
+}
+
+# Debian's python3 lacks what a virtual environment is filled with.
+python() {
+	python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
 }
 
 # The clients themselves, as their lock file has them.
@@ -129,7 +138,7 @@ fi
 
 left="$(missing names | paste -sd, | sed 's/,/, /g')"
 if [ -n "$left" ]; then
-	echo "Installed, and still not working: $left. Is CC set to something else?" >&2
+	echo "Installed, and still not working: $left. Is CC set to something else, or another version first in PATH?" >&2
 	exit 1
 fi
 clients
