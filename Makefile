@@ -47,8 +47,10 @@ test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel;
 	scripts/test-deps.sh cluster
 	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./internal/chaos
 
-test-contract: build ## Hold a server against its OpenAPI document: generated clients, schemathesis; needs python3
-	scripts/contract.sh
+test-contract: build ## Hold servers on SQLite and MySQL against the OpenAPI document and Pusher's library; installs what is missing
+	scripts/test-deps.sh contract
+	DATABASE_URL= REDIS_URL= scripts/contract.sh
+	$(GO) run ./internal/servers/with scripts/contract.sh
 
 fuzz: ## Fuzz every target for FUZZTIME (30s) each
 	scripts/fuzz.sh $(FUZZTIME)

@@ -42,7 +42,7 @@ func TestWorkflows(t *testing.T) {
 	jobs := documents(t, ".github/workflows/ci.yml")[0].at("jobs")
 	got := jobs.keys()
 	slices.Sort(got)
-	if want := []string{"docker", "feature", "lint", "mysql", "unit"}; !slices.Equal(got, want) {
+	if want := []string{"contract", "docker", "feature", "lint", "mysql", "unit"}; !slices.Equal(got, want) {
 		t.Errorf("the jobs are %v, want %v", got, want)
 	}
 	for _, job := range got {
