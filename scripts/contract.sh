@@ -43,6 +43,7 @@ stop() {
 trap 'stop; rm -rf "$dir"' EXIT
 export DATABASE_URL="${DATABASE_URL:-sqlite:$dir/contract.db}" REDIS_URL="${REDIS_URL:-}"
 export ORDERFLOW_REALTIME_SECRET="of the contract tests" # over MySQL it must be said
+: >"$dir/out" # it is read below, maybe before the server's process is there
 bin/orderflow serve --samples --addr 127.0.0.1:0 --realtime-addr 127.0.0.1:0 --rate-limit off --admin-rate-limit off --auth optional \
 	--log-level warn >"$dir/out" 2>"$dir/log" &
 server=$!

@@ -34,6 +34,7 @@ export ORDERFLOW_REALTIME_SECRET="${ORDERFLOW_REALTIME_SECRET:-of the load tests
 
 # start serves on free ports. No payment is declined: that would give the last piece back, and somebody else might have it.
 start() {
+	: >"$dir/out" # it is read below, maybe before the server's process is there
 	bin/orderflow serve --addr 127.0.0.1:0 --realtime-addr 127.0.0.1:0 --rate-limit off --auth optional \
 		--simulated-success 1 --log-level warn >"$dir/out" 2>>"$dir/log" &
 	server=$!
