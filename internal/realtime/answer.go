@@ -56,7 +56,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 // statusOf is the HTTP status of a code.
 func statusOf(code order.Code) int {
 	switch code {
-	case order.CodeMalformedJSON:
+	case order.CodeMalformedJSON, order.CodeMalformedRequest:
 		return http.StatusBadRequest
 	case order.CodeUnauthenticated:
 		return http.StatusUnauthorized

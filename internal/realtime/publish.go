@@ -3,10 +3,12 @@ package realtime
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -88,7 +90,8 @@ func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) er
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPublish))
 	if err != nil {
-		return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes, or broke off.", maxPublish)
+		w.Header().Set("Connection", "close")
+		return unreadable(len(body), err)
 	}
 	if err := checkBody(query, body); err != nil {
 		return err
@@ -97,6 +100,19 @@ func (s *Server) readSigned(w http.ResponseWriter, r *http.Request, into any) er
 		return order.Errorf(order.CodeMalformedJSON, "The body is no JSON of the form that Pusher's HTTP API has.")
 	}
 	return nil
+}
+
+// unreadable is the error for a body of which only some bytes could be read. A body that ends early is answered as other JSON of
+// the API is.
+func unreadable(read int, err error) error {
+	reason := "the body broke off"
+	switch {
+	case errors.As(err, new(*http.MaxBytesError)):
+		return order.Errorf(order.CodePayloadTooLarge, "The body is larger than %d bytes.", maxPublish)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		reason = "the rest of the body took too long"
+	}
+	return order.Errorf(order.CodeMalformedJSON, "The body is not strict JSON: at byte %d, %s.", read, reason)
 }
 
 // checkSigned checks all of a signed request but its body.

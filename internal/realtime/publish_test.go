@@ -20,6 +20,11 @@ import (
 // post sends a signed request, as Pusher's SDKs do, and returns the status and the body.
 func (n *node) post(path, body string) (int, string) {
 	n.Helper()
+	return n.send(http.MethodPost, signed(path, body), body)
+}
+
+// signed is the path and the query of a signed request with this body.
+func signed(path, body string) string {
 	sum := md5.Sum([]byte(body))
 	query := url.Values{
 		"auth_key": {documented().Key}, "auth_version": {"1.0"}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
@@ -31,7 +36,7 @@ func (n *node) post(path, body string) (int, string) {
 	}
 	slices.Sort(parts)
 	query.Set("auth_signature", documented().sign("POST\n"+path+"\n"+strings.Join(parts, "&")))
-	return n.send(http.MethodPost, path+"?"+query.Encode(), body)
+	return path + "?" + query.Encode()
 }
 
 func (n *node) send(method, path, body string) (int, string) {

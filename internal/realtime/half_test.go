@@ -1,0 +1,80 @@
+package realtime
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const published = `{"name":"n","channel":"c","data":"d"}`
+
+// publishHalf sends the headers of a signed publication and these bytes of its body, and closes its sending side where wanted. It
+// returns the answer, and whether that is the connection's last.
+func (n *node) publishHalf(body string, closes bool) (status int, answer string, last bool) {
+	n.Helper()
+	connection := n.tcp()
+	_, err := fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
+		signed("/apps/3/events", published), len(published), body)
+	if err != nil {
+		n.Fatal(err)
+	}
+	if closes {
+		closeSending(n.T, connection)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		n.Fatal(err)
+	}
+	return response.StatusCode, string(text), response.Close
+}
+
+func closeSending(t *testing.T, connection net.Conn) {
+	t.Helper()
+	half, ok := connection.(tcp)
+	if !ok {
+		t.Fatalf("%T has no sending side", connection)
+	}
+	if err := half.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A publication whose body does not arrive whole is not too large.
+func TestPublicationEndsEarly(t *testing.T) {
+	for name, test := range map[string]struct {
+		closes bool
+		limit  time.Duration // for the whole request
+		want   string
+	}{
+		"broken off": {true, 0, "at byte 9, the body broke off"},
+		"slow":       {false, time.Nanosecond, "at byte 9, the rest of the body took too long"}, // headers have a limit of their own
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, newBus(t), func(o *Options) {
+				o.NewHTTP = func(h http.Handler) *http.Server {
+					return &http.Server{Handler: h, ReadHeaderTimeout: wait, ReadTimeout: test.limit}
+				}
+			})
+			status, body, last := n.publishHalf(published[:9], test.closes)
+			if status != http.StatusBadRequest {
+				t.Errorf("status %d, want 400", status)
+			}
+			if !strings.Contains(body, `"error":"malformed_json"`) || !strings.Contains(body, test.want) {
+				t.Errorf("the answer is %s, want malformed_json with %q", body, test.want)
+			}
+			if !last {
+				t.Error("the connection stays open")
+			}
+		})
+	}
+}
