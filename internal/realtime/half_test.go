@@ -78,3 +78,47 @@ func TestPublicationEndsEarly(t *testing.T) {
 		})
 	}
 }
+
+// A publisher that closes its sending side after the whole request still reads the answer, and its event is published.
+func TestPublisherClosesItsSendingSide(t *testing.T) {
+	n := newNode(t, newBus(t), func(o *Options) {
+		o.NewHTTP = func(h http.Handler) *http.Server {
+			return &http.Server{ReadHeaderTimeout: wait, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost { // is served after the server has seen that its publisher closed
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						t.Error(err)
+					}
+					r.Body = io.NopCloser(strings.NewReader(string(body)))
+					<-r.Context().Done()
+				}
+				h.ServeHTTP(w, r)
+			})}
+		}
+	})
+	n.settled()
+	listener := n.connect()
+	listener.subscribe("c")
+	if status, body, _ := n.publishHalf(published, true); status != http.StatusOK || body != "{}\n" {
+		t.Fatalf("%d %s, want 200 and an empty object", status, body)
+	}
+	listener.want("n", "c", "d")
+}
+
+// A client that closes its sending side gets what was queued for it, also when the flusher has not come to it yet.
+func TestHalfClosedClientGetsItsRest(t *testing.T) {
+	n := newNode(t, newBus(t), nil)
+	c := n.connect()
+	for _, f := range n.hub.flushers { // they stand before a conn that is locked
+		locked := &conn{hub: n.hub, flusher: f, state: waiting}
+		locked.mu.Lock()
+		f.add(locked)
+		t.Cleanup(func() {
+			locked.state = closed
+			locked.mu.Unlock()
+		})
+	}
+	c.say(`{"event":"pusher:ping"}`)
+	closeSending(t, c.ws.NetConn())
+	c.want(eventPong, "", "{}")
+}
