@@ -116,8 +116,5 @@ func DeleteRedisKeys(ctx context.Context, settings config.Settings) error {
 		return err
 	}
 	defer client.Close()
-	if err := client.Connect(ctx); err != nil {
-		return err
-	}
 	return client.DeleteAll(ctx)
 }

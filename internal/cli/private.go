@@ -17,8 +17,12 @@ import (
 	"orderflow/internal/config"
 )
 
-// removeWithin is how long what a private server leaves may take to be removed.
-const removeWithin = time.Minute
+// Bounds of removing what a private server leaves.
+const (
+	removeWithin = 2 * time.Minute // for all of it
+	removeTries  = 3               // for a database, and for keys in Redis
+	removePause  = time.Second     // between two tries
+)
 
 // stores are where private servers keep their data, each in a place of its own there.
 type stores struct {
@@ -85,7 +89,7 @@ func (p *private) settle(ctx context.Context, s stores, want bench.Server) error
 	}
 	if s.redis != (config.URL{}) {
 		p.data.Redis, p.data.RedisPrefix = s.redis, name+":"
-		p.undo = append(p.undo, func(ctx context.Context) error { return app.DeleteRedisKeys(ctx, p.data) })
+		p.undo = append(p.undo, retried(func(ctx context.Context) error { return app.DeleteRedisKeys(ctx, p.data) }))
 	}
 	if err := p.prepare(ctx, want); err != nil {
 		return err
@@ -161,6 +165,26 @@ func (p *private) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// retried tries a removal again that fails: a server on a busy machine may not answer in time, and nobody else removes what is
+// left.
+func retried(remove func(ctx context.Context) error) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		for try := 1; ; try++ {
+			err := remove(ctx)
+			if err == nil || try == removeTries {
+				return err
+			}
+			pause := time.NewTimer(removePause)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return err
+			}
+		}
+	}
+}
+
 // prepare makes and fills the database before the server starts.
 func (p *private) prepare(ctx context.Context, want bench.Server) error {
 	opened := false
@@ -172,7 +196,7 @@ func (p *private) prepare(ctx context.Context, want bench.Server) error {
 		return err
 	}
 	if p.data.Database.MySQL() {
-		p.undo = append(p.undo, drop)
+		p.undo = append(p.undo, retried(drop))
 	}
 	return withNewDatabase(ctx, p.data, func(db *app.Database) error {
 		opened = true

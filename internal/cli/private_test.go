@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"orderflow/internal/bench"
@@ -90,6 +92,36 @@ func TestBenchOnSharedStores(t *testing.T) {
 	clean()
 }
 
+// A removal that fails is tried again, but not for ever.
+func TestRemovalIsRetried(t *testing.T) {
+	for name, test := range map[string]struct {
+		failures, tries int
+		fails           bool
+	}{
+		"works":        {0, 1, false},
+		"fails once":   {1, 2, false},
+		"always fails": {removeTries, removeTries, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tries := 0
+				err := retried(func(context.Context) error {
+					if tries++; tries <= test.failures {
+						return context.DeadlineExceeded
+					}
+					return nil
+				})(t.Context())
+				if (err != nil) != test.fails {
+					t.Errorf("the error is %v", err)
+				}
+				if tries != test.tries {
+					t.Errorf("%d tries, want %d", tries, test.tries)
+				}
+			})
+		})
+	}
+}
+
 // An interrupted load leaves nothing behind either.
 func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "1m")
@@ -114,5 +146,7 @@ func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	if !strings.Contains(said.String(), "interrupted") || command.ProcessState.ExitCode() != exitFailure {
 		t.Errorf("exit code %d: %s", command.ProcessState.ExitCode(), said.String())
 	}
-	clean()
+	if clean(); t.Failed() {
+		t.Log(said.String())
+	}
 }

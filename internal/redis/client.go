@@ -220,15 +220,20 @@ func (c *Client) key(name string) string { return c.options.Prefix + name }
 // them and that key into one slot. The prefix stands before the braces as well: an ACL can be written for it.
 func (c *Client) tag(name string) string { return c.options.Prefix + "{" + c.key(name) + "}:" }
 
-// DeleteAll deletes every key of this installation, which must have a prefix.
+// DeleteAll deletes every key of this installation, which must have a prefix, and connects for that if need be. It waits for a
+// slow server longer than the adapters do, since nobody else deletes the keys.
 func (c *Client) DeleteAll(ctx context.Context) error {
-	conn, err := c.conn()
-	if err != nil {
-		return err
-	}
 	if c.options.Prefix == "" {
 		return errors.New("redis: without a prefix nobody knows whose the keys are; none was deleted")
 	}
+	if err := c.dial(); err != nil {
+		return err
+	}
+	loaded := c.current.Load()
+	if loaded == nil {
+		return ErrDown
+	}
+	conn := *loaded
 	for _, node := range conn.Nodes() {
 		if err := deleteMatching(ctx, node, conn, glob(c.options.Prefix)+"*"); err != nil {
 			return err

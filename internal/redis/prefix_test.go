@@ -43,6 +43,26 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 	}
 }
 
+// A server that is slow for a while, as on a busy machine, is no reason to leave the keys there.
+func TestDeleteAllOnSlowServer(t *testing.T) {
+	t.Parallel()
+	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
+	serverstest.Started(t, server, err)
+	serverstest.Command(t, server.Addr(), "SET", "shop:key", "1")
+	c, err := redis.New(servers.RedisURL(server.Addr()), redis.Options{Prefix: "shop:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	serverstest.Command(t, server.Addr(), "CLIENT", "PAUSE", "500", "WRITE") // longer than a probe may take
+	if err := c.DeleteAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if keys, _ := serverstest.Command(t, server.Addr(), "KEYS", "*").([]any); len(keys) > 0 {
+		t.Errorf("DeleteAll left %q", keys)
+	}
+}
+
 // useEverything makes each adapter write all its kinds of keys and subscribe to all its channels.
 func useEverything(t *testing.T, c *redis.Client) {
 	t.Helper()
