@@ -272,12 +272,13 @@ func TestStuckWriterHoldsNobodyForever(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 10)
 	release := s.HoldWriter()
-	start := time.Now()
+	s.AllowTime(time.Millisecond)
 	err := s.Write(t.Context(), func() error { t.Error("it was run"); return nil })
-	if took := time.Since(start); order.CodeOf(err) != order.CodeUnavailable || took > store.WriteLimit+5*time.Second {
-		t.Errorf("after %v: %v", took, err)
+	if order.CodeOf(err) != order.CodeUnavailable {
+		t.Errorf("behind a stuck writer: %v", err)
 	}
 	release()
+	s.AllowTime(patience)
 	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
 		t.Errorf("after the writer came back: %v", err)
 	}
@@ -290,9 +291,9 @@ func TestClose(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	start := time.Now()
-	if err := s.Write(t.Context(), func() error { return nil }); order.CodeOf(err) != order.CodeUnavailable || time.Since(start) > store.WriteLimit {
-		t.Errorf("a write after %v: %v", time.Since(start), err)
+	err := s.Write(t.Context(), func() error { return nil })
+	if order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "closed") { // it does not wait for a writer
+		t.Errorf("a write: %v", err)
 	}
 	if err := s.Ping(t.Context()); err == nil {
 		t.Error("a closed database answers")

@@ -23,6 +23,9 @@ import (
 // WriteLimit is the longest time that a write takes.
 const WriteLimit = writeLimit
 
+// AllowTime replaces the limits of writes and reads.
+func (s *Store) AllowTime(d time.Duration) { s.limits = limits{d, d} }
+
 // DecodeRefs is decodeRefs as pairs of order and sequence.
 func DecodeRefs(text string) (refs [][2]int64, err error) {
 	decoded, err := decodeRefs(text)

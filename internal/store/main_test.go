@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"orderflow/internal/order"
 	"orderflow/internal/servers/serverstest"
@@ -67,6 +68,9 @@ func newFile(t testing.TB) string {
 	return path
 }
 
+// patience is what a write or a read may take in tests that are not about that: the machine may have too much to do.
+const patience = time.Minute
+
 // open opens a file and closes it with the test.
 func open(t testing.TB, path string, rules order.Rules) *store.Store {
 	t.Helper()
@@ -74,6 +78,7 @@ func open(t testing.TB, path string, rules order.Rules) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.AllowTime(patience)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)

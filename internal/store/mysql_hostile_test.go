@@ -124,7 +124,9 @@ func TestHostileDefaults(t *testing.T) {
 			if err := openAt(t, address, store.Options{Rules: order.DefaultRules()}).Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			return func(rules order.Rules) *store.Store { return openAt(t, address, store.Options{Rules: rules, Pool: 2}) }
+			return func(rules order.Rules) *store.Store {
+				return openPatiently(t, address, store.Options{Rules: rules, Pool: 2})
+			}
 		})
 	})
 }

@@ -36,6 +36,14 @@ func openAt(t testing.TB, address string, options store.Options) *store.Store {
 	return s
 }
 
+// openPatiently is openAt for tests that are not about time limits.
+func openPatiently(t testing.TB, address string, options store.Options) *store.Store {
+	t.Helper()
+	s := openAt(t, address, options)
+	s.AllowTime(patience)
+	return s
+}
+
 // sampleMySQL is a new store with the sample data and this much of every product.
 func sampleMySQL(t testing.TB, stock int64) *store.Store {
 	t.Helper()
@@ -49,6 +57,8 @@ func sampleMySQL(t testing.TB, stock int64) *store.Store {
 func TestMySQLContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func(order.Rules) *store.Store {
 		address := newMySQL(t)
-		return func(rules order.Rules) *store.Store { return openAt(t, address, store.Options{Rules: rules, Pool: 4}) }
+		return func(rules order.Rules) *store.Store {
+			return openPatiently(t, address, store.Options{Rules: rules, Pool: 4})
+		}
 	})
 }

@@ -53,6 +53,9 @@ type Options struct {
 	Observe func(name string, waited, took time.Duration)
 }
 
+// limits are how long a write transaction and a read may take.
+type limits struct{ write, read time.Duration }
+
 // Store is the database. Its methods may be called from any goroutine.
 type Store struct {
 	rules   order.Rules
@@ -62,6 +65,7 @@ type Store struct {
 	writers writers                                         // the free ones
 	commit  func(ctx context.Context, conn *sql.Conn) error // tests make its outcome unknown
 	steps   fs.FS                                           // of the schema; tests add to them
+	limits  limits                                          // except in tests beside which the machine has too much to do, those above
 	opened  os.FileInfo                                     // the database file as it was opened
 	guard   *os.File                                        // the lock of this process, once it is the file's server
 	floor   int64                                           // the lowest id of a new order; 0 unless the file was a backup
@@ -99,7 +103,7 @@ func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	s := &Store{
 		rules: options.Rules, observe: options.Observe, dialect: d, pools: p,
 		writers: newWriters(d.writers()), commit: commit, steps: migrations, closed: make(chan struct{}),
-		health: databaseHealth{report: options.Damaged}, steady: newSteadyClock(),
+		limits: limits{writeLimit, readLimit}, health: databaseHealth{report: options.Damaged}, steady: newSteadyClock(),
 	}
 	if s.served = options.Served; s.served == nil {
 		s.served = func() bool { return false }
@@ -189,7 +193,7 @@ func (s *Store) Installation(ctx context.Context) (string, error) {
 // read runs queries under the limit of time for reads, again when their connection broke, so they must begin anew each
 // time; its errors have codes.
 func (s *Store) read(ctx context.Context, query func(ctx context.Context) error) error {
-	return s.readWithin(ctx, readLimit, query)
+	return s.readWithin(ctx, s.limits.read, query)
 }
 
 // readWithin is read under another limit.

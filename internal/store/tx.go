@@ -34,7 +34,7 @@ type tx struct {
 // to have happened. What it computes must therefore be set anew by each run. Errors have codes: CodeUnavailable when
 // the database cannot be written, the codes of work's own *order.Error, else the plain error.
 func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.write)
 	defer cancel()
 	ctx, span := tracing.Inside(ctx, "transaction", tracing.Client)
 	if span.On() {
@@ -101,7 +101,7 @@ func (s *Store) look(ctx context.Context, work func(*tx) error) error {
 			return work(&tx{ctx: ctx, s: s, w: &writer{conn: conn}})
 		})
 	}
-	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.read)
 	defer cancel()
 	w, err := s.takeWriter(ctx)
 	if err != nil {
@@ -172,7 +172,7 @@ func commit(ctx context.Context, conn *sql.Conn) error {
 // as a read may take.
 func (s *Store) afterFailedCommit(t *tx, cause error) error {
 	t.rollback()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), readLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), s.limits.read)
 	defer cancel()
 	for {
 		happened, err := s.happened(ctx, t)
