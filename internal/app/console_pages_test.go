@@ -306,9 +306,7 @@ func TestConsoleDeadLetters(t *testing.T) {
 			t.Errorf("%+v, %v; want %s", o, err, want)
 		}
 	}
-	if text := s.log.String(); !strings.Contains(text, `"event":"job.retried","actor":"operator"`) {
-		t.Errorf("the log does not say who did it:\n%s", text)
-	}
+	s.logs(`"event":"job.retried","actor":"operator"`)
 }
 
 // TestConsoleFollows: a page that follows an order says when the server does not answer, and goes on when it does again.

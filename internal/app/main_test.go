@@ -146,6 +146,18 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *site {
 // second: on a machine with too much to do this is no fault. What Redis is for is not to be had in such a moment.
 func (s *site) wentOn() bool { return strings.Contains(s.log.String(), `"event":"redis.down"`) }
 
+// logs waits until the log has a text: lines are written behind the work that they are about.
+func (s *site) logs(want string) {
+	s.t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); !strings.Contains(s.log.String(), want); <-look.C {
+		if time.Now().After(end) {
+			s.t.Fatalf("the log lacks %s:\n%s", want, s.log)
+		}
+	}
+}
+
 // open opens the database beside the server.
 func (s *site) open() *app.Database {
 	s.t.Helper()
