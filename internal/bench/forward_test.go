@@ -59,7 +59,7 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 }
 
 func TestForwarderDelays(t *testing.T) {
-	const delay, trips = 20 * time.Millisecond, 9
+	const delay, trips = 20 * time.Millisecond, 25
 	conn := dial(t, forwarder(t, echo(t), delay).Addr())
 	var took []time.Duration
 	for range trips {
@@ -72,9 +72,8 @@ func TestForwarderDelays(t *testing.T) {
 		}
 		took = append(took, time.Since(began))
 	}
-	slices.Sort(took)
-	if took[0] < delay || took[trips/2] > 2*delay {
-		t.Errorf("round trips of %s to %s, want %s", took[0], took[trips-1], delay)
+	if least := slices.Min(took); least < delay || least > 2*delay { // the others may have waited for the processor
+		t.Errorf("the fastest round trip took %s, want %s", least, delay)
 	}
 }
 

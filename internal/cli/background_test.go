@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a test waits for what should come in milliseconds: machines that run tests are busy.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // background is a server that a test started.
 type background struct {

@@ -485,7 +485,7 @@ func TestBreakerUnderLoad(t *testing.T) {
 	b.Breaker = payment.NewBreaker(b.behind, payment.BreakerOptions{MinCalls: 20, Delay: time.Millisecond, Probes: 3})
 	b.Circuit = b.Charges()
 	var callers sync.WaitGroup
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var closings atomic.Int64
 	for i := range 8 {

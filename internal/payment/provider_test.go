@@ -25,7 +25,7 @@ func once(b paymenttest.Behaviour) func(paymenttest.Call) paymenttest.Behaviour 
 // await waits for the provider's books, but not for ever. It may be called from any goroutine.
 func await(t *testing.T, p *paymenttest.Provider, key string, want func(paymenttest.Entry) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.Await(ctx, key, want); err != nil {
 		t.Error(err)

@@ -125,7 +125,7 @@ func TestFramesAgainstTheRules(t *testing.T) {
 func TestSlowLoris(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) {
 		o.NewHTTP = func(h http.Handler) *http.Server {
-			return &http.Server{Handler: h, ReadHeaderTimeout: 100 * time.Millisecond}
+			return &http.Server{Handler: h, ReadHeaderTimeout: time.Second}
 		}
 	})
 	var slow []net.Conn

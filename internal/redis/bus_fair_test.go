@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long anything may take. No test waits for it unless it fails.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // numbered returns messages of topic "t" numbered from first to last, about as long as the product's.
 func numbered(first, last int) []bus.Message {

@@ -17,7 +17,7 @@ func connected(t testing.TB, address, prefix string) *redis.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	for deadline := time.Now().Add(20 * time.Second); ; { // a busy machine may need more than the time of a probe
+	for deadline := time.Now().Add(patience); ; { // a busy machine may need more than the time of a probe
 		err := c.Connect(t.Context())
 		if err == nil {
 			return c

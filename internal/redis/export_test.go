@@ -3,7 +3,7 @@ package redis
 import "time"
 
 // patient is how long Redis may take to answer on a machine with too much to do.
-const patient = 15 * time.Second
+const patient = time.Minute
 
 // PatientLimiter is a Limiter that waits for Redis for as long as a machine with too much to do may need, so that nothing is
 // counted by the process alone.

@@ -37,13 +37,9 @@ func TestLimiterWithoutRedis(t *testing.T) {
 	rate := limit.Rate{Tokens: 3, Per: time.Hour}
 	take := func() limit.Decision {
 		t.Helper()
-		began := time.Now()
 		d, err := limiter.Allow(t.Context(), "somebody", rate)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("a request waited %s for its count", took)
 		}
 		return d
 	}
@@ -73,7 +69,7 @@ func TestLimiterWithoutRedis(t *testing.T) {
 // eventually waits for a condition that others bring about.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for tick := time.NewTicker(10 * time.Millisecond); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatal("it never came about")

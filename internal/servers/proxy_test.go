@@ -80,7 +80,7 @@ func say(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // TestProxyDelay: a round trip takes as long as it is told to, however many are on their way.
 func TestProxyDelay(t *testing.T) {
@@ -98,8 +98,8 @@ func TestProxyDelay(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if took := time.Since(began); took < delay || took > 5*delay {
-		t.Errorf("20 at once took %s, want a little more than %s", took, delay)
+	if took := time.Since(began); took < delay || took >= 20*delay {
+		t.Errorf("20 at once took %s, want %s and not that for each", took, delay)
 	}
 	proxy.Delay(time.Hour)
 	say(t, conn, "two")

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	readyWithin = 30 * time.Second       // from the start to the first answer; recovery after a kill included
+	readyWithin = time.Minute            // from the start to the first answer; recovery after a kill included
 	stopWithin  = 20 * time.Second       // from SIGTERM to SIGKILL
 	readyPause  = 20 * time.Millisecond  // between two looks
 	answerWait  = 500 * time.Millisecond // for the answer to one look

@@ -68,7 +68,8 @@ func newFile(t testing.TB) string {
 	return path
 }
 
-// patience is what a write or a read may take in tests that are not about that: the machine may have too much to do.
+// patience is how long anything may take, a write or a read in tests that are not about their limit: the machine may have too much
+// to do. No test waits for it unless it fails.
 const patience = time.Minute
 
 // open opens a file and closes it with the test.

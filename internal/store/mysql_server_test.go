@@ -194,7 +194,7 @@ func TestTooFewConnections(t *testing.T) {
 // eventually waits for a condition that others bring about.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	within(t, 20*time.Second, holds)
+	within(t, patience, holds)
 }
 
 // within looks whether a condition holds, with pauses for those who bring it about.

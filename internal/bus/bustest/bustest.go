@@ -24,10 +24,10 @@ type Adapter interface {
 type Open func(t *testing.T, options bus.Options) (a, b Adapter)
 
 // patience is how long anything may take. No test waits for it unless it fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // soon is the time to acknowledge in of the tests that let it pass: long enough for a busy machine to acknowledge in.
-const soon = 250 * time.Millisecond
+const soon = time.Second
 
 // room is what a test works with: two views of one bus, a topic of its own, and a context that ends with patience.
 type room struct {

@@ -23,7 +23,7 @@ type Adapter interface {
 type Open func(t *testing.T) (a, b Adapter)
 
 // patience is how long anything may take. No test waits for it unless it fails.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // slow is a rate that brings no token back while a test runs.
 func slow() limit.Rate { return limit.Rate{Tokens: 5, Per: time.Hour} }

@@ -21,7 +21,7 @@ type Adapter interface {
 type Open func(t *testing.T, ttl time.Duration) (a, b Adapter)
 
 // patience is how long anything may take that needs no expiry. No test waits for it unless it fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // room is what a test works with: two views, and a range of products of its own.
 type room struct {

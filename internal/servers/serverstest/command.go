@@ -24,7 +24,7 @@ func Command(t testing.TB, addr string, words ...string) any {
 }
 
 func command(addr string, words []string) (any, error) {
-	const wait = 10 * time.Second
+	const wait = time.Minute
 	conn, err := net.DialTimeout("tcp", addr, wait)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func has(t *testing.T, db *sql.DB, n int) (found bool) {
 // soon waits for a channel to be closed.
 func soon(t *testing.T, done <-chan struct{}) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	select {
 	case <-done:
