@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	childReady = 15 * time.Second // from the start of a child to its ready line
+	childReady = time.Minute      // from the start of a child to its ready line; a busy machine takes its time
 	childStop  = 35 * time.Second // from SIGTERM to SIGKILL; a server ends within 30 s
 	childLog   = 64 << 10         // bytes of a child's last log lines that are kept for an error
 )
