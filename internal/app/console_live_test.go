@@ -115,6 +115,7 @@ func TestConsoleWithAllowedOrigins(t *testing.T) {
 	v.do(chromedp.Navigate(forwarded + "/console/"))
 	v.state("feed-state", "failed")
 	v.shows("The WebSocket server refused this page (4009): Pages of this origin may not connect.")
+	v.do(chromedp.Navigate("about:blank")) // before the proxy goes, which would break its stream off
 }
 
 // TestConsoleOfOneRole: the page says which roles the process does not have and where their figures are, and shows no figures of
