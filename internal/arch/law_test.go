@@ -107,6 +107,7 @@ func libraries() []library {
 		{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 		{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/telemetry"}},
 		{"golang.org/x/crypto", []string{"internal/auth"}},
+		{"golang.org/x/sys", []string{"internal/bench"}}, // clocks of other processes
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",

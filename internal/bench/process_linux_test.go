@@ -3,8 +3,42 @@ package bench
 import (
 	"net"
 	"os"
+	"sync"
 	"testing"
+	"time"
 )
+
+// The clock of this process read from outside is the one that it reads itself, between two readings.
+func TestProcessCPUIsThatOfAllThreads(t *testing.T) {
+	before, ok := ownCPU()
+	if !ok {
+		t.Fatal("this process's own time is not known")
+	}
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for now := before; now < before+20*time.Millisecond; now, _ = ownCPU() {
+			}
+		})
+	}
+	all.Wait()
+	used, err := ProcessCPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used < before+20*time.Millisecond {
+		t.Errorf("%s were used, and %s are read", before+20*time.Millisecond, used)
+	}
+	if after, _ := ownCPU(); used > after+time.Millisecond {
+		t.Errorf("%s are read, and %s are used", used, after)
+	}
+	if used%(10*time.Millisecond) == 0 {
+		t.Errorf("%s is no finer than a tick", used)
+	}
+	if _, err := ProcessCPU(1 << 22); err == nil { // beyond the greatest PID
+		t.Error("a process that does not exist has used time")
+	}
+}
 
 func TestListenerIsFound(t *testing.T) {
 	for _, host := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
