@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,10 +37,12 @@ var ErrRateLimited = errors.New("the server limits the rate")
 type Load struct {
 	Clients  int           // connections, each with one request under way
 	Duration time.Duration // how long new requests are sent; those under way are waited for
+	Orders   int           // that each client places before it stops; 0: as many as Duration has time for
 	Products []int64       // what is bought, at random; one product is a hot one
 	Lines    int           // products in an order, each another; 0 counts as 1
 	Users    int           // ids 1 to Users buy in turn; 0 counts as 1
 	Rate     float64       // requests a second of all clients together, at most 1,000,000; 0: as fast as answers come
+	Keys     string        // sets the idempotency keys apart from those of other loads, at most 40 letters and digits; "": random
 
 	// Progress, if set, is called some times a second with the time since the first request.
 	Progress func(since time.Duration)
@@ -57,6 +60,9 @@ func (l Load) check() error {
 		return fmt.Errorf("%d products in an order: it must be 1 to %d, and no more than the %d that are bought", l.Lines, MaxLines, len(l.Products))
 	case l.Lines > 1 && distinct(slices.Clone(l.Products)) != 0:
 		return errors.New("a product is there twice, and the products of an order must differ")
+	case l.Orders < 0 || l.Orders > 0 && l.Rate > 0 || len(l.Keys) > 40:
+		return fmt.Errorf("%d orders of each client, %g a second, and a prefix of %d letters for keys: "+
+			"the orders must not be negative, nor go with a rate, the prefix have at most 40", l.Orders, l.Rate, len(l.Keys))
 	case !(l.Rate >= 0 && l.Rate <= 1e6) || l.Users < 0:
 		return fmt.Errorf("a rate of %g a second and %d users: the rate must be 0 to 1,000,000, the users not negative", l.Rate, l.Users)
 	}
@@ -108,7 +114,7 @@ func driveAt(ctx context.Context, targets []target, load Load) (Result, error) {
 		d.shards[i].latency = newLatency()
 	}
 	buyers := make([]*buyer, load.Clients)
-	run, deadline := newRun(), time.Now().Add(load.Duration+2*answerTimeout)
+	run, deadline := cmp.Or(load.Keys, newRun()), time.Now().Add(load.Duration+2*answerTimeout)
 	for i := range buyers {
 		to := targets[i%len(targets)]
 		buyers[i] = &buyer{
@@ -263,7 +269,7 @@ func (b *buyer) buy(ctx context.Context) error {
 	load, failures := b.drive.load, 0
 	now := time.Now()
 	n := 0
-	for ; now.Before(b.drive.end) && !b.drive.stopped.Load(); n++ {
+	for ; (load.Orders == 0 || n < load.Orders) && now.Before(b.drive.end) && !b.drive.stopped.Load(); n++ {
 		if load.Rate > 0 {
 			if now = b.due(n); !now.Before(b.drive.end) || !pause(ctx, time.Until(now)) {
 				break

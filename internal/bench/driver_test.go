@@ -127,6 +127,42 @@ func TestDriveSpreadsOverServers(t *testing.T) {
 	}
 }
 
+// Two loads with the same keys and a number of orders are the same orders, each client's in the same order.
+func TestDrivePlacesSoManyOrders(t *testing.T) {
+	place := func() map[string][]int64 {
+		var mu sync.Mutex
+		placed := map[string][]int64{} // products by key
+		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			var order noopOrder
+			if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, item := range order.Items {
+				placed[order.Key] = append(placed[order.Key], order.UserID, item.ProductID)
+			}
+			created(w, int64(len(placed)))
+		})
+		load := Load{Clients: 3, Orders: 5, Duration: forEver, Products: []int64{1, 2, 3, 4}, Users: 2, Keys: "same"}
+		result, err := Drive(t.Context(), []string{url}, load)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.Created != 15 {
+			t.Errorf("%d orders, want 3 times 5", result.Created)
+		}
+		return placed
+	}
+	first := place()
+	if len(first) != 15 {
+		t.Errorf("%d keys, want 15", len(first))
+	}
+	if diff := cmp.Diff(first, place()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestOrdersOfManyLines(t *testing.T) {
 	var mu sync.Mutex
 	seen, last := map[int64]int{}, int64(0)
@@ -384,6 +420,8 @@ func TestDriveRefusesLoadsOutOfBounds(t *testing.T) {
 		"no time": func(l *Load) { l.Duration = 0 }, "time": func(l *Load) { l.Duration = MaxDuration + 1 },
 		"no products": func(l *Load) { l.Products = nil }, "rate": func(l *Load) { l.Rate = -1 },
 		"lines": func(l *Load) { l.Lines = MaxLines + 1 }, "negative lines": func(l *Load) { l.Lines = -1 },
+		"negative orders": func(l *Load) { l.Orders = -1 }, "orders at a rate": func(l *Load) { l.Orders, l.Rate = 1, 1 },
+		"long keys":                func(l *Load) { l.Keys = strings.Repeat("k", 41) },
 		"more lines than products": func(l *Load) { l.Lines = 2 },
 		"a product twice":          func(l *Load) { l.Products, l.Lines = []int64{1, 2, 1}, 2 },
 	} {

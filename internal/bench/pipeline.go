@@ -64,6 +64,14 @@ func (t *table) once(ctx context.Context, s *subject, what string, load Load) (r
 	return r, nil
 }
 
+// Drain waits until the server at base has finished every order, for at most two minutes.
+func Drain(ctx context.Context, base string) error {
+	web := newWeb(base)
+	defer web.close()
+	_, err := drain(ctx, web)
+	return err
+}
+
 // drain waits until every order is finished, and returns how long that took.
 func drain(ctx context.Context, web *web) (time.Duration, error) {
 	begin := time.Now()
