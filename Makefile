@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-realtime bench-watched lint fmt
+.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-guard bench-realtime bench-watched lint fmt
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -72,6 +72,10 @@ bench: build ## Measure this machine: all figures as one table
 bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
 	$(GO) run ./internal/servers/with bin/orderflow bench --table
+
+bench-guard: ## Compare the processor time an order with that of the commit BASE, on the LOADS (all) whose names contain these words
+	scripts/test-deps.sh
+	@scripts/bench-guard.sh "$(BASE)" $(if $(LOADS),--loads '$(LOADS)')
 
 bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; needs node and npm
 	scripts/test-deps.sh

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// load is a kind of work that both builds are given.
+type load struct {
+	name     string
+	shared   bool // over MariaDB and Redis, not SQLite
+	products int  // that are bought at random
+	pipeline bool // the server also charges and settles, and a turn lasts until the last order is settled
+	orders   int  // of each client in a turn, which takes about half a second
+}
+
+func loads() []load {
+	return []load{
+		{name: "sqlite/create-1", products: 1, orders: 20},
+		{name: "sqlite/create-100", products: 100, orders: 16},
+		{name: "sqlite/pipeline", products: 100, pipeline: true, orders: 10},
+		{name: "mariadb/create-1", shared: true, products: 1, orders: 14},
+		{name: "mariadb/create-100", shared: true, products: 100, orders: 12},
+		{name: "mariadb/pipeline", shared: true, products: 100, pipeline: true, orders: 8},
+	}
+}
+
+// chosen returns the loads whose name contains one of the words; without words all.
+func chosen(words []string) []load {
+	return slices.DeleteFunc(loads(), func(l load) bool {
+		return len(words) > 0 && !slices.ContainsFunc(words, func(word string) bool { return strings.Contains(l.name, word) })
+	})
+}
+
+func names(all []load) string {
+	list := make([]string, len(all))
+	for i, l := range all {
+		list[i] = l.name
+	}
+	return strings.Join(list, ", ")
+}
