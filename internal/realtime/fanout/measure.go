@@ -62,7 +62,15 @@ type load struct {
 	delay      *hdrhistogram.Histogram
 }
 
-// fanout measures one audience, of all subjects in turn: as fast as the publishers go, then paced.
+// kind is one way to load a subject and to read what it sends.
+type kind struct {
+	name string
+	rate float64 // messages a second; 0 for as fast as the publishers go
+	nap  bool    // subscribers read once a millisecond; else each frame when it comes
+}
+
+// fanout measures one audience, of all subjects in turn: at full speed with subscribers that read each frame when it comes,
+// then with subscribers that read once a millisecond, then paced.
 func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (err error) {
 	var all []*watched
 	defer func() {
@@ -85,18 +93,23 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	fast, paced := loads(len(all)), loads(len(all))
+	kinds := []kind{
+		{name: "full speed, each frame read when it comes"},
+		{name: "full speed, sockets read once a millisecond", nap: true},
+		{name: "paced", rate: float64(m.settings.Pace) / float64(subscribers) * float64(channels)},
+	}
+	results := make([][]*load, len(kinds))
+	for k := range kinds {
+		results[k] = loads(len(all))
+	}
 	end := make([]heard, len(all))
-	rate := float64(m.settings.Pace) / float64(subscribers) * float64(channels)
 	for round := range m.settings.Rounds {
 		for i, w := range all {
-			m.say("%s: round %d, full speed", w.name, round+1)
-			if err := m.load(ctx, w, 0, fast[i]); err != nil {
-				return fmt.Errorf("%s: full speed: %w", w.name, err)
-			}
-			m.say("%s: round %d, %d deliveries a second", w.name, round+1, m.settings.Pace)
-			if err := m.load(ctx, w, rate, paced[i]); err != nil {
-				return fmt.Errorf("%s: paced: %w", w.name, err)
+			for k, kind := range kinds {
+				m.say("%s: round %d, %s", w.name, round+1, kind.name)
+				if err := m.load(ctx, w, kind, results[k][i]); err != nil {
+					return fmt.Errorf("%s: %s: %w", w.name, kind.name, err)
+				}
 			}
 		}
 	}
@@ -105,7 +118,7 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	m.report.fanout(m.settings, subscribers, channels, all, fast, paced, end)
+	m.report.fanout(m.settings, subscribers, channels, all, kinds, results, end)
 	return nil
 }
 
@@ -118,12 +131,12 @@ func loads(n int) []*load {
 }
 
 // load puts one load on a subject, for the warm-up and the duration, waits until all has arrived, and adds what came of it.
-func (m *measurement) load(ctx context.Context, w *watched, rate float64, to *load) (err error) {
-	begin := ask{Do: askBegin, Nap: rate == 0}
+func (m *measurement) load(ctx context.Context, w *watched, kind kind, to *load) (err error) {
+	begin := ask{Do: askBegin, Nap: kind.nap}
 	if _, err := w.audience.ask(begin); err != nil {
 		return err
 	}
-	stop := w.crowd.start(ctx, rate)
+	stop := w.crowd.start(ctx, kind.rate)
 	defer func() { err = errors.Join(err, stop()) }()
 	if !pause(ctx, m.settings.WarmUp) {
 		return ctx.Err()

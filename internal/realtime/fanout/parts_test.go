@@ -192,8 +192,10 @@ Measured on Some CPU, 2 cores, Linux 6.1, go1.26, commit ` + "`abc`, by `this`" 
 // The figures of an audience go to their places.
 func TestReportFanout(t *testing.T) {
 	r := &report{}
-	fast, paced := loads(2), loads(2)
+	kinds := []kind{{name: "each frame"}, {name: "once a millisecond", nap: true}, {name: "paced", rate: 10}}
+	each, fast, paced := loads(2), loads(2), loads(2)
 	for i := range fast {
+		*each[i] = load{deliveries: 300 * int64(2-i), elapsed: time.Second, delay: newDelays()}
 		*fast[i] = load{deliveries: 1000 * int64(2-i), elapsed: time.Second, server: time.Millisecond, driver: 2 * time.Millisecond, delay: newDelays()}
 		*paced[i] = load{deliveries: 100, elapsed: time.Second, delay: newDelays()}
 		if err := paced[i].delay.RecordValues(2000*int64(i+1), 100); err != nil {
@@ -205,11 +207,14 @@ func TestReportFanout(t *testing.T) {
 	reason := "I am behind"
 	all[1].crowd.reason.Store(&reason)
 	s := &settings{Rounds: 2, Duration: time.Second}
-	r.fanout(s, 5000, 1, all, fast, paced, []heard{{}, {Lost: 1, Closed: 2, Trouble: "gone"}})
+	results := [][]*load{each, fast, paced}
+	r.fanout(s, 5000, 1, all, kinds, results, []heard{{}, {Lost: 1, Closed: 2, Trouble: "gone"}})
 	got := r.text(false)
 	for _, want := range []string{
-		"2,000        1,000  2.00 ×  ≥ 1.5 ×", "server's processor                        µs a delivery       0.50         1.00  0.50 ×",
-		"p99                                       ms                  2.00         4.00  0.50 ×  ≤ 0.9 ×",
+		"5,000 subscribers, 1 channel, each frame          deliveries/s         600          300  2.00 ×  ≥ 2 ×",
+		"5,000 subscribers, 1 channel, once a millisecond  deliveries/s       2,000        1,000  2.00 ×\n",
+		"server's processor                                µs a delivery       0.50         1.00  0.50 ×",
+		"p99                                               ms                  2.00         4.00  0.50 ×  ≤ 0.9 ×",
 		"socket.io, 5,000 subscribers, 1 channel: 1 messages lost and 0 repeated for those who stayed connected; 2 connections closed (gone)",
 		"4 requests to publish were answered 503 and tried again: I am behind",
 	} {
@@ -220,7 +225,7 @@ func TestReportFanout(t *testing.T) {
 	if strings.Contains(got, "nothing lost") {
 		t.Error("something was lost")
 	}
-	r.fanout(s, 1000, 100, all, fast, paced, []heard{{}, {}})
+	r.fanout(s, 1000, 100, all, kinds, results, []heard{{}, {}})
 	if got := r.text(false); !strings.Contains(got, "1,000 subscribers, 100 channels: nothing lost") {
 		t.Errorf("got\n%s", got)
 	}
