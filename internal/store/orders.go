@@ -415,6 +415,14 @@ func (t *tx) orderRows(orders []*order.Order) func(from, n int) string {
 
 // insertOrders inserts new orders with their items, in the order given, and fills in their ids.
 func (t *tx) insertOrders(orders []*order.Order) error {
+	if err := t.insertOrderRows(orders); err != nil {
+		return err
+	}
+	return t.insertItems(orders)
+}
+
+// insertOrderRows inserts new orders without their items, in the order given, and fills in their ids.
+func (t *tx) insertOrderRows(orders []*order.Order) error {
 	d := t.s.dialect
 	lower, err := t.raise()
 	if err != nil {
@@ -440,9 +448,12 @@ func (t *tx) insertOrders(orders []*order.Order) error {
 	if err == nil {
 		err = lower()
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// insertItems inserts the items of orders whose ids are known.
+func (t *tx) insertItems(orders []*order.Order) error {
+	d := t.s.dialect
 	type row struct {
 		id   int64
 		item order.Item

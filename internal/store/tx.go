@@ -335,11 +335,13 @@ func (t *tx) post(want int, what, query string, args ...any) error {
 	return p.check(matched)
 }
 
-// check turns a wrong number of rows into an error: the rows are not as they were read, and nothing of the transaction may
-// stay.
+// errNotAsRead says that rows have changed since they were read.
+var errNotAsRead = errors.New("the rows are not as they were read")
+
+// check turns a wrong number of rows into errNotAsRead: nothing of the transaction may stay.
 func (p post) check(matched int64) error {
 	if p.want >= 0 && matched != p.want {
-		return fmt.Errorf("%d of %d %s: the rows are not as they were read", matched, p.want, p.what)
+		return fmt.Errorf("%d of %d %s: %w", matched, p.want, p.what, errNotAsRead)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ func Run(t *testing.T, database Database) {
 		tests map[string]func(*house)
 	}{
 		{"create", createTests},
+		{"create unbatched", unbatchedTests},
 		{"cancel", cancelTests},
 		{"claim", claimTests},
 		{"settle", settleTests},

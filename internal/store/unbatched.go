@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"orderflow/internal/order"
+)
+
+// staleTries is how often one order is decided anew because its stock was sold between the decision and the UPDATE.
+const staleTries = 5
+
+// CreateUnbatched places one order in one transaction, as a server that does not batch does. `orderflow bench` compares with it;
+// the product itself uses CreateOrders. It writes the same rows, with the same durability, and returns the errors of
+// CreateOrders.
+//
+// The statements are chosen for speed. The product is read without a lock, and a new key is not looked up: the unique index
+// reports a duplicate. The UPDATE of the stock, which fails to match when too little is left, is the only lock on the product. It
+// is sent together with the rest of the rows, one round trip before the COMMIT, so that the lock is held for the shortest time.
+// It precedes the rows of order_items, whose foreign key would otherwise share the lock first and end in deadlocks.
+//
+// The outbox row is written as published, since nothing publishes it.
+func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed order.Placed, err error) {
+	for try := 1; ; try++ {
+		placed, err = s.placeUnbatched(ctx, draft)
+		if !errors.Is(err, errNotAsRead) || try == staleTries {
+			break
+		}
+	}
+	switch s.dialect.classify(err) {
+	case classDuplicate:
+		found, err := s.findWritten(ctx, []order.Ref{draft.Ref()})
+		if err != nil {
+			return order.Placed{}, err
+		}
+		if earlier := found[draft.Ref()]; earlier != nil {
+			return order.Replay(draft, earlier), nil
+		}
+		return order.Placed{}, order.Errorf(order.CodeUnavailable, "Another request used the key at the same time; try again with the same key.")
+	case classForeignKey: // the products were read, so it is the user
+		return order.Placed{Err: draft.Unknown(false, func(int64) bool { return true })}, nil
+	default:
+		return placed, err
+	}
+}
+
+// placeUnbatched is one transaction of CreateUnbatched.
+func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed order.Placed, err error) {
+	err = s.write(ctx, "create", func(t *tx) error {
+		products, err := t.readProducts(draft.Lines)
+		if err != nil {
+			return err
+		}
+		drafts := []order.Draft{draft}
+		answers, effects := order.Place(s.rules, t.now, drafts, nil, products)
+		placed = answers[0]
+		if placed.Err != nil { // a refusal counts only where the key is free
+			taken, err := t.findOrders([]order.Ref{draft.Ref()})
+			if earlier := taken[draft.Ref()]; earlier != nil {
+				placed = order.Replay(draft, earlier)
+			}
+			return err
+		}
+		if err := t.insertOrderRows(effects.New); err != nil {
+			return err
+		}
+		for _, line := range draft.Lines { // ascending
+			err := t.post(1, "products with stock", s.dialect.update()+s.dialect.table("products")+
+				" SET stock = stock - ?, updated_at = ? WHERE id = ? AND stock >= ? AND active",
+				line.Quantity, s.dialect.time(t.now), line.ProductID, line.Quantity)
+			if err != nil {
+				return err
+			}
+		}
+		if err := t.insertItems(effects.New); err != nil {
+			return err
+		}
+		events := order.Created(drafts, answers, t.now)
+		if err := t.insertEvents(events); err != nil {
+			return err
+		}
+		now := s.dialect.time(t.now)
+		t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
+		return t.post(-1, "", "INSERT INTO outbox (id, events, created_at, leased_until, paid_at) VALUES (?, ?, ?, ?, ?)",
+			t.id, encodeRefs(events), now, now, now)
+	})
+	return placed, err
+}
+
+// readProducts reads the products of an order without locking them, and takes the time of the transaction from the database if
+// that is where it comes from.
+func (t *tx) readProducts(lines []order.Line) (map[int64]order.Product, error) {
+	columns := productColumns
+	clock := t.s.dialect.clock()
+	if clock != "" {
+		columns += ", " + clock
+	}
+	ids := make([]int64, len(lines))
+	for i, line := range lines {
+		ids[i] = line.ProductID
+	}
+	products := make(map[int64]order.Product, len(lines))
+	err := t.queryIn(func(scan func(...any) error) error {
+		p, err := scanProduct(func(targets ...any) error {
+			if clock != "" {
+				targets = append(targets, scanTime{&t.now})
+			}
+			return scan(targets...)
+		})
+		products[p.ID] = p
+		return err
+	}, "SELECT "+columns+" FROM products WHERE id IN ", ids, "")
+	if err != nil {
+		return nil, err
+	}
+	return products, t.needClock()
+}
