@@ -29,9 +29,11 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/outbox"
 	"orderflow/internal/payment"
+	"orderflow/internal/redis"
 	"orderflow/internal/store"
 	"orderflow/internal/telemetry"
 	"orderflow/internal/tracing"
+	"orderflow/internal/unbatched"
 	"orderflow/internal/worker"
 )
 
@@ -47,11 +49,27 @@ type Options struct {
 	Version string
 	Log     io.Writer // of log lines
 	Text    bool      // log lines for people, else JSON
+
+	// Unbatched makes the server take orders one transaction per order, for the comparison of `orderflow bench`: with the row locks
+	// of the database only, or with product locks in the Redis of the settings too. It then publishes no events. The settings must
+	// have the role api alone.
+	Unbatched Unbatched
 }
+
+// Unbatched is whether orders are taken one transaction per order, and under which locks.
+type Unbatched int
+
+// The ways to take orders.
+const (
+	Batched        Unbatched = iota // the product
+	UnbatchedRows                   // row locks only
+	UnbatchedLocks                  // product locks too
+)
 
 // Server is a running server. Start one, then call Run.
 type Server struct {
 	settings config.Settings
+	takes    Unbatched
 	log      *telemetry.Log
 	tracer   tracing.Tracer                  // of nothing without an endpoint
 	untrace  func(ctx context.Context) error // sends the spans that wait
@@ -77,7 +95,7 @@ type Server struct {
 // Start opens the database, brings its schema up to date, takes up the roles of the settings and listens. It answers
 // requests from Run on. On an error nothing is left behind but what the database has by then.
 func Start(ctx context.Context, settings config.Settings, options Options) (server *Server, err error) {
-	s := &Server{settings: settings, registry: prometheus.NewRegistry(), asked: telemetry.NewRegistry(options.Version)}
+	s := &Server{settings: settings, takes: options.Unbatched, registry: prometheus.NewRegistry(), asked: telemetry.NewRegistry(options.Version)}
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "orderflow_log_dropped_total", Help: "Log lines that found no room."})
 	s.registry.MustRegister(dropped)
 	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{ //nolint:contextcheck // its writer lives until close
@@ -211,8 +229,10 @@ func (s *Server) build(ctx context.Context) error {
 	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
 	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
 	s.stage("store", s.db.Run)
-	s.stage("publisher", publisher.Run)
-	s.stage("relay", relay.Run)
+	if s.takes == Batched {
+		s.stage("publisher", publisher.Run)
+		s.stage("relay", relay.Run)
+	}
 
 	if s.settings.Roles.Worker {
 		workers, err := s.newWorker(ctx, messages, publisher, log)
@@ -283,17 +303,11 @@ func (s *Server) buildAPI(
 			"event", "roles.no_worker")
 	}
 	if s.settings.Roles.API {
-		orders := intake.New(intake.Options{
-			Orders: s.db, Locker: s.ports.locker, Publisher: publisher,
-			BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
-			Logger: log, Registerer: s.registry, Tracer: s.tracer,
-		})
-		options.Intake = orders
+		options.Intake = s.newIntake(publisher, log)
 		options.Auth = auth.New(auth.Options{Tokens: s.db, Users: s.db, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		options.Local = s.local()
 		options.SessionCookie = console.SessionCookie
-		s.stage("intake", orders.Run)
 		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
 		if err != nil {
 			return err
@@ -306,6 +320,24 @@ func (s *Server) buildAPI(
 		return s.buildConsole(log)
 	}
 	return nil
+}
+
+// newIntake makes what takes orders.
+func (s *Server) newIntake(publisher *outbox.Publisher, log *slog.Logger) api.Intake {
+	switch s.takes {
+	case UnbatchedRows:
+		return unbatched.New(s.db, nil)
+	case UnbatchedLocks:
+		return unbatched.New(s.db, redis.NewPlainLocker(s.ports.client))
+	case Batched:
+	}
+	orders := intake.New(intake.Options{
+		Orders: s.db, Locker: s.ports.locker, Publisher: publisher,
+		BatchMax: s.settings.BatchMax, QueueMax: s.settings.QueueMax, Lines: linesMax, Loops: s.loops(),
+		Logger: log, Registerer: s.registry, Tracer: s.tracer,
+	})
+	s.stage("intake", orders.Run)
+	return orders
 }
 
 // local reports whether whoever sits at this machine is its operator: nobody else can come here, and nobody has to say who they

@@ -19,6 +19,7 @@ func rooms() [][]room {
 	redis, servers := "internal/redis", "internal/servers"
 	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
+	unbatched := "internal/unbatched"
 	realtime := "internal/realtime"
 	web, api, console, config := "internal/web", "internal/api", "internal/console", "internal/config"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
@@ -51,6 +52,7 @@ func rooms() [][]room {
 		},
 		{ // roles: they know the domain and the ports, never each other and never the store
 			{path: intake, imports: []string{order, batch, lock, tracing}},
+			{path: unbatched, imports: []string{order}}, // what the product is compared with
 			{path: worker, imports: []string{order, batch, bus, payment, tracing}},
 			{path: outbox, imports: []string{order, bus, tracing}},
 			{path: realtime, imports: []string{order, bus, limit, tracing}},
@@ -63,8 +65,8 @@ func rooms() [][]room {
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
-				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, worker, outbox, realtime, audit, api, console,
-				config,
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, unbatched, worker, outbox, realtime, audit, api,
+				console, config,
 			}},
 			{path: bench},
 			{path: bench + "/guard", imports: []string{servers, bench}}, // a measurement; the product does not need it

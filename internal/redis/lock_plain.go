@@ -1,0 +1,120 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	_ "embed" // the script
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"orderflow/internal/lock"
+)
+
+//go:embed scripts/lock_plain_release.lua
+var plainReleaseText string
+
+// PlainLocker takes the same locks as Locker for one order at a time, and waits for them: SET with NX and EX, a release by the
+// token's owner that is announced, no turns. It is what the unbatched server of `orderflow bench` uses. Its methods may be called
+// from any goroutine.
+type PlainLocker struct {
+	client  *Client
+	release script
+}
+
+// NewPlainLocker returns a PlainLocker.
+func NewPlainLocker(client *Client) *PlainLocker {
+	return &PlainLocker{client: client, release: newScript(plainReleaseText)}
+}
+
+// Lock locks all of the products, which ascend. When one is locked, it releases the others, waits for the release and tries again.
+// It returns the error of ctx when that ends first, with the product that was locked then. Without Redis it locks nothing.
+func (l *PlainLocker) Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error) {
+	token := lock.NewToken()
+	for {
+		conn, err := l.client.conn()
+		if err != nil {
+			return func() {}, 0, nil //nolint:nilerr // the rows of the database decide alone
+		}
+		held, busy := l.try(ctx, conn, token, products)
+		unlock := func() { l.unlock(context.WithoutCancel(ctx), conn, token, held) }
+		if busy == 0 && ctx.Err() == nil {
+			return unlock, 0, nil
+		}
+		unlock()
+		if busy != 0 {
+			l.wait(ctx, conn, busy)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, cmp.Or(busy, products[0]), err
+		}
+	}
+}
+
+// try asks for the locks one after the other, up to one that another holds: busy. held are those that it got. A lock that cannot be
+// asked for is neither.
+func (l *PlainLocker) try(ctx context.Context, conn rueidis.Client, token string, products []int64) (held []int64, busy int64) {
+	for _, p := range products {
+		err := conn.Do(ctx, conn.B().Set().Key(l.client.key(lock.Key(p))).Value(token).Nx().Ex(lock.TTL).Build()).Error()
+		switch {
+		case err == nil:
+			held = append(held, p)
+		case rueidis.IsRedisNil(err):
+			return held, p
+		}
+	}
+	return held, 0
+}
+
+// unlock releases locks. Those that it cannot release expire.
+func (l *PlainLocker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64) {
+	for _, p := range products {
+		c := call{l.release, []string{l.client.key(lock.Key(p))}, []string{token, l.channel(p)}}
+		if answer, ok := rueidis.IsRedisErr(conn.Do(ctx, c.short(conn)).Error()); ok && answer.IsNoScript() {
+			conn.Do(ctx, c.long(conn))
+		}
+	}
+}
+
+func (l *PlainLocker) channel(product int64) string {
+	return l.client.key("orderflow:unlocked:" + lock.Key(product))
+}
+
+// wait returns when the lock of a product is free: after the announcement of its release, when it expires, or when it is free
+// already once announcements are heard. It also returns when ctx ends or Redis fails.
+func (l *PlainLocker) wait(ctx context.Context, conn rueidis.Client, product int64) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	heard := make(chan struct{})
+	subscribed := sync.OnceFunc(func() { close(heard) })
+	hooked := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
+		if s.Kind == "subscribe" {
+			subscribed()
+		}
+	})
+	released := make(chan struct{})
+	go func() {
+		defer close(released)
+		_ = conn.Receive(hooked, conn.B().Subscribe().Channel(l.channel(product)).Build(), func(rueidis.PubSubMessage) { cancel() })
+	}()
+	select {
+	case <-heard:
+	case <-released:
+		return
+	}
+	left, err := conn.Do(ctx, conn.B().Pttl().Key(l.client.key(lock.Key(product))).Build()).AsInt64()
+	const free, forever = -2, -1
+	switch {
+	case err != nil || left == free:
+		return
+	case left == forever: // a foreign one
+		left = lock.TTL.Milliseconds()
+	}
+	expired := time.NewTimer(time.Duration(left+1) * time.Millisecond) // the server counts whole ones
+	defer expired.Stop()
+	select {
+	case <-released:
+	case <-expired.C:
+	}
+}

@@ -1,0 +1,123 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"orderflow/internal/lock"
+	"orderflow/internal/redis"
+	"orderflow/internal/servers/serverstest"
+)
+
+func mustLock(t *testing.T, l *redis.PlainLocker, products ...int64) (unlock func()) {
+	t.Helper()
+	unlock, busy, err := l.Lock(t.Context(), products)
+	if err != nil {
+		t.Fatalf("product %d is locked: %v", busy, err)
+	}
+	return unlock
+}
+
+// subscribers is how many connections hear a channel.
+func subscribers(t *testing.T, host, channel string) any {
+	t.Helper()
+	answer, ok := serverstest.Command(t, host, "PUBSUB", "NUMSUB", channel).([]any)
+	if !ok || len(answer) != 2 {
+		t.Fatalf("answer %v", answer)
+	}
+	return answer[1]
+}
+
+// TestPlainLockerExcludes: of many orders from two processes one at a time has a product, and all come to their turn.
+func TestPlainLockerExcludes(t *testing.T) {
+	address, prefix := serverstest.Redis(t)
+	processes := []*redis.PlainLocker{redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))}
+	var inside, done int // guarded by the lock alone; the race detector sees when it is none
+	var all sync.WaitGroup
+	const orders = 40
+	for i := range orders {
+		all.Go(func() {
+			unlock, _, err := processes[i%2].Lock(t.Context(), [][]int64{{1, 2}, {2, 3}}[i/2%2])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer unlock()
+			if inside++; inside != 1 {
+				t.Errorf("%d orders have product 2", inside)
+			}
+			inside--
+			done++
+		})
+	}
+	all.Wait()
+	if done != orders {
+		t.Errorf("%d of %d orders had their turn", done, orders)
+	}
+}
+
+// TestPlainLockerWaits: an order waits for the announcement, and holds no other lock meanwhile.
+func TestPlainLockerWaits(t *testing.T) {
+	address, prefix := serverstest.Redis(t)
+	one, other := redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))
+	unlock := mustLock(t, one, 2)
+	host := strings.TrimPrefix(address, "redis://")
+	serverstest.Command(t, host, "EXPIRE", prefix+lock.Key(2), "3600") // so that its expiry does not end the wait
+	locked := make(chan func())
+	go func() {
+		unlock, _, err := other.Lock(t.Context(), []int64{1, 2})
+		if err != nil {
+			t.Error(err)
+		}
+		locked <- unlock
+	}()
+	channel := prefix + "orderflow:unlocked:" + lock.Key(2)
+	eventually(t, func() bool { return subscribers(t, host, channel) == int64(1) })
+	if key := serverstest.Command(t, host, "EXISTS", prefix+lock.Key(1)); key != int64(0) {
+		t.Errorf("an order that waits keeps the lock of another product: %v", key)
+	}
+	unlock()
+	(<-locked)()
+	if key := serverstest.Command(t, host, "EXISTS", prefix+lock.Key(1), prefix+lock.Key(2)); key != int64(0) {
+		t.Errorf("%v locks are left", key)
+	}
+}
+
+// TestPlainLockerOfForeigner: a lock of others is respected, is not released, and its expiry ends the wait.
+func TestPlainLockerOfForeigner(t *testing.T) {
+	address, prefix := serverstest.Redis(t)
+	l, host, key := redis.NewPlainLocker(connected(t, address, prefix)), strings.TrimPrefix(address, "redis://"), prefix+lock.Key(1)
+	serverstest.Command(t, host, "SET", key, "foreign")
+	ctx, cancel := context.WithCancel(t.Context())
+	refused := make(chan error)
+	go func() {
+		_, busy, err := l.Lock(ctx, []int64{1})
+		if busy != 1 {
+			t.Errorf("busy: product %d", busy)
+		}
+		refused <- err
+	}()
+	eventually(t, func() bool { return subscribers(t, host, prefix+"orderflow:unlocked:"+lock.Key(1)) == int64(1) })
+	cancel()
+	if err := <-refused; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if token := serverstest.Command(t, host, "GET", key); token != "foreign" {
+		t.Errorf("the lock is %v now", token)
+	}
+	serverstest.Command(t, host, "PEXPIRE", key, "50")
+	mustLock(t, l, 1)()
+}
+
+// TestPlainLockerWithoutRedis locks nothing.
+func TestPlainLockerWithoutRedis(t *testing.T) {
+	client, err := redis.New("redis://127.0.0.1:1", redis.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	mustLock(t, redis.NewPlainLocker(client), 1)()
+}

@@ -1,0 +1,123 @@
+// Package unbatched takes orders one transaction per order: the server that `orderflow bench --compare` compares Orderflow with.
+// It is what a good engineer writes who does not batch. The HTTP server, the encoding, the connections and the rows of an order
+// are those of the product, so that the difference is batching alone.
+//
+//	Create ──▶ [lock products] ──▶ store.CreateUnbatched (one transaction, one commit) ──▶ [unlock]
+//
+// The locks are optional. With row locks only, the database serialises the orders of one product. With product locks in Redis,
+// orders of one product form a queue in this process, whose head alone asks Redis. A release wakes the next order of the queue at
+// once, and Redis announces it to other processes, so that nothing polls.
+//
+// It does less than the product: it publishes no events, and counts no orders in its metrics.
+package unbatched
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"orderflow/internal/order"
+)
+
+// patience is how long an order waits for its locks before the answer is CodeLockConflict: the longest wait of the product's own schedule.
+const patience = 3900 * time.Millisecond
+
+// Orders is what a Service needs of the database.
+type Orders interface {
+	CreateUnbatched(ctx context.Context, draft order.Draft) (order.Placed, error)
+	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.Receipt, error)
+}
+
+// Locker locks products for all processes.
+type Locker interface {
+	// Lock locks all of the products, which ascend, and waits for those that are locked: by announcement, not by polling. Its only
+	// error is that of ctx; busy is a product that was locked then. Without Redis it locks nothing: the rows of the database decide.
+	Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error)
+}
+
+// Service takes orders. Its methods may be called from any goroutine.
+type Service struct {
+	orders Orders
+	locker Locker // nil for row locks only
+
+	mu    sync.Mutex
+	turns map[int64]chan struct{} // of each product that was ordered; it has an element while no order of this process has its turn
+}
+
+// New returns a Service. Without a locker the rows of the database are the only locks.
+func New(orders Orders, locker Locker) *Service {
+	return &Service{orders: orders, locker: locker, turns: map[int64]chan struct{}{}}
+}
+
+// Create places an order, and returns after it is durable. The errors carry the codes of order.Place, CodeLockConflict or
+// CodeUnavailable.
+func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
+	if s.locker == nil {
+		return s.orders.CreateUnbatched(ctx, draft)
+	}
+	products := make([]int64, len(draft.Lines)) // ascending, so that orders never wait for each other
+	for i, line := range draft.Lines {
+		products[i] = line.ProductID
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var turns []chan struct{}
+	defer func() {
+		for _, turn := range turns {
+			turn <- struct{}{}
+		}
+	}()
+	for _, product := range products {
+		turn := s.turn(product)
+		select {
+		case <-turn:
+			turns = append(turns, turn)
+		case <-waiting.Done():
+			return order.Placed{}, conflict(ctx, product)
+		}
+	}
+	unlock, busy, err := s.locker.Lock(waiting, products)
+	if err != nil {
+		return order.Placed{}, conflict(ctx, busy)
+	}
+	defer unlock()
+	return s.orders.CreateUnbatched(ctx, draft)
+}
+
+// conflict is the error of an order that waited too long for a product, or whose caller has left.
+func conflict(ctx context.Context, product int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := order.Errorf(order.CodeLockConflict, "Product %d stayed locked by other orders; try again with the same key.", product)
+	err.ProductID = product
+	return err
+}
+
+// turn returns the channel that gives the turns of a product, to waiters in the order of their arrival.
+func (s *Service) turn(product int64) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	turn := s.turns[product]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		turn <- struct{}{}
+		s.turns[product] = turn
+	}
+	return turn
+}
+
+// Cancel cancels a PENDING order in a transaction of its own. The errors carry the codes of order.Cancel or CodeUnavailable.
+func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
+	changed, _, err := s.orders.CancelOrders(ctx, []order.CancelRequest{request})
+	if err != nil {
+		return nil, err
+	}
+	return changed[0].Order, changed[0].Err
+}
+
+// OrderRefused does nothing: only the product counts refusals.
+func (*Service) OrderRefused(error) {}
+
+// CancelRefused does nothing likewise.
+func (*Service) CancelRefused(error) {}
