@@ -10,9 +10,10 @@ import (
 
 // Names of what is compared.
 const (
-	nameOurs  = "Orderflow"
-	nameUsual = "usual design"
-	nameNoop  = "no-op handler"
+	nameOurs      = "Orderflow"
+	nameUnbatched = "unbatched"
+	nameLocked    = "unbatched, Redis lock"
+	nameNoop      = "no-op handler"
 )
 
 // plenty is the stock of every product of a private server: no load buys it up.
@@ -38,7 +39,8 @@ type Options struct {
 	Roles    string        // of private servers; "": "api", so that creating orders is what is measured
 	Servers  int           // processes of each private server on its database; 0: 1
 	Store    string        // what private servers keep their data in, for the report; "" for SQLite
-	Compare  bool          // the same load on the usual design (BatchMax 1)
+	Compare  bool          // the same load on an unbatched server: one transaction per order
+	Redis    bool          // private servers have a Redis; Compare then means an unbatched server with product locks there, too
 	Ceiling  bool          // the same load on NoopHandler
 	Machine  Machine       // for the report
 	Show     Display
@@ -69,6 +71,8 @@ func (o Options) complete() (Options, error) {
 	switch {
 	case o.At != nil && (o.Compare || o.Ceiling):
 		return o, errors.New("a comparison needs private servers, which share this machine: leave the server's address out")
+	case o.Compare && o.Roles != "api":
+		return o, errors.New("an unbatched server only takes orders: compare without workers")
 	case o.At == nil && o.Start == nil:
 		return o, errors.New("there is neither a server to load nor a way to start one")
 	case o.Rounds < 1 || o.Rounds > 100:
@@ -106,13 +110,15 @@ func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
 		at.Stop = nil // they are somebody else's
 		return []*subject{{name: nameOurs, running: at}}, nil
 	}
+	ours := Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers}
 	wanted := []struct {
 		name string
 		when bool
 		Server
 	}{
-		{nameOurs, true, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers}},
-		{nameUsual, o.Compare, Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers, BatchMax: 1}},
+		{nameOurs, true, ours},
+		{nameUnbatched, o.Compare, ours.unbatched(RowLocks)},
+		{nameLocked, o.Compare && o.Redis, ours.unbatched(ProductLocks)},
 		{nameNoop, o.Ceiling, Server{Noop: true, Products: o.Products}},
 	}
 	var subjects []*subject

@@ -28,38 +28,48 @@ func TestRunComparesInTurn(t *testing.T) {
 	var f fleet
 	var log bytes.Buffer
 	report, err := Run(t.Context(), Options{
-		Start: f.starter(t, asWanted), Clients: 4, Duration: 400 * time.Millisecond, Rounds: 2, Hot: true, Compare: true, Ceiling: true,
+		Start: f.starter(t, asWanted), Clients: 4, Duration: 400 * time.Millisecond, Rounds: 2, Hot: true, Compare: true, Redis: true, Ceiling: true,
 		Show: Display{Out: &log},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Server{
-		{Roles: "api", Products: 1, Stock: plenty}, {Roles: "api", Products: 1, Stock: plenty, BatchMax: 1}, {Noop: true, Products: 1},
+		{Roles: "api", Products: 1, Stock: plenty},
+		{Roles: "api", Products: 1, Stock: plenty, Unbatched: RowLocks},
+		{Roles: "api", Products: 1, Stock: plenty, Unbatched: ProductLocks},
+		{Noop: true, Products: 1},
 	}
-	if diff := cmp.Diff(want, f.wanted); diff != "" || f.stopped != 3 {
+	if diff := cmp.Diff(want, f.wanted); diff != "" || f.stopped != 4 {
 		t.Errorf("%s; %d stopped", diff, f.stopped)
 	}
 	var order []string
 	for line := range strings.Lines(log.String()) {
 		order = append(order, strings.TrimSpace(line))
 	}
-	turns := []string{
-		"product 1, Orderflow: warm-up, 50ms", "product 1, usual design: warm-up, 50ms", "product 1, no-op handler: warm-up, 50ms",
-		"product 1, Orderflow: round 1 of 2, 200ms", "product 1, usual design: round 1 of 2, 200ms", "product 1, no-op handler: round 1 of 2, 200ms",
-		"product 1, Orderflow: round 2 of 2, 200ms", "product 1, usual design: round 2 of 2, 200ms", "product 1, no-op handler: round 2 of 2, 200ms",
+	var turns []string
+	for _, turn := range []string{"warm-up, 50ms", "round 1 of 2, 200ms", "round 2 of 2, 200ms"} {
+		for _, name := range []string{nameOurs, nameUnbatched, nameLocked, nameNoop} {
+			turns = append(turns, "product 1, "+name+": "+turn)
+		}
 	}
 	if diff := cmp.Diff(turns, order); diff != "" {
 		t.Error(diff)
 	}
-	if report.Compare == nil || report.Ceiling == nil || report.Compare.OrdersPerSecond <= 0 || len(report.Servers) != 3 {
+	if report.Compare == nil || report.Locked == nil || report.Ceiling == nil || len(report.Servers) != 4 {
 		t.Fatalf("%+v", report)
+	}
+	if report.Compare.OrdersPerSecond <= 0 {
+		t.Errorf("%g × the orders/s of the unbatched server", report.Compare.OrdersPerSecond)
+	}
+	if report.Locked.OrdersPerSecond <= 0 {
+		t.Errorf("%g × the orders/s of the one with product locks", report.Locked.OrdersPerSecond)
 	}
 	ours := report.Servers[0]
 	if ours.Orders == 0 || len(ours.Rounds) != 2 || ours.Answers["201"] != ours.Orders || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
 		t.Errorf("%+v", ours)
 	}
-	if report.Servers[2].Books != nil {
+	if report.Servers[3].Books != nil {
 		t.Error("the no-op handler keeps no books")
 	}
 	if ours.ServerCPU == nil || math.Abs(*ours.ServerCPU-2e6/float64(ours.Orders)) > 1e-6 { // a second each round
@@ -129,7 +139,7 @@ func TestRunStopsWhatItStarted(t *testing.T) {
 	starter := f.starter(t, asWanted)
 	failed := errors.New("no room")
 	_, err := Run(t.Context(), Options{Compare: true, Start: func(ctx context.Context, want Server) (Running, error) {
-		if want.BatchMax == 1 {
+		if want.Unbatched != "" {
 			return Running{}, failed
 		}
 		return starter(ctx, want)
@@ -145,6 +155,7 @@ func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nothing to load": {}, "compare at": {At: running, Compare: true}, "ceiling at": {At: running, Ceiling: true},
 		"more lines than products": {At: running, Products: 1, Lines: 2},
+		"compare the pipeline":     {Start: start, Compare: true, Roles: "api,worker"},
 		"rounds":                   {Start: start, Rounds: -1, Compare: true}, "clients": {Start: start, Clients: -1}, "products": {Start: start, Products: -1},
 	} {
 		if _, err := Run(t.Context(), o); err == nil || strings.Contains(err.Error(), "was started") {
@@ -158,7 +169,7 @@ func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
 }
 
 func TestReportText(t *testing.T) {
-	cost, usual := 82.31, 1100.0
+	cost, unbatched := 82.31, 1100.0
 	report := &Report{
 		Roles: "api", Clients: 256, Rounds: 3, Products: []int64{1},
 		Servers: []ServerReport{
@@ -168,12 +179,13 @@ func TestReportText(t *testing.T) {
 				Books: &Books{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nThe books are right."},
 			},
 			{
-				Name: nameUsual, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
-				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &usual,
+				Name: nameUnbatched, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
+				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &unbatched,
 				Books: &Books{Distinct: 3103, Audited: true, Report: "holds  1\nThe books are right, too."},
 			},
 		},
-		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(usual / cost)},
+		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(unbatched / cost)},
+		Locked:  &Ratios{OrdersPerSecond: 80.01},
 	}
 	var text bytes.Buffer
 	if err := report.WriteText(&text, false); err != nil {
@@ -182,26 +194,27 @@ func TestReportText(t *testing.T) {
 	want := `
   256 clients on one hot product (1), private server, roles api; 3 rounds in turn
 
-                     Orderflow  usual design
-  throughput            12,412           310          orders/s
-  orders               124,120         3,103            in all
-  load                    10.0          10.4                 s
-  latency p50             19.8           810                ms
-          p95             28.1         1,210                ms
-          p99             33.0         1,530                ms
-          max             61.0         2,044                ms
-  processor, server       82.3         1,100       µs an order
-  processor, driver          –             –       µs an order
-  201                  124,120         3,103  answers: created
-  409 lock_conflict          0            12           answers
-  503 overloaded             3             0           answers
+                     Orderflow  unbatched
+  throughput            12,412        310          orders/s
+  orders               124,120      3,103            in all
+  load                    10.0       10.4                 s
+  latency p50             19.8        810                ms
+          p95             28.1      1,210                ms
+          p99             33.0      1,530                ms
+          max             61.0      2,044                ms
+  processor, server       82.3      1,100       µs an order
+  processor, driver          –          –       µs an order
+  201                  124,120      3,103  answers: created
+  409 lock_conflict          0         12           answers
+  503 overloaded             3          0           answers
 
-  40.0 × the orders/s of the usual design (--batch-max 1: a transaction an order), at 1/13.4 of its processor time an order
+  40.0 × the orders/s of one transaction per order (unbatched, row locks only), at 1/13.4 of its processor time an order
+  80.0 × the orders/s of one transaction per order (unbatched, a lock in Redis for each product)
 
   Orderflow: 125,000 answers of 201, each exists, once
   holds  1
   The books are right.
-  usual design: 3,103 answers of 201, each id once
+  unbatched: 3,103 answers of 201, each id once
   The books are right, too.
 
 `
@@ -244,11 +257,15 @@ func measured(name string, cost time.Duration, rates ...int64) *subject {
 }
 
 func TestRatiosAreOfMedians(t *testing.T) {
-	ours, usual := measured(nameOurs, 80*time.Microsecond, 9000, 12000, 100), measured(nameUsual, time.Millisecond, 300, 5, 400)
+	ours, unbatched := measured(nameOurs, 80*time.Microsecond, 9000, 12000, 100), measured(nameUnbatched, time.Millisecond, 300, 5, 400)
+	locked := measured(nameLocked, 2*time.Millisecond, 150)
 	noop := measured(nameNoop, 20*time.Microsecond, 36000)
-	report := newReport(Options{Clients: 1}, []int64{1}, []*subject{ours, usual, noop})
+	report := newReport(Options{Clients: 1}, []int64{1}, []*subject{ours, unbatched, locked, noop})
 	if got := report.Compare; got.OrdersPerSecond != 30 || math.Abs(*got.ServerCPU-12.5) > 1e-9 {
-		t.Errorf("against the usual design: %+v", got)
+		t.Errorf("against the unbatched server: %+v", got)
+	}
+	if got := report.Locked; got.OrdersPerSecond != 60 || math.Abs(*got.ServerCPU-25) > 1e-9 {
+		t.Errorf("against the one with product locks: %+v", got)
 	}
 	if got := report.Ceiling; got.OrdersPerSecond != 0.25 {
 		t.Errorf("against the no-op handler: %+v", got)
@@ -257,13 +274,13 @@ func TestRatiosAreOfMedians(t *testing.T) {
 		t.Error("processor time that is not known has a figure")
 	}
 	run := &table{}
-	run.rates("hot", [2]float64{6, 12}, ours, usual)
-	run.processor(ours, usual)
+	run.rates("hot", [][2]float64{{6, 12}, {6, 12}}, ours, []*subject{unbatched, locked})
+	run.processor(ours, []*subject{unbatched, locked})
 	var got []float64
 	for _, row := range run.rows {
 		got = append(got, *row.Measured)
 	}
-	if diff := cmp.Diff([]float64{30, 12.5, 80}, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+	if diff := cmp.Diff([]float64{30, 60, 12.5, 25, 80}, got, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 		t.Error(diff)
 	}
 }

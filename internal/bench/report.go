@@ -20,10 +20,11 @@ type Report struct {
 	Roles    string         `json:"roles,omitempty"`
 	Clients  int            `json:"clients"`
 	Rounds   int            `json:"rounds"`
-	Products []int64        `json:"products"` // the ids that were bought; one is a hot one
-	Lines    int            `json:"lines"`    // products in an order
-	Servers  []ServerReport `json:"servers"`  // the first one is Orderflow; the others were loaded in turn with it
-	Compare  *Ratios        `json:"compare,omitempty"`
+	Products []int64        `json:"products"`          // the ids that were bought; one is a hot one
+	Lines    int            `json:"lines"`             // products in an order
+	Servers  []ServerReport `json:"servers"`           // the first one is Orderflow; the others were loaded in turn with it
+	Compare  *Ratios        `json:"compare,omitempty"` // one transaction per order, row locks only
+	Locked   *Ratios        `json:"compare_product_locks,omitempty"`
 	Ceiling  *Ratios        `json:"ceiling,omitempty"`
 }
 
@@ -114,9 +115,12 @@ func newReport(o Options, products []int64, subjects []*subject) *Report {
 		if ours.ServerCPU != nil && other.ServerCPU != nil {
 			ratios.ServerCPU = known(ratio(*other.ServerCPU, *ours.ServerCPU))
 		}
-		if other.Name == nameNoop {
+		switch other.Name {
+		case nameNoop:
 			report.Ceiling = ratios
-		} else {
+		case nameLocked:
+			report.Locked = ratios
+		default:
 			report.Compare = ratios
 		}
 	}
@@ -275,23 +279,28 @@ func (r *Report) kinds() []string {
 }
 
 func (r *Report) ratios(colours paint) string {
-	var text string
-	if r.Compare != nil {
-		text = fmt.Sprintf("  %s × the orders/s of the usual design (--batch-max 1: a transaction an order)",
-			colours.bold(number(r.Compare.OrdersPerSecond)))
-		if r.Compare.ServerCPU != nil {
-			text += fmt.Sprintf(", at 1/%s of its processor time an order", number(*r.Compare.ServerCPU))
+	var text strings.Builder
+	for _, against := range []struct {
+		ratios *Ratios
+		what   string
+	}{
+		{r.Compare, "orders/s of one transaction per order (unbatched, row locks only)"},
+		{r.Locked, "orders/s of one transaction per order (unbatched, a lock in Redis for each product)"},
+		{r.Ceiling, "answers/s of a no-op handler that reads and writes the same JSON"},
+	} {
+		if against.ratios == nil {
+			continue
 		}
-		text += "\n"
+		fmt.Fprintf(&text, "  %s × the %s", colours.bold(number(against.ratios.OrdersPerSecond)), against.what)
+		if cpu := against.ratios.ServerCPU; cpu != nil && against.ratios != r.Ceiling {
+			fmt.Fprintf(&text, ", at 1/%s of its processor time an order", number(*cpu))
+		}
+		text.WriteByte('\n')
 	}
-	if r.Ceiling != nil {
-		text += fmt.Sprintf("  %s × the answers/s of a no-op handler that reads and writes the same JSON\n",
-			colours.bold(number(r.Ceiling.OrdersPerSecond)))
+	if text.Len() > 0 {
+		text.WriteByte('\n')
 	}
-	if text != "" {
-		text += "\n"
-	}
-	return text
+	return text.String()
 }
 
 // proofs says what was proved, and what could not be.

@@ -24,7 +24,7 @@ const productsPath = "/api/v1/products"
 type Server struct {
 	Noop           bool          // serve NoopHandler; all else is then without meaning
 	Roles          string        // such as "api,worker"; "" for those of `orderflow serve`
-	BatchMax       int           // 0: the default; 1: the usual design
+	Unbatched      Unbatched     // take orders one transaction per order; needs the role api alone
 	InstantGateway bool          // payments take no time and always succeed; else the simulated gateway's defaults
 	Products       int           // at least so many products are for sale; 0: the sample data
 	Stock          int64         // of every product; 0: as in the sample data
@@ -32,6 +32,22 @@ type Server struct {
 	Processes      int           // that serve the one database; 0: 1
 	Forwarded      bool          // reach the database and Redis through a Forwarder each
 	Delay          time.Duration // of these
+}
+
+// Unbatched is whether a server takes orders one transaction per order, and under which locks. It is the server that a good
+// engineer writes who does not batch: same answers, same rows, and a durable commit for each order (package unbatched).
+type Unbatched string
+
+// The kinds of unbatched servers; "" is Orderflow.
+const (
+	RowLocks     Unbatched = "row locks"     // those of the database alone
+	ProductLocks Unbatched = "product locks" // a lock in Redis for each product, too
+)
+
+// unbatched is the same server, one transaction per order.
+func (s Server) unbatched(locks Unbatched) Server {
+	s.Unbatched = locks
+	return s
 }
 
 // Running are servers on one database. Its functions may be called while they are under load; those that are nil or

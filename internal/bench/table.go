@@ -31,15 +31,18 @@ type Figures struct {
 	Rows    []Row   `json:"rows"`
 }
 
-// bars are those of the bars that differ from one kind of store to the other.
+// bars are those of the bars that differ from one kind of store to the other: floors, and goals.
 type bars struct {
-	hot, spread [2]float64 // floor and goal of orders/s against the usual design
-	ceiling     float64    // floor of orders/s against the no-op handler
+	hot, spread             [2]float64 // orders/s against one transaction per order, row locks only
+	hotLocked, spreadLocked [2]float64 // the same with product locks in Redis
+	ceiling                 float64    // floor of orders/s against the no-op handler
 }
 
 func barsOf(shared bool) bars {
 	if shared {
-		return bars{hot: [2]float64{15, 40}, spread: [2]float64{5, 12}, ceiling: 0.2}
+		return bars{
+			hot: [2]float64{14, 25}, spread: [2]float64{5.5, 8}, hotLocked: [2]float64{28, 50}, spreadLocked: [2]float64{6.5, 10}, ceiling: 0.2,
+		}
 	}
 	return bars{hot: [2]float64{6, 12}, spread: [2]float64{6, 12}, ceiling: 0.25}
 }
@@ -133,43 +136,58 @@ func (t *table) load(ctx context.Context, s *subject, products int) (Load, error
 	return Load{Clients: t.Clients, Duration: t.Duration, Products: ids, Users: users}, err
 }
 
-// throughput: orders a second and processor time an order, on one hot product and spread, against the usual design and
+// throughput: orders a second and processor time an order, on one hot product and spread, against one transaction per order and
 // against the no-op handler.
 func (t *table) throughput(ctx context.Context) error {
 	server := Server{Roles: "api", Products: spread, Stock: plenty}
-	usual := server
-	usual.BatchMax = 1
+	wanted := []named{{nameOurs, server}, {nameUnbatched, server.unbatched(RowLocks)}}
+	if t.Shared {
+		wanted = append(wanted, named{nameLocked, server.unbatched(ProductLocks)})
+	}
 	return t.on(ctx, func(servers []*subject) error {
-		ours, usual, noop := servers[0], servers[1], servers[2]
+		ours, others, noop := servers[0], servers[1:len(servers)-1], servers[len(servers)-1]
 		hot, err := t.load(ctx, ours, 1)
 		if err != nil {
 			return err
 		}
-		if err := alternate(ctx, t.Show, "hot product", hot, t.Rounds, ours, usual, noop); err != nil {
+		if err := alternate(ctx, t.Show, "hot product", hot, t.Rounds, servers...); err != nil {
 			return err
 		}
-		t.rates("one hot product", t.bars.hot, ours, usual)
-		t.processor(ours, usual)
+		t.rates("one hot product", [][2]float64{t.bars.hot, t.bars.hotLocked}, ours, others)
+		t.processor(ours, others)
 		t.add(bar{"orders/s against a no-op handler of the same JSON", "×", t.bars.ceiling, 0.5, false},
 			ratio(ours.medianRate(), noop.medianRate()), "%s against %s answers/s, hot product",
 			number(ours.medianRate()), number(noop.medianRate()))
-		ours.rounds, usual.rounds = nil, nil
+		for _, s := range servers {
+			s.rounds = nil
+		}
 		all, err := t.load(ctx, ours, spread)
 		if err != nil {
 			return err
 		}
-		if err := alternate(ctx, t.Show, "100 products", all, t.Rounds, ours, usual); err != nil {
+		if err := alternate(ctx, t.Show, "100 products", all, t.Rounds, servers[:len(servers)-1]...); err != nil {
 			return err
 		}
-		t.rates("100 products", t.bars.spread, ours, usual)
+		t.rates("100 products", [][2]float64{t.bars.spread, t.bars.spreadLocked}, ours, others)
 		return nil
-	}, named{nameOurs, server}, named{nameUsual, usual}, named{nameNoop, Server{Noop: true}})
+	}, append(wanted, named{nameNoop, Server{Noop: true}})...)
 }
 
-func (t *table) rates(what string, marks [2]float64, ours, usual *subject) {
-	t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against the usual design", "×", marks[0], marks[1], false},
-		ratio(ours.medianRate(), usual.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(usual.medianRate()),
-		refusals(ours, usual))
+// inFull is the name of an unbatched server in a figure.
+func inFull(name string) string {
+	if name == nameLocked {
+		return "one transaction per order with a Redis lock"
+	}
+	return "one transaction per order"
+}
+
+// rates adds the orders/s of ours against those of others, with a floor and a goal for each.
+func (t *table) rates(what string, marks [][2]float64, ours *subject, others []*subject) {
+	for i, other := range others {
+		t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against " + inFull(other.name), "×", marks[i][0], marks[i][1], false},
+			ratio(ours.medianRate(), other.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(other.medianRate()),
+			refusals(ours, other))
+	}
 }
 
 // refusals says how many answers were no 201, if any: a rate is only worth what was answered.
@@ -195,11 +213,14 @@ func refused(r round) int64 {
 	return n
 }
 
-func (t *table) processor(ours, usual *subject) {
-	a, b := ours.together(), usual.together()
-	cost, usualCost := a.perOrder(a.server), b.perOrder(b.server)
-	t.add(bar{"processor time an order: the usual design's against ours", "×", 6, none(), false},
-		ratio(usualCost, cost), "%s against %s, %s", withUnit(usualCost, "µs"), withUnit(cost, "µs"), ours.running.Counted)
+func (t *table) processor(ours *subject, others []*subject) {
+	a := ours.together()
+	cost := a.perOrder(a.server)
+	for _, other := range others {
+		b := other.together()
+		t.add(bar{"processor time an order: that of " + inFull(other.name) + " against ours", "×", 6, none(), false},
+			ratio(b.perOrder(b.server), cost), "%s against %s, %s", withUnit(b.perOrder(b.server), "µs"), withUnit(cost, "µs"), ours.running.Counted)
+	}
 	t.add(bar{"processor time an order", "µs", none(), 90, true},
 		cost, "%s, hot product; the driver takes %s more", ours.running.Counted, withUnit(a.perOrder(a.driver), "µs"))
 }

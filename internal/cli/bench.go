@@ -30,7 +30,7 @@ type benchVerb struct {
 	Hot           bool          `help:"Buy one product only, or with --lines as many as are in an order."`
 	Servers       int           `help:"Processes of a private server on its database; several need MySQL." default:"1" placeholder:"N"`
 	Pipeline      bool          `help:"Private servers also charge and settle (roles api,worker); else they only take orders."`
-	Compare       bool          `help:"Put the same load on the usual design (lock, transaction and commit for each order) and print the ratio."`
+	Compare       bool          `help:"Put the same load on a server with one transaction per order (unbatched) and print the ratio."`
 	Ceiling       bool          `help:"Put the same load on a handler that only decodes and encodes, and print the ratio."`
 	Table         bool          `help:"Measure every figure that has a floor, and print them as one table; takes minutes."`
 	Orders        int64         `help:"With --table: also measure with so many orders in the tables." placeholder:"N"`
@@ -43,7 +43,8 @@ type benchVerb struct {
 func (benchVerb) Help() string {
 	return "Without --url it starts servers of its own, child processes of this binary: over SQLite in a temporary folder, or, where " +
 		"--database names a MySQL server and --redis a Redis, over a database orderflow_bench_… and a key prefix of their own there, " +
-		"which the run makes and drops."
+		"which the run makes and drops.\n\n--compare starts a second server that takes orders one transaction per order, with the same answers, " +
+		"rows and durability: with the row locks of the database only, and with --redis once more with a lock there for each product."
 }
 
 // Validate is called by the parser.
@@ -95,6 +96,8 @@ func (b benchVerb) validatePrivate() error {
 	switch {
 	case b.Database.MySQL() && b.Redis == config.URL{}:
 		return fmt.Errorf("private servers over MySQL (--database %s) need --redis too; for embedded ones say --database sqlite:any", b.Database)
+	case b.Compare && b.Pipeline:
+		return errors.New("--compare and --pipeline do not go together: the server that is compared with only takes orders")
 	case b.Servers > 1 && !b.Database.MySQL():
 		return fmt.Errorf("--servers %d needs a database that several may serve: --database mysql://… and --redis", b.Servers)
 	}
@@ -145,7 +148,8 @@ func (b benchVerb) Run(ctx context.Context, streams Streams, command *kong.Conte
 	}
 	options := bench.Options{
 		Start: b.stores().start, Clients: b.Clients, Duration: b.Duration, Products: b.Products, Lines: b.Lines, Hot: b.Hot,
-		Servers: b.Servers, Compare: b.Compare, Ceiling: b.Ceiling, Store: b.store(), Machine: machine, Show: display(streams),
+		Servers: b.Servers, Compare: b.Compare, Redis: b.Redis != config.URL{}, Ceiling: b.Ceiling, Store: b.store(), Machine: machine,
+		Show: display(streams),
 	}
 	if b.Pipeline {
 		options.Roles = "api,worker"
@@ -283,6 +287,27 @@ func (demo) Run(ctx context.Context, streams Streams) (err error) {
 		err = errors.Join(err, running.Stop(context.WithoutCancel(ctx)))
 	}()
 	return bench.Demo(ctx, streams.Out, app.Terminal(streams.Out), running)
+}
+
+// unbatched is the server that bench --compare compares with.
+type unbatched struct {
+	config.Settings
+	ProductLocks bool `help:"Take a lock in Redis for each product, too."`
+}
+
+// Run serves until the process is told to stop.
+func (u unbatched) Run(ctx context.Context, streams Streams) error {
+	if u.Roles.Worker || u.Roles.Realtime {
+		return usageError{errors.New("an unbatched server only takes orders: start it with --roles api")}
+	}
+	if u.ProductLocks && u.Redis == (config.URL{}) {
+		return usageError{errors.New("--product-locks needs --redis")}
+	}
+	takes := app.UnbatchedRows
+	if u.ProductLocks {
+		takes = app.UnbatchedLocks
+	}
+	return serve{u.Settings}.run(ctx, streams, takes)
 }
 
 type noop struct {

@@ -50,6 +50,7 @@ type verbs struct {
 	Version    versionVerb    `cmd:"" help:"Print the version, as orderflow --version does."`
 	Help       helpVerb       `cmd:"" help:"Print the help of a command, or the list of commands."`
 	Completion completionVerb `cmd:"" help:"Print what switches on completion in bash, zsh or fish."`
+	Unbatched  unbatched      `cmd:"" hidden:"" help:"Serve one transaction per order, as bench --compare measures."`
 	Noop       noop           `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -210,12 +209,16 @@ func (p *private) prepare(ctx context.Context, want bench.Server) error {
 }
 
 func serveArgs(want bench.Server) []string {
-	args := []string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json"}
+	verb := "serve"
+	if want.Unbatched != "" {
+		verb = "unbatched"
+	}
+	args := []string{verb, "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json"}
 	if want.Roles != "" {
 		args = append(args, "--roles", want.Roles)
 	}
-	if want.BatchMax > 0 {
-		args = append(args, "--batch-max", strconv.Itoa(want.BatchMax))
+	if want.Unbatched == bench.ProductLocks {
+		args = append(args, "--product-locks")
 	}
 	if want.InstantGateway {
 		args = append(args, "--simulated-latency", "0", "--simulated-success", "1")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,6 +121,38 @@ func TestRemovalIsRetried(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Over MySQL and Redis the unbatched server is measured with and without product locks, and the orders of both are audited.
+func TestBenchComparesOnSharedStores(t *testing.T) {
+	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--compare", "--json")
+	said := lastBytes{max: childLog}
+	command.Stderr = &said
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said.String())
+	}
+	var report bench.Report
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, server := range report.Servers {
+		names = append(names, server.Name)
+		if server.Orders == 0 {
+			t.Errorf("%s: no orders", server.Name)
+		}
+		if server.Books == nil || !server.Books.Audited || !server.Books.Verified {
+			t.Errorf("%s: %+v", server.Name, server.Books)
+		}
+	}
+	if want := []string{"Orderflow", "unbatched", "unbatched, Redis lock"}; !slices.Equal(names, want) {
+		t.Errorf("servers %q, want %q", names, want)
+	}
+	if report.Compare == nil || report.Locked == nil {
+		t.Errorf("ratios %+v and %+v", report.Compare, report.Locked)
+	}
+	clean()
 }
 
 // An interrupted load leaves nothing behind either.

@@ -26,12 +26,16 @@ const gcPercent = 400
 
 // Run serves until the process is told to stop.
 func (s serve) Run(ctx context.Context, streams Streams) error {
+	return s.run(ctx, streams, app.Batched)
+}
+
+func (s serve) run(ctx context.Context, streams Streams, takes app.Unbatched) error {
 	defer app.SurviveBrokenPipes()()
 	said := slices.ContainsFunc(streams.Environ, func(entry string) bool { return strings.HasPrefix(entry, "GOGC=") })
 	if (s.Roles.API || s.Roles.Worker) && !said { // of WebSockets alone much lives in the heap, and is to stay small
 		debug.SetGCPercent(gcPercent)
 	}
-	server, err := app.Start(ctx, s.Settings, app.Options{Version: streams.Version, Log: streams.Err, Text: s.text(streams)})
+	server, err := app.Start(ctx, s.Settings, app.Options{Version: streams.Version, Log: streams.Err, Text: s.text(streams), Unbatched: takes})
 	if err != nil {
 		return err
 	}
