@@ -7,6 +7,8 @@
 //	             │          ▼            ▼               ▼
 //	             └── ahead of the queue ──────── wait: next try of the schedule, or woken by the release
 //
+// Keys are looked up before a batch only while clients repeat requests; else the unique index finds those that are in use.
+//
 // One goroutine commits one batch at a time, so orders of one product are served in order of arrival. An order whose
 // product is locked elsewhere leaves its batch, waits on its own schedule and comes back ahead of newer ones; it never
 // holds the batch up. Newer ones that want the same product join it without a try of their own. LOCKS.md has the argument
@@ -73,6 +75,7 @@ type Service struct {
 	known     known
 	lot       lot
 	holders   holders
+	lookups   lookups
 	arrivals  atomic.Int64
 
 	unreleased atomic.Bool // the last release of locks failed

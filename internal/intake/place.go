@@ -86,12 +86,13 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 	return nil
 }
 
-// replay answers orders whose key is in use. It needs no lock: an order, once there, keeps its key. Who comes back from a
-// line was looked up before it: should its key have been taken meanwhile, the unique index says so.
+// replay answers orders whose key is in use, where a lookup is due (see lookups). It needs no lock: an order, once there, keeps
+// its key. An order that has waited for a product is looked up once, so that it is not refused for a lock when it is there already.
 func (s *Service) replay(ctx context.Context, r *round) error {
-	refs := make([]order.Ref, 0, len(r.open))
+	all := s.lookups.next()
+	var refs []order.Ref
 	for _, open := range r.open {
-		if t := r.tickets[open]; !t.looked {
+		if t := r.tickets[open]; !t.looked && (all || t.waited) {
 			refs = append(refs, t.draft.Ref())
 		}
 	}
@@ -102,10 +103,13 @@ func (s *Service) replay(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
+	if len(found) > 0 {
+		s.lookups.expect()
+	}
 	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
 		earlier := found[t.draft.Ref()]
 		if earlier == nil {
-			t.looked = true
+			t.looked = t.looked || all || t.waited
 			return answer, false
 		}
 		return batch.Answer[order.Placed]{Value: order.Replay(t.draft, earlier)}, true
@@ -154,6 +158,9 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 		drafts[i] = r.tickets[open].draft
 	}
 	placed, receipt, err := s.orders.CreateOrders(ctx, drafts)
+	if err != nil || slices.ContainsFunc(placed, func(p order.Placed) bool { return p.Replayed || order.CodeOf(p.Err) == order.CodeKeyReused }) {
+		s.lookups.expect()
+	}
 	if err != nil {
 		return err
 	}
