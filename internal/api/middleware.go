@@ -13,14 +13,14 @@ import (
 
 // ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.serve(w, r, nil)
+	a.serve(w, r, nil) //nolint:contextcheck // the exchange has the context of the request
 }
 
 // Inside returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
 // request carries, and there is no rate limit. Its handler may be called from any goroutine.
 func (a *API) Inside(who order.Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.serve(w, r, &who)
+		a.serve(w, r, &who) //nolint:contextcheck // the exchange has the context of the request
 	})
 }
 
