@@ -156,6 +156,6 @@ func (c *limitedConn) SetDeadline(at time.Time) error {
 // Close gives the place back.
 func (c *limitedConn) Close() error {
 	defer c.leave()
-	c.linger.stop()
+	c.linger.close()
 	return c.TCPConn.Close()
 }

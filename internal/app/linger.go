@@ -16,9 +16,10 @@ const leftGrace = 2 * time.Second
 // lingering delays the end of a connection's input while a request is being answered.
 //
 // While a handler runs, net/http reads one byte ahead in the background (connReader.backgroundRead) and cancels the request's
-// context when that read fails; no other read of net/http asks for a single byte. lingering holds the end of the input back from
-// that read for leftGrace, so that the context of the request ends that much later. This costs a request nothing, which a
-// context of its own for each request would. Should a later net/http read ahead in another way, the context ends at once.
+// context when that read fails. Other reads ask for one byte only where a buffer or a limit has room for no more. lingering holds
+// the end of the input back from a read of one byte for leftGrace, so that the context of the request ends that much later. This
+// costs a request nothing, which a context of its own for each request would. Should a later net/http read ahead in another way,
+// the context ends at once.
 type lingering struct {
 	wake    atomic.Pointer[chan struct{}] // closed when the waiting read has to return; nil while none waits
 	expired atomic.Bool                   // the read deadline lies in the past: net/http wants its background read back
@@ -53,6 +54,12 @@ func (l *lingering) deadline(at time.Time) {
 	if expired {
 		l.stop()
 	}
+}
+
+// close makes reads return at once from now on.
+func (l *lingering) close() {
+	l.expired.Store(true)
+	l.stop()
 }
 
 // stop wakes a read that waits.

@@ -21,7 +21,7 @@ func TestLingering(t *testing.T) {
 		"any other read":                     {4096, func(*lingering) {}, io.EOF, 0},
 		"the handler has answered":           {1, func(l *lingering) { l.deadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
 		"a deadline that has not passed yet": {1, func(l *lingering) { l.deadline(time.Now().Add(time.Minute)) }, io.EOF, leftGrace},
-		"the server closes the connection":   {1, func(l *lingering) { l.stop() }, os.ErrDeadlineExceeded, time.Second},
+		"the server closes the connection":   {1, func(l *lingering) { l.close() }, os.ErrDeadlineExceeded, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,6 +53,11 @@ func TestLingeringAfterTheAnswer(t *testing.T) {
 		t.Errorf("read: %v", err)
 	}
 	l.deadline(time.Time{})
+	var closed lingering
+	closed.close()
+	if _, err := closed.read(conn, make([]byte, 1), time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read of a connection that was closed just now: %v", err)
+	}
 	if _, err := l.read(conn, make([]byte, 2), time.Hour); !errors.Is(err, io.EOF) {
 		t.Errorf("read of the next request: %v", err)
 	}

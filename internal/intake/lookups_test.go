@@ -18,7 +18,8 @@ import (
 type lookedUp struct {
 	*store.Store
 	lookups atomic.Int64
-	fail    atomic.Bool
+	fail    atomic.Bool // the next write
+	locked  atomic.Bool // the user of the next write
 }
 
 func (l *lookedUp) FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error) {
@@ -29,6 +30,9 @@ func (l *lookedUp) FindOrders(ctx context.Context, wanted []order.Ref) (map[orde
 func (l *lookedUp) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error) {
 	if l.fail.Swap(false) {
 		return nil, order.Receipt{}, order.Errorf(order.CodeUnavailable, "the write failed")
+	}
+	if l.locked.Swap(false) {
+		return []order.Placed{{Err: order.LockedUser(drafts[0].UserID)}}, order.Receipt{}, nil
 	}
 	return l.Store.CreateOrders(ctx, drafts)
 }
@@ -78,6 +82,14 @@ func TestLookupsFollowRepeatedRequests(t *testing.T) {
 		"another request under the key": {func(h *house, _ *lookedUp) error {
 			_, err := h.Create(t.Context(), draft(t, 1, "new0", order.Line{ProductID: 1, Quantity: 1}))
 			if order.CodeOf(err) == order.CodeKeyReused {
+				err = nil
+			}
+			return err
+		}},
+		"a user whose row is locked": {func(h *house, db *lookedUp) error {
+			db.locked.Store(true)
+			_, err := h.Create(t.Context(), two(t, "locked"))
+			if errors.Is(err, order.ErrLocked) {
 				err = nil
 			}
 			return err

@@ -158,7 +158,7 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 		drafts[i] = r.tickets[open].draft
 	}
 	placed, receipt, err := s.orders.CreateOrders(ctx, drafts)
-	if err != nil || slices.ContainsFunc(placed, func(p order.Placed) bool { return p.Replayed || order.CodeOf(p.Err) == order.CodeKeyReused }) {
+	if err != nil || slices.ContainsFunc(placed, isRepeated) {
 		s.lookups.expect()
 	}
 	if err != nil {
@@ -173,6 +173,11 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	}
 	r.open = nil
 	return nil
+}
+
+// isRepeated reports whether an answer shows, or makes it likely, that clients repeat requests.
+func isRepeated(placed order.Placed) bool {
+	return placed.Replayed || order.CodeOf(placed.Err) == order.CodeKeyReused || errors.Is(placed.Err, order.ErrLocked)
 }
 
 // answer is what an order comes to that was handed to the store. One whose product's row is locked waits like one whose

@@ -208,6 +208,37 @@ func TestMySQLLockedUser(t *testing.T) {
 	storetest.CheckBooks(t, l.Store)
 }
 
+// TestMySQLRepeatedBesideLockedRows: an order that is there already is the answer, although its user or its product is locked.
+func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]string{
+		"user":    "SELECT * FROM users WHERE id = 2",
+		"product": "SELECT * FROM products WHERE id = 2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLockedShop(t, newMySQL(t))
+			create := func(key string) order.Placed {
+				answers, _, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 2, key, 2, 1)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return answers[0]
+			}
+			before := create("before")
+			free := l.keep(row)
+			l.wantLocked("a new order", create("new").Err)
+			for range 2 {
+				if again := create("before"); !again.Replayed || again.Order == nil || again.Order.ID != before.Order.ID {
+					t.Errorf("the order repeated: %+v, want order %d", again, before.Order.ID)
+				}
+			}
+			free()
+			storetest.CheckBooks(t, l.Store)
+		})
+	}
+}
+
 // TestMySQLSharedUser: an open transaction with an order of a user has a shared lock on the user's row, as every order takes.
 // It holds up no order of this user for other products.
 func TestMySQLSharedUser(t *testing.T) {

@@ -80,27 +80,34 @@ func (s *Store) place(
 		if err != nil {
 			return err
 		}
-		free, ofLocked := answerable(placeable, func(d order.Draft) error {
+		known := existing
+		refusal := func(d order.Draft) error {
 			switch {
-			case existing[d.Ref()] != nil:
+			case known[d.Ref()] != nil:
 				return nil // the order is there already, and needs no row
 			case users[d.UserID]:
 				return order.LockedUser(d.UserID)
 			}
 			return lockedLine(d, locked)
-		})
-		var effects order.Effects
-		answers, effects = order.Place(s.rules, t.now, free, existing, products)
-		// A refusal counts only where the key is free: an order that took it, and the last piece with it, is the answer.
-		// With the product rows locked, what is not there now comes after this transaction.
-		if refused := refusedRefs(free, answers, existing); len(refused) > 0 {
-			taken, err := t.findOrders(refused)
-			if err != nil {
+		}
+		free, ofLocked := answerable(placeable, refusal)
+		if ofLocked != nil { // an order that is there already is the answer, whoever has its user or product locked
+			if known, err = t.alsoTaken(known, refusedOf(placeable, ofLocked)); err != nil {
 				return err
 			}
-			if len(taken) > 0 {
-				maps.Copy(taken, existing)
-				answers, effects = order.Place(s.rules, t.now, free, taken, products)
+			free, ofLocked = answerable(placeable, refusal)
+		}
+		var effects order.Effects
+		answers, effects = order.Place(s.rules, t.now, free, known, products)
+		// A refusal counts only where the key is free: an order that took it, and the last unit with it, is the answer.
+		// With the product rows locked, what is not there now comes after this transaction.
+		if refused := refusedRefs(free, answers, known); len(refused) > 0 {
+			before := len(known)
+			if known, err = t.alsoTaken(known, refused); err != nil {
+				return err
+			}
+			if len(known) > before {
+				answers, effects = order.Place(s.rules, t.now, free, known, products)
 			}
 		}
 		if err := t.insertOrders(effects.New); err != nil {
@@ -241,6 +248,26 @@ func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.C
 		return err
 	})
 	return answers, err
+}
+
+// alsoTaken returns known with the orders that exist under the keys of refs.
+func (t *tx) alsoTaken(known map[order.Ref]*order.Order, refs []order.Ref) (map[order.Ref]*order.Order, error) {
+	taken, err := t.findOrders(refs)
+	if err != nil || len(taken) == 0 {
+		return known, err
+	}
+	maps.Copy(taken, known)
+	return taken, nil
+}
+
+// refusedOf names the drafts that have an error.
+func refusedOf(drafts []order.Draft, errs []error) (refused []order.Ref) {
+	for i, err := range errs {
+		if err != nil {
+			refused = append(refused, drafts[i].Ref())
+		}
+	}
+	return refused
 }
 
 // refusedRefs names the refused drafts whose keys were not known to be taken.

@@ -38,8 +38,8 @@ type settings struct {
 // Validate is called by the parser.
 func (s *settings) Validate() error {
 	switch {
-	case s.Pairs < leastPairs || s.Pairs > s.Most || s.Most > 1000:
-		return fmt.Errorf("--pairs (%d) is at least %d, --most (%d) at least as many and at most 1000", s.Pairs, leastPairs, s.Most)
+	case s.Pairs < minPairs || s.Pairs > s.Most || s.Most > 1000:
+		return fmt.Errorf("--pairs (%d) is at least %d, --most (%d) at least as many and at most 1000", s.Pairs, minPairs, s.Most)
 	case s.Orders < 0 || s.Orders > 10_000 || s.Clients < 1 || s.Clients > 10_000:
 		return errors.New("--orders is 0 to 10000, --clients 1 to 10000")
 	case len(chosen(s.Loads)) == 0:
@@ -47,6 +47,9 @@ func (s *settings) Validate() error {
 	}
 	return nil
 }
+
+// minPairs is the smallest number of pairs that a verdict may rest on.
+const minPairs = 12
 
 // Exit codes beside 0, and those of the parser.
 const (

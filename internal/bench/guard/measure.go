@@ -46,7 +46,7 @@ func (g *guard) measure(ctx context.Context, l load) ([]pair, error) {
 }
 
 // pair measures one pair: both builds start on new data, have a turn that warms them up, and then take turns: A B B A and
-// so on, B A A B in the next pair. New processes in each pair count because the layout of memory differs between two
+// so on, or B A A B. New processes in each pair count because the layout of memory differs between two
 // processes of one binary, which an interval over pairs has to include.
 func (g *guard) pair(ctx context.Context, l load, number int) (p pair, err error) {
 	dir := filepath.Join(g.dir, "pair")
@@ -84,14 +84,18 @@ func (g *guard) pair(ctx context.Context, l load, number int) (p pair, err error
 	return pair{sides[0].used, sides[1].used}, nil
 }
 
-// load returns the orders of a turn, the same for both builds. The first turn warms up and is twice as long.
+// warmUp is how many orders each client places at least before anything is counted. A new process looks keys up in its first
+// hundred batches (internal/intake), and a batch has at most an order of each client.
+const warmUp = 100
+
+// load returns the orders of a turn, the same for both builds. The first turn warms up.
 func (g *guard) load(l load, turn int) bench.Load {
 	orders := l.orders
 	if g.Orders > 0 {
 		orders = g.Orders
 	}
 	if turn == 0 {
-		orders *= 2
+		orders = max(2*orders, warmUp)
 	}
 	products := make([]int64, l.products)
 	for i := range products {

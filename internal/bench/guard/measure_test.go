@@ -67,7 +67,7 @@ func TestRunCannotMeasure(t *testing.T) {
 	cancel()
 	for name, ctx := range map[string]context.Context{"no such binary": t.Context(), "interrupted": ended} {
 		t.Run(name, func(t *testing.T) {
-			s := settings{Base: "/nonexistent/a", Work: "/nonexistent/b", Loads: []string{"sqlite"}, Pairs: 5, Most: 5, Clients: 1}
+			s := settings{Base: "/nonexistent/a", Work: "/nonexistent/b", Loads: []string{"sqlite"}, Pairs: 12, Most: 12, Clients: 1}
 			code, err := run(ctx, s, io.Discard, io.Discard)
 			if err == nil {
 				t.Error("no error")

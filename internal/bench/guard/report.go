@@ -56,9 +56,9 @@ func report(out io.Writer, done []outcome) error {
 func meaning(v verdict) string {
 	switch v {
 	case passes:
-		return fmt.Sprintf("no load loses %.0f %% or more.", 100*(limit-1))
+		return fmt.Sprintf("the interval of every load is below a loss of %.0f %%.", 100*(limit-1))
 	case fails:
-		return fmt.Sprintf("at least one load loses %.0f %% or more.", 100*(limit-1))
+		return fmt.Sprintf("the interval of at least one load is at a loss of %.0f %% or above.", 100*(limit-1))
 	case notKnown:
 	}
 	return "the interval of at least one load is too wide, which is not a pass. Run it again on an idle machine."

@@ -33,7 +33,7 @@ func TestReport(t *testing.T) {
                              database               25.0        25.0   +0.0 %    +0.0 % to +0.0 %
                                 Redis                5.0         5.0   +0.0 %    +0.0 % to +0.0 %
 
-fails: at least one load loses 3 % or more.
+fails: the interval of at least one load is at a loss of 3 % or above.
 `
 	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), trimLines(out.String())); diff != "" {
 		t.Error(diff)
