@@ -86,7 +86,7 @@ if grep -q '"level":"ERROR"' "$dir/log"; then
 	failed+=("the server's log")
 	grep '"level":"ERROR"' "$dir/log" >&2
 fi
-stop
+kill "$server" 2>/dev/null && wait "$server" || failed+=("the end of the server")
 server=
 bin/orderflow audit >"$dir/report" || {
 	failed+=("the audit")

@@ -52,17 +52,15 @@ func (l *PlainLocker) Lock(ctx context.Context, products []int64) (unlock func()
 	}
 }
 
-// try asks for the locks one after the other, up to one that another holds: busy. held are those that it got. A lock that cannot be
-// asked for is neither.
+// try asks for the locks one after the other, up to one that another holds: busy. held are the rest, to be released: also a
+// lock whose answer was lost, since it may be held. The release checks the token.
 func (l *PlainLocker) try(ctx context.Context, conn rueidis.Client, token string, products []int64) (held []int64, busy int64) {
 	for _, p := range products {
 		err := conn.Do(ctx, conn.B().Set().Key(l.client.key(lock.Key(p))).Value(token).Nx().Ex(lock.TTL).Build()).Error()
-		switch {
-		case err == nil:
-			held = append(held, p)
-		case rueidis.IsRedisNil(err):
+		if rueidis.IsRedisNil(err) {
 			return held, p
 		}
+		held = append(held, p)
 	}
 	return held, 0
 }

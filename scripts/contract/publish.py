@@ -67,6 +67,7 @@ def warm_up(pusher, client):
             return
         except TimeoutError:
             pass
+    sys.exit("pusher: no event arrived while the server was given time to read the bus")
 
 
 def publish(pusher, options, secret, first, second):
