@@ -126,7 +126,7 @@ func (v *visitor) product(id int64) order.Product {
 	return order.Product{}
 }
 
-// fits waits until the page is no wider than its window: charts follow a change of its size with the next frame.
+// fits waits until the page is at most as wide as its window: charts follow a change of its size with the next frame.
 func (v *visitor) fits() {
 	v.t.Helper()
 	v.await("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -63,14 +63,20 @@ func TestDriveCountsWhatTheServerAnswered(t *testing.T) {
 	}
 }
 
+// decoded returns the order of a request.
+func decoded(t *testing.T, r *http.Request) (order noopOrder) {
+	t.Helper()
+	if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+		t.Error(err)
+	}
+	return order
+}
+
 func TestRequestsAreWhatTheServerReads(t *testing.T) {
 	var mu sync.Mutex
 	keys, users, products := map[string]bool{}, map[int64]bool{}, map[int64]bool{}
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		var order noopOrder
-		if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
-			t.Error(err)
-		}
+		order := decoded(t, r)
 		mu.Lock()
 		defer mu.Unlock()
 		if r.Method != http.MethodPost || r.URL.Path != "/below/this"+ordersPath || r.Header.Get("Content-Type") != "application/json" ||
@@ -133,10 +139,7 @@ func TestDrivePlacesSoManyOrders(t *testing.T) {
 		var mu sync.Mutex
 		placed := map[string][]int64{} // products by key
 		url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			var order noopOrder
-			if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
-				t.Error(err)
-			}
+			order := decoded(t, r)
 			mu.Lock()
 			defer mu.Unlock()
 			for _, item := range order.Items {
@@ -167,10 +170,7 @@ func TestOrdersOfManyLines(t *testing.T) {
 	var mu sync.Mutex
 	seen, last := map[int64]int{}, int64(0)
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		var order noopOrder
-		if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
-			t.Error(err)
-		}
+		order := decoded(t, r)
 		mu.Lock()
 		defer mu.Unlock()
 		products := map[int64]bool{}

@@ -33,7 +33,7 @@ func TestProcessCPUIsThatOfAllThreads(t *testing.T) {
 		t.Errorf("%s are read, and %s are used", used, after)
 	}
 	if used%(10*time.Millisecond) == 0 {
-		t.Errorf("%s is no finer than a tick", used)
+		t.Errorf("%s is not finer than a tick", used)
 	}
 	if _, err := ProcessCPU(1 << 22); err == nil { // beyond the greatest PID
 		t.Error("a process that does not exist has used time")

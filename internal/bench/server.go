@@ -35,7 +35,7 @@ type Server struct {
 }
 
 // Unbatched is whether a server takes orders one transaction per order, and under which locks. It is the server that a good
-// engineer writes who does not batch: same answers, same rows, and a durable commit for each order (package unbatched).
+// engineer writes without batches: same answers, same rows, and a durable commit for each order (package unbatched).
 type Unbatched string
 
 // The kinds of unbatched servers; "" is Orderflow.

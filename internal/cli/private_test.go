@@ -43,6 +43,21 @@ func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 	}
 }
 
+// reportOf runs a load to its end and returns its report, and that as it was printed.
+func reportOf(t *testing.T, command *exec.Cmd) (report bench.Report, out []byte) {
+	t.Helper()
+	said := lastBytes{max: childLog}
+	command.Stderr = &said
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said.String())
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatal(err)
+	}
+	return report, out
+}
+
 // ask sends Redis a command and returns the first line of its answer.
 func ask(t *testing.T, redis, command string) string {
 	t.Helper()
@@ -70,16 +85,7 @@ func write(w io.Writer, text string) error {
 // processes share the load, and nothing is left behind.
 func TestBenchOnSharedStores(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--pipeline", "--json")
-	said := lastBytes{max: childLog}
-	command.Stderr = &said
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, said.String())
-	}
-	var report bench.Report
-	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatal(err)
-	}
+	report, out := reportOf(t, command)
 	ours := report.Servers[0]
 	if report.Store != "MySQL and Redis" || report.Lines != 2 || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
 		t.Errorf("%s", out)
@@ -126,16 +132,7 @@ func TestRemovalIsRetried(t *testing.T) {
 // Over MySQL and Redis the unbatched server is measured with and without product locks, and the orders of both are audited.
 func TestBenchComparesOnSharedStores(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--compare", "--json")
-	said := lastBytes{max: childLog}
-	command.Stderr = &said
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, said.String())
-	}
-	var report bench.Report
-	if err := json.Unmarshal(out, &report); err != nil {
-		t.Fatal(err)
-	}
+	report, _ := reportOf(t, command)
 	var names []string
 	for _, server := range report.Servers {
 		names = append(names, server.Name)

@@ -90,9 +90,10 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 // its key. An order that has waited for a product is looked up once, so that it is not refused for a lock when it is there already.
 func (s *Service) replay(ctx context.Context, r *round) error {
 	all := s.lookups.next()
+	due := func(t *ticket) bool { return !t.looked && (all || t.waited) }
 	var refs []order.Ref
 	for _, open := range r.open {
-		if t := r.tickets[open]; !t.looked && (all || t.waited) {
+		if t := r.tickets[open]; due(t) {
 			refs = append(refs, t.draft.Ref())
 		}
 	}
@@ -109,7 +110,7 @@ func (s *Service) replay(ctx context.Context, r *round) error {
 	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
 		earlier := found[t.draft.Ref()]
 		if earlier == nil {
-			t.looked = t.looked || all || t.waited
+			t.looked = t.looked || due(t)
 			return answer, false
 		}
 		return batch.Answer[order.Placed]{Value: order.Replay(t.draft, earlier)}, true

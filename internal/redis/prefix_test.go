@@ -43,7 +43,7 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 	}
 }
 
-// A server that is slow for a while, as on a busy machine, is no reason to leave the keys there.
+// The keys are deleted although the server is slow for a while, as on a busy machine.
 func TestDeleteAllOnSlowServer(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), serverstest.Folder(t))

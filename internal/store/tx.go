@@ -383,14 +383,6 @@ func (t *tx) needClock() error {
 func (t *tx) lock(
 	read func(scan func(...any) error) error, columns, table, as string, ids []int64, skip bool, also ...string,
 ) error {
-	clock := t.s.dialect.clock()
-	if clock != "" {
-		columns = clock + ", " + columns
-		inner := read
-		read = func(scan func(...any) error) error {
-			return inner(func(targets ...any) error { return scan(append([]any{scanTime{&t.now}}, targets...)...) })
-		}
-	}
 	after := " ORDER BY id" + t.s.dialect.lockRows()
 	if skip {
 		after += t.s.dialect.skipLocked()
@@ -398,8 +390,20 @@ func (t *tx) lock(
 	if len(also) > 0 {
 		after = t.s.dialect.lockTables(also...) + after
 	}
-	err := t.queryIn(read, "SELECT "+columns+" FROM "+t.s.dialect.table(table+as)+" WHERE id IN ", ids, after)
-	if err != nil {
+	return t.firstRead(read, columns, t.s.dialect.table(table+as), ids, after)
+}
+
+// firstRead reads the rows of a table that have these ids, and with them the time of the transaction from the database if that is
+// where it comes from. after ends the statement.
+func (t *tx) firstRead(read func(scan func(...any) error) error, columns, table string, ids []int64, after string) error {
+	if clock := t.s.dialect.clock(); clock != "" {
+		columns = clock + ", " + columns
+		inner := read
+		read = func(scan func(...any) error) error {
+			return inner(func(targets ...any) error { return scan(append([]any{scanTime{&t.now}}, targets...)...) })
+		}
+	}
+	if err := t.queryIn(read, "SELECT "+columns+" FROM "+table+" WHERE id IN ", ids, after); err != nil {
 		return err
 	}
 	return t.needClock()

@@ -87,31 +87,16 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 	return placed, err
 }
 
-// readProducts reads the products of an order without locking them, and takes the time of the transaction from the database if
-// that is where it comes from.
+// readProducts reads the products of an order without locking them.
 func (t *tx) readProducts(lines []order.Line) (map[int64]order.Product, error) {
-	columns := productColumns
-	clock := t.s.dialect.clock()
-	if clock != "" {
-		columns += ", " + clock
-	}
 	ids := make([]int64, len(lines))
 	for i, line := range lines {
 		ids[i] = line.ProductID
 	}
 	products := make(map[int64]order.Product, len(lines))
-	err := t.queryIn(func(scan func(...any) error) error {
-		p, err := scanProduct(func(targets ...any) error {
-			if clock != "" {
-				targets = append(targets, scanTime{&t.now})
-			}
-			return scan(targets...)
-		})
+	return products, t.firstRead(func(scan func(...any) error) error {
+		p, err := scanProduct(scan)
 		products[p.ID] = p
 		return err
-	}, "SELECT "+columns+" FROM products WHERE id IN ", ids, "")
-	if err != nil {
-		return nil, err
-	}
-	return products, t.needClock()
+	}, productColumns, "products", ids, "")
 }

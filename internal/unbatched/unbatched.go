@@ -1,5 +1,5 @@
 // Package unbatched takes orders one transaction per order: the server that `orderflow bench --compare` compares Orderflow with.
-// It is what a good engineer writes who does not batch. The HTTP server, the encoding, the connections and the rows of an order
+// It is what a good engineer writes without batches. The HTTP server, the encoding, the connections and the rows of an order
 // are those of the product, so that the difference is batching alone.
 //
 //	Create ──▶ [lock products] ──▶ store.CreateUnbatched (one transaction, one commit) ──▶ [unlock]
@@ -119,5 +119,5 @@ func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*ord
 // OrderRefused does nothing: only the product counts refusals.
 func (*Service) OrderRefused(error) {}
 
-// CancelRefused does nothing likewise.
+// CancelRefused does nothing: only the product counts refusals.
 func (*Service) CancelRefused(error) {}

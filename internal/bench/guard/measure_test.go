@@ -61,7 +61,7 @@ func TestPair(t *testing.T) {
 	}
 }
 
-// What cannot be measured is no pass.
+// A load that cannot be measured does not pass.
 func TestRunCannotMeasure(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

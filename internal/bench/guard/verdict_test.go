@@ -13,7 +13,7 @@ import (
 func upTo(n int) []float64 {
 	var values []float64
 	for i := range n {
-		values = append(values, float64(1+(i*7)%n)) // n is no multiple of 7
+		values = append(values, float64(1+(i*7)%n)) // n is not a multiple of 7
 	}
 	return values
 }
