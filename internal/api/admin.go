@@ -18,17 +18,17 @@ type Admin interface {
 	CreateProducts(ctx context.Context, drafts []order.ProductDraft) ([]order.Added, error)
 	// ChangeProducts answers each change with the product as it is afterwards, or CodeNotFound.
 	ChangeProducts(ctx context.Context, changes []order.ProductChange) ([]order.ProductAnswer, error)
-	// Restock answers each restock with its movement, new or found again; its codes are those of order.Move.
+	// Restock answers each restock with its movement, new or found again; its codes are those of order.ApplyRestocks.
 	Restock(ctx context.Context, restocks []order.Restock) ([]order.Restocked, error)
 	// JobPage returns a page of dead letters, open ones first.
-	JobPage(ctx context.Context, page, perPage int) (order.JobPage, error)
+	FailedJobPage(ctx context.Context, page, perPage int) (order.FailedJobPage, error)
 	// Stats counts what an operator wants to know. It may take seconds.
 	Stats(ctx context.Context) (order.Stats, error)
 }
 
-// Desk deals with dead letters, as worker.Desk does: it says which codes their errors carry. What Abandon has begun it
+// FailedJobService deals with dead letters, as worker.FailedJobService does: it says which codes their errors carry. What Abandon has begun it
 // brings to its end, also when ctx ends meanwhile.
-type Desk interface {
+type FailedJobService interface {
 	Retry(ctx context.Context, jobID int64) (*order.Order, error)
 	Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error)
 }
@@ -38,7 +38,7 @@ type Auditor interface {
 	WriteAudit(ctx context.Context, w io.Writer) error
 }
 
-func (a *API) createProduct(x *exchange) error {
+func (a *API) createProduct(x *requestContext) error {
 	draft, err := a.readProduct(x)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (a *API) createProduct(x *exchange) error {
 }
 
 // readProduct reads and checks the body of a request for a new product.
-func (a *API) readProduct(x *exchange) (order.ProductDraft, error) {
+func (a *API) readProduct(x *requestContext) (order.ProductDraft, error) {
 	var body productBody
 	if err := a.readChange(x, func(r *bodyReader) { r.product(&body) }); err != nil {
 		return order.ProductDraft{}, err
@@ -77,7 +77,7 @@ func (a *API) readProduct(x *exchange) (order.ProductDraft, error) {
 }
 
 // readChange reads the body of a request for a change that a page of a strange origin may not ask for.
-func (a *API) readChange(x *exchange, read func(*bodyReader)) error {
+func (a *API) readChange(x *requestContext, read func(*bodyReader)) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (a *API) readChange(x *exchange, read func(*bodyReader)) error {
 	return x.decode(raw, read)
 }
 
-func (a *API) changeProduct(x *exchange) error {
+func (a *API) changeProduct(x *requestContext) error {
 	id, err := idInPath(x.r, "product")
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (a *API) changeProduct(x *exchange) error {
 	return nil
 }
 
-func (a *API) restockProduct(x *exchange) error {
+func (a *API) restockProduct(x *requestContext) error {
 	id, err := idInPath(x.r, "product")
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (a *API) restockProduct(x *exchange) error {
 }
 
 // product answers with one product.
-func (x *exchange) product(status int, p *order.Product) {
+func (x *requestContext) product(status int, p *order.Product) {
 	x.out = append(x.out[:0], `{"data":`...)
 	x.out = appendProduct(x.out, p)
 	x.out = append(x.out, '}', '\n')
@@ -184,7 +184,7 @@ func appendMovement(dst []byte, m *order.Movement, key string) []byte {
 
 // logChange writes a line about a product that an administrator changed: with each changed field as it was and as it is. There is
 // no line for a request that changed nothing.
-func (x *exchange) logChange(before, after order.Product) {
+func (x *requestContext) logChange(before, after order.Product) {
 	attrs := []slog.Attr{slog.Int64("product_id", after.ID)}
 	if before.Name != after.Name {
 		attrs = append(attrs, slog.String("name_before", before.Name), slog.String("name_after", after.Name))
@@ -201,14 +201,14 @@ func (x *exchange) logChange(before, after order.Product) {
 }
 
 // logAdmin writes a line about what an administrator changed.
-func (x *exchange) logAdmin(message, event string, attrs ...slog.Attr) {
+func (x *requestContext) logAdmin(message, event string, attrs ...slog.Attr) {
 	x.api.options.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, message, append([]slog.Attr{
 		slog.String("event", event), slog.String("actor", x.caller.Actor()), slog.String("trace_id", x.trace.ID),
 	}, attrs...)...)
 }
 
-// MayTake gives an answer that takes long more time than the server gives others: of limit from now. w is a handler's writer.
-func MayTake(w http.ResponseWriter, limit time.Duration) {
+// ExtendDeadline gives an answer that takes long more time than the server gives others: of limit from now. w is a handler's writer.
+func ExtendDeadline(w http.ResponseWriter, limit time.Duration) {
 	control, end := http.NewResponseController(w), time.Now().Add(limit)
 	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
 	// takes the caller for gone.

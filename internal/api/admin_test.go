@@ -30,7 +30,7 @@ func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
 	}
 	o.Admin, o.Auditor = s, auditor{s}
 	o.Auth = auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
-	o.Desk = worker.NewDesk(worker.DeskOptions{Jobs: s, Gateway: gateway, Installation: "test"})
+	o.Desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: s, Gateway: gateway, Installation: "test"})
 }
 
 // bearer makes a token and returns the header that shows it.
@@ -56,7 +56,7 @@ func (n *node) user(t testing.TB, id int64) string {
 }
 
 // auditor is the real audit.
-type auditor struct{ books audit.Books }
+type auditor struct{ books audit.Source }
 
 func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
 	report, err := audit.Run(ctx, a.books)
@@ -70,7 +70,7 @@ func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
 func bury(t testing.TB, n *node) {
 	t.Helper()
 	rules := order.DefaultRules()
-	rules.Tries = 1
+	rules.PaymentAttempts = 1
 	s, err := store.Open(t.Context(), "sqlite:"+n.path, store.Options{Rules: rules})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func bury(t testing.TB, n *node) {
 		t.Fatal(err)
 	}
 	_, _, err = s.SettleOrders(t.Context(), []order.Settlement{{
-		OrderID: placed[0].Order.ID, Attempt: 1, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
+		OrderID: placed[0].Order.ID, Claim: 1, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
 		Reason: "no answer in time", Actor: "worker:test",
 	}})
 	if err := errors.Join(err, s.Close()); err != nil {
@@ -263,7 +263,7 @@ func TestUnansweredVoidIsLogged(t *testing.T) {
 		}
 		faults := payment.NewFaults(gateway)
 		faults.Set(payment.Fault{Errors: true})
-		o.Desk = worker.NewDesk(worker.DeskOptions{
+		o.Desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{
 			Jobs: o.Reader.(*store.Store), Gateway: faults, Installation: "test", Logger: o.Logger,
 		})
 	})

@@ -56,14 +56,14 @@ type Reader interface {
 	Events(ctx context.Context, orderID int64, after int) ([]order.Event, error)
 	// Products returns every product, ascending.
 	Products(ctx context.Context) ([]order.Product, error)
-	// Known tells which of the users and products exist.
-	Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
+	// Existing tells which of the users and products exist.
+	Existing(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
 	// Ping returns nil when the database answers.
 	Ping(ctx context.Context) error
 	// Writable returns nil unless a write failed shortly before for a reason that somebody has to remove, such as a full disk.
-	Writable() error
+	CheckWritable() error
 	// Damage returns what an operation found to be damaged in the database file, with the remedy; nil for nothing.
-	Damage() error
+	CheckDamage() error
 }
 
 // Products keeps the answer to GET /products for several processes. Each method takes a twentieth of a second at most.
@@ -93,18 +93,18 @@ type Authenticator interface {
 type Options struct {
 	Intake     Intake // nil in a process without the role api: then only health, probes and metrics are there
 	Reader     Reader
-	Bus        bus.Bus  // whose news wake streams
-	Products   Products // that processes share; nil for a list that is kept in the process
-	Admin      Admin    // with Intake
-	Desk       Desk     // with Intake
-	Auditor    Auditor  // with Intake
+	Bus        bus.Bus          // whose news wake streams
+	Products   Products         // that processes share; nil for a list that is kept in the process
+	Admin      Admin            // with Intake
+	Desk       FailedJobService // with Intake
+	Auditor    Auditor          // with Intake
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Tracer     tracing.Tracer // of nothing by default
 
 	Auth         Authenticator // nil: no token counts, and nobody can log in
 	AuthRequired bool          // whether callers must show a token; else only what they show binds them
-	Local        bool          // who sits at the machine is its operator; see FromThisMachine
+	Local        bool          // who sits at the machine is its operator; see FromLoopback
 
 	SessionCookie string // a cookie that is as good as a token for GET from the same origin; "" for none
 
@@ -170,7 +170,7 @@ func New(options Options) *API {
 	a.stats = shared[[]byte]{age: statsAge, load: a.loadStats}
 	a.plainScrape, a.packedScrape = newScrape(options.Metrics, ""), newScrape(options.Metrics, "gzip")
 	a.metrics.streams(a.waker.open)
-	a.pool.New = func() any { return new(exchange) }
+	a.pool.New = func() any { return new(requestContext) }
 	a.mux = a.routes()
 	return a
 }

@@ -22,7 +22,7 @@ const (
 
 // readBody reads the JSON body into the exchange's own room. The errors carry CodeUnsupportedMedia,
 // CodePayloadTooLarge or, when the body ends early, CodeMalformedJSON.
-func (x *exchange) readBody() ([]byte, error) {
+func (x *requestContext) readBody() ([]byte, error) {
 	if _, err := mediaType(x.r.Header, mediaJSON); err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (x *exchange) readBody() ([]byte, error) {
 
 // readForm reads the rest of a request whose media type is mediaForm. Its limits are those of JSON. The errors carry
 // CodePayloadTooLarge, CodeMalformedRequest when the form ends early, or CodeValidation.
-func (x *exchange) readForm() (url.Values, error) {
+func (x *requestContext) readForm() (url.Values, error) {
 	raw, err := x.readBytes(malformedForm)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func malformedForm(at int64, reason string) error {
 }
 
 // readBytes reads a body of any media type into the exchange's own room; broken makes the error for one that ends early.
-func (x *exchange) readBytes(broken func(at int64, reason string) error) ([]byte, error) {
+func (x *requestContext) readBytes(broken func(at int64, reason string) error) ([]byte, error) {
 	length := x.r.ContentLength
 	if length > maxBody {
 		return nil, tooLarge()

@@ -26,19 +26,19 @@ const feedChannel = "private-orders-feed"
 
 // maySubscribe reports whether a caller may listen to a private channel: a user's to who acts for this user, the feed to an
 // operator.
-func (a *API) maySubscribe(x *exchange, channel string) bool {
+func (a *API) maySubscribe(x *requestContext, channel string) bool {
 	if channel == feedChannel {
-		return x.caller.Admin || a.options.Local && FromThisMachine(x.r) == nil
+		return x.caller.Admin || a.options.Local && FromLoopback(x.r) == nil
 	}
 	user := channelUser(channel)
 	return user != 0 && x.caller.MayActFor(user)
 }
 
-// FromThisMachine returns CodeForbidden unless a request to a server on a loopback address comes from who sits at the machine,
+// FromLoopback returns CodeForbidden unless a request to a server on a loopback address comes from who sits at the machine,
 // rather than from a stranger: whose page has a name of its own lead here (the Host header then says that name), or for whom a
 // proxy asks. Most proxies say so in a header; nginx as it comes does not, but speaks HTTP/1.0, as no browser does. A proxy that
 // does neither is not seen.
-func FromThisMachine(r *http.Request) error {
+func FromLoopback(r *http.Request) error {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !from.Addr().Unmap().IsLoopback() || !loopback(hostname(r.Host)) {
 		return order.Errorf(order.CodeForbidden, "Without log-ins this is there for this machine alone: open it under 127.0.0.1, "+
@@ -56,7 +56,7 @@ func FromThisMachine(r *http.Request) error {
 
 // authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or
 // JSON with socket_id and channel_name. A user may listen to nobody else's orders.
-func (a *API) authorizeChannel(x *exchange) error {
+func (a *API) authorizeChannel(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ type channelBody struct {
 }
 
 // channelRequest reads and checks what is to be signed.
-func (x *exchange) channelRequest() (socket, channel string, err error) {
+func (x *requestContext) channelRequest() (socket, channel string, err error) {
 	kind, err := mediaType(x.r.Header, mediaForm, mediaJSON)
 	if err != nil {
 		return "", "", err
@@ -106,7 +106,7 @@ func (x *exchange) channelRequest() (socket, channel string, err error) {
 	return body.socket, body.channel, body.faults.err()
 }
 
-func (x *exchange) channelJSON(into *channelBody) error {
+func (x *requestContext) channelJSON(into *channelBody) error {
 	raw, err := x.readBytes(malformed)
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (x *exchange) channelJSON(into *channelBody) error {
 	})
 }
 
-func (x *exchange) channelForm(into *channelBody) error {
+func (x *requestContext) channelForm(into *channelBody) error {
 	form, err := x.readForm()
 	if err != nil {
 		return err

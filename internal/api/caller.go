@@ -12,7 +12,7 @@ const maxBearer = 256
 
 // identify finds out who calls. A token that is sent must count, also where none is needed: whoever sends one means to be
 // taken for somebody. The error carries CodeUnauthenticated, or the code of a database that could not be asked.
-func (a *API) identify(x *exchange) error {
+func (a *API) identify(x *requestContext) error {
 	if x.inside != nil {
 		x.caller = *x.inside
 		return nil
@@ -39,7 +39,7 @@ func (a *API) identify(x *exchange) error {
 // identifyByCookie finds out who calls by the cookie of the console's session, in a request that only reads and that a page of
 // ours sent. A cookie that does not count is none: browsers send it by themselves. The error is that of a database that could
 // not be asked.
-func (a *API) identifyByCookie(x *exchange) (counts bool, err error) {
+func (a *API) identifyByCookie(x *requestContext) (counts bool, err error) {
 	token := a.cookieToken(x.r)
 	if token == "" {
 		return false, nil
@@ -96,7 +96,7 @@ func bearer(values []string) (token string, ok bool) {
 }
 
 // checkAgain is identify for an exchange that goes on for long: its token may have been taken back, or be over.
-func (a *API) checkAgain(x *exchange) error {
+func (a *API) checkAgain(x *requestContext) error {
 	if x.caller.Anonymous() {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (a *API) checkAgain(x *exchange) error {
 
 // requireAdmin returns CodeUnauthenticated to who has shown no token, and CodeForbidden to who has shown one that is no
 // admin's.
-func (x *exchange) requireAdmin() error {
+func (x *requestContext) requireAdmin() error {
 	switch {
 	case x.caller.Admin:
 		return nil
@@ -126,7 +126,7 @@ func mayActFor(caller order.Caller, user int64) error {
 }
 
 // own returns CodeNotFound unless the caller may see an order of this user: what is another's is not there.
-func (x *exchange) own(id, user int64) error {
+func (x *requestContext) own(id, user int64) error {
 	if x.caller.MayActFor(user) {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (x *exchange) own(id, user int64) error {
 }
 
 // logOut takes back the token that was sent.
-func (a *API) logOut(x *exchange) error {
+func (a *API) logOut(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}

@@ -35,10 +35,10 @@ func newOrigins(list []string) origins {
 	return o
 }
 
-// MayConnect returns the rule of the setting allowed-origins for the WebSocket server: whether a page of an origin may connect
+// AllowedOrigins returns the rule of the setting allowed-origins for the WebSocket server: whether a page of an origin may connect
 // to host. apiPort returns the port of the API in the same process, "" when there is none. The API's own pages connect to
 // another port of their host, and are always allowed.
-func MayConnect(allowed []string, apiPort func() string) func(origin, host string) bool {
+func AllowedOrigins(allowed []string, apiPort func() string) func(origin, host string) bool {
 	o := newOrigins(allowed)
 	return func(origin, host string) bool {
 		if o.permits(origin, host) {
@@ -80,7 +80,7 @@ func webOrigin(origin string) (page *url.URL, ok bool) {
 }
 
 // allow sets the headers that let the page which sent the request read the answer, if it may.
-func (o origins) allow(x *exchange) {
+func (o origins) allow(x *requestContext) {
 	origin := originOf(x.r)
 	if origin == "" || !o.permits(origin, x.r.Host) {
 		return
@@ -91,7 +91,7 @@ func (o origins) allow(x *exchange) {
 }
 
 // preflight answers a browser's question whether a page may send a request. It reports whether there was one.
-func (o origins) preflight(x *exchange) bool {
+func (o origins) preflight(x *requestContext) bool {
 	if x.r.Method != http.MethodOptions || originOf(x.r) == "" || x.r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
@@ -136,7 +136,7 @@ func headerName(text string) bool {
 
 // check refuses a change that a page of a strange origin asks for. A browser sends some of those without a preflight,
 // and on a loopback address nobody has to say who they are. Programs send no origin.
-func (o origins) check(x *exchange) error {
+func (o origins) check(x *requestContext) error {
 	origin := originOf(x.r)
 	if origin == "" || x.r.Header.Get("Sec-Fetch-Site") == "same-origin" || o.permits(origin, x.r.Host) {
 		return nil

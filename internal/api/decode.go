@@ -25,7 +25,7 @@ type orderBody struct {
 
 // decodeOrder reads a body in one pass. The error, which carries CodeMalformedJSON, means that the body is no strict
 // JSON: it comes before all faults of single fields, wherever it stands.
-func (x *exchange) decodeOrder(body []byte) (orderBody, error) {
+func (x *requestContext) decodeOrder(body []byte) (orderBody, error) {
 	reader, err := x.reader(body)
 	if err != nil {
 		return orderBody{}, err
@@ -37,7 +37,7 @@ func (x *exchange) decodeOrder(body []byte) (orderBody, error) {
 }
 
 // reader returns what reads a body, once, with the room of this exchange. The error carries CodeMalformedJSON.
-func (x *exchange) reader(body []byte) (bodyReader, error) {
+func (x *requestContext) reader(body []byte) (bodyReader, error) {
 	if at, deep := tooDeep(body); deep {
 		return bodyReader{}, malformed(at, fmt.Sprintf("more than %d levels of nesting", maxDepth))
 	}

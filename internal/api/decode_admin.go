@@ -10,7 +10,7 @@ import (
 
 // decode reads a body in one pass by read. The error, which carries CodeMalformedJSON, means that the body is no strict
 // JSON: it comes before all faults of single fields, wherever it stands.
-func (x *exchange) decode(body []byte, read func(*bodyReader)) error {
+func (x *requestContext) decode(body []byte, read func(*bodyReader)) error {
 	reader, err := x.reader(body)
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func FuzzDecodeOrder(f *testing.F) {
 	}
 	a := &API{options: Options{Reader: everyone{}}}
 	f.Fuzz(func(t *testing.T, body string) {
-		x := &exchange{api: a}
+		x := &requestContext{api: a}
 		decoded, err := x.decodeOrder([]byte(body))
 		var anything any
 		strict := json.Unmarshal([]byte(body), &anything)
@@ -141,7 +141,7 @@ func TestParseInteger(t *testing.T) {
 // A request whose ids cannot be looked up still hears of the faults that were found without that.
 func TestFaultsWithoutDatabase(t *testing.T) {
 	a := &API{options: Options{Reader: nobody{}, Logger: discard()}}
-	x := &exchange{api: a}
+	x := &requestContext{api: a}
 	body, err := x.decodeOrder([]byte(`{"user_id":1,"idempotency_key":"a","items":[{"product_id":1,"quantity":0}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func (nobody) Known(context.Context, []int64, []int64) (knownUsers, knownProduct
 func BenchmarkDecode(b *testing.B) {
 	body := []byte(`{"user_id":1,"idempotency_key":"cart-7001","items":[{"product_id":1,"quantity":2},{"product_id":2,"quantity":1}]}`)
 	b.Run("ours", func(b *testing.B) {
-		x := &exchange{}
+		x := &requestContext{}
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := x.decodeOrder(body); err != nil {

@@ -14,12 +14,12 @@ import (
 // database that comes back.
 const abandonTime = 2 * time.Minute
 
-func (a *API) listJobs(x *exchange) error {
+func (a *API) listJobs(x *requestContext) error {
 	query := x.query.paging()
 	if err := x.query.faults.err(); err != nil {
 		return err
 	}
-	page, err := a.options.Admin.JobPage(x.r.Context(), query.Page, query.PerPage)
+	page, err := a.options.Admin.FailedJobPage(x.r.Context(), query.Page, query.PerPage)
 	if err != nil {
 		return err
 	}
@@ -58,14 +58,14 @@ func appendJob(dst []byte, j *order.FailedJob) []byte {
 	return append(dst, '}')
 }
 
-func (a *API) retryJob(x *exchange) error {
+func (a *API) retryJob(x *requestContext) error {
 	return a.dealWithJob(x, "a payment is tried again", "job.retried", func(ctx context.Context, id int64) (*order.Order, error) {
 		return a.options.Desk.Retry(ctx, id)
 	})
 }
 
-func (a *API) abandonJob(x *exchange) error {
-	MayTake(x.w, abandonTime)
+func (a *API) abandonJob(x *requestContext) error {
+	ExtendDeadline(x.w, abandonTime)
 	return a.dealWithJob(x, "an order was abandoned", "job.abandoned", func(ctx context.Context, id int64) (*order.Order, error) {
 		return a.options.Desk.Abandon(ctx, id, x.caller.Actor())
 	})
@@ -73,7 +73,7 @@ func (a *API) abandonJob(x *exchange) error {
 
 // dealWithJob has something done about a dead letter and answers with its order. The desk's order may lack its items, so it
 // is read again.
-func (a *API) dealWithJob(x *exchange, message, event string, do func(ctx context.Context, jobID int64) (*order.Order, error)) error {
+func (a *API) dealWithJob(x *requestContext, message, event string, do func(ctx context.Context, jobID int64) (*order.Order, error)) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}

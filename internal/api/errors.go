@@ -54,7 +54,7 @@ func statusOf(code order.Code) int {
 func StatusOf(code order.Code) int { return statusOf(code) }
 
 // fail answers with err. What the caller may not know goes to the log.
-func (x *exchange) fail(err error) {
+func (x *requestContext) fail(err error) {
 	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		if x.status == 0 { // a caller that only closed its sending side reads this
 			x.Header()["Connection"] = x.api.fixed.closes
@@ -84,7 +84,7 @@ func errCallerLeft() *order.Error {
 }
 
 // shown is the part of err that the caller sees.
-func (x *exchange) shown(err error) *order.Error {
+func (x *requestContext) shown(err error) *order.Error {
 	var coded *order.Error
 	if errors.As(err, &coded) && statusOf(coded.Code) != 0 && coded.Code != order.CodeInternal {
 		if coded.Code == order.CodeUnavailable {

@@ -22,7 +22,7 @@ const (
 
 // orderEvents answers with an order's history: as JSON, or as a stream of server-sent events that goes on until the
 // order is finished.
-func (a *API) orderEvents(x *exchange) error {
+func (a *API) orderEvents(x *requestContext) error {
 	id, err := pathID(x.r)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (a *API) orderEvents(x *exchange) error {
 }
 
 // ownEvents returns an order's history, or CodeNotFound when it is none that the caller may see.
-func (a *API) ownEvents(x *exchange, id int64) ([]order.Event, error) {
+func (a *API) ownEvents(x *requestContext, id int64) ([]order.Event, error) {
 	events, err := a.options.Reader.Events(x.r.Context(), id, 0)
 	if err == nil && len(events) > 0 { // each says whose order it is
 		err = x.own(id, events[0].UserID)
@@ -56,7 +56,7 @@ func (a *API) ownEvents(x *exchange, id int64) ([]order.Event, error) {
 }
 
 // streamEvents sends the history from the client's Last-Event-ID on, then each new event, and ends after the last one.
-func (a *API) streamEvents(x *exchange, id int64) error {
+func (a *API) streamEvents(x *requestContext, id int64) error {
 	place := a.waker.enter(id) // before the first look: see the package comment
 	if place == nil {
 		return order.Errorf(order.CodeOverloaded, "Too many event streams are open. Try again shortly, or ask for the history as JSON.")
@@ -82,7 +82,7 @@ func (a *API) streamEvents(x *exchange, id int64) error {
 
 // follow sends events, the given ones first, until the order is finished, the client gone or the server ending; or until the
 // client's token does not count any more, which each look finds out.
-func (a *API) follow(x *exchange, s *sender, place *stream, events []order.Event, after int) {
+func (a *API) follow(x *requestContext, s *sender, place *stream, events []order.Event, after int) {
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
 	failed := false // the last look at the table
@@ -133,7 +133,7 @@ func (a *API) deaf() bool {
 
 // sender writes server-sent events.
 type sender struct {
-	x       *exchange
+	x       *requestContext
 	control *http.ResponseController
 	err     error // the first one; nothing is sent after it
 }

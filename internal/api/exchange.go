@@ -16,7 +16,7 @@ import (
 
 // exchange is one request and its answer. It is the http.ResponseWriter of its request: all that is written goes
 // through it. It belongs to the goroutine of the request and is used again for a later one.
-type exchange struct {
+type requestContext struct {
 	api   *API
 	w     http.ResponseWriter
 	r     *http.Request // its context ends when the caller has left
@@ -45,7 +45,7 @@ type exchange struct {
 const maxKept = 64 << 10
 
 // reset forgets the request, so that nothing of it is held or shown to the next one.
-func (x *exchange) reset() {
+func (x *requestContext) reset() {
 	if cap(x.out) > maxKept {
 		x.out = nil
 	}
@@ -59,10 +59,10 @@ func (x *exchange) reset() {
 }
 
 // Header is http.ResponseWriter's.
-func (x *exchange) Header() http.Header { return x.w.Header() }
+func (x *requestContext) Header() http.Header { return x.w.Header() }
 
 // Write is http.ResponseWriter's.
-func (x *exchange) Write(p []byte) (int, error) {
+func (x *requestContext) Write(p []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
 	}
@@ -70,7 +70,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 }
 
 // WriteHeader is http.ResponseWriter's. It notes the first status that is not merely informational.
-func (x *exchange) WriteHeader(status int) {
+func (x *requestContext) WriteHeader(status int) {
 	if x.status == 0 && status >= http.StatusOK {
 		x.status = status
 		if kind := x.Header()["Content-Type"]; len(kind) == 1 && kind[0] == eventStream {
@@ -81,30 +81,30 @@ func (x *exchange) WriteHeader(status int) {
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
+func (x *requestContext) Unwrap() http.ResponseWriter { return x.w }
 
 // json answers with a status and a JSON body of bounded length.
-func (x *exchange) json(status int, body []byte) {
+func (x *requestContext) json(status int, body []byte) {
 	x.Header()["Content-Type"] = x.api.fixed.json
 	x.send(status, body)
 }
 
 // jsonMade answers with status 200 and a JSON body that may be large. The error is that of sendMade.
-func (x *exchange) jsonMade(body []byte) error {
+func (x *requestContext) jsonMade(body []byte) error {
 	x.Header()["Content-Type"] = x.api.fixed.json
 	return x.sendMade(http.StatusOK, body)
 }
 
 // send answers with a status and a body, whose length it announces. That the caller is gone shows in the status of
 // nothing: there is nobody left to tell.
-func (x *exchange) send(status int, body []byte) {
+func (x *requestContext) send(status int, body []byte) {
 	x.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.WriteHeader(status)
 	_, _ = x.w.Write(body)
 }
 
 // log writes a line about this request, with what went wrong if anything did.
-func (x *exchange) log(level slog.Level, message, event string, err error, more ...slog.Attr) {
+func (x *requestContext) log(level slog.Level, message, event string, err error, more ...slog.Attr) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if !logger.Enabled(ctx, level) {
 		return
@@ -133,7 +133,7 @@ func (s *seldom) due(now time.Time) (missed int64, due bool) {
 }
 
 // logOrder writes a line about an order that this request changed, or failed to make (id 0).
-func (x *exchange) logOrder(message, event string, id, user int64) {
+func (x *requestContext) logOrder(message, event string, id, user int64) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if logger.Enabled(ctx, slog.LevelInfo) {
 		logger.LogAttrs(ctx, slog.LevelInfo, message, slog.String("event", event),

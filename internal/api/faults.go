@@ -98,12 +98,12 @@ func (a *API) unknown(ctx context.Context, body *orderBody, caller order.Caller)
 	if len(users)+len(products) == 0 {
 		return nil
 	}
-	knownUsers, knownProducts, err := a.options.Reader.Known(ctx, users, products)
+	knownUsers, knownProducts, err := a.options.Reader.Existing(ctx, users, products)
 	if err != nil {
 		a.options.Logger.WarnContext(ctx, "users and products of a faulty request could not be looked up", "event", "known.failed", "error", err)
 		return nil
 	}
-	named := order.Draft{Asked: body.lines}
+	named := order.Draft{Requested: body.lines}
 	return named.Unknown(!asked || knownUsers[body.userID], func(id int64) bool { return !validID(id) || knownProducts[id] })
 }
 

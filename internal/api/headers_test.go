@@ -267,7 +267,7 @@ func TestMayConnect(t *testing.T) {
 		{"http://127.0.0.1:8000", "127.0.0.1:8080", "", false},
 		{"null", "127.0.0.1:8080", "8000", false},
 	} {
-		may := api.MayConnect([]string{"https://shop.example"}, func() string { return c.apiPort })
+		may := api.AllowedOrigins([]string{"https://shop.example"}, func() string { return c.apiPort })
 		if got := may(c.origin, c.host); got != c.want {
 			t.Errorf("a page of %s at %s with the API on port %q: %t, want %t", c.origin, c.host, c.apiPort, got, c.want)
 		}

@@ -17,10 +17,10 @@ const (
 
 // health says how the services behind the API are. One that is configured and cannot be reached, or a database that refuses
 // writes, makes it degraded.
-func (a *API) health(x *exchange) error {
+func (a *API) health(x *requestContext) error {
 	status, overall := http.StatusOK, "ok"
 	database, redis := StateConnected, a.options.RedisState()
-	if a.reach(x) != nil || a.options.Reader.Writable() != nil {
+	if a.reach(x) != nil || a.options.Reader.CheckWritable() != nil {
 		database = StateDisconnected
 	}
 	if database == StateDisconnected || redis == StateDisconnected {
@@ -45,19 +45,19 @@ func (a *API) health(x *exchange) error {
 }
 
 // live says that the process answers.
-func (a *API) live(x *exchange) error {
+func (a *API) live(x *requestContext) error {
 	x.json(http.StatusOK, []byte(`{"status":"ok"}`+"\n"))
 	return nil
 }
 
 // ready says whether requests should be sent here. Redis does not matter for that: orders go on without it. Nor does a disk
 // that is full: what can be read is read.
-func (a *API) ready(x *exchange) error {
+func (a *API) ready(x *requestContext) error {
 	if a.draining.Load() {
 		return order.Errorf(order.CodeUnavailable, "The server is shutting down.")
 	}
 	if err := a.reach(x); err != nil {
-		if damage := a.options.Reader.Damage(); damage != nil {
+		if damage := a.options.Reader.CheckDamage(); damage != nil {
 			return damage
 		}
 		return order.Errorf(order.CodeUnavailable, "The database cannot be reached.")
@@ -67,9 +67,9 @@ func (a *API) ready(x *exchange) error {
 }
 
 // reach asks the database for an answer. Those who ask at the same time share one question, so that probes are no load.
-func (a *API) reach(x *exchange) error {
+func (a *API) reach(x *requestContext) error {
 	_, err := a.ping.get(x.r.Context())
-	if err != nil && a.options.Reader.Damage() == nil { // damage is logged when it is found
+	if err != nil && a.options.Reader.CheckDamage() == nil { // damage is logged when it is found
 		x.log(slog.LevelWarn, "the database does not answer", "database.unreachable", err)
 	}
 	return err

@@ -46,7 +46,9 @@ func TestHealthWithoutRedis(t *testing.T) {
 // unwritable is a database that reads and does not write.
 type unwritable struct{ *store.Store }
 
-func (unwritable) Writable() error { return order.Errorf(order.CodeUnavailable, "the disk is full") }
+func (unwritable) CheckWritable() error {
+	return order.Errorf(order.CodeUnavailable, "the disk is full")
+}
 
 // What can be read is read, so a full disk is no reason to send requests elsewhere.
 func TestHealthWithoutWrites(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 // index answers the address "/": a browser is led to the console or, in a process without one, to the documentation; a program
 // gets the addresses as JSON.
-func (a *API) index(x *exchange) error {
+func (a *API) index(x *requestContext) error {
 	x.Header().Add("Vary", "Accept")
 	if strings.Contains(x.r.Header.Get("Accept"), "text/html") {
 		target := "/docs"

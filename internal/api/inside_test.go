@@ -21,7 +21,7 @@ func TestInside(t *testing.T) {
 		request := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 		request.Header.Set("Content-Type", "application/json")
 		request.Header.Set("Authorization", "Bearer of_nobody")
-		n.Inside(who).ServeHTTP(w, request)
+		n.InProcess(who).ServeHTTP(w, request)
 		if w.Code != want || !strings.Contains(w.Body.String(), says) {
 			t.Errorf("%s %s as %s: %d %s; want %d with %s", method, path, who.Actor(), w.Code, w.Body, want, says)
 		}

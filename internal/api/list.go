@@ -18,7 +18,7 @@ const (
 	maxPage        = 10_000
 )
 
-func (a *API) listOrders(x *exchange) error {
+func (a *API) listOrders(x *requestContext) error {
 	query, err := x.query.list()
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ type parameters struct {
 
 // readQuery reads the query string of a route that takes these parameters. A route that takes some reads their values and
 // returns all errors together; of one that takes none the error is returned here.
-func (x *exchange) readQuery(takes []web.Parameter) error {
+func (x *requestContext) readQuery(takes []web.Parameter) error {
 	if x.r.URL.RawQuery == "" {
 		return nil
 	}

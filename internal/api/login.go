@@ -34,7 +34,7 @@ type logInBody struct {
 }
 
 // logIn makes a token for who knows the password of a user.
-func (a *API) logIn(x *exchange) error {
+func (a *API) logIn(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (a *API) logIn(x *exchange) error {
 }
 
 // makeToken makes a token for who knows a password, as long as not too many try for that account.
-func (x *exchange) makeToken(body logInBody) (token string, about order.Token, err error) {
+func (x *requestContext) makeToken(body logInBody) (token string, about order.Token, err error) {
 	a := x.api
 	if err := a.admitLogIn(x, accountKey(body.email)); err != nil {
 		return "", about, err
@@ -91,13 +91,13 @@ func accountKey(email string) string {
 }
 
 // wipe overwrites what an exchange has kept of a password and a token: it is used again.
-func (x *exchange) wipe() {
+func (x *requestContext) wipe() {
 	clear(x.body[:cap(x.body)])
 	clear(x.out[:cap(x.out)])
 }
 
 // readLogIn reads and checks the body of a log-in.
-func (x *exchange) readLogIn() (into logInBody, err error) {
+func (x *requestContext) readLogIn() (into logInBody, err error) {
 	raw, err := x.readBody()
 	if err != nil {
 		return into, err
@@ -172,7 +172,7 @@ func (r *bodyReader) lasts(faults *faults) time.Duration {
 }
 
 // logToken writes a line about who logged in or out. Neither tokens nor e-mail addresses are in it.
-func (x *exchange) logToken(message, event string, who order.Caller) {
+func (x *requestContext) logToken(message, event string, who order.Caller) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if logger.Enabled(ctx, slog.LevelInfo) {
 		logger.LogAttrs(ctx, slog.LevelInfo, message, slog.String("event", event), slog.Int64("user_id", who.UserID),

@@ -16,9 +16,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.serve(w, r, nil) //nolint:contextcheck // the exchange has the context of the request
 }
 
-// Inside returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
+// InProcess returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
 // request carries, and there is no rate limit. Its handler may be called from any goroutine.
-func (a *API) Inside(who order.Caller) http.Handler {
+func (a *API) InProcess(who order.Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.serve(w, r, &who) //nolint:contextcheck // the exchange has the context of the request
 	})
@@ -26,9 +26,9 @@ func (a *API) Inside(who order.Caller) http.Handler {
 
 // serve answers a request that came by a connection, or from inside.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller) {
-	x, ok := a.pool.Get().(*exchange)
+	x, ok := a.pool.Get().(*requestContext)
 	if !ok {
-		x = new(exchange)
+		x = new(requestContext)
 	}
 	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
 	defer x.finish()
@@ -44,7 +44,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 }
 
 // finish counts the request, turns a panic into an answer, and gives the exchange back.
-func (x *exchange) finish() {
+func (x *requestContext) finish() {
 	value := recover()
 	if value == nil {
 		x.count()
@@ -69,14 +69,14 @@ func (x *exchange) finish() {
 
 // recycle gives the exchange to a later request. One that panicked is left to the collector: whoever holds on to it
 // can do no harm there.
-func (x *exchange) recycle() {
+func (x *requestContext) recycle() {
 	a := x.api
 	x.reset()
 	a.pool.Put(x)
 }
 
 // count adds the request to the metrics, and to the log for those who look that closely.
-func (x *exchange) count() {
+func (x *requestContext) count() {
 	took := x.took
 	if took == 0 {
 		took = time.Since(x.began)
@@ -120,7 +120,7 @@ func newFixedHeaders() fixedHeaders {
 
 // commonHeaders sets what every answer carries. It writes to the map with canonical names, which Header.Set would
 // compute each time.
-func (x *exchange) commonHeaders() {
+func (x *requestContext) commonHeaders() {
 	h, fixed := x.Header(), &x.api.fixed
 	h["X-Trace-Id"] = []string{x.trace.ID}
 	h["X-Content-Type-Options"] = fixed.nosniff

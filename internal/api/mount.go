@@ -13,7 +13,7 @@ import (
 // answer of the API has them, but without rate limit, and open to everybody: the handler guards itself. The address "/" leads
 // browsers there. Call it before the API serves, and not in a process without the role api.
 func (a *API) Mount(prefix string, handler http.Handler) {
-	serve := func(x *exchange) error {
+	serve := func(x *requestContext) error {
 		handler.ServeHTTP(x, x.r)
 		return nil
 	}
@@ -24,8 +24,8 @@ func (a *API) Mount(prefix string, handler http.Handler) {
 }
 
 // exchangeOf is the exchange of a mounted handler's request.
-func (a *API) exchangeOf(w http.ResponseWriter) (*exchange, error) {
-	x, ok := w.(*exchange)
+func (a *API) exchangeOf(w http.ResponseWriter) (*requestContext, error) {
+	x, ok := w.(*requestContext)
 	if !ok {
 		return nil, order.Errorf(order.CodeInternal, "api: the writer is not the one that the mounted handler was handed")
 	}

@@ -11,12 +11,12 @@ import (
 type news struct {
 	*bus.Local
 	deaf   atomic.Bool
-	joined chan bus.Tail
+	joined chan bus.Subscription
 	fault  atomic.Pointer[error] // of the next Tail
 }
 
 func newNews() *news {
-	return &news{Local: bus.NewLocal(bus.Options{Tail: 4}), joined: make(chan bus.Tail, 100)}
+	return &news{Local: bus.NewLocal(bus.Options{Tail: 4}), joined: make(chan bus.Subscription, 100)}
 }
 
 func (n *news) Publish(ctx context.Context, messages []bus.Message) error {
@@ -26,11 +26,11 @@ func (n *news) Publish(ctx context.Context, messages []bus.Message) error {
 	return n.Local.Publish(ctx, messages)
 }
 
-func (n *news) Tail(ctx context.Context, topic string) (bus.Tail, error) {
+func (n *news) Subscribe(ctx context.Context, topic string) (bus.Subscription, error) {
 	if fault := n.fault.Swap(nil); fault != nil {
 		return nil, *fault
 	}
-	tail, err := n.Local.Tail(ctx, topic)
+	tail, err := n.Local.Subscribe(ctx, topic)
 	if err == nil {
 		n.joined <- tail
 	}

@@ -62,12 +62,12 @@ func (d *desk) Cancel(ctx context.Context, request order.CancelRequest) (*order.
 }
 
 // Publish tells the bus what a commit owes it, as the outbox does.
-func (d *desk) Publish(receipt order.Receipt) {
+func (d *desk) Publish(receipt order.EventBatch) {
 	var messages []bus.Message
 	for _, e := range receipt.Events {
-		topic := bus.News
+		topic := bus.TopicChanges
 		if e.Type == order.OrderCreated {
-			topic = bus.Work
+			topic = bus.TopicJobs
 		}
 		messages = append(messages, bus.Message{ID: e.ID(), Key: strconv.FormatInt(e.OrderID, 10), Topic: topic, Body: e.Append(nil)})
 	}
@@ -94,7 +94,7 @@ func (d *desk) settle(t testing.TB, id int64, outcome order.Outcome) {
 		t.Fatal(err)
 	}
 	_, receipt, err := d.store.SettleOrders(t.Context(), []order.Settlement{{
-		OrderID: id, Lease: o.Lease, Attempt: o.Attempts, Kind: order.KindCharge, Outcome: outcome,
+		OrderID: id, Lease: o.Lease, Claim: o.Claims, Kind: order.KindCharge, Outcome: outcome,
 		Reference: "ref", Reason: "card declined", Actor: "worker:test", Trace: order.Trace{ID: "settle"},
 	}})
 	if err != nil {
@@ -150,7 +150,7 @@ func (r *reader) Known(ctx context.Context, users, products []int64) (map[int64]
 	if err := r.err(); err != nil {
 		return nil, nil, err
 	}
-	return r.Store.Known(ctx, users, products)
+	return r.Store.Existing(ctx, users, products)
 }
 
 func (r *reader) Events(ctx context.Context, id int64, after int) ([]order.Event, error) {

@@ -42,7 +42,7 @@ func sha256Hex(content []byte) string {
 }
 
 // document answers with the OpenAPI document.
-func (a *API) document(x *exchange) error {
+func (a *API) document(x *requestContext) error {
 	h := x.Header()
 	h["Cache-Control"] = []string{"no-cache"}
 	if x.unchanged(a.page.documentTag) {
@@ -54,7 +54,7 @@ func (a *API) document(x *exchange) error {
 }
 
 // docs answers with the page that shows the document to people.
-func (a *API) docs(x *exchange) error {
+func (a *API) docs(x *requestContext) error {
 	h := x.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", docsPolicy)
@@ -64,7 +64,7 @@ func (a *API) docs(x *exchange) error {
 
 // docsScript answers with the viewer that the page runs, gzipped as it is embedded or, for the rare client that does
 // not take that, plain.
-func (a *API) docsScript(x *exchange) error {
+func (a *API) docsScript(x *requestContext) error {
 	h := x.Header()
 	h["Cache-Control"] = []string{"public, max-age=3600"}
 	h.Add("Vary", "Accept-Encoding")
@@ -85,7 +85,7 @@ func (a *API) docsScript(x *exchange) error {
 }
 
 // unchanged sets the entity tag, and answers 304 when the caller has what it names already.
-func (x *exchange) unchanged(tag string) bool {
+func (x *requestContext) unchanged(tag string) bool {
 	x.Header()["Etag"] = []string{tag}
 	if !anyTag(x.r.Header["If-None-Match"], tag) {
 		return false

@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/order"
 )
 
-func (a *API) createOrder(x *exchange) error {
+func (a *API) createOrder(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (a *API) createOrder(x *exchange) error {
 }
 
 // readDraft reads and checks the body of a request to order.
-func (a *API) readDraft(x *exchange) (order.Draft, error) {
+func (a *API) readDraft(x *requestContext) (order.Draft, error) {
 	raw, err := x.readBody()
 	if err != nil {
 		return order.Draft{}, err
@@ -68,7 +68,7 @@ func (a *API) readDraft(x *exchange) (order.Draft, error) {
 	return draft, nil
 }
 
-func (a *API) cancelOrder(x *exchange) error {
+func (a *API) cancelOrder(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (a *API) cancelOrder(x *exchange) error {
 	return nil
 }
 
-func (a *API) showOrder(x *exchange) error {
+func (a *API) showOrder(x *requestContext) error {
 	id, err := pathID(x.r)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (a *API) showOrder(x *exchange) error {
 }
 
 // order answers with one order.
-func (x *exchange) order(status int, o *order.Order) {
+func (x *requestContext) order(status int, o *order.Order) {
 	x.out = append(x.out[:0], `{"data":`...)
 	x.out = appendOrder(x.out, o)
 	x.out = append(x.out, '}', '\n')
@@ -203,7 +203,7 @@ func parseKey(value string) (key string, ok bool) {
 }
 
 // logRefusal writes a line about a request that was refused: with the code, and with the product that is the reason.
-func (x *exchange) logRefusal(message, event string, err error, about slog.Attr) {
+func (x *requestContext) logRefusal(message, event string, err error, about slog.Attr) {
 	logger, ctx := x.api.options.Logger, x.r.Context()
 	if !logger.Enabled(ctx, slog.LevelInfo) {
 		return

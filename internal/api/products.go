@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func (a *API) listProducts(x *exchange) error {
+func (a *API) listProducts(x *requestContext) error {
 	body, err := a.products.get(x.r.Context())
 	if err != nil {
 		return err

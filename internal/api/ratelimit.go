@@ -15,7 +15,7 @@ import (
 
 // admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
 // protect the service, not to be its weakest part.
-func (a *API) admit(x *exchange) error {
+func (a *API) admit(x *requestContext) error {
 	if a.options.Rate.Off() || x.inside != nil {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (a *API) admit(x *exchange) error {
 // admitUser takes a token for the user that an order by an admin's token is for, or returns CodeTooManyRequests: a back end acts
 // for many users, and each of them has the limit of a user. Without a token the address is counted alone: a client could change
 // the user with each request.
-func (a *API) admitUser(x *exchange, user int64) error {
+func (a *API) admitUser(x *requestContext, user int64) error {
 	if a.options.Rate.Off() || x.inside != nil || !x.byAdminToken() {
 		return nil
 	}
@@ -57,10 +57,10 @@ func (a *API) admitUser(x *exchange, user int64) error {
 }
 
 // byAdminToken reports whether the request carries an admin's token.
-func (x *exchange) byAdminToken() bool { return x.caller.Admin && !x.caller.Anonymous() }
+func (x *requestContext) byAdminToken() bool { return x.caller.Admin && !x.caller.Anonymous() }
 
 // admitLogIn takes a token for a log-in, under another key than the caller's. Log-ins are limited wherever requests are.
-func (a *API) admitLogIn(x *exchange, key string) error {
+func (a *API) admitLogIn(x *requestContext, key string) error {
 	if a.options.Rate.Off() {
 		return nil
 	}
@@ -73,7 +73,7 @@ func (a *API) admitLogIn(x *exchange, key string) error {
 }
 
 // count asks the limiter; false when it cannot say.
-func (a *API) count(x *exchange, key string, rate limit.Rate) (decision limit.Decision, counted bool) {
+func (a *API) count(x *requestContext, key string, rate limit.Rate) (decision limit.Decision, counted bool) {
 	decision, err := a.options.Limiter.Allow(x.r.Context(), key, rate)
 	if err != nil {
 		x.log(slog.LevelWarn, "the rate limiter failed; the request was let in", "limit.failed", err)
@@ -82,7 +82,7 @@ func (a *API) count(x *exchange, key string, rate limit.Rate) (decision limit.De
 }
 
 // showLimit sets the headers that say how much is left.
-func (x *exchange) showLimit(decision limit.Decision) {
+func (x *requestContext) showLimit(decision limit.Decision) {
 	h := x.Header()
 	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(decision.Limit)}
 	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(decision.Remaining)}
@@ -90,7 +90,7 @@ func (x *exchange) showLimit(decision limit.Decision) {
 }
 
 // refuse is the error for one too many.
-func (x *exchange) refuse(decision limit.Decision, what string) error {
+func (x *requestContext) refuse(decision limit.Decision, what string) error {
 	wait := seconds(max(decision.RetryAfter, time.Second))
 	x.Header().Set("Retry-After", wait)
 	return order.Errorf(order.CodeTooManyRequests, "%s Try again in %s s.", what, wait)
@@ -103,7 +103,7 @@ func seconds(d time.Duration) string {
 
 // callerKey is the name under which a caller is counted: the user's, also when there are several tokens, or the token's
 // when it belongs to nobody, or the address. A user is counted apart as an admin.
-func (a *API) callerKey(x *exchange) string {
+func (a *API) callerKey(x *requestContext) string {
 	switch who := x.caller; {
 	case who.Anonymous():
 		return clientKey("api:", ClientAddr(x.r, a.options.TrustedProxies))

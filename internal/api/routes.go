@@ -20,7 +20,7 @@ type route struct {
 	admin        bool // for admins' tokens alone
 	query        []web.Parameter
 	anyQuery     bool // the query string is not read: load balancers, monitoring and caches may add to it
-	handle       func(*exchange) error
+	handle       func(*requestContext) error
 	refused      func(error) // counts an error of a request that the intake was not asked about; nil where nothing is counted
 }
 
@@ -120,7 +120,7 @@ func (a *API) routes() *http.ServeMux {
 // endpoint is the handler of one route. The mux hands the exchange through as it is.
 func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		x := w.(*exchange) //nolint:forcetypeassert // ServeHTTP alone calls the mux
+		x := w.(*requestContext) //nolint:forcetypeassert // ServeHTTP alone calls the mux
 		x.r, x.timing = r, timing
 		if !route.exempt {
 			x.follow() //nolint:contextcheck // the exchange has the request's
@@ -154,14 +154,14 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 
 // unknownPath answers all that is no route.
 func (a *API) unknownPath(w http.ResponseWriter, r *http.Request) {
-	a.endpoint(route{anyQuery: true, handle: func(*exchange) error {
+	a.endpoint(route{anyQuery: true, handle: func(*requestContext) error {
 		return order.Errorf(order.CodeNotFound, "There is nothing at this address. See /docs for what there is.")
 	}}, a.metrics.unmatched)(w, r)
 }
 
 // otherMethod answers a method that a path does not have.
-func otherMethod(allowed string) func(*exchange) error {
-	return func(x *exchange) error {
+func otherMethod(allowed string) func(*requestContext) error {
+	return func(x *requestContext) error {
 		x.Header().Set("Allow", allowed)
 		if x.r.Method == http.MethodOptions {
 			x.WriteHeader(http.StatusNoContent)

@@ -97,7 +97,7 @@ func TestQueryStringsAreStrict(t *testing.T) {
 		t.Helper()
 		target := prefix + strings.ReplaceAll(r.path, "{id}", "1") + "?" + query
 		recorder := httptest.NewRecorder()
-		a.Inside(order.Caller{Admin: true, TokenID: 1}).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), r.method, target, http.NoBody))
+		a.InProcess(order.Caller{Admin: true, TokenID: 1}).ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), r.method, target, http.NoBody))
 		if got := recorder.Code; got != http.StatusUnprocessableEntity {
 			t.Errorf("%s %s: status %d, want 422", r.method, target, got)
 		}

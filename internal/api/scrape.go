@@ -51,7 +51,7 @@ func newScrape(handler http.Handler, encoding string) *scrape {
 }
 
 // showMetrics answers with the metrics as they are now: gathered after the request came, by a handler that app brings.
-func (a *API) showMetrics(x *exchange) error {
+func (a *API) showMetrics(x *requestContext) error {
 	s := a.plainScrape
 	if web.AcceptsGzip(x.r.Header.Get("Accept-Encoding")) {
 		s = a.packedScrape

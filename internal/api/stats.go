@@ -18,7 +18,7 @@ const (
 	auditTime = 10 * time.Minute
 )
 
-func (a *API) showStats(x *exchange) error {
+func (a *API) showStats(x *requestContext) error {
 	body, err := a.stats.get(x.r.Context())
 	if err != nil {
 		return err
@@ -55,9 +55,9 @@ func appendStats(dst []byte, s *order.Stats) []byte {
 	number(`},"due":`, s.Due)
 	number(`,"overdue":`, s.Overdue)
 	number(`,"longest_overdue_ms":`, s.LongestOverdue.Milliseconds())
-	number(`},"failed_jobs":{"open":`, s.DeadLetters)
-	number(`},"outbox":{"owed":`, s.Owed)
-	number(`,"oldest_ms":`, s.OldestOwed.Milliseconds())
+	number(`},"failed_jobs":{"open":`, s.FailedJobs)
+	number(`},"outbox":{"owed":`, s.Unpublished)
+	number(`,"oldest_ms":`, s.OldestUnpublished.Milliseconds())
 	number(`},"products":{"total":`, s.Products)
 	number(`,"sold_out":`, s.SoldOut)
 	dst = append(dst, `},"timestamp":`...)
@@ -72,7 +72,7 @@ var (
 )
 
 // runAudit proves the books. It reads every order, so one at a time is enough.
-func (a *API) runAudit(x *exchange) error {
+func (a *API) runAudit(x *requestContext) error {
 	if err := a.origins.check(x); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *API) runAudit(x *exchange) error {
 		return order.Errorf(order.CodeOverloaded, "An audit is running. Try again when it has ended.")
 	}
 	defer a.auditing.Store(false)
-	MayTake(x.w, auditTime)
+	ExtendDeadline(x.w, auditTime)
 	limited, cancel := context.WithTimeoutCause(x.r.Context(), auditTime, errAuditTime)
 	defer cancel()
 	ctx, end := context.WithCancelCause(limited)

@@ -29,7 +29,7 @@ func traceOf(r *http.Request) order.Trace {
 }
 
 // follow begins the request's span, where it is to be followed. What comes of the request stands below it.
-func (x *exchange) follow() {
+func (x *requestContext) follow() {
 	x.span = x.api.options.Tracer.Request(x.r.Context(), x.trace.Parent, x.r.Header["Tracestate"], x.timing.name)
 	if !x.span.On() {
 		return
@@ -40,7 +40,7 @@ func (x *exchange) follow() {
 }
 
 // followed ends the request's span.
-func (x *exchange) followed() {
+func (x *requestContext) followed() {
 	if !x.span.On() {
 		return
 	}

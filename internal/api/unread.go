@@ -58,7 +58,7 @@ func (u *unread) release(body []byte) {
 
 // sendMade answers with a body that was made for this request, or for those of the same moment. An answer to a request that only
 // reads is CodeOverloaded when too many large ones are being written; the answer to a change is always sent.
-func (x *exchange) sendMade(status int, body []byte) error {
+func (x *requestContext) sendMade(status int, body []byte) error {
 	if x.r.Method != http.MethodGet {
 		x.send(status, body)
 		return nil

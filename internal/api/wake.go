@@ -80,7 +80,7 @@ func (w *waker) end() {
 // run wakes streams by the bus's news until ctx ends. While the bus is away, streams look by themselves.
 func (w *waker) run(ctx context.Context, from bus.Bus, logger *slog.Logger) {
 	defer w.hears.Store(false)
-	bus.Follow(ctx, from, bus.News, bus.Follower{
+	bus.Follow(ctx, from, bus.TopicChanges, bus.Follower{
 		Joined: func() {
 			w.hears.Store(true)
 			w.wakeAll() // who knows what was said before

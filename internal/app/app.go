@@ -130,7 +130,7 @@ func (s *Server) URL() string {
 func Rules(settings config.Settings) order.Rules {
 	rules := order.DefaultRules()
 	rules.Currency = settings.Currency
-	rules.Tries, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
+	rules.PaymentAttempts, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
 	return rules
 }
 
@@ -178,7 +178,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.release, err = s.db.Guard(); err != nil {
+	if s.release, err = s.db.LockFile(); err != nil {
 		return err
 	}
 	if err := s.db.Migrate(ctx); err != nil {
@@ -308,7 +308,7 @@ func (s *Server) buildAPI(
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		options.Local = s.local()
 		options.SessionCookie = console.SessionCookie
-		desk, err := newDesk(ctx, s.settings, s.db, worker.DeskOptions{Publisher: publisher, Logger: log})
+		desk, err := newDesk(ctx, s.settings, s.db, worker.FailedJobServiceOptions{Publisher: publisher, Logger: log})
 		if err != nil {
 			return err
 		}

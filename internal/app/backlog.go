@@ -67,9 +67,9 @@ func (b *backlog) Collect(to chan<- prometheus.Metric) {
 	gauge(b.open, float64(now.Pending), "pending")
 	gauge(b.open, float64(now.Processing), "processing")
 	gauge(b.overdue, now.Overdue.Seconds())
-	gauge(b.deadLetters, float64(now.DeadLetters))
-	gauge(b.owed, float64(now.Owed))
-	gauge(b.oldestOwed, now.OldestOwed.Seconds())
+	gauge(b.deadLetters, float64(now.FailedJobs))
+	gauge(b.owed, float64(now.Unpublished))
+	gauge(b.oldestOwed, now.OldestUnpublished.Seconds())
 }
 
 // look returns what the database said last, and asks it again when that is old. Who comes meanwhile waits for the answer.

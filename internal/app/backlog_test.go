@@ -27,7 +27,7 @@ func TestBacklog(t *testing.T) {
 				return order.Backlog{}, errors.New("no answer")
 			}
 			return order.Backlog{
-				Pending: asked, Processing: 2, DeadLetters: 3, Overdue: 4 * time.Second, Owed: 5, OldestOwed: 1500 * time.Millisecond,
+				Pending: asked, Processing: 2, FailedJobs: 3, Overdue: 4 * time.Second, Unpublished: 5, OldestUnpublished: 1500 * time.Millisecond,
 			}, nil
 		}))
 		want := func(series string) {

@@ -250,7 +250,7 @@ func (v *visitor) bury(id int64) {
 	claimed, _, err := v.db.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
 	if err == nil {
 		_, _, err = v.db.SettleOrders(ctx, []order.Settlement{{
-			OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
+			OrderID: id, Claim: claimed[0].Order.Claims, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: order.NoAnswer,
 			Reason: "the provider does not answer", Actor: "worker:test",
 		}})
 	}

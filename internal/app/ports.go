@@ -21,11 +21,11 @@ type ports struct {
 	bus      messageBus
 	locker   lock.Locker
 	limiter  limit.Limiter
-	products api.Products   // nil when each process keeps its own
-	lasts    realtime.Lasts // likewise
-	state    func() string  // of Redis, for /health; nil when there is none
-	reason   func() string  // of a state that is not connected; nil when there is no Redis
-	client   *redis.Client  // nil when there is none
+	products api.Products          // nil when each process keeps its own
+	lasts    realtime.ChannelCache // likewise
+	state    func() string         // of Redis, for /health; nil when there is none
+	reason   func() string         // of a state that is not connected; nil when there is no Redis
+	client   *redis.Client         // nil when there is none
 }
 
 // messageBus is a bus that is closed with the server.
@@ -73,7 +73,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	s.stage("locks", locker.Run)
 	return ports{
 		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys),
-		products: products, lasts: redis.NewLasts(client), client: client,
+		products: products, lasts: redis.NewChannelCache(client), client: client,
 		state: func() string {
 			if client.Healthy() {
 				return api.StateConnected

@@ -31,7 +31,7 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.MayConnect(s.settings.AllowedOrigins, s.apiPort), NewHTTP: s.newHTTP,
+		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.AllowedOrigins(s.settings.AllowedOrigins, s.apiPort), NewHTTP: s.newHTTP,
 		Client:         func(r *http.Request) netip.Addr { return api.ClientAddr(r, s.settings.TrustedProxies) },
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})

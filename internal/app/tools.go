@@ -35,8 +35,8 @@ type LastStep = store.LastStep
 // Token is what is known of an API token.
 type Token = order.Token
 
-// Desk is where dead letters are dealt with.
-type Desk = worker.Desk
+// FailedJobService is where dead letters are dealt with.
+type FailedJobService = worker.FailedJobService
 
 // OpenDatabase opens the database of the settings, which must be there, as it is: it does not migrate it.
 func OpenDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
@@ -67,7 +67,7 @@ func busAnswers(ctx context.Context, settings config.Settings) bool {
 
 // Alone runs work that no server may run beside, such as a change of the schema.
 func (d *Database) Alone(work func() error) error {
-	release, err := d.Guard()
+	release, err := d.LockFile()
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (d *Database) NewToken(ctx context.Context, about Token, lasts time.Duratio
 
 // MustHave returns an error when one of these orders does not exist.
 func (d *Database) MustHave(ctx context.Context, ids []int64) error {
-	missing, err := d.Missing(ctx, ids)
+	missing, err := d.MissingOrders(ctx, ids)
 	if err == nil && len(missing) > 0 {
 		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.",
 			len(missing), missing[0])
@@ -103,13 +103,13 @@ func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 	return err
 }
 
-// Desk returns the desk of the database. What it changes is published by the relay of a running server.
-func (d *Database) Desk(ctx context.Context) (*Desk, error) {
-	return newDesk(ctx, d.settings, d.Store, worker.DeskOptions{})
+// FailedJobService returns the desk of the database. What it changes is published by the relay of a running server.
+func (d *Database) Desk(ctx context.Context) (*FailedJobService, error) {
+	return newDesk(ctx, d.settings, d.Store, worker.FailedJobServiceOptions{})
 }
 
 // newDesk makes a desk with the gateway of the settings; the options say the rest.
-func newDesk(ctx context.Context, settings config.Settings, db *store.Store, options worker.DeskOptions) (*Desk, error) {
+func newDesk(ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions) (*FailedJobService, error) {
 	installation, err := db.Installation(ctx)
 	if err != nil {
 		return nil, err
@@ -119,11 +119,11 @@ func newDesk(ctx context.Context, settings config.Settings, db *store.Store, opt
 		return nil, err
 	}
 	options.Jobs, options.Gateway, options.Installation, options.ChargeTimeout = db, gateway, installation, settings.ChargeTimeout
-	return worker.NewDesk(options), nil
+	return worker.NewFailedJobService(options), nil
 }
 
 // auditor audits the books for the API.
-type auditor struct{ books audit.Books }
+type auditor struct{ books audit.Source }
 
 // WriteAudit implements api.Auditor.
 func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {

@@ -13,18 +13,18 @@ import (
 	"orderflow/internal/order"
 )
 
-// Books is what can be audited. Audit checks every invariant on one snapshot.
-type Books interface {
-	Audit(ctx context.Context) ([]order.Finding, error)
+// Source is what can be audited. Audit checks every invariant on one snapshot.
+type Source interface {
+	Audit(ctx context.Context) ([]order.InvariantResult, error)
 }
 
 // Report is the result of an audit.
 type Report struct {
-	Findings []order.Finding
+	Findings []order.InvariantResult
 }
 
 // Run audits books. It may run while orders come in.
-func Run(ctx context.Context, books Books) (Report, error) {
+func Run(ctx context.Context, books Source) (Report, error) {
 	findings, err := books.Audit(ctx)
 	return Report{findings}, err
 }
@@ -32,7 +32,7 @@ func Run(ctx context.Context, books Books) (Report, error) {
 // Holds reports whether every invariant holds.
 func (r Report) Holds() bool {
 	for _, f := range r.Findings {
-		if f.Count > 0 {
+		if f.ViolationCount > 0 {
 			return false
 		}
 	}
@@ -46,7 +46,7 @@ func (r Report) WriteText(w io.Writer) error {
 	broken := 0
 	for _, f := range r.Findings {
 		verdict := "holds "
-		if f.Count > 0 {
+		if f.ViolationCount > 0 {
 			verdict = "BROKEN"
 			broken++
 		}
@@ -56,10 +56,10 @@ func (r Report) WriteText(w io.Writer) error {
 			figures[i] = figure.Name + " " + thousands(figure.Value)
 		}
 		fmt.Fprintf(&b, "           %s\n", strings.Join(figures, " · "))
-		for _, row := range f.Broken {
+		for _, row := range f.Violations {
 			fmt.Fprintf(&b, "           ✗ %s\n", row)
 		}
-		if hidden := f.Count - int64(len(f.Broken)); hidden > 0 {
+		if hidden := f.ViolationCount - int64(len(f.Violations)); hidden > 0 {
 			fmt.Fprintf(&b, "           ✗ and %s more\n", thousands(hidden))
 		}
 	}
@@ -87,7 +87,7 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Invariants []invariant `json:"invariants"`
 	}{Holds: r.Holds()}
 	for _, f := range r.Findings {
-		i := invariant{f.Number, f.Name, f.Count == 0, map[string]int64{}, f.Count, append([]string{}, f.Broken...)}
+		i := invariant{f.Number, f.Name, f.ViolationCount == 0, map[string]int64{}, f.ViolationCount, append([]string{}, f.Violations...)}
 		for _, figure := range f.Figures {
 			i.Figures[figure.Name] = figure.Value
 		}

@@ -12,22 +12,22 @@ import (
 )
 
 type books struct {
-	findings []order.Finding
+	findings []order.InvariantResult
 	err      error
 }
 
-func (b books) Audit(context.Context) ([]order.Finding, error) { return b.findings, b.err }
+func (b books) Audit(context.Context) ([]order.InvariantResult, error) { return b.findings, b.err }
 
 func TestReport(t *testing.T) {
-	right := order.Finding{Number: 1, Name: "stock adds up", Figures: []order.Figure{{Name: "products", Value: 1234567}, {Name: "short", Value: -1000}}}
-	wrong := order.Finding{Number: 2, Name: "no stock below zero", Broken: []string{"product 5: stock -1"}, Count: 3}
+	right := order.InvariantResult{Number: 1, Name: "stock adds up", Figures: []order.Figure{{Name: "products", Value: 1234567}, {Name: "short", Value: -1000}}}
+	wrong := order.InvariantResult{Number: 2, Name: "no stock below zero", Violations: []string{"product 5: stock -1"}, ViolationCount: 3}
 	for name, c := range map[string]struct {
-		findings []order.Finding
+		findings []order.InvariantResult
 		holds    bool
 		text     []string
 	}{
-		"right": {[]order.Finding{right}, true, []string{"holds   1  stock adds up", "products 1,234,567 · short -1,000", "all 1 invariants hold"}},
-		"wrong": {[]order.Finding{right, wrong}, false, []string{"BROKEN  2", "✗ product 5: stock -1", "✗ and 2 more", "1 of 2 invariants are broken"}},
+		"right": {[]order.InvariantResult{right}, true, []string{"holds   1  stock adds up", "products 1,234,567 · short -1,000", "all 1 invariants hold"}},
+		"wrong": {[]order.InvariantResult{right, wrong}, false, []string{"BROKEN  2", "✗ product 5: stock -1", "✗ and 2 more", "1 of 2 invariants are broken"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report, err := audit.Run(t.Context(), books{findings: c.findings})
@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 				t.Errorf("JSON: %v %+v", err, read)
 			}
 			for i, f := range c.findings {
-				if got := read.Invariants[i]; got.Faults != f.Count || len(got.Rows) != len(f.Broken) || got.Rows == nil {
+				if got := read.Invariants[i]; got.Faults != f.ViolationCount || len(got.Rows) != len(f.Violations) || got.Rows == nil {
 					t.Errorf("JSON of invariant %d: %+v", f.Number, got)
 				}
 			}

@@ -176,12 +176,12 @@ func TestReportText(t *testing.T) {
 			{
 				Name: nameOurs, OrdersPerSecond: 12412.4, Orders: 124120, Seconds: 10, Latency: Latency{19.84, 28.1, 33.04, 61},
 				Answers: map[string]int64{"201": 124120, "503 overloaded": 3}, ServerCPU: &cost,
-				Books: &Books{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nThe books are right."},
+				Books: &AuditResult{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nThe books are right."},
 			},
 			{
 				Name: nameUnbatched, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
 				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &unbatched,
-				Books: &Books{Distinct: 3103, Audited: true, Report: "holds  1\nThe books are right, too."},
+				Books: &AuditResult{Distinct: 3103, Audited: true, Report: "holds  1\nThe books are right, too."},
 			},
 		},
 		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(unbatched / cost)},

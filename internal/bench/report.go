@@ -41,7 +41,7 @@ type ServerReport struct {
 	ServerCPU       *float64         `json:"server_cpu_us_per_order"` // null: not known
 	ServerCPUOf     string           `json:"server_cpu_of,omitempty"` // whose it is
 	DriverCPU       *float64         `json:"driver_cpu_us_per_order"`
-	Books           *Books           `json:"books,omitempty"`
+	Books           *AuditResult     `json:"books,omitempty"`
 }
 
 // ProcessReport is what one of several servers on the same database did: how fair they are to each other.

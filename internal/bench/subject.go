@@ -76,11 +76,11 @@ func since(before, after time.Duration) time.Duration {
 }
 
 // prove checks what may never go wrong, whatever the speed: no id came twice, every order exists, the books are right.
-func (s *subject) prove(ctx context.Context) (Books, error) {
+func (s *subject) prove(ctx context.Context) (AuditResult, error) {
 	if twice := distinct(s.ids); twice != 0 {
-		return Books{}, fmt.Errorf("%s: two 201 answers carry order %d", s.name, twice)
+		return AuditResult{}, fmt.Errorf("%s: two 201 answers carry order %d", s.name, twice)
 	}
-	books := Books{Distinct: int64(len(s.ids))}
+	books := AuditResult{Distinct: int64(len(s.ids))}
 	if s.running.Verify != nil {
 		if err := s.running.Verify(ctx, s.ids); err != nil {
 			return books, fmt.Errorf("%s: not every order that was answered with 201 exists: %w", s.name, err)
@@ -101,8 +101,8 @@ func (s *subject) prove(ctx context.Context) (Books, error) {
 	return books, nil
 }
 
-// Books is what was proved after a load.
-type Books struct {
+// AuditResult is what was proved after a load.
+type AuditResult struct {
 	Distinct int64  `json:"distinct_orders"`     // ids that came with a 201, each once
 	Verified bool   `json:"all_exist,omitempty"` // each was looked up and exists; absent when none was looked up
 	Audited  bool   `json:"audited"`

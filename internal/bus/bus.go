@@ -7,17 +7,17 @@ import (
 
 // The topics and the one group of the product.
 const (
-	Work    = "work"    // OrderCreated: what the workers have to do
-	News    = "news"    // OrderPaid, OrderFailed, OrderCancelled, OrderProcessing: what customers hear and streams wake on
-	Pushed  = "pushed"  // what other programs publish to subscribers: best effort, never owed
-	Workers = "workers" // the group of topic Work
+	TopicJobs          = "work"    // OrderCreated: what the workers have to do
+	TopicChanges       = "news"    // OrderPaid, OrderFailed, OrderCancelled, OrderProcessing: what customers hear and streams wake on
+	TopicChannelEvents = "pushed"  // what other programs publish to subscribers: best effort, never owed
+	GroupWorkers       = "workers" // the group of topic TopicJobs
 )
 
 // Errors of the bus.
 var (
 	// ErrFull says that a group has no room for the messages; see Bus.Publish.
 	ErrFull = errors.New("bus: a group has no room; publish again later")
-	// ErrLagged says that a tail fell behind and lost its oldest messages; see Tail.Next.
+	// ErrLagged says that a tail fell behind and lost its oldest messages; see Subscription.Next.
 	ErrLagged = errors.New("bus: the tail fell behind and lost messages; read what you missed elsewhere")
 	// ErrClosed says that the bus, the consumer or the tail has been closed.
 	ErrClosed = errors.New("bus: closed")
@@ -45,8 +45,8 @@ type Bus interface {
 	// from then on, also while it has none. ErrClosed after Close.
 	Group(ctx context.Context, topic, group string) (Group, error)
 
-	// Tail returns a reader of all that is published to the topic after this call. ErrClosed after Close.
-	Tail(ctx context.Context, topic string) (Tail, error)
+	// Subscription returns a reader of all that is published to the topic after this call. ErrClosed after Close.
+	Subscribe(ctx context.Context, topic string) (Subscription, error)
 }
 
 // Group is one consumer of a group.
@@ -76,8 +76,8 @@ type Delivery struct {
 	Tag     uint64 // names the delivery to the adapter that made it; means nothing to others
 }
 
-// Tail reads all that is published to a topic.
-type Tail interface {
+// Subscription reads all that is published to a topic.
+type Subscription interface {
 	// Next waits for at least one message and returns all that have come since. When some were lost since the last
 	// call, because the reader was slow and the bound reached, it returns ErrLagged once, and then goes on with the
 	// oldest that it has. It returns ctx's error when that ends first, and ErrClosed when the tail or the bus is closed.
@@ -89,9 +89,9 @@ type Tail interface {
 
 // Depth is how full a group is.
 type Depth struct {
-	Waiting  int    // messages not fetched
-	Unacked  int    // messages fetched and not acknowledged
-	SetAside uint64 // messages set aside, ever
+	Waiting      int    // messages not fetched
+	Unacked      int    // messages fetched and not acknowledged
+	DeadLettered uint64 // messages set aside, ever
 }
 
 // Features says what an adapter promises beyond Bus.

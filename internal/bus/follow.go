@@ -45,7 +45,7 @@ func Follow(ctx context.Context, from Bus, topic string, to Follower) {
 
 // follow reads one tail until it fails.
 func follow(ctx context.Context, from Bus, topic string, to Follower) error {
-	tail, err := from.Tail(ctx, topic)
+	tail, err := from.Subscribe(ctx, topic)
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ type refusing struct {
 	until time.Time
 }
 
-func (r refusing) Tail(ctx context.Context, topic string) (bus.Tail, error) {
+func (r refusing) Subscribe(ctx context.Context, topic string) (bus.Subscription, error) {
 	if time.Now().Before(r.until) {
 		return nil, errors.New("refused")
 	}
-	return r.Local.Tail(ctx, topic)
+	return r.Local.Subscribe(ctx, topic)
 }
 
 // TestFollowReportsAnOutageOnce: however long a topic cannot be read, its reader is notified at the change alone.

@@ -108,8 +108,8 @@ func (b *Local) Group(ctx context.Context, topicName, groupName string) (Group, 
 	return &consumer{group: g, closed: make(chan struct{})}, nil
 }
 
-// Tail implements Bus.
-func (b *Local) Tail(ctx context.Context, topicName string) (Tail, error) {
+// Subscription implements Bus.
+func (b *Local) Subscribe(ctx context.Context, topicName string) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (b *Local) Depth(_ context.Context, topicName, groupName string) (Depth, er
 	defer b.mu.Unlock()
 	if t := b.topics[topicName]; t != nil {
 		if g := t.group(groupName); g != nil {
-			return Depth{Waiting: g.waiting.length, Unacked: g.unacked.length, SetAside: g.setAside}, nil
+			return Depth{Waiting: g.waiting.length, Unacked: g.unacked.length, DeadLettered: g.setAside}, nil
 		}
 	}
 	return Depth{}, nil

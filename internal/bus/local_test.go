@@ -129,7 +129,7 @@ func TestLocalWakesOneForEachMessage(t *testing.T) {
 			consumer := group(t, local)
 			woken.Go(func() { fetch(t, consumer, 1) })
 		}
-		tail, err := local.Tail(t.Context(), "t")
+		tail, err := local.Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +210,7 @@ func TestLocalSetsAside(t *testing.T) {
 		}
 		time.Sleep(bus.DefaultAckWithin)
 		synctest.Wait()
-		wantDepth(t, local, bus.Depth{SetAside: 1})
+		wantDepth(t, local, bus.Depth{DeadLettered: 1})
 		if want := []string{"g t 2"}; !slices.Equal(aside, want) {
 			t.Errorf("told of %v, want %v", aside, want)
 		}
@@ -251,7 +251,7 @@ func TestLocalFillsToItsBound(t *testing.T) {
 
 func TestLocalTailLosesTheOldest(t *testing.T) {
 	local := bus.NewLocal(bus.Options{Tail: 8})
-	tail, err := local.Tail(t.Context(), "t")
+	tail, err := local.Subscribe(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestLocalTailLosesTheOldest(t *testing.T) {
 func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := bus.NewLocal(bus.Options{Tail: 8})
-		tail, err := local.Tail(t.Context(), "t")
+		tail, err := local.Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,7 +308,7 @@ func BenchmarkLocal(b *testing.B) {
 	for _, shape := range []struct{ size, consumers int }{{1, 1}, {64, 1}, {64, 4}, {512, 1}} {
 		b.Run(fmt.Sprintf("slices of %d, %d consumers", shape.size, shape.consumers), func(b *testing.B) {
 			local := bus.NewLocal(bus.Options{})
-			tail, err := local.Tail(b.Context(), "t")
+			tail, err := local.Subscribe(b.Context(), "t")
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -17,7 +17,7 @@ type Options struct {
 	AckWithin  time.Duration // time to acknowledge a delivery in; 0 counts as DefaultAckWithin
 	Deliveries int           // how often a message is delivered at most; 0 counts as DefaultDeliveries
 
-	// SetAside, if set, is told of each message that was delivered Deliveries times and never acknowledged. It is
+	// DeadLettered, if set, is told of each message that was delivered Deliveries times and never acknowledged. It is
 	// called from a goroutine of the bus or of whoever closes a consumer, under no lock.
 	SetAside func(group string, message Message)
 }

@@ -12,7 +12,7 @@ type tail struct {
 	bell   bell
 	closed chan struct{} // closed under the bus's mutex
 
-	messages []Message // since the last Next, at most Options.Tail
+	messages []Message // since the last Next, at most Options.Subscription
 	lagged   bool      // some were lost since the last Next
 }
 
@@ -28,7 +28,7 @@ func (t *tail) add(message Message) {
 	t.bell.ring()
 }
 
-// Next implements Tail.
+// Next implements Subscription.
 func (t *tail) Next(ctx context.Context) ([]Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (t *tail) take() ([]Message, error) {
 	return messages, nil
 }
 
-// Close implements Tail.
+// Close implements Subscription.
 func (t *tail) Close() error {
 	t.bus.mu.Lock()
 	defer t.bus.mu.Unlock()

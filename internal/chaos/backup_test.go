@@ -127,7 +127,7 @@ type outage struct {
 	books    *ledger // of those who ordered before
 	newer    *ledger // and after the restore
 
-	before   map[order.Ref]int64 // confirmed when the backup began
+	before   map[order.OrderKey]int64 // confirmed when the backup began
 	restored map[int64]order.Order
 }
 
@@ -175,7 +175,7 @@ func (o *outage) check(db *app.Database) {
 		}
 	}
 	for id, is := range o.restored {
-		if told[order.Ref{UserID: is.UserID, Key: is.Key}] != id {
+		if told[order.OrderKey{UserID: is.UserID, Key: is.Key}] != id {
 			o.t.Errorf("order %d, key %s of user %d, was never confirmed", id, is.Key, is.UserID)
 		}
 		if !is.Status.Terminal() {
@@ -211,7 +211,7 @@ func (o *outage) close(db *app.Database) {
 	o.t.Helper()
 	prove(o.t, db)
 	lost := o.books.told()
-	maps.DeleteFunc(lost, func(_ order.Ref, id int64) bool { _, kept := o.restored[id]; return kept })
+	maps.DeleteFunc(lost, func(_ order.OrderKey, id int64) bool { _, kept := o.restored[id]; return kept })
 	ids, charged, after := slices.Collect(maps.Values(lost)), o.provider.Charged(), ordersIn(o.t, db)
 	for _, id := range ids {
 		if is, found := after[id]; found {

@@ -38,7 +38,7 @@ func TestChaosManyDistantDatabase(t *testing.T) {
 			var w wire
 			defer w.close()
 			for k := 0; ctx.Err() == nil && (sold[0].Load() < enough || sold[1].Load() < enough); k++ {
-				ref := order.Ref{UserID: 1, Key: fmt.Sprintf("distant-%d-%d", i, k)}
+				ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("distant-%d-%d", i, k)}
 				a, err := w.ask(m.nodes[i%2].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
 				if err != nil {
 					t.Errorf("%s: %v", ref.Key, err)

@@ -80,7 +80,7 @@ func (m *many) delivers(after string) {
 	defer w.close()
 	m.until("an order that is dealt with at once "+after, func() (string, bool) {
 		m.courier++
-		ref := order.Ref{UserID: 1, Key: fmt.Sprintf("courier-%d", m.courier)}
+		ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("courier-%d", m.courier)}
 		a, err := w.ask(m.nodes[0].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
 		o, shownErr := a.order()
 		if err != nil || shownErr != nil || a.status != http.StatusCreated {
@@ -140,7 +140,7 @@ func TestChaosManyLocks(t *testing.T) {
 func (m *many) streams() (names []string) {
 	m.t.Helper()
 	for cursor := "0"; ; {
-		page, ok := serverstest.Command(m.t, hostOf(m.redis), "SCAN", cursor, "MATCH", "*"+m.prefix+"*"+bus.Work+"*", "COUNT", "1000", "TYPE", "stream").([]any)
+		page, ok := serverstest.Command(m.t, hostOf(m.redis), "SCAN", cursor, "MATCH", "*"+m.prefix+"*"+bus.TopicJobs+"*", "COUNT", "1000", "TYPE", "stream").([]any)
 		if !ok || len(page) != 2 {
 			m.t.Fatalf("SCAN answers %v", page)
 		}

@@ -121,7 +121,7 @@ func (m *many) rush(request func(i int) (key, body string)) map[string]int {
 				return
 			}
 			if o, err := a.order(); err == nil {
-				m.books.place(order.Ref{UserID: 1, Key: key}, o.ID, a.status == http.StatusOK)
+				m.books.place(order.OrderKey{UserID: 1, Key: key}, o.ID, a.status == http.StatusOK)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -205,7 +205,7 @@ func oneMind(t *testing.T, g ground) {
 		here, there := i%2, 1-i%2
 		key := fmt.Sprintf("mind-%d", i)
 		o := ask(here, http.MethodPost, "/api/v1/orders", create(key), http.StatusCreated)
-		m.books.place(order.Ref{UserID: 1, Key: key}, o.ID, false)
+		m.books.place(order.OrderKey{UserID: 1, Key: key}, o.ID, false)
 		path := fmt.Sprintf("/api/v1/orders/%d", o.ID)
 		ask(there, http.MethodGet, path, "", http.StatusOK)
 		if again := ask(there, http.MethodPost, "/api/v1/orders", create(key), http.StatusOK); again.ID != o.ID {

@@ -74,8 +74,8 @@ type ledger struct {
 	t  *testing.T
 	mu sync.Mutex
 
-	placed    map[order.Ref]int64 // the id of the order that was acknowledged
-	refused   map[order.Ref]string
+	placed    map[order.OrderKey]int64 // the id of the order that was acknowledged
+	refused   map[order.OrderKey]string
 	cancelled map[int64]bool // whether the cancellation was accepted or refused
 
 	unknown int // requests whose outcome was not known at first
@@ -84,11 +84,11 @@ type ledger struct {
 }
 
 func newLedger(t *testing.T) *ledger {
-	return &ledger{t: t, placed: map[order.Ref]int64{}, refused: map[order.Ref]string{}, cancelled: map[int64]bool{}}
+	return &ledger{t: t, placed: map[order.OrderKey]int64{}, refused: map[order.OrderKey]string{}, cancelled: map[int64]bool{}}
 }
 
 // place takes an acknowledgement down: 201 or 200.
-func (l *ledger) place(ref order.Ref, id int64, again bool) {
+func (l *ledger) place(ref order.OrderKey, id int64, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if known, ok := l.placed[ref]; ok && known != id {
@@ -100,7 +100,7 @@ func (l *ledger) place(ref order.Ref, id int64, again bool) {
 	}
 }
 
-func (l *ledger) refuse(ref order.Ref, code string) {
+func (l *ledger) refuse(ref order.OrderKey, code string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused[ref] = code
@@ -135,7 +135,7 @@ func (l *ledger) orders() int {
 }
 
 // told is what was acknowledged so far.
-func (l *ledger) told() map[order.Ref]int64 {
+func (l *ledger) told() map[order.OrderKey]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.placed)
@@ -155,7 +155,7 @@ func (l *ledger) compare(db *app.Database) map[int64]order.Order {
 	defer l.mu.Unlock()
 	found := ordersIn(l.t, db)
 	for _, o := range found {
-		if id, ok := l.placed[order.Ref{UserID: o.UserID, Key: o.Key}]; !ok || id != o.ID {
+		if id, ok := l.placed[order.OrderKey{UserID: o.UserID, Key: o.Key}]; !ok || id != o.ID {
 			l.t.Errorf("order %d exists under key %s of user %d, whom nobody told so (%d, %v)", o.ID, o.Key, o.UserID, id, ok)
 		}
 	}
@@ -211,7 +211,7 @@ func settled(t *testing.T, orders map[int64]order.Order, provider *paymenttest.P
 			want = 1
 		case order.Failed, order.Cancelled:
 		case order.Pending, order.Processing:
-			t.Errorf("order %d is stuck: %s after %d attempts, %d tries left, due %v", id, o.Status, o.Attempts, o.TriesLeft, o.DueAt)
+			t.Errorf("order %d is stuck: %s after %d attempts, %d tries left, due %v", id, o.Status, o.Claims, o.AttemptsLeft, o.DueAt)
 		}
 		if charged[id] != want && o.Status.Terminal() {
 			t.Errorf("order %d is %s, and its customer was charged %d times", id, o.Status, charged[id])
@@ -243,7 +243,7 @@ type shopper struct {
 // bought is an order of a shopper's own.
 type bought struct {
 	id   int64
-	ref  order.Ref
+	ref  order.OrderKey
 	body string
 }
 
@@ -313,7 +313,7 @@ func (c *shopper) order(ctx context.Context) bool {
 		product, quantity = 2, 300_000
 	}
 	c.next++
-	ref := order.Ref{UserID: c.user, Key: fmt.Sprintf("%s-%d", c.name, c.next)}
+	ref := order.OrderKey{UserID: c.user, Key: fmt.Sprintf("%s-%d", c.name, c.next)}
 	body := fmt.Sprintf(`{"user_id":%d,"idempotency_key":%q,"items":[{"product_id":%d,"quantity":%d},{"product_id":1,"quantity":1}]}`,
 		ref.UserID, ref.Key, product, quantity)
 	a, ok := c.insist(ctx, http.MethodPost, "/api/v1/orders", body)
@@ -375,4 +375,4 @@ func (c *shopper) insist(ctx context.Context, method, path, body string) (answer
 }
 
 // refOf is the ref of an order that create makes.
-func refOf(key string) order.Ref { return order.Ref{UserID: 1, Key: key} }
+func refOf(key string) order.OrderKey { return order.OrderKey{UserID: 1, Key: key} }

@@ -301,7 +301,7 @@ type jobSettings struct {
 }
 
 // at runs work at the desk of the database.
-func (j jobSettings) at(ctx context.Context, work func(*app.Desk) error) error {
+func (j jobSettings) at(ctx context.Context, work func(*app.FailedJobService) error) error {
 	settings := config.Defaults()
 	settings.Store, settings.Worker, settings.Payment = j.Store, j.Worker, j.Payment
 	return withSchema(ctx, settings, func(db *app.Database) error {
@@ -319,7 +319,7 @@ type jobsList struct {
 
 // Run lists the open dead letters.
 func (j jobsList) Run(ctx context.Context, streams Streams) error {
-	return j.at(ctx, func(desk *app.Desk) error {
+	return j.at(ctx, func(desk *app.FailedJobService) error {
 		open, err := desk.List(ctx)
 		if err != nil {
 			return err
@@ -353,10 +353,10 @@ type jobsRetry struct {
 
 // Run gives a dead letter all its tries again.
 func (j jobsRetry) Run(ctx context.Context, streams Streams) error {
-	return j.at(ctx, func(desk *app.Desk) error {
+	return j.at(ctx, func(desk *app.FailedJobService) error {
 		o, err := desk.Retry(ctx, j.ID)
 		if err == nil {
-			_, err = fmt.Fprintf(streams.Out, "Order %d is due now and has %d tries.\n", o.ID, o.TriesLeft)
+			_, err = fmt.Fprintf(streams.Out, "Order %d is due now and has %d tries.\n", o.ID, o.AttemptsLeft)
 		}
 		return err
 	})
@@ -373,10 +373,10 @@ func (j jobsAbandon) Run(ctx context.Context, streams Streams, command *kong.Con
 	if !said(command, "gateway") {
 		return usageError{errors.New("--gateway must be said: the payment gateway that the server uses, where the charge is to be voided")}
 	}
-	return j.at(ctx, func(desk *app.Desk) error {
+	return j.at(ctx, func(desk *app.FailedJobService) error {
 		o, err := desk.Abandon(ctx, j.ID, app.Node("operator"))
 		if err == nil {
-			_, err = fmt.Fprintf(streams.Out, "Order %d is FAILED after %d attempts; its stock is restored.\n", o.ID, o.Attempts)
+			_, err = fmt.Fprintf(streams.Out, "Order %d is FAILED after %d attempts; its stock is restored.\n", o.ID, o.Claims)
 		}
 		return err
 	})

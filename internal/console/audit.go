@@ -72,10 +72,10 @@ func (a *audits) keep(r *report) {
 // auditView is what the page Audit shows.
 type auditView struct{ Report *report }
 
-func (c *Console) showAudit(*visit) (any, error) { return &auditView{c.audits.latest()}, nil }
+func (c *Console) showAudit(*requestContext) (any, error) { return &auditView{c.audits.latest()}, nil }
 
 // runAudit proves the books, one visitor at a time. Its report is kept also for a visitor who has left.
-func (c *Console) runAudit(v *visit) (any, error) {
+func (c *Console) runAudit(v *requestContext) (any, error) {
 	defer v.outlive(auditTime)()
 	began := time.Now()
 	done := &report{}

@@ -18,17 +18,17 @@ const Prefix = "/console"
 
 // Options are what a Console works with. All but Asked and Try must be set.
 type Options struct {
-	Door Door
+	Door Authenticator
 	Feed Feed
 
-	Inside Inside  // the product's HTTP API, for what the pages do
-	Shop   Shop    // for what they show
-	Try    Gateway // for the page Try it; nil where nothing may be tried, and there is no such page
+	Inside InProcess // the product's HTTP API, for what the pages do
+	Shop   Store     // for what they show
+	Try    Gateway   // for the page Try it; nil where nothing may be tried, and there is no such page
 
 	Local    bool                                             // no sessions: whoever sits at the machine is the admin
-	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; api.FromThisMachine
+	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; api.FromLoopback
 	Secure   func(r *http.Request) bool                       // whether the browser sent a request over TLS
-	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.MayTake
+	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.ExtendDeadline
 	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
 
 	NoWorker, NoRealtime bool // roles that the process does not have: the page Live says so
@@ -90,7 +90,7 @@ func (c *Console) routes() *http.ServeMux {
 	for i := range pages {
 		mux.HandleFunc(pages[i].method()+" "+Prefix+pages[i].path, c.endpoint(&pages[i]))
 	}
-	nothing := &page{title: "Not found", open: true, missing: true, handle: func(*Console, *visit) (any, error) {
+	nothing := &page{title: "Not found", open: true, missing: true, handle: func(*Console, *requestContext) (any, error) {
 		return nil, order.Errorf(order.CodeNotFound, "There is nothing at this address.")
 	}}
 	mux.HandleFunc(Prefix+"/", c.endpoint(nothing))
@@ -100,7 +100,7 @@ func (c *Console) routes() *http.ServeMux {
 // endpoint is the handler of one row: the guards, then the page.
 func (c *Console) endpoint(p *page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v := &visit{console: c, w: w, r: r, page: p, trace: w.Header().Get("X-Trace-Id")}
+		v := &requestContext{console: c, w: w, r: r, page: p, trace: w.Header().Get("X-Trace-Id")}
 		data, err := any(nil), v.guard()
 		if err == nil && !p.missing {
 			err = v.readQuery()

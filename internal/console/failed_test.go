@@ -34,10 +34,10 @@ func (away) ProductPage(context.Context, int, int) (order.ProductPage, error) {
 	return order.ProductPage{}, errAway
 }
 
-func (away) PutIn(context.Context, []int64) (map[int64]int64, error) { return nil, errAway }
+func (away) StockAdded(context.Context, []int64) (map[int64]int64, error) { return nil, errAway }
 
-func (away) DeadLetters(context.Context, int, int) (order.LetterPage, error) {
-	return order.LetterPage{}, errAway
+func (away) FailedJobOrders(context.Context, int, int) (order.FailedJobOrderPage, error) {
+	return order.FailedJobOrderPage{}, errAway
 }
 
 func (away) Backlog(context.Context) (order.Backlog, error) { return order.Backlog{}, errAway }

@@ -41,7 +41,7 @@ func plainHost(host string) bool {
 }
 
 // guard finds out who visits, and returns why they may not; or where they must log in first.
-func (v *visit) guard() error {
+func (v *requestContext) guard() error {
 	c := v.console
 	if c.options.Local {
 		if err := c.options.FromHere(v.r); err != nil {

@@ -137,7 +137,7 @@ func TestPolicyNamesTheSocket(t *testing.T) {
 func TestEndpoint(t *testing.T) {
 	h := open(t)
 	called := 0
-	shop := &page{path: "/shop", title: "Shop", admin: true, handle: func(*Console, *visit) (any, error) {
+	shop := &page{path: "/shop", title: "Shop", admin: true, handle: func(*Console, *requestContext) (any, error) {
 		called++
 		return nil, order.NotFound("This shop")
 	}}
@@ -158,8 +158,8 @@ func TestEndpoint(t *testing.T) {
 func TestInnerErrors(t *testing.T) {
 	h := open(t, local)
 	for path, p := range map[string]*page{
-		"handler": {handle: func(*Console, *visit) (any, error) { return nil, errors.New("secret of the handler") }},
-		"drawing": {template: "login.html", handle: func(*Console, *visit) (any, error) { return struct{}{}, nil }},
+		"handler": {handle: func(*Console, *requestContext) (any, error) { return nil, errors.New("secret of the handler") }},
+		"drawing": {template: "login.html", handle: func(*Console, *requestContext) (any, error) { return struct{}{}, nil }},
 	} {
 		h.mux.HandleFunc("GET /console/"+path, h.endpoint(p))
 		for _, as := range []string{"Accept: */*", "HX-Request: true"} {

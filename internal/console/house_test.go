@@ -83,7 +83,7 @@ var sampleDatabase = sync.OnceValues(func() ([]byte, error) {
 // silent owes the bus nothing: nobody listens in these tests.
 type silent struct{}
 
-func (silent) Publish(order.Receipt) {}
+func (silent) Publish(order.EventBatch) {}
 
 // open returns a house with log-ins; change may alter what its console and its API work with.
 func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
@@ -125,7 +125,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromThisMachine, MayTake: api.MayTake, Status: api.StatusOf,
+		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromLoopback, MayTake: api.ExtendDeadline, Status: api.StatusOf,
 		Secure:  func(r *http.Request) bool { return api.Secure(r, forAPI.TrustedProxies) },
 		Metrics: registry, Logger: forAPI.Logger,
 	}
@@ -133,7 +133,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		c(&options, &forAPI)
 	}
 	h.api = api.New(forAPI)
-	options.Door, options.Inside, options.Shop, options.Try = h.api, h.api.Inside, s, gateway(t)
+	options.Door, options.Inside, options.Shop, options.Try = h.api, h.api.InProcess, s, gateway(t)
 	if h.Console, err = New(options); err != nil {
 		t.Fatal(err)
 	}

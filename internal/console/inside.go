@@ -12,9 +12,9 @@ import (
 	"orderflow/internal/order"
 )
 
-// Inside returns the product's HTTP API as who calls it from within the process, without a network and a rate limit: what the
-// pages do is what the API does. It is api.API.Inside.
-type Inside func(who order.Caller) http.Handler
+// InProcess returns the product's HTTP API as who calls it from within the process, without a network and a rate limit: what the
+// pages do is what the API does. It is api.API.InProcess.
+type InProcess func(who order.Caller) http.Handler
 
 // answer is what the API answered, as an http.ResponseWriter for one goroutine.
 type answer struct {
@@ -41,7 +41,7 @@ func (a *answer) Write(p []byte) (int, error) {
 
 // ask has the API do something and reads what it answers into reply, unless that is nil. body becomes the request's JSON; nil
 // for none. The error is the API's own, with its code, message and fields.
-func (in Inside) ask(ctx context.Context, who order.Caller, trace, method, path string, body, reply any) (status int, err error) {
+func (in InProcess) ask(ctx context.Context, who order.Caller, trace, method, path string, body, reply any) (status int, err error) {
 	var text []byte
 	if body != nil {
 		if text, err = json.Marshal(body); err != nil {

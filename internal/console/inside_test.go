@@ -13,9 +13,9 @@ func TestAnswerOutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, false)
 	ctx, leave := context.WithCancel(t.Context())
-	leaving := Inside(func(who order.Caller) http.Handler {
+	leaving := InProcess(func(who order.Caller) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.api.Inside(who).ServeHTTP(w, r)
+			s.api.InProcess(who).ServeHTTP(w, r)
 			leave()
 		})
 	})

@@ -18,7 +18,7 @@ const (
 
 // lettersView is what the page Dead letters shows.
 type lettersView struct {
-	Letters     []order.DeadLetter
+	Letters     []order.FailedJobOrder
 	Open        int
 	Number      int // of the page
 	Total       int64
@@ -44,7 +44,7 @@ type verdict struct {
 	Err         *order.Error
 }
 
-func (c *Console) showLetters(v *visit) (any, error) {
+func (c *Console) showLetters(v *requestContext) (any, error) {
 	view, err := c.lettersView(v)
 	if err != nil {
 		return nil, err
@@ -52,18 +52,18 @@ func (c *Console) showLetters(v *visit) (any, error) {
 	return view, nil
 }
 
-func (c *Console) lettersView(v *visit) (*lettersView, error) {
+func (c *Console) lettersView(v *requestContext) (*lettersView, error) {
 	number, err := pageNumber(v.query)
 	if err != nil {
 		return nil, err
 	}
-	page, err := c.options.Shop.DeadLetters(v.r.Context(), number, lettersPerPage)
+	page, err := c.options.Shop.FailedJobOrders(v.r.Context(), number, lettersPerPage)
 	if err != nil {
 		return nil, err
 	}
-	view := &lettersView{Letters: page.Letters, Total: page.Total, Number: number}
-	for i := range page.Letters {
-		if page.Letters[i].ResolvedAt.IsZero() {
+	view := &lettersView{Letters: page.Jobs, Total: page.Total, Number: number}
+	for i := range page.Jobs {
+		if page.Jobs[i].ResolvedAt.IsZero() {
 			view.Open++
 		}
 	}
@@ -100,7 +100,7 @@ func readLetters(values url.Values, all []int64) (ask askView, err error) {
 }
 
 // askLetters asks whether it is really to be done.
-func (c *Console) askLetters(v *visit) (any, error) {
+func (c *Console) askLetters(v *requestContext) (any, error) {
 	var all []int64
 	if v.query.Has("all") {
 		view, err := c.lettersView(v)
@@ -122,7 +122,7 @@ func (c *Console) askLetters(v *visit) (any, error) {
 
 // dealWithLetters retries or abandons dead letters, one after the other: one that fails keeps none of the others back, nor does a
 // browser that leaves.
-func (c *Console) dealWithLetters(v *visit) (any, error) {
+func (c *Console) dealWithLetters(v *requestContext) (any, error) {
 	values, err := v.form()
 	if err != nil {
 		return nil, err

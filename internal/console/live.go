@@ -134,14 +134,14 @@ type liveView struct {
 	NoWorker, NoRealtime bool // the process does not have the role
 }
 
-func (c *Console) showLive(v *visit) (any, error) {
+func (c *Console) showLive(v *requestContext) (any, error) {
 	o := &c.options
 	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(v.r), NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
 }
 
 // streamLive sends the samples of the last ten minutes as one server-sent event, then each new one, until the browser leaves, its
 // token counts no more, or the server ends.
-func (c *Console) streamLive(v *visit) (any, error) {
+func (c *Console) streamLive(v *requestContext) (any, error) {
 	if !c.live.enter() {
 		v.w.Header().Set("Retry-After", "5")
 		return nil, order.Errorf(order.CodeOverloaded, "Too many look at this page, or the server is ending. Try again shortly.")
@@ -175,7 +175,7 @@ func (c *Console) streamLive(v *visit) (any, error) {
 }
 
 // loggedOut reports whether the visitor's token counts no more. That it cannot be found out is no reason to end a stream.
-func (v *visit) loggedOut() bool {
+func (v *requestContext) loggedOut() bool {
 	if v.who.local {
 		return false
 	}

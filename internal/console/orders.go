@@ -18,8 +18,8 @@ const (
 	keyMax        = 1020 // bytes of a key that is looked for, as the longest that there are
 )
 
-// Shop is what the pages look up. Each method limits its own time; CodeUnavailable says that the database does not answer.
-type Shop interface {
+// Store is what the pages look up. Each method limits its own time; CodeUnavailable says that the database does not answer.
+type Store interface {
 	Order(ctx context.Context, id int64) (*order.Order, error)
 	Orders(ctx context.Context, query order.ListQuery) (order.Page, error)
 	// OrdersByKey finds an order of a user by its key, or with user 0 those of anybody, among the newest 100,000 orders.
@@ -31,8 +31,8 @@ type Shop interface {
 	// ProductPage returns products by id; pages count from 1.
 	ProductPage(ctx context.Context, page, perPage int) (order.ProductPage, error)
 	// PutIn returns, by product, what was put into stock by hand.
-	PutIn(ctx context.Context, products []int64) (pieces map[int64]int64, err error)
-	DeadLetters(ctx context.Context, page, perPage int) (order.LetterPage, error)
+	StockAdded(ctx context.Context, products []int64) (pieces map[int64]int64, err error)
+	FailedJobOrders(ctx context.Context, page, perPage int) (order.FailedJobOrderPage, error)
 	Backlog(ctx context.Context) (order.Backlog, error)
 }
 
@@ -95,7 +95,7 @@ type ordersView struct {
 }
 
 // showOrders lists orders, newest first. Who is no admin sees their own.
-func (c *Console) showOrders(v *visit) (any, error) {
+func (c *Console) showOrders(v *requestContext) (any, error) {
 	s, err := readSearch(v.query)
 	view := &ordersView{Search: s, Statuses: order.Statuses(), Later: s.before > 0, Own: !v.who.Admin()}
 	view.Narrow = s.ID+s.Key+s.User+s.Status != ""
@@ -169,7 +169,7 @@ func (o *orderView) Alive() bool { return !o.Status.Terminal() }
 func (o *orderView) Pending() bool { return o.Status == order.Pending }
 
 // showOrder shows one order with all that has happened to it.
-func (c *Console) showOrder(v *visit) (any, error) {
+func (c *Console) showOrder(v *requestContext) (any, error) {
 	o, err := c.order(v)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (c *Console) showOrder(v *visit) (any, error) {
 }
 
 // order is the order that an address names, if the visitor may see it.
-func (c *Console) order(v *visit) (*order.Order, error) {
+func (c *Console) order(v *requestContext) (*order.Order, error) {
 	id, err := idIn(v.r, "Order")
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (c *Console) order(v *visit) (*order.Order, error) {
 
 // orderView looks up what the page of an order shows. What the gateway said is for admins: others see how each attempt ended, and
 // why a charge was declined in the order's own history.
-func (c *Console) orderView(v *visit, o *order.Order) (*orderView, error) {
+func (c *Console) orderView(v *requestContext, o *order.Order) (*orderView, error) {
 	ctx, view := v.r.Context(), &orderView{Order: o, Names: map[int64]string{}}
 	events, err := c.options.Shop.Events(ctx, o.ID, 0)
 	if err != nil {
@@ -231,7 +231,7 @@ func timeLine(events []order.Event, payments []order.Payment) []happening {
 	var steps []happening
 	for _, p := range payments {
 		what := strings.ToUpper(string(p.Kind[:1])) + string(p.Kind[1:])
-		s := happening{At: p.At, Who: p.Actor, Class: "charge", What: what + " " + strconv.Itoa(p.Attempt)}
+		s := happening{At: p.At, Who: p.Actor, Class: "charge", What: what + " " + strconv.Itoa(p.Claim)}
 		switch p.Outcome {
 		case order.Succeeded:
 			s.What, s.Note = s.What+" succeeded", p.Reference
@@ -263,7 +263,7 @@ func timeLine(events []order.Event, payments []order.Payment) []happening {
 }
 
 // askCancel asks whether an order is really to be cancelled.
-func (c *Console) askCancel(v *visit) (any, error) {
+func (c *Console) askCancel(v *requestContext) (any, error) {
 	o, err := c.order(v)
 	if err != nil {
 		return nil, err
@@ -272,7 +272,7 @@ func (c *Console) askCancel(v *visit) (any, error) {
 }
 
 // cancelOrder cancels an order and leads back to it.
-func (c *Console) cancelOrder(v *visit) (any, error) {
+func (c *Console) cancelOrder(v *requestContext) (any, error) {
 	o, err := c.order(v)
 	if err != nil {
 		return nil, err
@@ -285,7 +285,7 @@ func (c *Console) cancelOrder(v *visit) (any, error) {
 }
 
 // do has the API do something for the visitor. path stands below its prefix. The error is the API's.
-func (c *Console) do(v *visit, method, path string, body, reply any) error {
+func (c *Console) do(v *requestContext, method, path string, body, reply any) error {
 	_, err := c.options.Inside.ask(v.r.Context(), v.who.acting(), v.trace, method, "/api/v1"+path, body, reply)
 	return err
 }

@@ -23,7 +23,7 @@ type page struct {
 	missing  bool     // there is no such page, whatever its query string
 
 	// handle returns what the template shows. It may answer by itself and return errAnswered.
-	handle func(*Console, *visit) (any, error)
+	handle func(*Console, *requestContext) (any, error)
 }
 
 // pages is every page and every action.

@@ -49,9 +49,9 @@ type counter struct {
 func (s *shop) open(change ...func(*Options)) *counter {
 	s.Helper()
 	options := Options{
-		Door: s.api, Inside: s.api.Inside, Shop: s.store, Try: switched{s.faults, s.breaker},
+		Door: s.api, Inside: s.api.InProcess, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
-		Local: true, FromHere: api.FromThisMachine, MayTake: api.MayTake, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
+		Local: true, FromHere: api.FromLoopback, MayTake: api.ExtendDeadline, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
@@ -148,7 +148,7 @@ func (s *shop) place(user int64, key string, product int64) int64 {
 	s.Helper()
 	body := map[string]any{"user_id": user, "idempotency_key": key, "items": []map[string]any{{"product_id": product, "quantity": 1}}}
 	var reply struct{ Data struct{ ID int64 } }
-	if _, err := Inside(s.api.Inside).ask(context.Background(), order.Caller{}, "trace-"+key, http.MethodPost, "/api/v1/orders", body, &reply); err != nil {
+	if _, err := InProcess(s.api.InProcess).ask(context.Background(), order.Caller{}, "trace-"+key, http.MethodPost, "/api/v1/orders", body, &reply); err != nil {
 		s.Fatal(err)
 	}
 	return reply.Data.ID
@@ -268,7 +268,7 @@ func (s *shop) settle(id int64, outcome order.Outcome, says string) {
 		return claimed[0].Task == order.TaskCharge
 	})
 	settlement := order.Settlement{
-		OrderID: id, Attempt: claimed[0].Order.Attempts, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome,
+		OrderID: id, Claim: claimed[0].Order.Claims, Lease: claimed[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome,
 		Reason: says, Actor: "worker:test",
 	}
 	if outcome == order.Succeeded {
@@ -283,7 +283,7 @@ func (s *shop) settle(id int64, outcome order.Outcome, says string) {
 func (s *shop) bury(key string) (letter, id int64) {
 	s.Helper()
 	id = s.place(1, key, 2)
-	for range s.rules.Tries {
+	for range s.rules.PaymentAttempts {
 		s.settle(id, order.NoAnswer, "no <answer>")
 	}
 	jobs, err := s.store.FailedJobs(context.Background(), true, 100)
@@ -321,7 +321,7 @@ func TestPageDeadLetters(t *testing.T) {
 	c.post("/dead-letters", "do", "retry", "id", letters[0]).has(200, "1 of them in vain", "closed already")
 	c.post("/dead-letters", "do", "retry").has(422)
 	o := s.order(mustInt(t, orders[2]))
-	if o.DueAt.IsZero() || o.TriesLeft != s.rules.Tries {
+	if o.DueAt.IsZero() || o.AttemptsLeft != s.rules.PaymentAttempts {
 		t.Errorf("it is not tried again: %+v", o)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"orderflow/internal/order"
 )
 
-// Door lets people in by the API's own rules: the same limits, the same log lines. w must be the writer that the console was
+// Authenticator lets people in by the API's own rules: the same limits, the same log lines. w must be the writer that the console was
 // handed, and r its request. CodeUnavailable and CodeOverloaded say that it cannot be found out.
-type Door interface {
+type Authenticator interface {
 	// Enter returns who shows this token, or CodeUnauthenticated for one that does not count; that counts against the rate
 	// limit of the address, and is CodeTooManyRequests when it is one too many.
 	Enter(w http.ResponseWriter, r *http.Request, token string) (order.Caller, error)

@@ -48,12 +48,12 @@ func readProductForm(form url.Values) productForm {
 }
 
 // shelves are the products with what was put in of them.
-func (c *Console) shelves(v *visit, products []order.Product) ([]shelf, error) {
+func (c *Console) shelves(v *requestContext, products []order.Product) ([]shelf, error) {
 	ids := make([]int64, len(products))
 	for i := range products {
 		ids[i] = products[i].ID
 	}
-	putIn, err := c.options.Shop.PutIn(v.r.Context(), ids)
+	putIn, err := c.options.Shop.StockAdded(v.r.Context(), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +64,9 @@ func (c *Console) shelves(v *visit, products []order.Product) ([]shelf, error) {
 	return all, nil
 }
 
-func (c *Console) showProducts(v *visit) (any, error) { return c.productsView(v, newForm()) }
+func (c *Console) showProducts(v *requestContext) (any, error) { return c.productsView(v, newForm()) }
 
-func (c *Console) productsView(v *visit, form productForm) (any, error) {
+func (c *Console) productsView(v *requestContext, form productForm) (any, error) {
 	number, err := pageNumber(v.query)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (c *Console) productsView(v *visit, form productForm) (any, error) {
 }
 
 // createProduct adds a product.
-func (c *Console) createProduct(v *visit) (any, error) {
+func (c *Console) createProduct(v *requestContext) (any, error) {
 	values, err := v.form()
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ type productView struct {
 	Form productForm
 }
 
-func (c *Console) showProduct(v *visit) (any, error) {
+func (c *Console) showProduct(v *requestContext) (any, error) {
 	id, err := idIn(v.r, "Product")
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (c *Console) showProduct(v *visit) (any, error) {
 	return view, nil
 }
 
-func (c *Console) productView(v *visit, id int64) (*productView, error) {
+func (c *Console) productView(v *requestContext, id int64) (*productView, error) {
 	products, err := c.options.Shop.ProductsByID(v.r.Context(), []int64{id})
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func (c *Console) productView(v *visit, id int64) (*productView, error) {
 }
 
 // changeProduct changes what the form has: name and price, or whether it is sold.
-func (c *Console) changeProduct(v *visit) (any, error) {
+func (c *Console) changeProduct(v *requestContext) (any, error) {
 	return c.onProduct(v, http.MethodPatch, "", func(values url.Values) map[string]any {
 		body := map[string]any{}
 		for _, field := range []string{"name", "price"} {
@@ -163,7 +163,7 @@ func truth(field string) any {
 }
 
 // restockProduct puts pieces in, or takes some out.
-func (c *Console) restockProduct(v *visit) (any, error) {
+func (c *Console) restockProduct(v *requestContext) (any, error) {
 	return c.onProduct(v, http.MethodPost, "/restock", func(values url.Values) map[string]any {
 		form := readProductForm(values)
 		return map[string]any{"quantity": number(form.Quantity), "reason": form.Reason, "idempotency_key": form.Key}
@@ -171,7 +171,7 @@ func (c *Console) restockProduct(v *visit) (any, error) {
 }
 
 // onProduct does something with the product that an address names, and leads back to it.
-func (c *Console) onProduct(v *visit, method, path string, body func(url.Values) map[string]any) (any, error) {
+func (c *Console) onProduct(v *requestContext, method, path string, body func(url.Values) map[string]any) (any, error) {
 	id, err := idIn(v.r, "Product")
 	if err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func (s session) acting() order.Caller {
 }
 
 // identify finds out who visits. A token that does not count any more is forgotten, and its owner logged out.
-func (v *visit) identify() error {
+func (v *requestContext) identify() error {
 	if v.console.options.Local {
 		v.who = session{local: true}
 		return nil
@@ -92,7 +92,7 @@ func sessionToken(r *http.Request) string {
 }
 
 // remember makes the browser keep a token. One that the log-in made is taken back when they log out.
-func (v *visit) remember(token string, made bool) {
+func (v *requestContext) remember(token string, made bool) {
 	v.cookie(SessionCookie, token, sessionLasts)
 	if made {
 		v.cookie(madeCookie, "1", sessionLasts)
@@ -102,12 +102,12 @@ func (v *visit) remember(token string, made bool) {
 }
 
 // forget makes the browser forget its token.
-func (v *visit) forget() {
+func (v *requestContext) forget() {
 	v.cookie(SessionCookie, "", gone)
 	v.cookie(madeCookie, "", gone)
 }
 
-func (v *visit) cookie(name, value string, lasts time.Duration) {
+func (v *requestContext) cookie(name, value string, lasts time.Duration) {
 	http.SetCookie(v.w, &http.Cookie{ //nolint:gosec // Secure where the browser came over TLS; a loopback address has none
 		Name: name, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), HttpOnly: true,
 		SameSite: http.SameSiteStrictMode, Secure: v.console.options.Secure(v.r),
@@ -137,7 +137,7 @@ type logInView struct {
 	Email, Next string
 }
 
-func (c *Console) showLogIn(v *visit) (any, error) {
+func (c *Console) showLogIn(v *requestContext) (any, error) {
 	where := next(v.query.Get("next"))
 	if v.who.In() {
 		return nil, seeOther(where)
@@ -146,7 +146,7 @@ func (c *Console) showLogIn(v *visit) (any, error) {
 }
 
 // logIn lets in who knows a password, or has a token.
-func (c *Console) logIn(v *visit) (any, error) {
+func (c *Console) logIn(v *requestContext) (any, error) {
 	sent, err := v.form()
 	form := logInView{Email: sent.Get("email"), Next: next(sent.Get("next"))}
 	if err != nil {
@@ -173,7 +173,7 @@ func (c *Console) logIn(v *visit) (any, error) {
 }
 
 // logOut forgets the token in any case, and takes it back when the log-in made it.
-func (c *Console) logOut(v *visit) (any, error) {
+func (c *Console) logOut(v *requestContext) (any, error) {
 	v.forget()
 	if err := v.takeBack(); err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (c *Console) logOut(v *visit) (any, error) {
 }
 
 // takeBack makes the visitor's token count no more when a log-in has made it: one that was pasted may be in use elsewhere.
-func (v *visit) takeBack() error {
+func (v *requestContext) takeBack() error {
 	if len(v.r.CookiesNamed(madeCookie)) == 0 || v.who.token == "" {
 		return nil
 	}

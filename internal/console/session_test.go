@@ -174,7 +174,7 @@ func (keeping) LogOut(http.ResponseWriter, *http.Request, string) error { return
 func TestLogOutWithoutADatabase(t *testing.T) {
 	h := open(t)
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
-	for _, door := range []Door{shut{h.api}, keeping{h.api}} {
+	for _, door := range []Authenticator{shut{h.api}, keeping{h.api}} {
 		h.options.Door = door
 		out := h.do(t, "POST", "/console/logout", "", in.session()).is(503, "The database does not answer.")
 		for _, name := range []string{SessionCookie, madeCookie} {

@@ -35,7 +35,7 @@ type shop struct {
 	api     *api.API
 	faults  *payment.Faults
 	breaker *payment.Breaker
-	desk    *worker.Desk
+	desk    *worker.FailedJobService
 	rules   order.Rules
 }
 
@@ -43,7 +43,7 @@ type shop struct {
 func newShop(t testing.TB, pays bool) *shop {
 	t.Helper()
 	rules := order.DefaultRules()
-	rules.Tries, rules.Backoff = 2, []time.Duration{10 * time.Millisecond}
+	rules.PaymentAttempts, rules.Backoff = 2, []time.Duration{10 * time.Millisecond}
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "shop.db"), store.Options{Rules: rules})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func newShop(t testing.TB, pays bool) *shop {
 		Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher, BatchMax: 100, QueueMax: 1000, Lines: 10_000,
 		Registerer: telemetry.NewRegistry("test"), Logger: quiet,
 	})
-	s.desk = worker.NewDesk(worker.DeskOptions{Jobs: db, Gateway: simulated, Publisher: publisher, Installation: "shop"})
+	s.desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: db, Gateway: simulated, Publisher: publisher, Installation: "shop"})
 	parts := []func(context.Context) error{publisher.Run, takes.Run}
 	if pays {
 		w, err := worker.New(worker.Options{
@@ -124,11 +124,11 @@ func (s *shop) prove() {
 }
 
 // books audits a database for the API.
-type books struct{ audit.Books }
+type books struct{ audit.Source }
 
 // WriteAudit implements api.Auditor.
 func (b books) WriteAudit(ctx context.Context, w io.Writer) error {
-	report, err := audit.Run(ctx, b.Books)
+	report, err := audit.Run(ctx, b.Source)
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ type trialReader interface {
 
 // trials runs one trial at a time and keeps the last one. Its methods may be called from any goroutine.
 type trials struct {
-	inside Inside
+	inside InProcess
 	reader trialReader
 
 	mu      sync.Mutex

@@ -8,7 +8,7 @@ import (
 	"orderflow/internal/order"
 )
 
-func newTrials(s *shop) *trials { return &trials{inside: s.api.Inside, reader: s.store} }
+func newTrials(s *shop) *trials { return &trials{inside: s.api.InProcess, reader: s.store} }
 
 // try runs a trial, which must end as promised.
 func (s *shop) try(t *trials, kind string) *trial {

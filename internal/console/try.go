@@ -61,7 +61,7 @@ type tryView struct {
 	Gateway gatewayView
 }
 
-func (c *Console) showTry(v *visit) (any, error) {
+func (c *Console) showTry(v *requestContext) (any, error) {
 	view := &tryView{Kinds: kinds()}
 	view.Last, view.Running = c.trials.latest()
 	var err error
@@ -69,7 +69,7 @@ func (c *Console) showTry(v *visit) (any, error) {
 	return view, err
 }
 
-func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
+func (c *Console) gatewayView(v *requestContext) (g gatewayView, err error) {
 	g.State = c.options.Try.State()
 	g.Errors, g.Delay = c.options.Try.Fault()
 	g.Backlog, err = c.options.Shop.Backlog(v.r.Context())
@@ -78,7 +78,7 @@ func (c *Console) gatewayView(v *visit) (g gatewayView, err error) {
 }
 
 // runTrial tries something and shows what came of it.
-func (c *Console) runTrial(v *visit) (any, error) {
+func (c *Console) runTrial(v *requestContext) (any, error) {
 	defer v.outlive(trialLimit + putBackLimit)()
 	_, err := c.trials.run(v.r.Context(), v.r.PathValue("kind"))
 	if err != nil || v.fragment() {
@@ -92,7 +92,7 @@ func (c *Console) runTrial(v *visit) (any, error) {
 }
 
 // setFault switches the gateway's faults.
-func (c *Console) setFault(v *visit) (any, error) {
+func (c *Console) setFault(v *requestContext) (any, error) {
 	values, err := v.form()
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ import (
 var templateFiles embed.FS
 
 // visit is one request to the console and its answer.
-type visit struct {
+type requestContext struct {
 	console *Console
 	w       http.ResponseWriter
 	r       *http.Request
@@ -75,7 +75,7 @@ func (c *Console) loadTemplates() (map[string]*template.Template, error) {
 
 // readQuery reads the query string by the page's table. The error carries CodeValidation: a filter that is ignored would show
 // more than was asked for.
-func (v *visit) readQuery() error {
+func (v *requestContext) readQuery() error {
 	values, wrong := web.Query(v.r.URL.RawQuery, v.page.query...)
 	v.query = values
 	if wrong != nil {
@@ -91,7 +91,7 @@ const (
 )
 
 // form is the form that was sent, empty together with an error.
-func (v *visit) form() (url.Values, error) {
+func (v *requestContext) form() (url.Values, error) {
 	limit := int64(maxForm)
 	if v.page.open {
 		limit = maxOpenForm
@@ -112,7 +112,7 @@ func (v *visit) form() (url.Values, error) {
 
 // outlive lets an action take up to limit, and go on to its end when the visitor, or a proxy between, does not wait for it. cancel
 // must be called when it has ended.
-func (v *visit) outlive(limit time.Duration) (cancel context.CancelFunc) {
+func (v *requestContext) outlive(limit time.Duration) (cancel context.CancelFunc) {
 	v.console.options.MayTake(v.w, limit)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.r.Context()), limit)
 	v.r = v.r.WithContext(ctx)
@@ -120,7 +120,7 @@ func (v *visit) outlive(limit time.Duration) (cancel context.CancelFunc) {
 }
 
 // answer draws what the handler returned, or the error.
-func (v *visit) answer(data any, err error) {
+func (v *requestContext) answer(data any, err error) {
 	var to seeOther
 	switch {
 	case err == nil:
@@ -135,7 +135,7 @@ func (v *visit) answer(data any, err error) {
 }
 
 // redirect sends the browser elsewhere; htmx needs to be told in its own way, as it would put the other page into this one.
-func (v *visit) redirect(to string) {
+func (v *requestContext) redirect(to string) {
 	if v.fragment() {
 		v.w.Header().Set("HX-Redirect", to)
 		v.w.WriteHeader(http.StatusOK)
@@ -146,12 +146,12 @@ func (v *visit) redirect(to string) {
 }
 
 // fragment reports whether htmx asks, for a part of a page.
-func (v *visit) fragment() bool {
+func (v *requestContext) fragment() bool {
 	return v.r.Header.Get("HX-Request") == "true" && v.r.Header.Get("HX-Request-Type") != "full"
 }
 
 // shown is the part of err that people see; what they may not know goes to the log.
-func (v *visit) shown(err error) *order.Error {
+func (v *requestContext) shown(err error) *order.Error {
 	var coded *order.Error
 	if errors.As(err, &coded) && coded.Code != order.CodeInternal && v.console.options.Status(coded.Code) != 0 {
 		return coded
@@ -163,7 +163,7 @@ func (v *visit) shown(err error) *order.Error {
 
 // draw writes the page, or the part of it that htmx asks for. It is drawn whole before a byte is sent, so that an error in a
 // template is an answer of its own and no half a page.
-func (v *visit) draw(status int, shown view) {
+func (v *requestContext) draw(status int, shown view) {
 	shown.Page, shown.Who, shown.Trace, shown.Nav = v.page, v.who, v.trace, v.console.nav()
 	templates, name := v.console.templates[v.page.template], "layout"
 	if v.fragment() {

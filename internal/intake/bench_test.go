@@ -17,7 +17,7 @@ import (
 
 type discard struct{}
 
-func (discard) Publish(order.Receipt) {}
+func (discard) Publish(order.EventBatch) {}
 
 // BenchmarkCreate is the way of an order without HTTP, on one hot product.
 func BenchmarkCreate(b *testing.B) {

@@ -35,16 +35,18 @@ import (
 
 // Orders is what intake needs of the database. The writes are one whole transaction each.
 type Orders interface {
-	// Known tells which of the users and products exist.
-	Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
+	// Existing tells which of the users and products exist.
+	Existing(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
 	// FindOrders returns the orders that exist under these keys.
-	FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error)
-	CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error)
-	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.Receipt, error)
+	FindOrders(ctx context.Context, wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error)
+	CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error)
+	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.EventBatch, error)
 }
 
 // Publisher takes the receipts of commits. Publish never blocks and never fails.
-type Publisher interface{ Publish(receipt order.Receipt) }
+type Publisher interface {
+	Publish(receipt order.EventBatch)
+}
 
 // Options are what a Service works with. All but Random, Logger and Registerer are required.
 type Options struct {

@@ -125,8 +125,8 @@ func (h *house) audit(t testing.TB) {
 		t.Fatal(err)
 	}
 	for _, f := range findings {
-		if f.Count > 0 {
-			t.Errorf("invariant %d (%s): %v", f.Number, f.Name, f.Broken)
+		if f.ViolationCount > 0 {
+			t.Errorf("invariant %d (%s): %v", f.Number, f.Name, f.Violations)
 		}
 	}
 }
@@ -461,7 +461,7 @@ type overloaded struct {
 	gate chan struct{}
 }
 
-func (o overloaded) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error) {
+func (o overloaded) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	<-o.gate
 	return o.Store.CreateOrders(ctx, drafts)
 }

@@ -20,7 +20,7 @@ type rowLocked struct {
 	left atomic.Int64
 }
 
-func (r *rowLocked) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error) {
+func (r *rowLocked) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	var free []order.Draft
 	needed := false
 	for _, d := range drafts {

@@ -22,17 +22,17 @@ type lookedUp struct {
 	locked  atomic.Bool // the user of the next write
 }
 
-func (l *lookedUp) FindOrders(ctx context.Context, wanted []order.Ref) (map[order.Ref]*order.Order, error) {
+func (l *lookedUp) FindOrders(ctx context.Context, wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
 	l.lookups.Add(1)
 	return l.Store.FindOrders(ctx, wanted)
 }
 
-func (l *lookedUp) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.Receipt, error) {
+func (l *lookedUp) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	if l.fail.Swap(false) {
-		return nil, order.Receipt{}, order.Errorf(order.CodeUnavailable, "the write failed")
+		return nil, order.EventBatch{}, order.Errorf(order.CodeUnavailable, "the write failed")
 	}
 	if l.locked.Swap(false) {
-		return []order.Placed{{Err: order.LockedUser(drafts[0].UserID)}}, order.Receipt{}, nil
+		return []order.Placed{{Err: order.LockedUser(drafts[0].UserID)}}, order.EventBatch{}, nil
 	}
 	return l.Store.CreateOrders(ctx, drafts)
 }

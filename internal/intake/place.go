@@ -74,7 +74,7 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 	if len(users) == 0 && len(products) == 0 {
 		return nil
 	}
-	foundUsers, foundProducts, err := s.orders.Known(ctx, users, products)
+	foundUsers, foundProducts, err := s.orders.Existing(ctx, users, products)
 	if err != nil {
 		return err
 	}
@@ -91,10 +91,10 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 func (s *Service) replay(ctx context.Context, r *round) error {
 	all := s.lookups.next()
 	due := func(t *ticket) bool { return !t.looked && (all || t.waited) }
-	var refs []order.Ref
+	var refs []order.OrderKey
 	for _, open := range r.open {
 		if t := r.tickets[open]; due(t) {
-			refs = append(refs, t.draft.Ref())
+			refs = append(refs, t.draft.OrderKey())
 		}
 	}
 	if len(refs) == 0 {
@@ -108,7 +108,7 @@ func (s *Service) replay(ctx context.Context, r *round) error {
 		s.lookups.expect()
 	}
 	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
-		earlier := found[t.draft.Ref()]
+		earlier := found[t.draft.OrderKey()]
 		if earlier == nil {
 			t.looked = t.looked || due(t)
 			return answer, false

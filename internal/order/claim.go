@@ -27,7 +27,7 @@ const (
 // Claimed is the answer to one ClaimRequest.
 type Claimed struct {
 	Task  Task
-	Order *Order // after the claim; Order.Lease and Order.Attempts identify it. nil when there is no such order
+	Order *Order // after the claim; Order.Lease and Order.Claims identify it. nil when there is no such order
 	Trace Trace
 	Err   error // Abandon only: CodeNotFound or CodeJobInProgress
 }
@@ -64,14 +64,14 @@ func Claim(rules Rules, now time.Time, token string, orders map[int64]*Order, re
 
 func claim(rules Rules, now time.Time, token string, o *Order, request ClaimRequest, effects *Effects) Task {
 	due := !o.DueAt.IsZero() && !now.Before(o.DueAt)
-	held := ChangeSet{To: o.Status, Attempts: 1, Tries: -1, Lease: token, DueAt: now.Add(rules.Lease)}
+	held := ChangeSet{To: o.Status, Claims: 1, AttemptsLeft: -1, Lease: token, DueAt: now.Add(rules.Lease)}
 	switch {
 	case o.Status == Pending:
 		held.To, held.Events = Processing, 1
 		effects.change(o, held, now)
 		effects.event(o, OrderProcessing, "", request.Actor, request.Trace, now)
 		return TaskCharge
-	case o.Status == Processing && due && o.TriesLeft > 0:
+	case o.Status == Processing && due && o.AttemptsLeft > 0:
 		effects.change(o, held, now)
 		return TaskCharge
 	case o.Status == Processing && due:
@@ -82,7 +82,7 @@ func claim(rules Rules, now time.Time, token string, o *Order, request ClaimRequ
 		effects.deadLetter(o, reason, now)
 		return TaskNone
 	case o.Status == Failed && due:
-		held.Tries = 0
+		held.AttemptsLeft = 0
 		effects.change(o, held, now)
 		return TaskVoid
 	default:
@@ -101,7 +101,7 @@ func claimAbandon(rules Rules, now time.Time, token string, o *Order, request Cl
 		return TaskNone, Errorf(CodeJobInProgress, "Order %d is being worked on (next at %s), not waiting for an operator.",
 			o.ID, o.DueAt.UTC().Format(time.RFC3339))
 	}
-	effects.change(o, ChangeSet{To: Processing, Attempts: 1, Lease: abandonMark + token, DueAt: now.Add(rules.Lease)}, now)
+	effects.change(o, ChangeSet{To: Processing, Claims: 1, Lease: abandonMark + token, DueAt: now.Add(rules.Lease)}, now)
 	effects.Resolved = append(effects.Resolved, Resolution{o.ID, "abandoning"})
 	return TaskVoid, nil
 }
@@ -113,7 +113,7 @@ func (e *Effects) deadLetter(o *Order, reason string, now time.Time) {
 		lease = abandonMark
 	}
 	e.change(o, ChangeSet{To: o.Status, Lease: lease}, now)
-	e.DeadLetter = append(e.DeadLetter, FailedJob{OrderID: o.ID, Attempts: o.Attempts, Error: reason, FailedAt: now})
+	e.FailedJobs = append(e.FailedJobs, FailedJob{OrderID: o.ID, Attempts: o.Claims, Error: reason, FailedAt: now})
 }
 
 // Retry decides an operator's wish to have dead-lettered orders tried again: all tries anew, due at once. The errors
@@ -129,7 +129,7 @@ func Retry(rules Rules, now time.Time, orders map[int64]*Order, ids []int64) ([]
 		case o.Status != Processing || !o.DueAt.IsZero():
 			answers[i].Err = Errorf(CodeJobInProgress, "Order %d is %s and not waiting for an operator.", id, o.Status)
 		default:
-			effects.change(o, ChangeSet{To: Processing, Tries: rules.Tries - o.TriesLeft, DueAt: now}, now)
+			effects.change(o, ChangeSet{To: Processing, AttemptsLeft: rules.PaymentAttempts - o.AttemptsLeft, DueAt: now}, now)
 			effects.Resolved = append(effects.Resolved, Resolution{id, "retried"})
 			answers[i].Order = o
 		}

@@ -156,7 +156,7 @@ func TestRetry(t *testing.T) {
 				t.Errorf("a second retry: %v, one of no order: %v", answers[1].Err, answers[2].Err)
 			}
 			sameRow(t, before, o, effects)
-			if code == "" && (o.TriesLeft != 3 || answers[0].Order != o) {
+			if code == "" && (o.AttemptsLeft != 3 || answers[0].Order != o) {
 				t.Errorf("answer %+v, want all tries anew", answers[0])
 			}
 		})
@@ -166,9 +166,9 @@ func TestRetry(t *testing.T) {
 // TestSettingsLowered is an order with more tries left than there are in all, as after a restart with other settings.
 func TestSettingsLowered(t *testing.T) {
 	rules := DefaultRules()
-	rules.Tries = 1
+	rules.PaymentAttempts = 1
 	o := orderIn(working)
-	o.TriesLeft = 4
+	o.AttemptsLeft = 4
 	s := Settlement{OrderID: 1, Lease: holder, Kind: KindCharge, Outcome: NoAnswer}
 	_, effects := Settle(rules, noon, map[int64]*Order{1: o}, []Settlement{s})
 	if got, want := describe(effects), "PROCESSING→PROCESSING due +1s, row"; got != want {

@@ -31,15 +31,15 @@ func orderIn(state string) *Order {
 	soon := noon.Add(20 * time.Second)
 	o := &Order{
 		ID: 1, UserID: 7, Total: 300, Currency: "USD", Items: []Item{{1, 1, 100}, {2, 2, 100}}, Status: Processing,
-		Attempts: 2, TriesLeft: 1, Version: 2,
+		Claims: 2, AttemptsLeft: 1, Version: 2,
 	}
 	set := func(s Status, lease string, due time.Time, tries int) {
-		o.Status, o.Lease, o.DueAt, o.TriesLeft = s, lease, due, tries
+		o.Status, o.Lease, o.DueAt, o.AttemptsLeft = s, lease, due, tries
 	}
 	switch state {
 	case pending:
 		set(Pending, "", soon, 3)
-		o.Attempts, o.Version = 0, 1
+		o.Claims, o.Version = 0, 1
 	case working:
 		set(Processing, holder, soon, 1)
 	case lastTry:
@@ -62,7 +62,7 @@ func orderIn(state string) *Order {
 		set(Failed, holder, soon, 1)
 	case cancelled:
 		set(Cancelled, "", time.Time{}, 3)
-		o.Attempts = 0
+		o.Claims = 0
 	default:
 		panic("unknown state " + state)
 	}
@@ -94,8 +94,8 @@ func describe(e Effects) string {
 			due = fmt.Sprintf("+%v", c.DueAt.Sub(noon))
 		}
 		say("%s→%s due %s", c.From, c.To, due)
-		if c.Attempts != 0 || c.Tries != 0 {
-			say("attempts%+d tries%+d", c.Attempts, c.Tries)
+		if c.Claims != 0 || c.AttemptsLeft != 0 {
+			say("attempts%+d tries%+d", c.Claims, c.AttemptsLeft)
 		}
 		if c.Lease != "" {
 			say("lease %s", c.Lease)
@@ -116,7 +116,7 @@ func describe(e Effects) string {
 	for _, product := range slices.Sorted(maps.Keys(e.Stock)) {
 		say("%d:%+d", product, e.Stock[product])
 	}
-	for _, d := range e.DeadLetter {
+	for _, d := range e.FailedJobs {
 		say("dead(%s)", d.Error)
 	}
 	for _, r := range e.Resolved {
@@ -151,8 +151,8 @@ func sameRow(t *testing.T, before, after *Order, e Effects) {
 // carryOut does to a row what the store's UPDATE does. It stands apart from ChangeSet.apply, so that each checks the other.
 func carryOut(row *Order, c ChangeSet, now time.Time) {
 	row.Status = c.To
-	row.Attempts += c.Attempts
-	row.TriesLeft += c.Tries
+	row.Claims += c.Claims
+	row.AttemptsLeft += c.AttemptsLeft
 	row.Lease = c.Lease
 	row.DueAt = c.DueAt
 	row.Version += c.Events

@@ -1,6 +1,6 @@
 // Package order is the domain of Orderflow: what an order is, how money is counted, which status may follow which, and
 // the four decisions that change an order (Place, Cancel, Claim, Settle) with the two that an operator may take (Retry,
-// and Claim with Abandon set) and the three of an administrator (AddProducts, ChangeProducts, Move).
+// and Claim with Abandon set) and the three of an administrator (AddProducts, ChangeProducts, ApplyRestocks).
 //
 // Every decision is a pure function over a slice. It is handed the rows as they are, read under lock, and the time; it
 // returns an answer for each request and, as one value (Effects), all that has to be written. It does no input or

@@ -25,15 +25,15 @@ type Draft struct {
 	UserID        int64
 	Key           string
 	Lines         []Line // ascending by product, each product once
-	Asked         []Line // as the caller sent them: error messages point here
+	Requested     []Line // as the caller sent them: error messages point here
 	PaymentMethod string
 	Fingerprint   Fingerprint
 	Actor         string
 	Trace         Trace
 }
 
-// Ref returns the draft's user and key.
-func (d Draft) Ref() Ref { return Ref{d.UserID, d.Key} }
+// OrderKey returns the draft's user and key.
+func (d Draft) OrderKey() OrderKey { return OrderKey{d.UserID, d.Key} }
 
 // Fingerprint tells whether two requests with one key ask for the same: a version byte, then the SHA-256 of the
 // normalised lines. Only the items count: a request repeated with a fresh payment token is the same request.
@@ -87,7 +87,7 @@ func NewDraft(userID int64, key string, asked []Line, paymentMethod string) (Dra
 		return Draft{}, InvalidFields(faults)
 	}
 	return Draft{
-		UserID: userID, Key: key, Lines: lines, Asked: asked, PaymentMethod: paymentMethod, Fingerprint: fingerprint(lines),
+		UserID: userID, Key: key, Lines: lines, Requested: asked, PaymentMethod: paymentMethod, Fingerprint: fingerprint(lines),
 	}, nil
 }
 
@@ -144,7 +144,7 @@ func (d Draft) Unknown(userExists bool, productExists func(id int64) bool) error
 	if !userExists {
 		faults["user_id"] = []string{"does not exist"}
 	}
-	for i, line := range d.Asked {
+	for i, line := range d.Requested {
 		if !productExists(line.ProductID) {
 			faults[fmt.Sprintf("items.%d.product_id", i)] = []string{"does not exist"}
 		}
@@ -159,7 +159,7 @@ func (d Draft) Unknown(userExists bool, productExists func(id int64) bool) error
 // such a price would be charged in this one.
 func (d Draft) otherCurrency(products map[int64]Product, currency string) error {
 	faults := map[string][]string{}
-	for i, line := range d.Asked {
+	for i, line := range d.Requested {
 		if its := products[line.ProductID].Currency; its != currency {
 			faults[fmt.Sprintf("items.%d.product_id", i)] = []string{fmt.Sprintf("is priced in %s, and orders are taken in %s", its, currency)}
 		}

@@ -107,14 +107,14 @@ func TestNewDraftLimitsAreInclusive(t *testing.T) {
 func TestNewDraftKeepsWhatWasAsked(t *testing.T) {
 	asked := []Line{{9, 1}, {2, 5}, {9, 2}}
 	d := draft(t, 4, "key", asked...)
-	if !slices.Equal(asked, []Line{{9, 1}, {2, 5}, {9, 2}}) || !slices.Equal(d.Asked, asked) {
-		t.Errorf("asked is %v and kept as %v; it must stay as it was", asked, d.Asked)
+	if !slices.Equal(asked, []Line{{9, 1}, {2, 5}, {9, 2}}) || !slices.Equal(d.Requested, asked) {
+		t.Errorf("asked is %v and kept as %v; it must stay as it was", asked, d.Requested)
 	}
 	if want := []Line{{2, 5}, {9, 3}}; !slices.Equal(d.Lines, want) {
 		t.Errorf("lines %v, want %v", d.Lines, want)
 	}
-	if d.Ref() != (Ref{4, "key"}) {
-		t.Errorf("ref %v", d.Ref())
+	if d.OrderKey() != (OrderKey{4, "key"}) {
+		t.Errorf("ref %v", d.OrderKey())
 	}
 }
 
@@ -132,7 +132,7 @@ func TestFingerprint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if first.Fingerprint != second.Fingerprint || !slices.Equal(first.Lines, second.Lines) {
-			t.Fatalf("%v and %v are told apart", first.Asked, second.Asked)
+			t.Fatalf("%v and %v are told apart", first.Requested, second.Requested)
 		}
 		if first.Fingerprint[0] != fingerprintVersion {
 			t.Fatalf("version byte %d", first.Fingerprint[0])

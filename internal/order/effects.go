@@ -17,8 +17,8 @@ type Effects struct {
 	Movements  []Movement      // by hand; Stock has their sum
 	Events     []Event         // of existing orders; those of New come from Created, once they have ids
 	Payments   []Payment
-	DeadLetter []FailedJob  // opened, or opened again: at most one an order
-	Resolved   []Resolution // closed, after DeadLetter has been opened, or closed otherwise than before: at most one an order
+	FailedJobs []FailedJob  // opened, or opened again: at most one an order
+	Resolved   []Resolution // closed, after FailedJobOrder has been opened, or closed otherwise than before: at most one an order
 
 	changed  map[int64]int        // order → its place in Changes
 	recorded map[attempt]struct{} // what Payments holds
@@ -46,20 +46,20 @@ type Change struct {
 
 // ChangeSet is the part of a Change that several orders may share.
 type ChangeSet struct {
-	From, To    Status    // equal when the status stays
-	Attempts    int       // added to attempts
-	Tries       int       // added to tries_left
-	Lease       string    // the new token; "" for none
-	DueAt       time.Time // the new due_at; zero for none
-	Events      int       // added to version
-	CancelledAt time.Time // set when not zero
+	From, To     Status    // equal when the status stays
+	Claims       int       // added to attempts
+	AttemptsLeft int       // added to tries_left
+	Lease        string    // the new token; "" for none
+	DueAt        time.Time // the new due_at; zero for none
+	Events       int       // added to version
+	CancelledAt  time.Time // set when not zero
 }
 
 // apply changes o the way the store will change its row.
 func (c ChangeSet) apply(o *Order, now time.Time) {
 	o.Status = c.To
-	o.Attempts += c.Attempts
-	o.TriesLeft += c.Tries
+	o.Claims += c.Claims
+	o.AttemptsLeft += c.AttemptsLeft
 	o.Lease, o.DueAt = c.Lease, c.DueAt
 	o.Version += c.Events
 	if !c.CancelledAt.IsZero() {
@@ -76,8 +76,8 @@ func (e *Effects) change(o *Order, c ChangeSet, now time.Time) {
 		// A second change of one order in one batch: the row is written once, with the sum of both.
 		earlier := e.Changes[i].ChangeSet
 		c.From = earlier.From
-		c.Attempts += earlier.Attempts
-		c.Tries += earlier.Tries
+		c.Claims += earlier.Claims
+		c.AttemptsLeft += earlier.AttemptsLeft
 		c.Events += earlier.Events
 		if c.CancelledAt.IsZero() {
 			c.CancelledAt = earlier.CancelledAt
@@ -149,7 +149,7 @@ type ChangedGroup struct {
 // Empty reports whether there is nothing to write.
 func (e *Effects) Empty() bool {
 	return len(e.New) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
-		len(e.Payments) == 0 && len(e.DeadLetter) == 0 && len(e.Resolved) == 0 && len(e.Movements) == 0
+		len(e.Payments) == 0 && len(e.FailedJobs) == 0 && len(e.Resolved) == 0 && len(e.Movements) == 0
 }
 
 // byRef orders new rows as rule 1 of the lock order wants them inserted.

@@ -14,21 +14,21 @@ var ignoreIndexes = cmpopts.IgnoreUnexported(Effects{})
 
 func TestChangeTwice(t *testing.T) {
 	var effects Effects
-	o := &Order{ID: 1, Status: Pending, TriesLeft: 3, Version: 1, DueAt: noon}
+	o := &Order{ID: 1, Status: Pending, AttemptsLeft: 3, Version: 1, DueAt: noon}
 	later := noon.Add(time.Minute)
-	effects.change(o, ChangeSet{To: Processing, Attempts: 1, Tries: -1, Lease: "L", DueAt: later, Events: 1}, noon)
+	effects.change(o, ChangeSet{To: Processing, Claims: 1, AttemptsLeft: -1, Lease: "L", DueAt: later, Events: 1}, noon)
 	effects.change(&Order{ID: 2, Status: Processing}, ChangeSet{To: Processing, DueAt: noon}, noon)
-	effects.change(o, ChangeSet{To: Processing, Tries: 1, DueAt: noon}, noon)
+	effects.change(o, ChangeSet{To: Processing, AttemptsLeft: 1, DueAt: noon}, noon)
 	effects.change(o, ChangeSet{To: Failed, Events: 1}, later)
 
 	want := []Change{
-		{1, ChangeSet{From: Pending, To: Failed, Attempts: 1, Events: 2}},
+		{1, ChangeSet{From: Pending, To: Failed, Claims: 1, Events: 2}},
 		{2, ChangeSet{From: Processing, To: Processing, DueAt: noon}},
 	}
 	if diff := cmp.Diff(want, effects.Changes); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
-	wantOrder := &Order{ID: 1, Status: Failed, Attempts: 1, TriesLeft: 3, Version: 3, UpdatedAt: later}
+	wantOrder := &Order{ID: 1, Status: Failed, Claims: 1, AttemptsLeft: 3, Version: 3, UpdatedAt: later}
 	if diff := cmp.Diff(wantOrder, o); diff != "" {
 		t.Errorf("the order as the next decision sees it (-want +got):\n%s", diff)
 	}
@@ -103,7 +103,7 @@ func TestEmpty(t *testing.T) {
 		"Stock":      {Stock: map[int64]int64{1: 1}},
 		"Events":     {Events: []Event{{}}},
 		"Payments":   {Payments: []Payment{{}}},
-		"DeadLetter": {DeadLetter: []FailedJob{{}}},
+		"DeadLetter": {FailedJobs: []FailedJob{{}}},
 		"Resolved":   {Resolved: []Resolution{{}}},
 	} {
 		if e.Empty() {

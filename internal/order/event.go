@@ -168,9 +168,9 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// Receipt is what one committed transaction tells the bus. An ID means that the events are owed: the outbox keeps them
+// EventBatch is what one committed transaction tells the bus. An ID means that the events are owed: the outbox keeps them
 // under it until they are paid. Without one they are news that may get lost.
-type Receipt struct {
+type EventBatch struct {
 	ID     string
 	Events []Event
 }

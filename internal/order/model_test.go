@@ -79,7 +79,7 @@ func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 	}
 	b.append(t, e.Events)
 	for _, p := range e.Payments {
-		key := attempt{p.OrderID, p.Attempt, p.Kind}
+		key := attempt{p.OrderID, p.Claim, p.Kind}
 		if _, there := b.payments[key]; !there {
 			b.payments[key] = p
 		}
@@ -112,7 +112,7 @@ func (b *books) append(t *rapid.T, events []Event) {
 
 func (b *books) deadLetters(t *rapid.T, e Effects) {
 	opened, closed := map[int64]bool{}, map[int64]bool{}
-	for _, job := range e.DeadLetter {
+	for _, job := range e.FailedJobs {
 		if opened[job.OrderID] {
 			t.Fatalf("two dead letters of order %d in one batch", job.OrderID)
 		}
@@ -133,13 +133,13 @@ func (b *books) deadLetters(t *rapid.T, e Effects) {
 // check holds the books against the invariants, by the numbers of the audit.
 func (b *books) check(t *rapid.T) {
 	taken := map[int64]int64{}
-	keys := map[Ref]int64{}
+	keys := map[OrderKey]int64{}
 	for _, id := range slices.Sorted(maps.Keys(b.orders)) {
 		o := b.orders[id]
-		if other, twice := keys[Ref{o.UserID, o.Key}]; twice {
+		if other, twice := keys[OrderKey{o.UserID, o.Key}]; twice {
 			t.Fatalf("3: orders %d and %d share a key", other, id)
 		}
-		keys[Ref{o.UserID, o.Key}] = id
+		keys[OrderKey{o.UserID, o.Key}] = id
 		var total Money
 		for _, item := range o.Items {
 			total += item.UnitPrice * Money(item.Quantity)
@@ -170,8 +170,8 @@ func (b *books) checkPayments(t *rapid.T, o *Order) {
 		if key.order != o.ID {
 			continue
 		}
-		if key.number < 1 || key.number > o.Attempts {
-			t.Fatalf("5: order %d has %d attempts and a payment of attempt %d", o.ID, o.Attempts, key.number)
+		if key.number < 1 || key.number > o.Claims {
+			t.Fatalf("5: order %d has %d attempts and a payment of attempt %d", o.ID, o.Claims, key.number)
 		}
 		if p.Outcome == HandedBack {
 			t.Fatalf("5: order %d: what never reached the gateway is recorded", o.ID)

@@ -17,11 +17,11 @@ type Order struct {
 	PaymentMethod string // the provider's opaque token; handed to the gateway, never logged or answered
 	Items         []Item // ascending by product
 
-	Attempts  int       // claims so far; only rises, and numbers them
-	TriesLeft int       // claims that may still follow
-	Lease     string    // token of the claim that works on it; "" for none. An operator's begins with a mark, see abandoning
-	DueAt     time.Time // when it next needs a hand; zero for never
-	Version   int       // sequence of its last event
+	Claims       int       // claims so far; only rises, and numbers them
+	AttemptsLeft int       // claims that may still follow
+	Lease        string    // token of the claim that works on it; "" for none. An operator's begins with a mark, see abandoning
+	DueAt        time.Time // when it next needs a hand; zero for never
+	Version      int       // sequence of its last event
 
 	CancelledAt time.Time // zero unless CANCELLED
 	CreatedAt   time.Time
@@ -45,8 +45,8 @@ type Product struct {
 	CreatedAt time.Time
 }
 
-// Ref names an order the way its creator does: by user and idempotency key.
-type Ref struct {
+// OrderKey names an order the way its creator does: by user and idempotency key.
+type OrderKey struct {
 	UserID int64
 	Key    string
 }
@@ -57,17 +57,17 @@ type Trace struct{ ID, Parent string }
 
 // Rules are the settings that decisions depend on.
 type Rules struct {
-	Currency string          // of every order, ISO 4217
-	Tries    int             // charges before an order is dead-lettered
-	Grace    time.Duration   // how long a PENDING order may wait for the bus before the sweeper takes it
-	Lease    time.Duration   // how long a claim holds
-	Backoff  []time.Duration // wait before attempt 2, 3, …; the last one repeats
+	Currency        string          // of every order, ISO 4217
+	PaymentAttempts int             // charges before an order is dead-lettered
+	Grace           time.Duration   // how long a PENDING order may wait for the bus before the sweeper takes it
+	Lease           time.Duration   // how long a claim holds
+	Backoff         []time.Duration // wait before attempt 2, 3, …; the last one repeats
 }
 
 // DefaultRules returns the documented defaults.
 func DefaultRules() Rules {
 	return Rules{
-		Currency: "USD", Tries: 3, Grace: 10 * time.Second, Lease: 30 * time.Second,
+		Currency: "USD", PaymentAttempts: 3, Grace: 10 * time.Second, Lease: 30 * time.Second,
 		Backoff: []time.Duration{time.Second, 3 * time.Second, 5 * time.Second},
 	}
 }
@@ -89,7 +89,7 @@ const longestVoidWait = time.Hour
 // with each claim.
 func (r Rules) voidBackoff(attempts int) time.Duration {
 	wait := r.backoffAfter(attempts)
-	for n := r.Tries; n < attempts && wait < longestVoidWait; n++ {
+	for n := r.PaymentAttempts; n < attempts && wait < longestVoidWait; n++ {
 		wait *= 2
 	}
 	return min(wait, longestVoidWait)
@@ -119,7 +119,7 @@ const (
 // Payment is the record of one attempt that called the gateway.
 type Payment struct {
 	OrderID   int64
-	Attempt   int
+	Claim     int
 	Kind      PaymentKind
 	Outcome   Outcome
 	Reference string // the gateway's own id of it

@@ -21,18 +21,18 @@ type Placed struct {
 // It returns an answer for each draft, in their order, and what to write. The errors carry CodeKeyReused,
 // CodeInsufficientStock, CodeProductInactive or CodeValidation (an unknown product, one of another currency, a total beyond
 // MaxMoney).
-func Place(rules Rules, now time.Time, drafts []Draft, existing map[Ref]*Order, products map[int64]Product) ([]Placed, Effects) {
+func Place(rules Rules, now time.Time, drafts []Draft, existing map[OrderKey]*Order, products map[int64]Product) ([]Placed, Effects) {
 	answers := make([]Placed, len(drafts))
 	var effects Effects
-	placed := make(map[Ref]*Order, len(drafts))
+	placed := make(map[OrderKey]*Order, len(drafts))
 	left := make(map[int64]int64, len(products))
 	for id, p := range products {
 		left[id] = p.Stock
 	}
 	for i, draft := range drafts {
-		earlier := existing[draft.Ref()]
+		earlier := existing[draft.OrderKey()]
 		if earlier == nil {
-			earlier = placed[draft.Ref()]
+			earlier = placed[draft.OrderKey()]
 		}
 		if earlier != nil {
 			answers[i] = Replay(draft, earlier)
@@ -47,7 +47,7 @@ func Place(rules Rules, now time.Time, drafts []Draft, existing map[Ref]*Order, 
 			left[item.ProductID] -= item.Quantity
 			effects.move(item.ProductID, -item.Quantity)
 		}
-		placed[draft.Ref()] = o
+		placed[draft.OrderKey()] = o
 		effects.New = append(effects.New, o)
 		answers[i].Order = o
 	}
@@ -103,7 +103,7 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 	return &Order{
 		UserID: draft.UserID, Status: Pending, Total: total, Currency: rules.Currency, Key: draft.Key,
 		Fingerprint: draft.Fingerprint, PaymentMethod: draft.PaymentMethod, Items: items,
-		TriesLeft: rules.Tries, DueAt: now.Add(rules.Grace), Version: 1, CreatedAt: now, UpdatedAt: now,
+		AttemptsLeft: rules.PaymentAttempts, DueAt: now.Add(rules.Grace), Version: 1, CreatedAt: now, UpdatedAt: now,
 	}, nil
 }
 

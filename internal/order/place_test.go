@@ -29,7 +29,7 @@ func TestPlaceNewOrder(t *testing.T) {
 	answers, effects := Place(DefaultRules(), noon, []Draft{d}, nil, shelf())
 	want := &Order{
 		UserID: 7, Status: Pending, Total: 3*2999 + 29999, Currency: "USD", Key: "key", Fingerprint: d.Fingerprint, PaymentMethod: "tok",
-		Items: []Item{{1, 3, 2999}, {2, 1, 29999}}, TriesLeft: 3, DueAt: noon.Add(10 * time.Second), Version: 1,
+		Items: []Item{{1, 3, 2999}, {2, 1, 29999}}, AttemptsLeft: 3, DueAt: noon.Add(10 * time.Second), Version: 1,
 		CreatedAt: noon, UpdatedAt: noon,
 	}
 	if diff := cmp.Diff([]Placed{{Order: want}}, answers); diff != "" {
@@ -126,7 +126,7 @@ func TestPlaceFirstComeFirstServed(t *testing.T) {
 		draft(t, 5, "k", Line{1, 1}, Line{2, 1}), // short of 2: takes nothing of 1 either
 	}
 	old := &Order{ID: 9, UserID: 4, Key: "old", Status: Paid, Fingerprint: drafts[6].Fingerprint, Version: 3}
-	answers, effects := Place(DefaultRules(), noon, drafts, map[Ref]*Order{{4, "old"}: old}, shelf())
+	answers, effects := Place(DefaultRules(), noon, drafts, map[OrderKey]*Order{{4, "old"}: old}, shelf())
 
 	type brief struct {
 		Code  Code
@@ -164,11 +164,11 @@ func TestPlaceFirstComeFirstServed(t *testing.T) {
 	if errors.As(answers[1].Err, &short); short.Available != 0 {
 		t.Errorf("%d available, want what those before have left: 0", short.Available)
 	}
-	var refs []Ref
+	var refs []OrderKey
 	for _, o := range effects.New {
-		refs = append(refs, Ref{o.UserID, o.Key})
+		refs = append(refs, OrderKey{o.UserID, o.Key})
 	}
-	if want := []Ref{{1, "a"}, {2, "z"}, {3, "a"}}; !slices.Equal(refs, want) {
+	if want := []OrderKey{{1, "a"}, {2, "z"}, {3, "a"}}; !slices.Equal(refs, want) {
 		t.Errorf("new orders %v, want %v: by user and key", refs, want)
 	}
 	if want := map[int64]int64{1: -2, 2: -1}; !cmp.Equal(want, effects.Stock) {

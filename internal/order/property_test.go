@@ -37,11 +37,11 @@ func TestMoneyOfAbandonedOrder(t *testing.T) {
 		answers, effects := Place(w.rules, w.now, []Draft{d}, nil, w.products)
 		w.write(t, effects, nil)
 		w.append(t, Created([]Draft{d}, answers, w.now))
-		for range w.rules.Tries + 1 {
+		for range w.rules.PaymentAttempts + 1 {
 			w.claimAll(t, []int64{1}, []ClaimRequest{{OrderID: 1}}, true)
 			w.now = w.now.Add(w.rules.Lease)
 		}
-		if len(w.calls) != w.rules.Tries || w.jobs[1].OrderID != 1 {
+		if len(w.calls) != w.rules.PaymentAttempts || w.jobs[1].OrderID != 1 {
 			t.Fatalf("%d calls and the dead letter %+v", len(w.calls), w.jobs[1])
 		}
 		t.Repeat(w.steps())
@@ -125,7 +125,7 @@ func (w *world) pass(t *rapid.T) {
 
 func (w *world) create(t *rapid.T) {
 	drafts := make([]Draft, rapid.IntRange(1, 4).Draw(t, "size"))
-	found := map[Ref]*Order{}
+	found := map[OrderKey]*Order{}
 	for i := range drafts {
 		lines := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Line {
 			return Line{rapid.Int64Range(1, 4).Draw(t, "product"), rapid.Int64Range(1, 3).Draw(t, "quantity")}
@@ -137,7 +137,7 @@ func (w *world) create(t *rapid.T) {
 		drafts[i] = d
 		for _, o := range w.orders {
 			if o.UserID == d.UserID && o.Key == d.Key {
-				found[d.Ref()] = o
+				found[d.OrderKey()] = o
 			}
 		}
 	}
@@ -196,7 +196,7 @@ func (w *world) claimAll(t *rapid.T, ids []int64, requests []ClaimRequest, commi
 		}
 		tasks[a.Order.ID] = true
 		w.calls = append(w.calls, &call{settlement: Settlement{
-			OrderID: a.Order.ID, Attempt: a.Order.Attempts, Lease: a.Order.Lease, Kind: PaymentKind(a.Task),
+			OrderID: a.Order.ID, Claim: a.Order.Claims, Lease: a.Order.Lease, Kind: PaymentKind(a.Task),
 		}})
 	}
 }
@@ -332,11 +332,11 @@ func (w *world) settleAll(t *rapid.T, batch []Settlement, commit bool) bool {
 
 	// The commit's own answer may have got lost, so that the batch is decided again: harmless.
 	_, again := Settle(w.rules, w.now, w.read(ids, restocks), batch)
-	if len(again.Events)+len(again.Stock)+len(again.DeadLetter)+len(again.Resolved) > 0 {
+	if len(again.Events)+len(again.Stock)+len(again.FailedJobs)+len(again.Resolved) > 0 {
 		t.Fatalf("decided again, the batch does %s", describe(again))
 	}
 	for _, c := range again.Changes {
-		if c.From != Failed || c.Attempts != 0 || c.Tries != 0 {
+		if c.From != Failed || c.Claims != 0 || c.AttemptsLeft != 0 {
 			t.Fatalf("decided again, the batch changes %+v", c)
 		}
 	}

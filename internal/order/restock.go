@@ -67,14 +67,14 @@ type Restocked struct {
 	Err      error
 }
 
-// Move decides a batch of restocks, first come, first served. existing holds the movements found under their unique
+// ApplyRestocks decides a batch of restocks, first come, first served. existing holds the movements found under their unique
 // keys, products the locked rows of all products named; products is changed to what they become. A restock whose key is in
 // use is answered with that movement when it asks for the same, else refused; a refused one does not use its key up.
 //
 // It returns an answer for each restock, in their order, and what to write. The errors carry CodeKeyReused, CodeNotFound
 // (no such product), CodeInsufficientStock (fewer pieces there than are to be taken out) or CodeValidation (more pieces
 // than a number can say).
-func Move(now time.Time, restocks []Restock, existing map[string]Movement, products map[int64]Product) ([]Restocked, Effects) {
+func ApplyRestocks(now time.Time, restocks []Restock, existing map[string]Movement, products map[int64]Product) ([]Restocked, Effects) {
 	answers := make([]Restocked, len(restocks))
 	moved := map[string]Movement{}
 	var effects Effects

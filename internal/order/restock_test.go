@@ -81,7 +81,7 @@ func TestMove(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			products := shelf()
 			products[5] = full
-			answers, effects := Move(noon, []Restock{c.restock}, map[string]Movement{known.UniqueKey: known}, products)
+			answers, effects := ApplyRestocks(noon, []Restock{c.restock}, map[string]Movement{known.UniqueKey: known}, products)
 			got := answers[0]
 			if CodeOf(got.Err) != c.code || got.Replayed != c.again || (c.code == "" && got.Product.Stock != c.stock) {
 				t.Fatalf("answer %+v", got)
@@ -109,7 +109,7 @@ func TestMove(t *testing.T) {
 
 // The refusal says how many pieces were asked for and how many there are.
 func TestMoveTooMuch(t *testing.T) {
-	answers, _ := Move(noon, []Restock{{2, -3, "broken", "a", ""}}, nil, shelf())
+	answers, _ := ApplyRestocks(noon, []Restock{{2, -3, "broken", "a", ""}}, nil, shelf())
 	var short *Error
 	if !errors.As(answers[0].Err, &short) || short.ProductID != 2 || short.Requested != 3 || short.Available != 1 {
 		t.Errorf("%+v", answers[0].Err)
@@ -130,7 +130,7 @@ func TestMoves(t *testing.T) {
 		for range rapid.IntRange(1, 8).Draw(t, "batches") {
 			batch := rapid.SliceOfN(restock, 0, 6).Draw(t, "batch")
 			after := maps.Clone(products)
-			answers, effects := Move(noon, batch, written, after)
+			answers, effects := ApplyRestocks(noon, batch, written, after)
 			if len(answers) != len(batch) {
 				t.Fatalf("%d answers to %d restocks", len(answers), len(batch))
 			}

@@ -9,7 +9,7 @@ import (
 // one attempt, one answer.
 type Settlement struct {
 	OrderID   int64
-	Attempt   int    // Order.Attempts of the claim
+	Claim     int    // Order.Claims of the claim
 	Lease     string // Order.Lease of the claim
 	Kind      PaymentKind
 	Outcome   Outcome
@@ -85,7 +85,7 @@ func settleCharge(rules Rules, now time.Time, o *Order, s Settlement, effects *E
 	switch {
 	case s.Outcome == HandedBack:
 		if o.Status == Processing && s.holds(o) {
-			effects.change(o, ChangeSet{To: o.Status, Tries: 1, DueAt: now}, now)
+			effects.change(o, ChangeSet{To: o.Status, AttemptsLeft: 1, DueAt: now}, now)
 		}
 	case s.Outcome == NoAnswer:
 		effects.record(s, now)
@@ -129,17 +129,17 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	case o.Status == Failed && s.Outcome == Succeeded:
 		effects.change(o, ChangeSet{To: o.Status}, now)
 	case o.Status == Failed:
-		effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.voidBackoff(o.Attempts))}, now)
+		effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.voidBackoff(o.Claims))}, now)
 	}
 }
 
 // retryLater gives a PROCESSING order its next attempt, or parks it when there is none left.
 func retryLater(rules Rules, now time.Time, o *Order, reason string, effects *Effects) {
-	if o.TriesLeft <= 0 {
+	if o.AttemptsLeft <= 0 {
 		effects.deadLetter(o, reason, now)
 		return
 	}
-	effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(rules.Tries - o.TriesLeft))}, now)
+	effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(rules.PaymentAttempts - o.AttemptsLeft))}, now)
 }
 
 // finish makes a PROCESSING order PAID or FAILED; what failed goes back to stock, and its dead letter is closed.
@@ -164,10 +164,10 @@ func (e *Effects) finish(o *Order, to Status, reason string, s Settlement, now t
 // record keeps the attempt: one row for each that called the gateway.
 func (e *Effects) record(s Settlement, now time.Time) {
 	p := Payment{
-		OrderID: s.OrderID, Attempt: s.Attempt, Kind: s.Kind, Outcome: s.Outcome, Reference: s.Reference,
+		OrderID: s.OrderID, Claim: s.Claim, Kind: s.Kind, Outcome: s.Outcome, Reference: s.Reference,
 		Error: s.Reason, Actor: s.Actor, At: now,
 	}
-	key := attempt{s.OrderID, s.Attempt, s.Kind}
+	key := attempt{s.OrderID, s.Claim, s.Kind}
 	if _, twice := e.recorded[key]; twice {
 		return
 	}

@@ -79,7 +79,7 @@ func TestSettle(t *testing.T) {
 				}
 				t.Run(state+"/"+string(r.kind)+" "+string(r.outcome)+"/"+lease, func(t *testing.T) {
 					settleOne(t, state, Settlement{
-						OrderID: 1, Attempt: 2, Lease: lease, Kind: r.kind, Outcome: r.outcome, Reference: "ref", Reason: "why",
+						OrderID: 1, Claim: 2, Lease: lease, Kind: r.kind, Outcome: r.outcome, Reference: "ref", Reason: "why",
 						Actor: "node-1", Trace: Trace{"t", "p"},
 					}, want)
 				})
@@ -123,13 +123,13 @@ func settleOne(t *testing.T, state string, s Settlement, want string) {
 // TestSettleBatch is several settlements of one order in one batch: written as one change.
 func TestSettleBatch(t *testing.T) {
 	charge := func(attempt int, outcome Outcome, lease string) Settlement {
-		return Settlement{OrderID: 1, Attempt: attempt, Lease: lease, Kind: KindCharge, Outcome: outcome, Reason: "why"}
+		return Settlement{OrderID: 1, Claim: attempt, Lease: lease, Kind: KindCharge, Outcome: outcome, Reason: "why"}
 	}
 	void := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Attempt: 3, Lease: abandonMark + holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
+		return Settlement{OrderID: 1, Claim: 3, Lease: abandonMark + holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
 	}
 	lateVoid := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Attempt: 3, Lease: holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
+		return Settlement{OrderID: 1, Claim: 3, Lease: holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
 	}
 	cases := []struct {
 		name, state string
@@ -234,7 +234,7 @@ func TestSettleBatch(t *testing.T) {
 			}
 			keys := map[attempt]bool{}
 			for _, p := range effects.Payments {
-				keys[attempt{p.OrderID, p.Attempt, p.Kind}] = true
+				keys[attempt{p.OrderID, p.Claim, p.Kind}] = true
 			}
 			if len(keys) != len(effects.Payments) {
 				t.Errorf("payments %+v repeat a key", effects.Payments)
@@ -270,7 +270,7 @@ func TestLeaseCountsForItsTaskAlone(t *testing.T) {
 	}{{working, KindVoid}, {voiding, KindCharge}} {
 		for _, outcome := range []Outcome{NoAnswer, HandedBack} {
 			o := orderIn(c.state)
-			s := Settlement{OrderID: 1, Attempt: 2, Lease: o.Lease, Kind: c.kind, Outcome: outcome}
+			s := Settlement{OrderID: 1, Claim: 2, Lease: o.Lease, Kind: c.kind, Outcome: outcome}
 			if _, effects := Settle(DefaultRules(), noon, map[int64]*Order{1: o}, []Settlement{s}); len(effects.Changes) > 0 {
 				t.Errorf("%s, %s %s: %s", c.state, c.kind, outcome, describe(effects))
 			}

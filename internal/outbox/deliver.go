@@ -22,17 +22,17 @@ const (
 	deliverLimit = 5 * time.Second
 )
 
-// Debts is where paid receipts are reported.
-type Debts interface {
+// PublishedMarker is where paid receipts are reported.
+type PublishedMarker interface {
 	// MarkPaid remembers that these receipts need no further publishing. It neither blocks nor fails: a mark that gets
 	// lost means that the relay publishes once more.
-	MarkPaid(receiptIDs []string)
+	MarkPublished(receiptIDs []string)
 }
 
 // courier publishes receipts; the Publisher and the Relay have one each.
 type courier struct {
 	bus     bus.Bus
-	debts   Debts
+	debts   PublishedMarker
 	metrics *metrics
 	tracer  tracing.Tracer
 }
@@ -40,7 +40,7 @@ type courier struct {
 // deliver publishes the receipts in bites and reports those paid. It returns how many went out whole, and why the
 // others did not: those stay owed. It does not end with ctx, so that a shutdown cuts nothing in half, and it goes on
 // after a bite that was refused: a full topic of work must not hold up the news.
-func (c *courier) deliver(ctx context.Context, receipts []order.Receipt) (delivered int, err error) {
+func (c *courier) deliver(ctx context.Context, receipts []order.EventBatch) (delivered int, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliverLimit)
 	defer cancel()
 	for len(receipts) > 0 {
@@ -60,11 +60,11 @@ func (c *courier) deliver(ctx context.Context, receipts []order.Receipt) (delive
 }
 
 // deliverBite publishes a few receipts, each topic by itself, and reports those of which every event went out.
-func (c *courier) deliverBite(ctx context.Context, receipts []order.Receipt, events int) (delivered int, err error) {
+func (c *courier) deliverBite(ctx context.Context, receipts []order.EventBatch, events int) (delivered int, err error) {
 	work, news := loads(receipts, events)
 	owed := make([]bool, len(receipts))
-	workErr := c.publish(ctx, bus.Work, work, 0, len(receipts), owed)
-	newsErr := c.publish(ctx, bus.News, news, 0, len(receipts), owed)
+	workErr := c.publish(ctx, bus.TopicJobs, work, 0, len(receipts), owed)
+	newsErr := c.publish(ctx, bus.TopicChanges, news, 0, len(receipts), owed)
 
 	paid := make([]string, 0, len(receipts))
 	for i, receipt := range receipts {
@@ -77,7 +77,7 @@ func (c *courier) deliverBite(ctx context.Context, receipts []order.Receipt, eve
 		}
 	}
 	if len(paid) > 0 {
-		c.debts.MarkPaid(paid)
+		c.debts.MarkPublished(paid)
 	}
 	return delivered, errors.Join(workErr, newsErr)
 }
@@ -131,9 +131,9 @@ func (l load) of(first, last int) []bus.Message {
 // topicOf says who has to hear of an event: an order that is new is work, everything else is news.
 func topicOf(t order.EventType) string {
 	if t == order.OrderCreated {
-		return bus.Work
+		return bus.TopicJobs
 	}
-	return bus.News
+	return bus.TopicChanges
 }
 
 // eventSize is about what an event takes on the bus, in bytes: a guess that spares growing the buffer.
@@ -141,7 +141,7 @@ const eventSize = 256
 
 // loads turns the events into messages, by topic, in their order. All bodies lie in one buffer, since they leave the bus
 // in about the order in which they came.
-func loads(receipts []order.Receipt, events int) (work, news load) {
+func loads(receipts []order.EventBatch, events int) (work, news load) {
 	buffer := make([]byte, 0, events*eventSize)
 	work.ends, news.ends = make([]int, len(receipts)), make([]int, len(receipts))
 	for i, receipt := range receipts {
@@ -154,7 +154,7 @@ func loads(receipts []order.Receipt, events int) (work, news load) {
 				ID: id, Key: key, Topic: topicOf(event.Type),
 				Body: buffer[start:len(buffer):len(buffer)], Traceparent: event.Trace.Parent,
 			}
-			if message.Topic == bus.Work {
+			if message.Topic == bus.TopicJobs {
 				work.messages = append(work.messages, message)
 			} else {
 				news.messages = append(news.messages, message)

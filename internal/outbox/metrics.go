@@ -43,7 +43,7 @@ func newMetrics(to prometheus.Registerer, via string) *metrics {
 	if to == nil {
 		return m
 	}
-	for _, topic := range []string{bus.Work, bus.News} { // a series that begins at 0 shows its first refusal
+	for _, topic := range []string{bus.TopicJobs, bus.TopicChanges} { // a series that begins at 0 shows its first refusal
 		m.published.WithLabelValues(topic)
 		m.refused.WithLabelValues(topic)
 	}

@@ -30,8 +30,8 @@ type desk struct {
 	t     *testing.T
 	store *store.Store
 	bus   *gate
-	work  bus.Tail
-	news  bus.Tail
+	work  bus.Subscription
+	news  bus.Subscription
 	keys  int
 }
 
@@ -84,10 +84,10 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d := &desk{t: t, store: s, bus: &gate{Local: bus.NewLocal(bus.Options{}), refuse: map[string]error{}}}
-	if d.work, err = d.bus.Tail(ctx, bus.Work); err != nil {
+	if d.work, err = d.bus.Subscribe(ctx, bus.TopicJobs); err != nil {
 		t.Fatal(err)
 	}
-	if d.news, err = d.bus.Tail(ctx, bus.News); err != nil {
+	if d.news, err = d.bus.Subscribe(ctx, bus.TopicChanges); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -101,7 +101,7 @@ func (d *desk) close() {
 }
 
 // create places n orders in one transaction.
-func (d *desk) create(n int) order.Receipt {
+func (d *desk) create(n int) order.EventBatch {
 	d.t.Helper()
 	drafts := make([]order.Draft, n)
 	for i := range drafts {
@@ -124,7 +124,7 @@ func (d *desk) create(n int) order.Receipt {
 }
 
 // cancel cancels the orders of a receipt and returns what that owes.
-func (d *desk) cancel(created order.Receipt) order.Receipt {
+func (d *desk) cancel(created order.EventBatch) order.EventBatch {
 	d.t.Helper()
 	var requests []order.CancelRequest
 	for _, e := range created.Events {
@@ -147,7 +147,7 @@ func (d *desk) relay() *Relay {
 }
 
 // came returns the ids of what a tail has got since; in a bubble, where the clock waits for the tail.
-func (d *desk) came(tail bus.Tail) []string {
+func (d *desk) came(tail bus.Subscription) []string {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
 	defer cancel()
@@ -166,7 +166,7 @@ func (d *desk) came(tail bus.Tail) []string {
 func (d *desk) owed() int {
 	d.t.Helper()
 	ctx := context.Background()
-	if err := d.store.FlushPaid(ctx); err != nil {
+	if err := d.store.FlushPublished(ctx); err != nil {
 		d.t.Fatal(err)
 	}
 	// Leasing for no time at all only looks.
@@ -193,7 +193,7 @@ func (d *desk) busFull() int64 {
 	return 0
 }
 
-func ids(receipts ...order.Receipt) []string {
+func ids(receipts ...order.EventBatch) []string {
 	var list []string
 	for _, r := range receipts {
 		for _, e := range r.Events {
@@ -248,7 +248,7 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 		Trace: order.Trace{ID: "abc", Parent: "00-0af7-b7ad-01"}, At: at,
 	}
 	failed := order.Event{OrderID: 41, Seq: 3, Type: order.OrderFailed, UserID: 7, Currency: "USD", Reason: "déclinée", Actor: "worker:a", At: at}
-	work, news := loads([]order.Receipt{{ID: "r", Events: []order.Event{created, failed}}}, 2)
+	work, news := loads([]order.EventBatch{{ID: "r", Events: []order.Event{created, failed}}}, 2)
 	if len(work.messages) != 1 || len(news.messages) != 1 {
 		t.Fatalf("%d messages of work and %d of news, want one of each", len(work.messages), len(news.messages))
 	}
@@ -269,7 +269,7 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 		}
 	}
 	for _, kind := range []order.EventType{order.OrderProcessing, order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
-		if topicOf(kind) != bus.News {
+		if topicOf(kind) != bus.TopicChanges {
 			t.Errorf("%s goes to %s, want news", kind, topicOf(kind))
 		}
 	}
@@ -285,8 +285,8 @@ func TestNewsIsNotPaidFor(t *testing.T) {
 		stop := start(t, p.Run)
 		defer stop()
 		event := order.Event{OrderID: 1, Seq: 2, Type: order.OrderProcessing, Currency: "USD"}
-		p.Publish(order.Receipt{Events: []order.Event{event}})
-		p.Publish(order.Receipt{})
+		p.Publish(order.EventBatch{Events: []order.Event{event}})
+		p.Publish(order.EventBatch{})
 		synctest.Wait()
 		if got := d.came(d.news); !slices.Equal(got, []string{"1-2"}) {
 			t.Errorf("news %v, want 1-2", got)
@@ -300,7 +300,7 @@ func TestNewsIsNotPaidFor(t *testing.T) {
 // debts remembers what was paid.
 type debts struct{ ids []string }
 
-func (d *debts) MarkPaid(ids []string) { d.ids = append(d.ids, ids...) }
+func (d *debts) MarkPublished(ids []string) { d.ids = append(d.ids, ids...) }
 
 // A refused topic leaves its debt, holds up no other topic, and the relay pays it once the bus takes it again.
 func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
@@ -309,7 +309,7 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 		defer d.close()
 		p, r := d.publisher(PublisherOptions{}), d.relay()
 		defer start(t, p.Run)()
-		d.bus.set(bus.Work, bus.ErrFull)
+		d.bus.set(bus.TopicJobs, bus.ErrFull)
 		created := d.create(2)
 		other := d.create(1)
 		cancelled := d.cancel(other)
@@ -331,7 +331,7 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 		if got := d.busFull(); got != 1 {
 			t.Errorf("the audit's figure of a full bus is %d, want 1", got)
 		}
-		d.bus.set(bus.Work, nil)
+		d.bus.set(bus.TopicJobs, nil)
 		if done, err = r.runOnce(t.Context()); err != nil || done.found != 0 {
 			t.Fatalf("round %+v, error %v; want nothing while the lease lives", done, err)
 		}
@@ -461,7 +461,7 @@ func TestDeliveryGoesInBites(t *testing.T) {
 		d := newDesk(t)
 		defer d.close()
 		p := d.publisher(PublisherOptions{})
-		var receipts []order.Receipt
+		var receipts []order.EventBatch
 		for range 8 {
 			receipts = append(receipts, d.create(300))
 		}
@@ -489,12 +489,12 @@ func TestABiteIsHalvedUntilItFits(t *testing.T) {
 		d := newDesk(t)
 		defer d.close()
 		small := bus.NewLocal(bus.Options{Buffer: 100})
-		group, err := small.Group(t.Context(), bus.Work, bus.Workers)
+		group, err := small.Group(t.Context(), bus.TopicJobs, bus.GroupWorkers)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := NewPublisher(PublisherOptions{Bus: small, Debts: d.store})
-		var receipts []order.Receipt
+		var receipts []order.EventBatch
 		for _, size := range []int{30, 40, 50, 20, 101} { // 30 + 40 + 20 fit
 			receipts = append(receipts, d.create(size))
 		}
@@ -565,7 +565,7 @@ func TestRelayPausesWhenItIsRefused(t *testing.T) {
 		for range 3 * relayBite {
 			d.create(1)
 		}
-		d.bus.set(bus.Work, bus.ErrFull)
+		d.bus.set(bus.TopicJobs, bus.ErrFull)
 		time.Sleep(relayAge)
 		defer start(t, d.relay().Run)()
 		synctest.Wait()
@@ -600,7 +600,7 @@ func TestAnUnreadableReceiptHoldsNobodyUp(t *testing.T) {
 		d := newDesk(t)
 		defer d.close()
 		good := d.create(2)
-		ledger := &faulty{Store: d.store, receipts: []order.Receipt{good}, err: errors.New("a row that cannot be read")}
+		ledger := &faulty{Store: d.store, receipts: []order.EventBatch{good}, err: errors.New("a row that cannot be read")}
 		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: ledger})
 		done, err := r.runOnce(t.Context())
 		if !errors.Is(err, ledger.err) || done.delivered != 1 || !ledger.purged {
@@ -615,12 +615,12 @@ func TestAnUnreadableReceiptHoldsNobodyUp(t *testing.T) {
 // faulty is a ledger with a row that cannot be read.
 type faulty struct {
 	*store.Store
-	receipts []order.Receipt
+	receipts []order.EventBatch
 	err      error
 	purged   bool
 }
 
-func (f *faulty) LeaseOutbox(context.Context, time.Duration, time.Duration, int) ([]order.Receipt, error) {
+func (f *faulty) LeaseOutbox(context.Context, time.Duration, time.Duration, int) ([]order.EventBatch, error) {
 	return f.receipts, f.err
 }
 
@@ -636,7 +636,7 @@ func TestMetrics(t *testing.T) {
 		registry := prometheus.NewPedanticRegistry()
 		p := NewPublisher(PublisherOptions{Bus: d.bus, Debts: d.store, Queue: 4, Registerer: registry})
 		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: d.store, Registerer: registry})
-		d.bus.set(bus.Work, bus.ErrFull)
+		d.bus.set(bus.TopicJobs, bus.ErrFull)
 		p.Publish(d.create(3))
 		p.Publish(d.create(2)) // no room
 		if n := testutil.CollectAndCount(registry, "orderflow_outbox_waiting"); n != 1 {
@@ -645,7 +645,7 @@ func TestMetrics(t *testing.T) {
 		stop := start(t, p.Run)
 		synctest.Wait()
 		stop()
-		d.bus.set(bus.Work, nil)
+		d.bus.set(bus.TopicJobs, nil)
 		time.Sleep(relayAge)
 		if _, err := r.runOnce(t.Context()); err != nil {
 			t.Fatal(err)
@@ -654,12 +654,12 @@ func TestMetrics(t *testing.T) {
 			got  prometheus.Collector
 			want float64
 		}{
-			"refused by the publisher":    {p.metrics.refused.WithLabelValues(bus.Work), 3},
+			"refused by the publisher":    {p.metrics.refused.WithLabelValues(bus.TopicJobs), 3},
 			"dropped by the publisher":    {p.metrics.dropped, 2},
-			"published by the relay":      {r.metrics.published.WithLabelValues(bus.Work), 5},
+			"published by the relay":      {r.metrics.published.WithLabelValues(bus.TopicJobs), 5},
 			"receipts paid by the relay":  {r.metrics.relayed, 2},
 			"found by the relay":          {r.metrics.overdue, 2},
-			"refused in the relay's turn": {r.metrics.refused.WithLabelValues(bus.Work), 0},
+			"refused in the relay's turn": {r.metrics.refused.WithLabelValues(bus.TopicJobs), 0},
 		} {
 			if got := testutil.ToFloat64(c.got); got != c.want {
 				t.Errorf("%s: %v, want %v", name, got, c.want)

@@ -20,7 +20,7 @@ const DefaultQueue = 1 << 16
 // PublisherOptions are what a Publisher works with.
 type PublisherOptions struct {
 	Bus        bus.Bus               // required
-	Debts      Debts                 // required
+	Debts      PublishedMarker       // required
 	Queue      int                   // events that may wait; 0 for DefaultQueue
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
@@ -36,7 +36,7 @@ type Publisher struct {
 	failing bool // the last delivery failed; only Run touches it
 
 	mu      sync.Mutex
-	waiting []order.Receipt
+	waiting []order.EventBatch
 	events  int // of those waiting
 	stopped bool
 
@@ -60,7 +60,7 @@ func NewPublisher(o PublisherOptions) *Publisher {
 
 // Publish hands over a receipt. It never blocks and never fails: what finds no room, or comes after Run has ended,
 // stays owed in the outbox, and the relay pays it; news that nothing owes is lost then.
-func (p *Publisher) Publish(receipt order.Receipt) {
+func (p *Publisher) Publish(receipt order.EventBatch) {
 	if len(receipt.Events) == 0 && receipt.ID == "" {
 		return
 	}
@@ -74,7 +74,7 @@ func (p *Publisher) Publish(receipt order.Receipt) {
 	}
 }
 
-func (p *Publisher) enqueue(receipt order.Receipt) bool {
+func (p *Publisher) enqueue(receipt order.EventBatch) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopped || p.events+len(receipt.Events) > p.queue {
@@ -129,7 +129,7 @@ func (p *Publisher) flush(ctx context.Context) {
 }
 
 // take empties the queue.
-func (p *Publisher) take() []order.Receipt {
+func (p *Publisher) take() []order.EventBatch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	receipts := p.waiting

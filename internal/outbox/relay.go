@@ -25,12 +25,12 @@ const (
 	purgeBite = 1000        // rows deleted in one round
 )
 
-// Ledger is the outbox table.
-type Ledger interface {
-	Debts
+// RelayStore is the outbox table.
+type RelayStore interface {
+	PublishedMarker
 	// LeaseOutbox returns up to limit receipts that have been unpaid for longer than age and are leased to nobody, and
 	// leases them. Together with an error it returns those that could be read.
-	LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error)
+	LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.EventBatch, error)
 	// PurgeOutbox deletes up to limit rows that were paid longer ago than age, and returns how many.
 	PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error)
 	// RecordRefusal records that a full bus refused events just now: the audit must know it in a process without this bus.
@@ -40,7 +40,7 @@ type Ledger interface {
 // RelayOptions are what a Relay works with.
 type RelayOptions struct {
 	Bus        bus.Bus               // required
-	Ledger     Ledger                // required
+	Ledger     RelayStore            // required
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
 	Tracer     tracing.Tracer        // of nothing by default
@@ -51,7 +51,7 @@ type RelayOptions struct {
 // or because that process died. One runs in every process; the lease keeps them apart.
 type Relay struct {
 	courier courier
-	ledger  Ledger
+	ledger  RelayStore
 	log     *slog.Logger
 	metrics *metrics
 	random  *rand.Rand // nil for the default one; only Run touches it

@@ -24,7 +24,7 @@ func BenchmarkNews(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			event := paid(100, 7)
 			event.Type = kind
-			messages := []bus.Message{{ID: event.ID(), Topic: bus.News, Body: event.Append(nil)}}
+			messages := []bus.Message{{ID: event.ID(), Topic: bus.TopicChanges, Body: event.Append(nil)}}
 			b.ReportAllocs()
 			for b.Loop() {
 				server.tellNews(messages)

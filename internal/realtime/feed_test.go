@@ -22,9 +22,9 @@ type counted struct {
 	open atomic.Int32
 }
 
-func (c *counted) Tail(ctx context.Context, topic string) (bus.Tail, error) {
-	tail, err := c.Bus.Tail(ctx, topic)
-	if err != nil || topic != bus.Work {
+func (c *counted) Subscribe(ctx context.Context, topic string) (bus.Subscription, error) {
+	tail, err := c.Bus.Subscribe(ctx, topic)
+	if err != nil || topic != bus.TopicJobs {
 		return tail, err
 	}
 	c.open.Add(1)
@@ -32,13 +32,13 @@ func (c *counted) Tail(ctx context.Context, topic string) (bus.Tail, error) {
 }
 
 type countedTail struct {
-	bus.Tail
+	bus.Subscription
 	gone func()
 }
 
 func (t *countedTail) Close() error {
 	t.gone()
-	return t.Tail.Close()
+	return t.Subscription.Close()
 }
 
 // created is an order's OrderCreated.
@@ -53,7 +53,7 @@ func (n *node) work(events ...order.Event) {
 	n.Helper()
 	messages := make([]bus.Message, len(events))
 	for i, e := range events {
-		messages[i] = bus.Message{ID: e.ID(), Topic: bus.Work, Body: e.Append(nil)}
+		messages[i] = bus.Message{ID: e.ID(), Topic: bus.TopicJobs, Body: e.Append(nil)}
 	}
 	if err := n.bus.Publish(n.Context(), messages); err != nil {
 		n.Fatal(err)
@@ -183,7 +183,7 @@ func TestFeedOfGarbage(t *testing.T) {
 	c := n.connect()
 	c.subscribe(feedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
-	if err := b.Publish(t.Context(), []bus.Message{{ID: "x", Topic: bus.Work, Body: []byte("{")}}); err != nil {
+	if err := b.Publish(t.Context(), []bus.Message{{ID: "x", Topic: bus.TopicJobs, Body: []byte("{")}}); err != nil {
 		t.Fatal(err)
 	}
 	n.work(created(7, 7))

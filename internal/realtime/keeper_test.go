@@ -18,7 +18,7 @@ type keeper struct {
 
 var errDown = errors.New("the keeper is down")
 
-func (k *keeper) Keep(_ context.Context, channels []string, at []int64, frames [][]byte, _ time.Duration) error {
+func (k *keeper) Put(_ context.Context, channels []string, at []int64, frames [][]byte, _ time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.down || len(channels) != len(at) || len(channels) != len(frames) {
@@ -30,7 +30,7 @@ func (k *keeper) Keep(_ context.Context, channels []string, at []int64, frames [
 	return nil
 }
 
-func (k *keeper) Last(_ context.Context, channel string) ([]byte, error) {
+func (k *keeper) Get(_ context.Context, channel string) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.down {

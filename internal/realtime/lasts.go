@@ -22,14 +22,14 @@ const (
 	lastsAgain = time.Second      // between two tries
 )
 
-// Lasts keeps the last events of cache channels for all nodes, and beyond the life of each. Its methods may be called
+// ChannelCache keeps the last events of cache channels for all nodes, and beyond the life of each. Its methods may be called
 // from any goroutine, and take a second at most.
-type Lasts interface {
-	// Keep keeps frames, one a channel, unless something later is kept of the channel. at are their times, in
+type ChannelCache interface {
+	// Put keeps frames, one a channel, unless something later is kept of the channel. at are their times, in
 	// microseconds since 1970; the three slices have the same length. left is how long they are kept.
-	Keep(ctx context.Context, channels []string, at []int64, frames [][]byte, left time.Duration) error
-	// Last returns the frame that is kept of a channel, nil for none.
-	Last(ctx context.Context, channel string) ([]byte, error)
+	Put(ctx context.Context, channels []string, at []int64, frames [][]byte, left time.Duration) error
+	// Get returns the frame that is kept of a channel, nil for none.
+	Get(ctx context.Context, channel string) ([]byte, error)
 }
 
 // last is what a cache channel said last.
@@ -41,7 +41,7 @@ type last struct {
 
 // lasts are the last events of cache channels that this node knows of, and on their way to the others.
 type lasts struct {
-	shared Lasts // nil for none
+	shared ChannelCache // nil for none
 	bell   chan struct{}
 
 	mu    sync.Mutex
@@ -50,7 +50,7 @@ type lasts struct {
 	owed  map[string]last // to shared
 }
 
-func newLasts(shared Lasts) (*lasts, error) {
+func newLasts(shared ChannelCache) (*lasts, error) {
 	l := &lasts{shared: shared, bell: make(chan struct{}, 1), owed: map[string]last{}}
 	var err error
 	l.kept, err = simplelru.NewLRU(lastsKept, func(_ string, gone last) { l.bytes -= len(gone.frame) })
@@ -114,7 +114,7 @@ func (l *lasts) learn(ctx context.Context, channel string) {
 	if l.shared == nil || l.get(channel) != nil {
 		return
 	}
-	frame, err := l.shared.Last(ctx, channel)
+	frame, err := l.shared.Get(ctx, channel)
 	if err != nil || frame == nil {
 		return // nobody can say: the subscriber is told that nothing is kept
 	}
@@ -178,7 +178,7 @@ func (l *lasts) hand(ctx context.Context, channels []string, owed map[string]las
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastsLimit)
 	defer cancel()
-	err := l.shared.Keep(ctx, channels, at, frames, lastsFor)
+	err := l.shared.Put(ctx, channels, at, frames, lastsFor)
 	if err == nil {
 		for _, channel := range channels {
 			delete(owed, channel)

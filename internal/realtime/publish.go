@@ -148,7 +148,7 @@ func (s *Server) publish(r *http.Request, events []publication) error {
 		if err != nil {
 			return err
 		}
-		messages[i] = bus.Message{ID: rand.Text(), Key: p.Channels[0], Topic: bus.Pushed, Body: body}
+		messages[i] = bus.Message{ID: rand.Text(), Key: p.Channels[0], Topic: bus.TopicChannelEvents, Body: body}
 	}
 	// A caller that has only closed its sending side waits for the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), publishWithin)

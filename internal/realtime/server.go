@@ -44,7 +44,7 @@ const (
 type Options struct {
 	App   App
 	Bus   bus.Bus
-	Lasts Lasts // keeps cache channels for all nodes; nil for each by itself
+	Lasts ChannelCache // keeps cache channels for all nodes; nil for each by itself
 	// MayConnect says whether a page of this origin may connect to this host; nil for any. Programs, which send no
 	// origin, always may.
 	MayConnect func(origin, host string) bool
@@ -139,15 +139,15 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	reading, stopReading := context.WithCancel(life)
 	defer stopReading()
-	readers.Go(func() { s.follow(reading, bus.News, s.tellNews, s.hub.lasts.forget) })
+	readers.Go(func() { s.follow(reading, bus.TopicChanges, s.tellNews, s.hub.lasts.forget) })
 	readers.Go(func() {
-		s.follow(reading, bus.Pushed, s.tellPushed, func() {
+		s.follow(reading, bus.TopicChannelEvents, s.tellPushed, func() {
 			s.gate.reset()
 			s.hub.lasts.forget()
 		})
 	})
 	readers.Go(func() {
-		s.feed.run(reading, s.options.Bus, func(err error) { s.deaf(reading, bus.Work, err) })
+		s.feed.run(reading, s.options.Bus, func(err error) { s.deaf(reading, bus.TopicJobs, err) })
 	})
 	readers.Go(func() { s.hub.lasts.run(reading, s.options.Logger) })
 	readers.Go(func() { s.hub.sweep(reading) })

@@ -183,7 +183,7 @@ func (n *node) publish(events ...order.Event) {
 	n.Helper()
 	messages := make([]bus.Message, len(events))
 	for i, e := range events {
-		messages[i] = bus.Message{ID: e.ID(), Key: fmt.Sprint(e.OrderID), Topic: bus.News, Body: e.Append(nil)}
+		messages[i] = bus.Message{ID: e.ID(), Key: fmt.Sprint(e.OrderID), Topic: bus.TopicChanges, Body: e.Append(nil)}
 	}
 	if err := n.bus.Publish(n.Context(), messages); err != nil {
 		n.Fatal(err)
@@ -215,7 +215,7 @@ func (n *node) settled() {
 		if err != nil {
 			n.Fatal(err)
 		}
-		if err := n.bus.Publish(n.Context(), []bus.Message{{ID: "x", Topic: bus.Pushed, Body: body}}); err != nil {
+		if err := n.bus.Publish(n.Context(), []bus.Message{{ID: "x", Topic: bus.TopicChannelEvents, Body: body}}); err != nil {
 			n.Fatal(err)
 		}
 		n.publish(paid(1<<40, 1<<40))

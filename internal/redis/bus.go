@@ -156,7 +156,7 @@ func (b *Bus) Group(ctx context.Context, topicName, groupName string) (bus.Group
 }
 
 // Tail implements bus.Bus. It returns when the subscription stands, and an error when Redis is away.
-func (b *Bus) Tail(ctx context.Context, topicName string) (bus.Tail, error) {
+func (b *Bus) Subscribe(ctx context.Context, topicName string) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (b *Bus) Depth(ctx context.Context, topicName, groupName string) (bus.Depth
 	if err := b.client.done(ctx, operation{"measure the queue of topic", t.name}, err); err != nil {
 		return bus.Depth{}, err
 	}
-	return bus.Depth{Waiting: int(max(0, figures[0]-figures[1])), Unacked: int(figures[1]), SetAside: uint64(max(0, figures[2]))}, nil
+	return bus.Depth{Waiting: int(max(0, figures[0]-figures[1])), Unacked: int(figures[1]), DeadLettered: uint64(max(0, figures[2]))}, nil
 }
 
 // Close ends all waiting calls, and all later ones, with ErrClosed, and waits until nothing runs any more. What is in Redis

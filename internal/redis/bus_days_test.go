@@ -261,7 +261,7 @@ func TestBusSurvivesFailover(t *testing.T) {
 	}
 	owner := nodes[min(slot/5461, 2)] // redis-cli deals the slots out to the masters in their order
 	bear(t, newPostAt(t, servers.RedisClusterURL(nodes), hard()), true, func(t *testing.T, p post) {
-		tail, err := p.buses[0].Tail(t.Context(), "t")
+		tail, err := p.buses[0].Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +286,7 @@ func TestBusTailSurvives(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p := newPost(t, bus.Options{})
-	tail, err := p.buses[1].Tail(ctx, "t")
+	tail, err := p.buses[1].Subscribe(ctx, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func TestBusSetsAside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if depth == (bus.Depth{SetAside: 1}) {
+		if depth == (bus.Depth{DeadLettered: 1}) {
 			break
 		}
 		pause(ctx, 10*time.Millisecond)
@@ -413,7 +413,7 @@ func TestBusCannotRead(t *testing.T) {
 		}
 		publishWhenAside(ctx, t, p.buses[1], aside)
 	}
-	if depth, err := p.buses[1].Depth(ctx, "t", "g"); err != nil || depth != (bus.Depth{SetAside: 3}) {
+	if depth, err := p.buses[1].Depth(ctx, "t", "g"); err != nil || depth != (bus.Depth{DeadLettered: 3}) {
 		t.Errorf("the depth is %+v (%v), want 3 set aside", depth, err)
 	}
 }
@@ -453,7 +453,7 @@ func TestBusLeavesNothingRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Tail(t.Context(), "t"); err != nil {
+	if _, err := b.Subscribe(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
 	publishAll(t.Context(), t, b, numbered(1, 100))

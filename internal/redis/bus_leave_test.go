@@ -40,9 +40,9 @@ func TestBusTailsLeave(t *testing.T) {
 	defer cancel()
 	p := newPost(t, bus.Options{})
 	raw := beside(t, p.server)
-	open := func() bus.Tail {
+	open := func() bus.Subscription {
 		t.Helper()
-		tail, err := p.buses[1].Tail(ctx, "t")
+		tail, err := p.buses[1].Subscribe(ctx, "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestBusTailsLeave(t *testing.T) {
 	for range 4 {
 		comers.Go(func() {
 			for range 25 {
-				tail, err := p.buses[1].Tail(ctx, "t")
+				tail, err := p.buses[1].Subscribe(ctx, "t")
 				if err != nil {
 					t.Error(err)
 					return

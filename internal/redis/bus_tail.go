@@ -52,7 +52,7 @@ func (l *tail) ring() {
 	}
 }
 
-// Next implements bus.Tail.
+// Next implements bus.Subscription.
 func (l *tail) Next(ctx context.Context) ([]bus.Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (l *tail) take() ([]bus.Message, error) {
 	return messages, nil
 }
 
-// Close implements bus.Tail.
+// Close implements bus.Subscription.
 func (l *tail) Close() error {
 	l.mu.Lock()
 	again := l.over

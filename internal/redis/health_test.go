@@ -94,7 +94,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			serverstest.Started(t, server, err)
 			p := startProcess(t, servers.RedisURL(server.Addr()), "")
 			eventually(t, p.client.Healthy)
-			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewLasts(p.client)
+			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewChannelCache(p.client)
 			rate := limit.Rate{Tokens: 1000, Per: limit.MaxPer}
 			use := func() { // what the process itself does not do: two who want one product, a limit, a cache channel
 				if first, err := p.locker.TryLock(t.Context(), []int64{1}); err == nil {
@@ -102,7 +102,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 					_ = p.locker.Unlock(t.Context(), first.Token, first.Held, true)
 				}
 				_, _ = limiter.Allow(t.Context(), "client", rate)
-				_, _ = lasts.Last(t.Context(), "cache-a")
+				_, _ = lasts.Get(t.Context(), "cache-a")
 			}
 			use()
 			if strings.HasSuffix(key, "limit:") {

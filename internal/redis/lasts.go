@@ -16,23 +16,23 @@ const lastTime = 50 * time.Millisecond
 //go:embed scripts/last_keep.lua
 var lastKeepText string
 
-// Lasts keeps the last events of cache channels for all processes that share a Redis: a key a channel, which expires. Its
+// ChannelCache keeps the last events of cache channels for all processes that share a Redis: a key a channel, which expires. Its
 // methods may be called from any goroutine.
-type Lasts struct {
+type ChannelCache struct {
 	client *Client
 	keep   script
 }
 
-// NewLasts returns the keeper.
-func NewLasts(client *Client) *Lasts {
-	return &Lasts{client: client, keep: newScript(lastKeepText)}
+// NewChannelCache returns the keeper.
+func NewChannelCache(client *Client) *ChannelCache {
+	return &ChannelCache{client: client, keep: newScript(lastKeepText)}
 }
 
-func (l *Lasts) key(channel string) string { return l.client.key("orderflow:last:" + channel) }
+func (l *ChannelCache) key(channel string) string { return l.client.key("orderflow:last:" + channel) }
 
-// Keep keeps frames, one a channel, for as long as left, in one round trip, unless something later is kept of the channel.
+// Put keeps frames, one a channel, for as long as left, in one round trip, unless something later is kept of the channel.
 // at are their times in microseconds since 1970; the three slices have the same length.
-func (l *Lasts) Keep(ctx context.Context, channels []string, at []int64, frames [][]byte, left time.Duration) error {
+func (l *ChannelCache) Put(ctx context.Context, channels []string, at []int64, frames [][]byte, left time.Duration) error {
 	conn, err := l.client.conn()
 	if err != nil {
 		return err
@@ -50,8 +50,8 @@ func (l *Lasts) Keep(ctx context.Context, channels []string, at []int64, frames 
 	return l.client.done(ctx, cacheEvents(), errors.Join(errs...))
 }
 
-// Last returns the frame that is kept of a channel, nil for none.
-func (l *Lasts) Last(ctx context.Context, channel string) ([]byte, error) {
+// Get returns the frame that is kept of a channel, nil for none.
+func (l *ChannelCache) Get(ctx context.Context, channel string) ([]byte, error) {
 	conn, err := l.client.conn()
 	if err != nil {
 		return nil, err

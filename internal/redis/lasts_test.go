@@ -13,18 +13,18 @@ func TestLasts(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) (string, string){"alone": serverstest.Redis, "cluster": serverstest.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
 			address, prefix := open(t)
-			one, two := redis.NewLasts(connected(t, address, prefix)), redis.NewLasts(connected(t, address, prefix))
+			one, two := redis.NewChannelCache(connected(t, address, prefix)), redis.NewChannelCache(connected(t, address, prefix))
 			channels := []string{"cache-a", "private-cache-orders.7"}
-			keep := func(l *redis.Lasts, at int64, frame string, left time.Duration) {
+			keep := func(l *redis.ChannelCache, at int64, frame string, left time.Duration) {
 				t.Helper()
-				if err := l.Keep(t.Context(), channels, []int64{at, at}, [][]byte{[]byte(frame), []byte(frame)}, left); err != nil {
+				if err := l.Put(t.Context(), channels, []int64{at, at}, [][]byte{[]byte(frame), []byte(frame)}, left); err != nil {
 					t.Fatal(err)
 				}
 			}
 			want := func(frame string) {
 				t.Helper()
 				for _, channel := range channels {
-					if got, err := two.Last(t.Context(), channel); err != nil || string(got) != frame {
+					if got, err := two.Get(t.Context(), channel); err != nil || string(got) != frame {
 						t.Fatalf("%s: %q, %v; want %q", channel, got, err, frame)
 					}
 				}
@@ -35,7 +35,7 @@ func TestLasts(t *testing.T) {
 			want("late")
 			keep(two, 1_764_237_600_000_003, "later", 50*time.Millisecond)
 			for deadline := time.Now().Add(patience); ; {
-				got, err := one.Last(t.Context(), channels[0])
+				got, err := one.Get(t.Context(), channels[0])
 				if err != nil || time.Now().After(deadline) {
 					t.Fatalf("it does not expire: %q, %v", got, err)
 				}

@@ -92,7 +92,7 @@ func useEverything(t *testing.T, c *redis.Client) {
 	if _, err := redis.NewLimiter(c, 10).Allow(ctx, "client", limit.Rate{Tokens: 5, Per: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	if err := redis.NewLasts(c).Keep(ctx, []string{"cache-a"}, []int64{1}, [][]byte{[]byte("{}")}, time.Minute); err != nil {
+	if err := redis.NewChannelCache(c).Put(ctx, []string{"cache-a"}, []int64{1}, [][]byte{[]byte("{}")}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	useBus(t, redis.NewBus(c, bus.Options{Deliveries: 1}))
@@ -107,7 +107,7 @@ func useBus(t *testing.T, b *redis.Bus) {
 			t.Error(err)
 		}
 	})
-	if _, err := b.Tail(ctx, "t"); err != nil {
+	if _, err := b.Subscribe(ctx, "t"); err != nil {
 		t.Fatal(err)
 	}
 	poisoned := consumerOf(ctx, t, b)

@@ -111,7 +111,7 @@ const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.mo
 
 // Audit checks every invariant of the books on one snapshot, so that it holds under load too, and returns a finding
 // for each.
-func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
+func (s *Store) Audit(ctx context.Context) ([]order.InvariantResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
 	now, err := s.clock(ctx) // of the snapshot: reading every order may take minutes
@@ -123,7 +123,7 @@ func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 		return nil, s.coded(err)
 	}
 	defer func() { _ = snapshot.Rollback() }() // it only reads
-	var findings []order.Finding
+	var findings []order.InvariantResult
 	for i, c := range checks {
 		f, err := c.run(ctx, snapshot, i+1)
 		if err != nil {
@@ -138,8 +138,8 @@ func (s *Store) Audit(ctx context.Context) ([]order.Finding, error) {
 	return append(findings, unpublished), s.coded(err)
 }
 
-func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Finding, error) {
-	f := order.Finding{Number: number, Name: c.name}
+func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.InvariantResult, error) {
+	f := order.InvariantResult{Number: number, Name: c.name}
 	values := make([]int64, len(c.figures))
 	targets := make([]any, len(values))
 	for i := range values {
@@ -169,16 +169,16 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Fin
 		for i := range texts {
 			told[i] = texts[i]
 		}
-		f.Count++
-		if len(f.Broken) < brokenMax {
-			f.Broken = append(f.Broken, fmt.Sprintf(c.tell, told...))
+		f.ViolationCount++
+		if len(f.Violations) < brokenMax {
+			f.Violations = append(f.Violations, fmt.Sprintf(c.tell, told...))
 		}
 		return err
 	})
 }
 
 // overdue adds to a finding how many orders are past due, and by how much at most: a figure, not a fault.
-func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f *order.Finding) error {
+func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f *order.InvariantResult) error {
 	var count int64
 	var oldest time.Time
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), min(due_at) FROM orders WHERE due_at < ?", s.dialect.time(now)).
@@ -196,8 +196,8 @@ const refusalCounts = time.Minute
 
 // unpublished checks that no events wait for long although the bus accepts messages. They are a figure, not a violation, while no
 // server runs or its bus cannot be reached, and while the bus refuses events because it is full.
-func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.Finding, error) {
-	f := order.Finding{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute although it accepts messages"}
+func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.InvariantResult, error) {
+	f := order.InvariantResult{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute although it accepts messages"}
 	var waiting, old, refused int64
 	minuteAgo, since, until := s.dialect.time(now.Add(-time.Minute)), s.dialect.time(now.Add(-refusalCounts)), s.dialect.time(now.Add(time.Second))
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0), "+
@@ -207,8 +207,8 @@ func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time
 		{Name: "owed", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},
 	}
 	if err == nil && old > 0 && refused == 0 && s.served() {
-		f.Count = old
-		f.Broken = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
+		f.ViolationCount = old
+		f.Violations = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
 	}
 	return f, err
 }

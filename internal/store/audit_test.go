@@ -55,7 +55,7 @@ func aliveAndDead(t *testing.T, s *store.Store) {
 			t.Fatal(err)
 		}
 		_, _, err = s.SettleOrders(ctx, []order.Settlement{{
-			OrderID: id, Attempt: claims[0].Order.Attempts, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome, Reason: "reason",
+			OrderID: id, Claim: claims[0].Order.Claims, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: outcome, Reason: "reason",
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -254,15 +254,15 @@ func broken(t *testing.T, s *store.Store) map[int][]string {
 		if f.Number != i+1 || f.Name == "" || len(f.Figures) == 0 {
 			t.Errorf("finding %d: %+v", i+1, f)
 		}
-		if (f.Count > 0) != (len(f.Broken) > 0) {
-			t.Errorf("finding %d counts %d and names %q", i+1, f.Count, f.Broken)
+		if (f.ViolationCount > 0) != (len(f.Violations) > 0) {
+			t.Errorf("finding %d counts %d and names %q", i+1, f.ViolationCount, f.Violations)
 		}
-		if f.Count > 0 {
+		if f.ViolationCount > 0 {
 			if got == nil {
 				got = map[int][]string{}
 			}
-			slices.Sort(f.Broken)
-			got[f.Number] = f.Broken
+			slices.Sort(f.Violations)
+			got[f.Number] = f.Violations
 		}
 	}
 	return got
@@ -275,8 +275,8 @@ func TestAuditNamesTwentyAndCountsAll(t *testing.T) {
 	}
 	must(t, raw(t, path), "UPDATE products SET stock = stock + 1")
 	findings, err := s.Audit(t.Context())
-	if err != nil || findings[0].Count != 60 || len(findings[0].Broken) != 20 {
-		t.Errorf("%d at fault, %d named (%v)", findings[0].Count, len(findings[0].Broken), err)
+	if err != nil || findings[0].ViolationCount != 60 || len(findings[0].Violations) != 20 {
+		t.Errorf("%d at fault, %d named (%v)", findings[0].ViolationCount, len(findings[0].Violations), err)
 	}
 }
 
@@ -285,7 +285,7 @@ func TestAuditOfDebts(t *testing.T) {
 	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
 		t.Fatal(err)
 	}
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestAuditOfDebts(t *testing.T) {
 func TestAuditOfAFullBus(t *testing.T) {
 	path := newFile(t)
 	s := open(t, path, storetest.Rules())
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func TestAuditWithoutItsBus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}

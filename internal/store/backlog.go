@@ -23,11 +23,11 @@ func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
 		var due [3]time.Time // pending, processing, failed
 		var oldest time.Time
 		err = s.query(ctx, func(scan func(...any) error) error {
-			return scan(&b.Pending, &b.Processing, &b.DeadLetters, scanTime{&due[0]}, scanTime{&due[1]}, scanTime{&due[2]},
-				&b.Owed, scanTime{&oldest})
+			return scan(&b.Pending, &b.Processing, &b.FailedJobs, scanTime{&due[0]}, scanTime{&due[1]}, scanTime{&due[2]},
+				&b.Unpublished, scanTime{&oldest})
 		}, backlogQuery, pending, order.BacklogMax, processing, order.BacklogMax, processing, order.BacklogMax,
 			pending, at, processing, at, failed, at, order.BacklogMax)
-		b.Overdue, b.OldestOwed = 0, since(oldest, now)
+		b.Overdue, b.OldestUnpublished = 0, since(oldest, now)
 		for _, first := range due {
 			b.Overdue = max(b.Overdue, since(first, now))
 		}

@@ -68,7 +68,7 @@ func TestBackup(t *testing.T) {
 		if found, err := restored.OrdersByKey(t.Context(), 0, "a", 5); err != nil || len(found) != 1 || found[0].ID != before[0] {
 			t.Errorf("of the orders before the backup, key a finds %v, %v", found, err)
 		}
-		storetest.CheckBooks(t, restored)
+		storetest.CheckInvariants(t, restored)
 		s, last, key = restored, ids[0], fmt.Sprint("c-", i)
 	}
 }
@@ -133,7 +133,7 @@ func TestBackupsWithoutEnd(t *testing.T) {
 		if err := restored.Backup(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
-		storetest.CheckBooks(t, restored)
+		storetest.CheckInvariants(t, restored)
 	}
 	must(t, raw(t, path), fmt.Sprint("PRAGMA user_version = ", -(order.MaxID/1_000_000_000)))
 	end := open(t, path, storetest.Rules())
@@ -158,7 +158,7 @@ func TestBackupOfAnEmptyDatabase(t *testing.T) {
 	if id := buys(t, restored, "a"); id[0] < 1_000_000 {
 		t.Errorf("order %d", id[0])
 	}
-	storetest.CheckBooks(t, restored)
+	storetest.CheckInvariants(t, restored)
 }
 
 // TestBackupRefuses: no file is replaced, and one that cannot be made whole does not stay.

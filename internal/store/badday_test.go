@@ -102,7 +102,7 @@ func TestNamesOfFiles(t *testing.T) {
 					t.Errorf("%q: %v", path, err)
 				}
 			}
-			if release, err := s.Guard(); err != nil {
+			if release, err := s.LockFile(); err != nil {
 				t.Errorf("%q: %v", path, err)
 			} else if err := release(); err != nil {
 				t.Error(err)
@@ -132,19 +132,19 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	first, second, linked := open(t, path, storetest.Rules()), open(t, path, storetest.Rules()), open(t, link, storetest.Rules())
-	release, err := first.Guard()
+	release, err := first.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, s := range map[string]*store.Store{"the same handle": first, "another": second, "a link to it": linked} {
-		if _, err := s.Guard(); order.CodeOf(err) != order.CodeUnavailable || !strings.HasPrefix(err.Error(), "Another orderflow server is using ") {
+		if _, err := s.LockFile(); order.CodeOf(err) != order.CodeUnavailable || !strings.HasPrefix(err.Error(), "Another orderflow server is using ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if err := release(); err != nil {
 		t.Error(err)
 	}
-	if release, err = linked.Guard(); err != nil {
+	if release, err = linked.LockFile(); err != nil {
 		t.Fatalf("after the release: %v", err)
 	}
 	if err := release(); err != nil {
@@ -155,7 +155,7 @@ func TestGuard(t *testing.T) {
 // TestGuardBesideAudits: an audit looks at the lock for a moment, and must not make a server believe that there is another.
 func TestGuardBesideAudits(t *testing.T) {
 	s, path := sample(t, 1)
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestGuardBesideAudits(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		time.AfterFunc(15*time.Millisecond, func() { _ = look.Close() })
-		release, err := s.Guard()
+		release, err := s.LockFile()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestLockedByAnother(t *testing.T) {
 	if err != nil || answers[0].Err != nil {
 		t.Errorf("when the lock is gone: %+v, %v", answers, err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestOpenWhileLocked opens a file that somebody has all for himself.
@@ -268,7 +268,7 @@ func TestInactiveProduct(t *testing.T) {
 	if products, err := s.Products(t.Context()); err != nil || products[1].Active || !products[0].Active {
 		t.Errorf("%+v, %v", products, err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestRowsNotAsRead changes a row in the middle of a transaction, as only a fault of ours could: nothing of it stays.
@@ -290,9 +290,9 @@ func TestRowsNotAsRead(t *testing.T) {
 		t.Errorf("an update that missed a row: %v", err)
 	}
 	must(t, raw(t, path), "DROP TRIGGER meddle")
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 	if answers, _, err := s.CancelOrders(t.Context(), ids); err != nil || answers[0].Err != nil || answers[1].Err != nil {
 		t.Errorf("afterwards: %+v, %v", answers, err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }

@@ -73,23 +73,23 @@ func someSettlements(b *testing.B, s *store.Store, size, n int) [][]order.Settle
 				outcome = order.Declined
 			}
 			all[i] = append(all[i], order.Settlement{
-				OrderID: c.Order.ID, Attempt: 1, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: outcome, Reference: "reference",
+				OrderID: c.Order.ID, Claim: 1, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: outcome, Reference: "reference",
 			})
 		}
 	}
 	return all
 }
 
-func someRefs(b *testing.B, s *store.Store, size, n int) [][]order.Ref {
+func someRefs(b *testing.B, s *store.Store, size, n int) [][]order.OrderKey {
 	drafts := someDrafts(b, s, size, 1)[0]
 	if _, _, err := s.CreateOrders(b.Context(), drafts); err != nil {
 		b.Fatal(err)
 	}
-	refs := make([]order.Ref, size)
+	refs := make([]order.OrderKey, size)
 	for i, d := range drafts {
-		refs[i] = d.Ref()
+		refs[i] = d.OrderKey()
 	}
-	all := make([][]order.Ref, n)
+	all := make([][]order.OrderKey, n)
 	for i := range all {
 		all[i] = refs
 	}
@@ -118,7 +118,7 @@ func BenchmarkSettleOrders(b *testing.B) {
 }
 
 func BenchmarkFindOrders(b *testing.B) {
-	benchmark(b, someRefs, func(s *store.Store, batch []order.Ref) error {
+	benchmark(b, someRefs, func(s *store.Store, batch []order.OrderKey) error {
 		found, err := s.FindOrders(b.Context(), batch)
 		if err == nil && len(found) != len(batch) {
 			err = fmt.Errorf("%d of %d found", len(found), len(batch))

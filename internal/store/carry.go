@@ -9,8 +9,8 @@ import (
 // carry writes the effects of a decision, but for the new orders, in the order of locks: order rows, what hangs on them,
 // product rows last. With owed, the outbox keeps the events until the bus has them, and the receipt carries the
 // transaction's id.
-func (t *tx) carry(effects *order.Effects, owed bool) (order.Receipt, error) {
-	receipt := order.Receipt{Events: effects.Events}
+func (t *tx) carry(effects *order.Effects, owed bool) (order.EventBatch, error) {
+	receipt := order.EventBatch{Events: effects.Events}
 	if err := t.changeOrders(effects.ChangedTogether()); err != nil {
 		return receipt, err
 	}
@@ -44,7 +44,7 @@ func (t *tx) changeOrders(groups []order.ChangedGroup) error {
 	for _, g := range groups {
 		err := chunks(d, g.OrderIDs, func(padded []int64, n int) error {
 			args := append([]any{
-				string(g.To), g.Attempts, g.Tries, g.Lease, d.time(g.DueAt), g.Events, d.time(g.CancelledAt), d.time(t.now), string(g.From),
+				string(g.To), g.Claims, g.AttemptsLeft, g.Lease, d.time(g.DueAt), g.Events, d.time(g.CancelledAt), d.time(t.now), string(g.From),
 			}, anys(padded)...)
 			return t.post(n, "orders to change from "+string(g.From)+" to "+string(g.To),
 				d.update()+d.table("orders")+" SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
@@ -63,7 +63,7 @@ func (t *tx) insertPayments(payments []order.Payment) error {
 	return t.insert("payments (order_id, attempt, kind, outcome, reference, error, actor, created_at)", 8, len(payments),
 		func(args []any, i int) []any {
 			p := payments[i]
-			return append(args, p.OrderID, p.Attempt, string(p.Kind), string(p.Outcome), p.Reference, p.Error, p.Actor, d.time(p.At))
+			return append(args, p.OrderID, p.Claim, string(p.Kind), string(p.Outcome), p.Reference, p.Error, p.Actor, d.time(p.At))
 		}, d.ignoreDuplicate("order_id"))
 }
 
@@ -78,7 +78,7 @@ func (t *tx) insertEvents(events []order.Event) error {
 
 // keepDeadLetters opens failed jobs, then closes those that the same batch settled: rare, so row by row.
 func (t *tx) keepDeadLetters(effects *order.Effects) error {
-	for _, job := range effects.DeadLetter {
+	for _, job := range effects.FailedJobs {
 		if err := t.openJob(job); err != nil {
 			return err
 		}

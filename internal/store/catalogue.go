@@ -86,7 +86,7 @@ func (s *Store) ChangeProducts(ctx context.Context, changes []order.ProductChang
 }
 
 // Restock decides a batch of restocks in one transaction, under the locks of the products' rows, and answers each (see
-// order.Move). On an error nothing was done.
+// order.ApplyRestocks). On an error nothing was done.
 func (s *Store) Restock(ctx context.Context, restocks []order.Restock) (answers []order.Restocked, err error) {
 	ids, keys := make([]int64, len(restocks)), make([]string, len(restocks))
 	for i, r := range restocks {
@@ -103,7 +103,7 @@ func (s *Store) Restock(ctx context.Context, restocks []order.Restock) (answers 
 		}
 		free, refused := answerable(restocks, func(r order.Restock) error { return lockedProduct(r.ProductID, locked) })
 		var effects order.Effects
-		answers, effects = order.Move(t.now, free, existing, products)
+		answers, effects = order.ApplyRestocks(t.now, free, existing, products)
 		answers = withRefused(answers, refused, func(err error) order.Restocked { return order.Restocked{Err: err} })
 		_, err = t.carry(&effects, false)
 		return err

@@ -62,7 +62,7 @@ func serverChild(path string) int {
 	if err != nil {
 		return fail(err)
 	}
-	if _, err := s.Guard(); err != nil {
+	if _, err := s.LockFile(); err != nil {
 		return fail(err)
 	}
 	for i := 0; ; i++ {
@@ -105,7 +105,7 @@ func TestKilledServer(t *testing.T) {
 		}
 		acknowledged = append(acknowledged, id)
 	}
-	if _, err := s.Guard(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server is using "+path) {
+	if _, err := s.LockFile(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server is using "+path) {
 		t.Errorf("a second server: %v", err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
@@ -117,7 +117,7 @@ func TestKilledServer(t *testing.T) {
 		}
 	}
 	_ = cmd.Wait() // it was killed
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatalf("after the server's death: %v", err)
 	}
@@ -127,7 +127,7 @@ func TestKilledServer(t *testing.T) {
 			t.Errorf("order %d was acknowledged: %v", id, err)
 		}
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 	if n := storetest.Figure(t, s, 8, "owed"); n*5 < int64(len(acknowledged)-1) {
 		t.Errorf("%d receipts are owed for %d orders", n, len(acknowledged))
 	}
@@ -273,8 +273,8 @@ func countOrders(ctx context.Context, s *store.Store, acknowledged map[string]in
 	}
 	findings, err := s.Audit(ctx)
 	for _, f := range findings {
-		if f.Count > 0 {
-			err = errors.Join(err, fmt.Errorf("invariant %d: %q", f.Number, f.Broken))
+		if f.ViolationCount > 0 {
+			err = errors.Join(err, fmt.Errorf("invariant %d: %q", f.Number, f.Violations))
 		}
 	}
 	if err != nil {
@@ -328,7 +328,7 @@ func TestFullFile(t *testing.T) {
 	if len(refused) == 0 || len(acknowledged) == 0 {
 		t.Fatalf("%d refused, %d acknowledged", len(refused), len(acknowledged))
 	}
-	if err := s.Writable(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full; free some room.") {
+	if err := s.CheckWritable(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full; free some room.") {
 		t.Errorf("Writable returns %v, want the cause and the remedy", err)
 	}
 	pageLimits.Store(path, 1_000_000)

@@ -139,5 +139,5 @@ func TestCorrectTimes(t *testing.T) {
 	if ids := due(t, s); len(ids) != 3 {
 		t.Errorf("after the longest wait orders %v are due, want %v and %v", ids, old, ahead)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }

@@ -46,8 +46,8 @@ func TestUnknownOutcome(t *testing.T) {
 			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {
 				t.Errorf("%d orders for two creators", got)
 			}
-			storetest.CheckBooks(t, s)
-			storetest.CheckBooks(t, open(t, path, storetest.Rules()))
+			storetest.CheckInvariants(t, s)
+			storetest.CheckInvariants(t, open(t, path, storetest.Rules()))
 		})
 	}
 }
@@ -81,7 +81,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 
 			s.FailCommit(done, errLost)
 			reports := []order.Settlement{{
-				OrderID: a, Attempt: 1, Lease: claims[1].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
+				OrderID: a, Claim: 1, Lease: claims[1].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}}
 			if settled, receipt, err := s.SettleOrders(ctx, reports); done && (err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "") {
 				t.Errorf("a settlement that happened: %+v, %+v, %v", settled, receipt, err)
@@ -98,7 +98,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 				t.Errorf("cancelled again: %+v, %v", cancelled, err)
 			}
 			unknownCatalogueWrites(t, s, done)
-			storetest.CheckBooks(t, s)
+			storetest.CheckInvariants(t, s)
 			products, err := s.Products(ctx)
 			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
 				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
@@ -168,13 +168,13 @@ func TestPaidMarksSurviveALostCommit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.MarkPaid([]string{receipt.ID})
+			s.MarkPublished([]string{receipt.ID})
 			s.FailCommit(done, errLost)
-			_ = s.FlushPaid(t.Context())
+			_ = s.FlushPublished(t.Context())
 			if got := s.Remembered(); got != 1 { // marks prove nothing, so they are written again
 				t.Errorf("%d marks are remembered, want 1", got)
 			}
-			if err := s.FlushPaid(t.Context()); err != nil || s.Remembered() != 0 {
+			if err := s.FlushPublished(t.Context()); err != nil || s.Remembered() != 0 {
 				t.Errorf("%d marks left, %v", s.Remembered(), err)
 			}
 			if got := storetest.Figure(t, s, 8, "owed"); got != 0 {
@@ -186,12 +186,12 @@ func TestPaidMarksSurviveALostCommit(t *testing.T) {
 
 func TestMarksAreBounded(t *testing.T) {
 	s, _ := sample(t, 1)
-	s.MarkPaid(make([]string, store.PaidMax-1))
-	s.MarkPaid(make([]string, 5))
+	s.MarkPublished(make([]string, store.PaidMax-1))
+	s.MarkPublished(make([]string, 5))
 	if got := s.Remembered(); got != store.PaidMax {
 		t.Errorf("%d marks are remembered", got)
 	}
-	if err := s.FlushPaid(t.Context()); err != nil || s.Remembered() != 0 {
+	if err := s.FlushPublished(t.Context()); err != nil || s.Remembered() != 0 {
 		t.Errorf("%d marks left, %v", s.Remembered(), err)
 	}
 }
@@ -203,7 +203,7 @@ func TestRunWritesMarksByThemselves(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	s.MarkPaid([]string{"some receipt"})
+	s.MarkPublished([]string{"some receipt"})
 	for deadline := time.Now().Add(10 * store.PayAfter); s.Remembered() > 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the mark is still not written")
@@ -232,7 +232,7 @@ func TestPanicRollsBack(t *testing.T) {
 	if err != nil || answers[0].Err != nil {
 		t.Errorf("after a panic: %+v, %v", answers, err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 func TestErrorRollsBack(t *testing.T) {

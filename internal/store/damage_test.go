@@ -50,7 +50,7 @@ func TestDamagedPage(t *testing.T) {
 			return err
 		}},
 		"lookup": {"idx_orders_idempotency", func(s *store.Store) error {
-			_, err := s.FindOrders(t.Context(), []order.Ref{{UserID: 1, Key: "k"}, {UserID: 2, Key: "k"}})
+			_, err := s.FindOrders(t.Context(), []order.OrderKey{{UserID: 1, Key: "k"}, {UserID: 2, Key: "k"}})
 			return err
 		}},
 		"due":     {"idx_orders_status", func(s *store.Store) error { _, err := s.DueOrders(t.Context(), 5); return err }},

@@ -38,7 +38,7 @@ func (s *Store) Payments(ctx context.Context, orderID int64) (payments []order.P
 		payments = nil
 		return s.query(ctx, func(scan func(...any) error) error {
 			p := order.Payment{OrderID: orderID}
-			err := scan(&p.Attempt, &p.Kind, &p.Outcome, &p.Reference, &p.Error, &p.Actor, scanTime{&p.At})
+			err := scan(&p.Claim, &p.Kind, &p.Outcome, &p.Reference, &p.Error, &p.Actor, scanTime{&p.At})
 			payments = append(payments, p)
 			return err
 		}, "SELECT attempt, kind, outcome, reference, error, actor, created_at FROM payments WHERE order_id = ? ORDER BY attempt, created_at",
@@ -47,24 +47,24 @@ func (s *Store) Payments(ctx context.Context, orderID int64) (payments []order.P
 	return payments, err
 }
 
-// DeadLetters is JobPage with what the orders are that the letters are about.
-func (s *Store) DeadLetters(ctx context.Context, page, perPage int) (found order.LetterPage, err error) {
-	jobs, err := s.JobPage(ctx, page, perPage)
+// FailedJobOrders is JobPage with what the orders are that the letters are about.
+func (s *Store) FailedJobOrders(ctx context.Context, page, perPage int) (found order.FailedJobOrderPage, err error) {
+	jobs, err := s.FailedJobPage(ctx, page, perPage)
 	if err != nil {
-		return order.LetterPage{}, err
+		return order.FailedJobOrderPage{}, err
 	}
-	found = order.LetterPage{Letters: make([]order.DeadLetter, len(jobs.Jobs)), Total: jobs.Total}
-	at := make(map[int64]*order.DeadLetter, len(jobs.Jobs))
+	found = order.FailedJobOrderPage{Jobs: make([]order.FailedJobOrder, len(jobs.Jobs)), Total: jobs.Total}
+	at := make(map[int64]*order.FailedJobOrder, len(jobs.Jobs))
 	ids := make([]int64, len(jobs.Jobs))
 	for i, j := range jobs.Jobs {
-		found.Letters[i].FailedJob = j
-		at[j.OrderID], ids[i] = &found.Letters[i], j.OrderID
+		found.Jobs[i].FailedJob = j
+		at[j.OrderID], ids[i] = &found.Jobs[i], j.OrderID
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		return chunks(s.dialect, ids, func(padded []int64, _ int) error {
 			return s.query(ctx, func(scan func(...any) error) error {
 				var id int64
-				var about order.DeadLetter
+				var about order.FailedJobOrder
 				err := scan(&id, &about.UserID, &about.Status, scanMoney{&about.Total}, &about.Currency)
 				if letter := at[id]; letter != nil {
 					about.FailedJob = letter.FailedJob

@@ -19,13 +19,13 @@ const (
 	migrateWait = time.Minute           // for another process that migrates
 )
 
-// Guard makes this process the one server of the database file until release is called or the process ends, however it
+// LockFile makes this process the one server of the database file until release is called or the process ends, however it
 // ends. It returns CodeUnavailable when another server has it.
 //
 // SQLite's own locks do not do for this: they are held for a transaction, and the tools (audit, jobs) may well work on
 // the file beside the server. The lock is of a file beside the database, since closing any handle of the database file
 // itself would drop SQLite's locks with it.
-func (s *Store) Guard() (release func() error, err error) {
+func (s *Store) LockFile() (release func() error, err error) {
 	d, ok := s.dialect.(sqliteDialect)
 	if !ok {
 		return func() error { return nil }, nil

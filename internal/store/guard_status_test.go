@@ -34,5 +34,5 @@ func TestChangedBetweenReadAndUpdate(t *testing.T) {
 	if statuses != "PENDING,PENDING" {
 		t.Errorf("the orders are %s, want nothing of the transaction to stay", statuses)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }

@@ -33,8 +33,8 @@ func (s *Store) damaged(cause error) error {
 	return damage
 }
 
-// Damage returns the damage of the database file that an operation found; nil for none. It stays until the process ends.
-func (s *Store) Damage() error {
+// CheckDamage returns the damage of the database file that an operation found; nil for none. It stays until the process ends.
+func (s *Store) CheckDamage() error {
 	if damage := s.health.damage.Load(); damage != nil {
 		return damage
 	}
@@ -48,9 +48,9 @@ func (s *Store) writeFailed(err error) {
 	}
 }
 
-// Writable returns CodeUnavailable, with cause and remedy, when a write failed shortly before for a reason that somebody has
+// CheckWritable returns CodeUnavailable, with cause and remedy, when a write failed shortly before for a reason that somebody has
 // to remove, such as a full disk or a server that takes no writes. Reads may work all the same.
-func (s *Store) Writable() error {
+func (s *Store) CheckWritable() error {
 	failed := s.health.failed.Load()
 	if failed == nil || time.Since(failed.at) > writeFailureShown {
 		return nil

@@ -34,11 +34,11 @@ func (s *Store) FailedJobs(ctx context.Context, openOnly bool, limit int) (jobs 
 	return jobs, err
 }
 
-// JobPage returns a page of dead letters, the open ones first, each kind newest first. Pages count from 1. It goes through
+// FailedJobPage returns a page of dead letters, the open ones first, each kind newest first. Pages count from 1. It goes through
 // all of them: dead letters are few, since a gateway that is away stops the charging.
-func (s *Store) JobPage(ctx context.Context, page, perPage int) (found order.JobPage, err error) {
+func (s *Store) FailedJobPage(ctx context.Context, page, perPage int) (found order.FailedJobPage, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
-		found = order.JobPage{}
+		found = order.FailedJobPage{}
 		err := s.query(ctx, func(scan func(...any) error) error {
 			j, err := scanJob(scan)
 			found.Jobs = append(found.Jobs, j)

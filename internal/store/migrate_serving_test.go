@@ -78,7 +78,7 @@ func (c *traffic) trade(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
-	if again, err := c.s.FindOrders(ctx, []order.Ref{{UserID: 1, Key: key}}); err != nil || len(again) != 1 {
+	if again, err := c.s.FindOrders(ctx, []order.OrderKey{{UserID: 1, Key: key}}); err != nil || len(again) != 1 {
 		return fmt.Errorf("find: %w, %d orders", err, len(again))
 	}
 	cancelled, _, err := c.s.CancelOrders(ctx, []order.CancelRequest{{OrderID: placed[1].Order.ID}})
@@ -139,7 +139,7 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 		t.Errorf("an older one that starts now: %v", err)
 	}
 	customers.rest()
-	storetest.CheckBooks(t, later)
+	storetest.CheckInvariants(t, later)
 
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -153,7 +153,7 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 	if err := back.Migrate(t.Context()); err != nil {
 		t.Errorf("back at the older one: %v", err)
 	}
-	storetest.CheckBooks(t, back)
+	storetest.CheckInvariants(t, back)
 }
 
 // newTrafficOnce trades once.
@@ -221,7 +221,7 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 	}
 	customers.goesOn(5)
 	customers.rest()
-	storetest.CheckBooks(t, later)
+	storetest.CheckInvariants(t, later)
 }
 
 // TestMigrateAFullFile: an SQLite file is migrated by its server alone, before that takes orders.
@@ -242,6 +242,6 @@ func TestMigrateAFullFile(t *testing.T) {
 		if err := newTrafficOnce(t, later); err != nil {
 			t.Error(err)
 		}
-		storetest.CheckBooks(t, later)
+		storetest.CheckInvariants(t, later)
 	}
 }

@@ -82,9 +82,9 @@ func (m *model) figures(t *rapid.T) {
 		t.Fatal(err)
 	}
 	want := order.Stats{
-		ByStatus: map[order.Status]int64{order.Pending: 0, order.Processing: 0, order.Paid: 0, order.Failed: 0, order.Cancelled: 0},
-		Owed:     int64(len(m.owed)), Products: 5,
-		OldestOwed: got.OldestOwed, LongestOverdue: got.LongestOverdue, At: got.At,
+		ByStatus:    map[order.Status]int64{order.Pending: 0, order.Processing: 0, order.Paid: 0, order.Failed: 0, order.Cancelled: 0},
+		Unpublished: int64(len(m.owed)), Products: 5,
+		OldestUnpublished: got.OldestUnpublished, LongestOverdue: got.LongestOverdue, At: got.At,
 	}
 	for _, o := range m.orders {
 		want.ByStatus[o.status]++
@@ -97,7 +97,7 @@ func (m *model) figures(t *rapid.T) {
 	}
 	for open := range maps.Values(m.jobs) {
 		if open {
-			want.DeadLetters++
+			want.FailedJobs++
 		}
 	}
 	for pieces := range maps.Values(m.stock) {
@@ -108,7 +108,7 @@ func (m *model) figures(t *rapid.T) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Fatalf("figures (-model +store):\n%s", diff)
 	}
-	if got.OldestOwed < 0 || (got.LongestOverdue > 0) != (want.Overdue > 0) {
+	if got.OldestUnpublished < 0 || (got.LongestOverdue > 0) != (want.Overdue > 0) {
 		t.Fatalf("ages: %+v", got)
 	}
 }

@@ -29,14 +29,14 @@ type model struct {
 	stopped map[int64]bool
 	moves   map[string]order.Restock // by key
 	orders  map[int64]*modelOrder
-	byRef   map[order.Ref]int64
+	byRef   map[order.OrderKey]int64
 	claims  []*modelClaim
 	jobs    map[int64]bool // order → its dead letter is open
 	owed    map[string]int // receipt → events
 }
 
 type modelOrder struct {
-	ref      order.Ref
+	ref      order.OrderKey
 	lines    []order.Line
 	status   order.Status
 	attempts int
@@ -63,7 +63,7 @@ const modelTries = 2
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rules := storetest.Rules()
-	rules.Tries = modelTries
+	rules.PaymentAttempts = modelTries
 	dir := t.TempDir()
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -87,7 +87,7 @@ func TestModel(t *testing.T) {
 		defer func() { _ = clock.Close() }()
 		m := &model{
 			t: t, s: s, clock: clock, stock: map[int64]int64{1: 12, 2: 12, 3: 12, 4: 12, 5: 12},
-			orders: map[int64]*modelOrder{}, byRef: map[order.Ref]int64{}, jobs: map[int64]bool{}, owed: map[string]int{},
+			orders: map[int64]*modelOrder{}, byRef: map[order.OrderKey]int64{}, jobs: map[int64]bool{}, owed: map[string]int{},
 			stopped: map[int64]bool{}, moves: map[string]order.Restock{},
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -133,8 +133,8 @@ func (m *model) create(t *rapid.T) {
 			continue
 		}
 		if replayed {
-			if answers[i].Order.ID != m.byRef[d.Ref()] {
-				t.Fatalf("draft %d: order %d, want %d", i, answers[i].Order.ID, m.byRef[d.Ref()])
+			if answers[i].Order.ID != m.byRef[d.OrderKey()] {
+				t.Fatalf("draft %d: order %d, want %d", i, answers[i].Order.ID, m.byRef[d.OrderKey()])
 			}
 			continue
 		}
@@ -142,16 +142,16 @@ func (m *model) create(t *rapid.T) {
 		for _, line := range d.Lines {
 			m.stock[line.ProductID] -= line.Quantity
 		}
-		m.byRef[d.Ref()] = answers[i].Order.ID
+		m.byRef[d.OrderKey()] = answers[i].Order.ID
 		m.orders[answers[i].Order.ID] = &modelOrder{
-			ref: d.Ref(), lines: d.Lines, status: order.Pending, tries: modelTries, waits: true, events: []order.EventType{order.OrderCreated},
+			ref: d.OrderKey(), lines: d.Lines, status: order.Pending, tries: modelTries, waits: true, events: []order.EventType{order.OrderCreated},
 		}
 	}
 	m.owes(receipt, made)
 }
 
 func (m *model) expectPlace(d order.Draft) (code order.Code, replayed bool) {
-	if id, ok := m.byRef[d.Ref()]; ok {
+	if id, ok := m.byRef[d.OrderKey()]; ok {
 		if !slices.Equal(m.orders[id].lines, d.Lines) {
 			return order.CodeKeyReused, false
 		}
@@ -176,7 +176,7 @@ func (m *model) expectPlace(d order.Draft) (code order.Code, replayed bool) {
 }
 
 // owes checks what a write owes the bus.
-func (m *model) owes(receipt order.Receipt, events int) {
+func (m *model) owes(receipt order.EventBatch, events int) {
 	if (receipt.ID != "") != (events > 0) || len(receipt.Events) != events {
 		m.t.Fatalf("receipt %q with %d events, want %d", receipt.ID, len(receipt.Events), events)
 	}
@@ -301,7 +301,7 @@ func (m *model) settle(t *rapid.T) {
 			c.outcome = rapid.SampledFrom([]order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack}).Draw(t, "outcome")
 		}
 		reports = append(reports, order.Settlement{
-			OrderID: c.order, Attempt: c.attempt, Lease: c.lease, Kind: c.kind, Outcome: c.outcome, Reason: "reason",
+			OrderID: c.order, Claim: c.attempt, Lease: c.lease, Kind: c.kind, Outcome: c.outcome, Reason: "reason",
 		})
 		events += m.expectSettle(m.orders[c.order], c)
 	}
@@ -406,11 +406,11 @@ func (m *model) pay(t *rapid.T) {
 	}
 	for id := range m.owed {
 		if rapid.Bool().Draw(t, "pay") {
-			m.s.MarkPaid([]string{id})
+			m.s.MarkPublished([]string{id})
 			delete(m.owed, id)
 		}
 	}
-	if err := m.s.FlushPaid(t.Context()); err != nil {
+	if err := m.s.FlushPublished(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -423,8 +423,8 @@ func (m *model) compare(t *rapid.T) {
 		t.Fatal(err)
 	}
 	for _, f := range findings {
-		if f.Count > 0 {
-			t.Fatalf("invariant %d: %q", f.Number, f.Broken)
+		if f.ViolationCount > 0 {
+			t.Fatalf("invariant %d: %q", f.Number, f.Violations)
 		}
 	}
 	products, err := m.s.Products(ctx)
@@ -442,7 +442,7 @@ func (m *model) compare(t *rapid.T) {
 	}
 	for _, o := range page.Orders {
 		w := m.orders[o.ID]
-		if o.Status != w.status || o.Attempts != w.attempts || o.TriesLeft != w.tries || o.Version != len(w.events) || !o.DueAt.IsZero() != w.waits {
+		if o.Status != w.status || o.Claims != w.attempts || o.AttemptsLeft != w.tries || o.Version != len(w.events) || !o.DueAt.IsZero() != w.waits {
 			t.Fatalf("order %+v, want %+v", o, w)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 func TestMovedUnderTheServer(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
-	release, err := s.Guard()
+	release, err := s.LockFile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestHardLinkIsRefused(t *testing.T) {
 	if err := os.Link(path, path+".other"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Guard(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "hard link") {
+	if _, err := s.LockFile(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "hard link") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func TestMySQLClaimOfUnknownOutcome(t *testing.T) {
 			}
 			s.AfterCommit(func() {
 				for _, i := range c.settled {
-					late := order.Settlement{OrderID: requests[i].OrderID, Attempt: 1, Kind: order.KindCharge, Outcome: order.Succeeded}
+					late := order.Settlement{OrderID: requests[i].OrderID, Claim: 1, Kind: order.KindCharge, Outcome: order.Succeeded}
 					if _, _, err := s.SettleOrders(t.Context(), []order.Settlement{late}); err != nil {
 						t.Error(err)
 					}
@@ -54,11 +54,11 @@ func TestMySQLClaimOfUnknownOutcome(t *testing.T) {
 				if claim.Task != c.tasks[i] {
 					t.Errorf("order %d: task %q, want %q", i, claim.Task, c.tasks[i])
 				}
-				if claim.Order.Attempts != 1 {
-					t.Errorf("order %d was claimed %d times, want once", i, claim.Order.Attempts)
+				if claim.Order.Claims != 1 {
+					t.Errorf("order %d was claimed %d times, want once", i, claim.Order.Claims)
 				}
 			}
-			storetest.CheckBooks(t, s)
+			storetest.CheckInvariants(t, s)
 		})
 	}
 }

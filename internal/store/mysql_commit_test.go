@@ -52,14 +52,14 @@ func TestCutAtCommit(t *testing.T) {
 
 			cutter.Arm(moment, "lease_token")
 			claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: a}})
-			if err != nil || claims[0].Task != order.TaskCharge || claims[0].Order.Attempts != 1 {
+			if err != nil || claims[0].Task != order.TaskCharge || claims[0].Order.Claims != 1 {
 				t.Fatalf("claimed: %+v, %v", claims, err)
 			}
 			late()
 
 			cutter.Arm(moment, "INSERT INTO payments")
 			settled, receipt, err := s.SettleOrders(ctx, []order.Settlement{{
-				OrderID: a, Attempt: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
+				OrderID: a, Claim: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}})
 			if err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "" {
 				t.Fatalf("settled: %+v, %+v, %v", settled, receipt, err)
@@ -96,7 +96,7 @@ func TestCutAtCommit(t *testing.T) {
 			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {
 				t.Errorf("%d orders for two creators", got)
 			}
-			storetest.CheckBooks(t, s)
+			storetest.CheckInvariants(t, s)
 		})
 	}
 }
@@ -150,5 +150,5 @@ func TestCutBeforeCommit(t *testing.T) {
 			t.Errorf("%s was answered with order %d, which is %+v, %v", key, id, o, err)
 		}
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }

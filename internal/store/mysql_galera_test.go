@@ -35,7 +35,7 @@ func TestCommitThatGaleraRefuses(t *testing.T) {
 			if orders := storetest.Figure(t, s, 3, "orders"); orders != 1 {
 				t.Errorf("there are %d orders, want 1", orders)
 			}
-			storetest.CheckBooks(t, s)
+			storetest.CheckInvariants(t, s)
 		})
 	}
 }

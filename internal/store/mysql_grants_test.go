@@ -43,5 +43,5 @@ func TestGrants(t *testing.T) {
 	cutter.Arm(serverstest.AfterCommit, "INSERT INTO orders") // its session is ended with KILL
 	everyWrite(t, s)
 	everyRead(t, s)
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }

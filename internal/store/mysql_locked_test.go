@@ -124,7 +124,7 @@ func TestMySQLLockedProduct(t *testing.T) {
 		t.Fatal(err)
 	}
 	declined := order.Settlement{
-		OrderID: before[2].Order.ID, Attempt: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined,
+		OrderID: before[2].Order.ID, Claim: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined,
 	}
 	free := l.keep("SELECT * FROM products WHERE id = 2")
 	answers := l.create(1, 2, 3)
@@ -175,7 +175,7 @@ func TestMySQLLockedProduct(t *testing.T) {
 	if n := l.LockedRows(); n != 0 {
 		t.Errorf("%d rows are still remembered as locked", n)
 	}
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }
 
 // TestMySQLLockedUser: a user's row that another transaction keeps locked holds up the orders of this user alone. A new order
@@ -205,7 +205,7 @@ func TestMySQLLockedUser(t *testing.T) {
 	if n := l.LockedRows(); n != 0 {
 		t.Errorf("%d rows are still remembered as locked", n)
 	}
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }
 
 // TestMySQLRepeatedBesideLockedRows: an order that is there already is the answer, although its user or its product is locked.
@@ -234,7 +234,7 @@ func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
 				}
 			}
 			free()
-			storetest.CheckBooks(t, l.Store)
+			storetest.CheckInvariants(t, l.Store)
 		})
 	}
 }
@@ -256,7 +256,7 @@ func TestMySQLSharedUser(t *testing.T) {
 	}
 	l.wantLocked("an order of the locked product", create("a", 3).Err)
 	l.wantFine("an order of another product", create("b", 4).Err)
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }
 
 // TestMySQLLockedStock: the first writes that meet a locked product while they put units back into stock do what they can.
@@ -281,7 +281,7 @@ func TestMySQLLockedStock(t *testing.T) {
 			l.wantFine("the batch of claims", err)
 			settlements := make([]order.Settlement, len(ids))
 			for i, c := range claimed {
-				settlements[i] = order.Settlement{OrderID: ids[i], Attempt: 1, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: order.Declined}
+				settlements[i] = order.Settlement{OrderID: ids[i], Claim: 1, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: order.Declined}
 			}
 			answers, _, err := l.SettleOrders(l.Context(), settlements)
 			l.wantFine("the batch of settlements", err)
@@ -302,7 +302,7 @@ func TestMySQLLockedStock(t *testing.T) {
 			l.wantLocked("an order of the locked product", answers[1].Err)
 			l.wantFine("an order of product 3", answers[2].Err)
 			free()
-			storetest.CheckBooks(t, l.Store)
+			storetest.CheckInvariants(t, l.Store)
 		})
 	}
 }
@@ -336,7 +336,7 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 		l.wantLocked("the product that is still locked", answers[1].Err)
 	})
 	second()
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }
 
 // TestMySQLLockedOrder: a locked order is left out of claims without any wait, and costs cancellations and settlements one
@@ -380,7 +380,7 @@ func TestMySQLLockedOrder(t *testing.T) {
 	held = l.keep(fmt.Sprint("SELECT * FROM orders WHERE id = ", ids[1]))
 	settlements := make([]order.Settlement, 3)
 	for i := range settlements {
-		settlements[i] = order.Settlement{OrderID: ids[i+1], Attempt: 1, Lease: claimed[i+1].Order.Lease, Kind: order.KindCharge, Outcome: order.Succeeded}
+		settlements[i] = order.Settlement{OrderID: ids[i+1], Claim: 1, Lease: claimed[i+1].Order.Lease, Kind: order.KindCharge, Outcome: order.Succeeded}
 	}
 	settle := func() []order.Changed {
 		answers, _, err := l.SettleOrders(t.Context(), settlements)
@@ -398,7 +398,7 @@ func TestMySQLLockedOrder(t *testing.T) {
 	if settled := settle(); settled[0].Order.Status != order.Paid {
 		t.Errorf("after the order was free it is %s, want PAID", settled[0].Order.Status)
 	}
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }
 
 // TestMySQLLockedOutbox: locked rows of the outbox keep neither orders nor the relays from their work.
@@ -424,7 +424,7 @@ func TestMySQLLockedOutbox(t *testing.T) {
 			t.Errorf("%d receipts were leased beside the locked one, want 2", len(leased))
 		}
 	})
-	l.MarkPaid(receipts)
+	l.MarkPublished(receipts)
 	l.wantFine("an order whose transaction marks a locked receipt", l.create(1)[0].Err)
 	l.without("the order after it", func() { l.wantFine("the order after it", l.create(1)[0].Err) })
 	free()
@@ -435,5 +435,5 @@ func TestMySQLLockedOutbox(t *testing.T) {
 	if len(leased) != 3 { // the locked one, whose mark was given up, and the two newest orders'
 		t.Errorf("%d receipts are left to the relay, want 3", len(leased))
 	}
-	storetest.CheckBooks(t, l.Store)
+	storetest.CheckInvariants(t, l.Store)
 }

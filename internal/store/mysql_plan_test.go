@@ -166,17 +166,17 @@ func everyRead(t *testing.T, s *store.Store) {
 	for name, ask := range map[string]func() error{
 		"order": func() error { _, err := s.Order(ctx, 1); return err },
 		"keys": func() error {
-			var refs []order.Ref
+			var refs []order.OrderKey
 			for i := range 300 {
-				refs = append(refs, order.Ref{UserID: int64(i + 1), Key: strings.Repeat("k", i%40+1)})
+				refs = append(refs, order.OrderKey{UserID: int64(i + 1), Key: strings.Repeat("k", i%40+1)})
 			}
 			_, err := s.FindOrders(ctx, refs)
 			return err
 		},
-		"one key":  func() error { _, err := s.FindOrders(ctx, []order.Ref{{UserID: 1, Key: "k"}}); return err },
+		"one key":  func() error { _, err := s.FindOrders(ctx, []order.OrderKey{{UserID: 1, Key: "k"}}); return err },
 		"due":      func() error { _, err := s.DueOrders(ctx, 5); return err },
 		"events":   func() error { _, err := s.Events(ctx, 1, 0); return err },
-		"known":    func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err },
+		"known":    func() error { _, _, err := s.Existing(ctx, []int64{1}, []int64{1}); return err },
 		"products": func() error { _, err := s.Products(ctx); return err },
 		"figures":  func() error { _, err := s.Stats(ctx); return err },
 		"tokens":   func() error { _, err := s.Tokens(ctx); return err },
@@ -194,7 +194,7 @@ func everyRead(t *testing.T, s *store.Store) {
 		"user and key": func() error { _, err := s.OrdersByKey(ctx, 1, "k", 5); return err },
 		"key":          func() error { _, err := s.OrdersByKey(ctx, 0, "k", 5); return err },
 		"payments":     func() error { _, err := s.Payments(ctx, 1); return err },
-		"put in":       func() error { _, err := s.PutIn(ctx, []int64{1, 2, 3}); return err },
+		"put in":       func() error { _, err := s.StockAdded(ctx, []int64{1, 2, 3}); return err },
 		"some":         func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err },
 		"page":         func() error { _, err := s.ProductPage(ctx, 2, 2); return err },
 		"owed":         func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },

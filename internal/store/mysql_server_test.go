@@ -58,7 +58,7 @@ func TestIDsThatDoNotFollowEachOther(t *testing.T) {
 			t.Errorf("draft %d (%s of user %d) became %+v, %v", i, drafts[i].Key, drafts[i].UserID, o, err)
 		}
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestWarnsOfAServerThatForgets: what is confirmed and may be lost is said plainly, once, and nothing else is.
@@ -151,7 +151,7 @@ func TestReadOnlyServer(t *testing.T) {
 	if _, _, err := s.CreateOrders(t.Context(), draft); order.CodeOf(err) != order.CodeUnavailable {
 		t.Errorf("on a read-only server: %v", err)
 	}
-	if err := s.Writable(); order.CodeOf(err) != order.CodeUnavailable {
+	if err := s.CheckWritable(); order.CodeOf(err) != order.CodeUnavailable {
 		t.Errorf("health of a store that cannot write: %v", err)
 	}
 	if _, err := s.Products(t.Context()); err != nil {
@@ -161,7 +161,7 @@ func TestReadOnlyServer(t *testing.T) {
 	if _, _, err := s.CreateOrders(t.Context(), draft); err != nil {
 		t.Errorf("after it: %v", err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestTooFewConnections: who gets none is told so, at once, and the others go on.
@@ -253,7 +253,7 @@ func TestKilledDatabase(t *testing.T) {
 			}
 		}
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestForeignConnection: only the connection that holds a writer's named lock is ended. One that merely has a number that a
@@ -303,7 +303,7 @@ func TestFrozenDatabase(t *testing.T) {
 	if got := storetest.Figure(t, s, 3, "orders"); got != 1 {
 		t.Errorf("%d orders under one key", got)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestStrandedConnections: connections that a lost network has left open and silent, also in the middle of being made, hold

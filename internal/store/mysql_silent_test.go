@@ -44,7 +44,7 @@ func TestClientVanishes(t *testing.T) {
 	if got := storetest.Figure(t, s, 3, "orders"); got != 1 {
 		t.Errorf("%d orders, want the other's", got)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // TestIdleWritersStayOpen: the server ends sessions that are idle for as long as a client that vanished; those of a store
@@ -100,8 +100,8 @@ func TestServerEndsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	killAll(t, address)
-	s.MarkPaid([]string{receipt.ID})
-	if err := s.FlushPaid(t.Context()); err != nil {
+	s.MarkPublished([]string{receipt.ID})
+	if err := s.FlushPublished(t.Context()); err != nil {
 		t.Errorf("flush: %v", err)
 	}
 	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "b", 1, 1)})
@@ -179,14 +179,14 @@ func TestSwitchOver(t *testing.T) {
 	if err != nil || answers[0].Err != nil || !answers[0].Replayed || answers[0].Order.ID != placed[0].Order.ID {
 		t.Errorf("the key of an order that another process placed: %+v, %v", answers, err)
 	}
-	found, err := s.FindOrders(t.Context(), []order.Ref{draft.Ref()})
+	found, err := s.FindOrders(t.Context(), []order.OrderKey{draft.OrderKey()})
 	if err != nil || len(found) != 1 {
 		t.Errorf("by key: %v, %v", found, err)
 	}
 	if _, err := s.Order(t.Context(), placed[0].Order.ID); err != nil {
 		t.Errorf("by id: %v", err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 	if err := o.old.Stop(); err != nil {
 		t.Error(err)
 	}

@@ -19,8 +19,8 @@ const placeTries = 5
 // CreateOrders places a batch of drafts in one transaction and answers each: an order, new or found again, or a refusal
 // with a code (see order.Place). On an error nothing was done: CodeUnavailable, or a plain error when one member alone
 // may be the cause.
-func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers []order.Placed, receipt order.Receipt, err error) {
-	existing := map[order.Ref]*order.Order{}
+func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers []order.Placed, receipt order.EventBatch, err error) {
+	existing := map[order.OrderKey]*order.Order{}
 	gone := map[int64]bool{} // users that turned out not to exist
 	for try := 1; ; try++ {
 		answers, receipt, err = s.place(ctx, drafts, existing, gone)
@@ -29,12 +29,12 @@ func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers
 		}
 		class := s.dialect.classify(err)
 		if try == placeTries && class == classDuplicate {
-			return nil, order.Receipt{}, &order.Error{
+			return nil, order.EventBatch{}, &order.Error{
 				Code: order.CodeUnavailable, Message: "Other requests keep taking the same keys; try again with the same key.", Cause: err,
 			}
 		}
 		if try == placeTries {
-			return nil, order.Receipt{}, err
+			return nil, order.EventBatch{}, err
 		}
 		switch class {
 		case classDuplicate: // another request was faster with a key: that order is the answer
@@ -42,17 +42,17 @@ func (s *Store) CreateOrders(ctx context.Context, drafts []order.Draft) (answers
 		case classForeignKey: // products are read under lock, so it is a user
 			err = s.findGone(ctx, drafts, gone)
 		default:
-			return nil, order.Receipt{}, err
+			return nil, order.EventBatch{}, err
 		}
 		if err != nil {
-			return nil, order.Receipt{}, err
+			return nil, order.EventBatch{}, err
 		}
 	}
 }
 
 // findWritten is FindOrders on a connection for writes: an order that a unique key has just named is on the server for writes,
 // and connections for reads may still lead to one that it has replaced.
-func (s *Store) findWritten(ctx context.Context, wanted []order.Ref) (found map[order.Ref]*order.Order, err error) {
+func (s *Store) findWritten(ctx context.Context, wanted []order.OrderKey) (found map[order.OrderKey]*order.Order, err error) {
 	err = s.write(ctx, "find", func(t *tx) error {
 		found, err = t.findOrders(wanted)
 		return err
@@ -62,8 +62,8 @@ func (s *Store) findWritten(ctx context.Context, wanted []order.Ref) (found map[
 
 // place is one transaction of CreateOrders.
 func (s *Store) place(
-	ctx context.Context, drafts []order.Draft, existing map[order.Ref]*order.Order, gone map[int64]bool,
-) (answers []order.Placed, receipt order.Receipt, err error) {
+	ctx context.Context, drafts []order.Draft, existing map[order.OrderKey]*order.Order, gone map[int64]bool,
+) (answers []order.Placed, receipt order.EventBatch, err error) {
 	placeable, ofGone := answerable(drafts, func(d order.Draft) error {
 		if gone[d.UserID] {
 			return d.Unknown(false, func(int64) bool { return true })
@@ -83,7 +83,7 @@ func (s *Store) place(
 		known := existing
 		refusal := func(d order.Draft) error {
 			switch {
-			case known[d.Ref()] != nil:
+			case known[d.OrderKey()] != nil:
 				return nil // the order is there already, and needs no row
 			case users[d.UserID]:
 				return order.LockedUser(d.UserID)
@@ -130,7 +130,7 @@ func (s *Store) findGone(ctx context.Context, drafts []order.Draft, gone map[int
 	for _, d := range drafts {
 		users = append(users, d.UserID)
 	}
-	known, _, err := s.Known(ctx, users, nil)
+	known, _, err := s.Existing(ctx, users, nil)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (s *Store) findGone(ctx context.Context, drafts []order.Draft, gone map[int
 }
 
 // CancelOrders decides a batch of cancellations in one transaction and answers each (see order.Cancel).
-func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest) (answers []order.Changed, receipt order.Receipt, err error) {
+func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest) (answers []order.Changed, receipt order.EventBatch, err error) {
 	ids := make([]int64, len(requests))
 	for i, r := range requests {
 		ids[i] = r.OrderID
@@ -176,7 +176,7 @@ func (s *Store) CancelOrders(ctx context.Context, requests []order.CancelRequest
 
 // ClaimOrders decides a batch of claims in one transaction and answers each (see order.Claim). The receipt owes
 // nothing: its events are news that may get lost.
-func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) (answers []order.Claimed, receipt order.Receipt, err error) {
+func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) (answers []order.Claimed, receipt order.EventBatch, err error) {
 	ids := make([]int64, len(requests))
 	for i, r := range requests {
 		ids[i] = r.OrderID
@@ -200,7 +200,7 @@ func (s *Store) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) 
 
 // SettleOrders decides what a batch of the gateway's answers means, in one transaction, and answers each (see
 // order.Settle). Settling the same twice changes nothing the second time.
-func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement) (answers []order.Changed, receipt order.Receipt, err error) {
+func (s *Store) SettleOrders(ctx context.Context, settlements []order.Settlement) (answers []order.Changed, receipt order.EventBatch, err error) {
 	ids := make([]int64, len(settlements))
 	for i, r := range settlements {
 		ids[i] = r.OrderID
@@ -251,7 +251,7 @@ func (s *Store) RetryOrders(ctx context.Context, ids []int64) (answers []order.C
 }
 
 // alsoTaken returns known with the orders that exist under the keys of refs.
-func (t *tx) alsoTaken(known map[order.Ref]*order.Order, refs []order.Ref) (map[order.Ref]*order.Order, error) {
+func (t *tx) alsoTaken(known map[order.OrderKey]*order.Order, refs []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
 	taken, err := t.findOrders(refs)
 	if err != nil || len(taken) == 0 {
 		return known, err
@@ -261,29 +261,29 @@ func (t *tx) alsoTaken(known map[order.Ref]*order.Order, refs []order.Ref) (map[
 }
 
 // refusedOf names the drafts that have an error.
-func refusedOf(drafts []order.Draft, errs []error) (refused []order.Ref) {
+func refusedOf(drafts []order.Draft, errs []error) (refused []order.OrderKey) {
 	for i, err := range errs {
 		if err != nil {
-			refused = append(refused, drafts[i].Ref())
+			refused = append(refused, drafts[i].OrderKey())
 		}
 	}
 	return refused
 }
 
 // refusedRefs names the refused drafts whose keys were not known to be taken.
-func refusedRefs(drafts []order.Draft, answers []order.Placed, existing map[order.Ref]*order.Order) (refused []order.Ref) {
+func refusedRefs(drafts []order.Draft, answers []order.Placed, existing map[order.OrderKey]*order.Order) (refused []order.OrderKey) {
 	for i, a := range answers {
-		if ref := drafts[i].Ref(); a.Err != nil && existing[ref] == nil {
+		if ref := drafts[i].OrderKey(); a.Err != nil && existing[ref] == nil {
 			refused = append(refused, ref)
 		}
 	}
 	return refused
 }
 
-func refs(drafts []order.Draft) []order.Ref {
-	list := make([]order.Ref, len(drafts))
+func refs(drafts []order.Draft) []order.OrderKey {
+	list := make([]order.OrderKey, len(drafts))
 	for i, d := range drafts {
-		list[i] = d.Ref()
+		list[i] = d.OrderKey()
 	}
 	return list
 }
@@ -354,16 +354,16 @@ func (t *tx) readItems(orders map[int64]*order.Order, ids []int64) error {
 
 // readIDs reads back the ids of orders that this transaction has inserted.
 func (t *tx) readIDs(orders []*order.Order) error {
-	byRef := make(map[order.Ref]*order.Order, len(orders))
+	byRef := make(map[order.OrderKey]*order.Order, len(orders))
 	args := make([]any, 0, 2*len(orders))
 	for _, o := range orders {
-		byRef[order.Ref{UserID: o.UserID, Key: o.Key}] = o
+		byRef[order.OrderKey{UserID: o.UserID, Key: o.Key}] = o
 		args = append(args, o.UserID, o.Key)
 	}
 	found := 0
 	err := t.query(func(scan func(...any) error) error {
 		var id int64
-		var ref order.Ref
+		var ref order.OrderKey
 		if err := scan(&id, &ref.UserID, &ref.Key); err != nil {
 			return err
 		}
@@ -397,7 +397,7 @@ func scanOrder(scan func(...any) error) (*order.Order, error) {
 	o := &order.Order{}
 	var mark []byte
 	err := scan(&o.ID, &o.UserID, &o.Status, scanMoney{&o.Total}, &o.Currency, &o.Key, &mark, &o.PaymentMethod,
-		&o.Attempts, &o.TriesLeft, &o.Lease, scanTime{&o.DueAt}, &o.Version, scanTime{&o.CancelledAt},
+		&o.Claims, &o.AttemptsLeft, &o.Lease, scanTime{&o.DueAt}, &o.Version, scanTime{&o.CancelledAt},
 		scanTime{&o.CreatedAt}, scanTime{&o.UpdatedAt})
 	copy(o.Fingerprint[:], mark)
 	return o, err
@@ -461,7 +461,7 @@ func (t *tx) insertOrderRows(orders []*order.Order) error {
 			o := orders[i]
 			args = d.withBinary(append(args, o.UserID, string(o.Status), d.money(o.Total), o.Currency, o.Key), o.Fingerprint[:])
 			return append(args, o.PaymentMethod,
-				o.Attempts, o.TriesLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
+				o.Claims, o.AttemptsLeft, o.Lease, d.time(o.DueAt), o.Version, d.time(o.CancelledAt), d.time(o.CreatedAt), d.time(o.UpdatedAt))
 		}, "", func(result sql.Result, from, n int) error {
 			first, known, err := d.firstID(t.w, result, n)
 			if err != nil || !known {

@@ -78,8 +78,8 @@ func decodeRefs(text string) ([]eventRef, error) {
 	return refs, nil
 }
 
-// MarkPaid remembers that the bus has what these receipts owed; the next write transaction marks them.
-func (s *Store) MarkPaid(ids []string) {
+// MarkPublished remembers that the bus has what these receipts owed; the next write transaction marks them.
+func (s *Store) MarkPublished(ids []string) {
 	s.paidLock.Lock()
 	defer s.paidLock.Unlock()
 	if room := paidMax - len(s.paid); len(ids) > room {
@@ -149,8 +149,8 @@ func (s *Store) forgetPaid(written []string) {
 	s.paid = kept
 }
 
-// FlushPaid writes what MarkPaid remembered, by itself.
-func (s *Store) FlushPaid(ctx context.Context) error {
+// FlushPublished writes what MarkPaid remembered, by itself.
+func (s *Store) FlushPublished(ctx context.Context) error {
 	for {
 		s.paidLock.Lock()
 		left := len(s.paid)
@@ -174,7 +174,7 @@ func (s *Store) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.FlushPaid(context.WithoutCancel(ctx))
+			return s.FlushPublished(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
 		s.keepAlive(ctx)
@@ -185,7 +185,7 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		s.paidLock.Unlock()
 		if first != "" && first == waiting {
-			_ = s.FlushPaid(ctx) // tried again at the next tick, and published again at worst
+			_ = s.FlushPublished(ctx) // tried again at the next tick, and published again at worst
 		}
 		waiting = first
 	}
@@ -194,7 +194,7 @@ func (s *Store) Run(ctx context.Context) error {
 // LeaseOutbox finds up to limit receipts that are owed for longer than age and that nobody has leased, leases them for
 // the given time, and returns them with their events, oldest first. A row that cannot be read is told in the error and
 // holds the others up no longer than its lease.
-func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.Receipt, error) {
+func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.EventBatch, error) {
 	owed, err := s.owedBefore(ctx, age, limit)
 	if err != nil || len(owed) == 0 {
 		return nil, err
@@ -207,7 +207,7 @@ func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit
 	if err != nil {
 		return nil, err
 	}
-	receipts := make([]order.Receipt, 0, len(mine))
+	receipts := make([]order.EventBatch, 0, len(mine))
 	var faults []error
 	for _, row := range mine {
 		events, err := s.eventsOf(ctx, row.events)
@@ -215,7 +215,7 @@ func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit
 			faults = append(faults, fmt.Errorf("read back receipt %s: %w", row.id, err))
 			continue
 		}
-		receipts = append(receipts, order.Receipt{ID: row.id, Events: events})
+		receipts = append(receipts, order.EventBatch{ID: row.id, Events: events})
 	}
 	return receipts, errors.Join(faults...)
 }

@@ -84,7 +84,7 @@ func TestBrokenReceiptHoldsNobodyUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "receipt broken") || !strings.Contains(err.Error(), `"1-x:1"`) {
 		t.Errorf("the error: %v", err)
 	}
-	if diff := cmp.Diff([]order.Receipt{receipt}, got); diff != "" {
+	if diff := cmp.Diff([]order.EventBatch{receipt}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

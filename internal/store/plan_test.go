@@ -108,7 +108,7 @@ func TestReadPlans(t *testing.T) {
 		"due":       {func() error { _, err := s.DueOrders(ctx, 5); return err }, []string{"idx_orders_status"}, []string{dueSorted, "SCAN o"}}, // o is the few found
 		"events":    {func() error { _, err := s.Events(ctx, 1, 0); return err }, []string{"PRIMARY KEY"}, nil},
 		"no events": {func() error { _, err := s.Events(ctx, 1, 9); return err }, []string{"PRIMARY KEY", byID}, nil},
-		"known":     {func() error { _, _, err := s.Known(ctx, []int64{1}, []int64{1}); return err }, []string{byID, byID}, nil},
+		"known":     {func() error { _, _, err := s.Existing(ctx, []int64{1}, []int64{1}); return err }, []string{byID, byID}, nil},
 		"products":  {func() error { _, err := s.Products(ctx); return err }, []string{"SCAN products"}, []string{"SCAN products"}}, // all
 		"failed job": {
 			func() error {
@@ -119,7 +119,7 @@ func TestReadPlans(t *testing.T) {
 			}, []string{byID}, nil,
 		},
 		"failed jobs by page": {
-			func() error { _, err := s.JobPage(ctx, 1, 5); return err },
+			func() error { _, err := s.FailedJobPage(ctx, 1, 5); return err },
 			[]string{"SCAN failed_jobs"},
 			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // dead letters are few
 		},
@@ -151,12 +151,12 @@ func TestReadPlans(t *testing.T) {
 		},
 		"payments": {func() error { _, err := s.Payments(ctx, 1); return err }, []string{"PRIMARY KEY"}, []string{dueSorted, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"}},
 		"dead letters": {
-			func() error { _, err := s.DeadLetters(ctx, 1, 5); return err },
+			func() error { _, err := s.FailedJobOrders(ctx, 1, 5); return err },
 			[]string{"SCAN failed_jobs"},            // and the orders by their ids
 			[]string{"SCAN failed_jobs", dueSorted}, // dead letters are few
 		},
 		"put in": {
-			func() error { _, err := s.PutIn(ctx, []int64{1, 2, 3}); return err }, []string{"SEARCH stock_movements USING INDEX idx_stock_movements_product"}, nil,
+			func() error { _, err := s.StockAdded(ctx, []int64{1, 2, 3}); return err }, []string{"SEARCH stock_movements USING INDEX idx_stock_movements_product"}, nil,
 		},
 		"products by id": {func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err }, []string{byID}, nil},
 		"products by page": {
@@ -194,7 +194,7 @@ func TestWritePlans(t *testing.T) {
 	}
 	aliveAndDead(t, s)
 	everyWrite(t, s)
-	if _, err := s.FindOrders(t.Context(), []order.Ref{{UserID: 1, Key: "k1"}, {UserID: 2}}); err != nil {
+	if _, err := s.FindOrders(t.Context(), []order.OrderKey{{UserID: 1, Key: "k1"}, {UserID: 2}}); err != nil {
 		t.Fatal(err)
 	}
 	explained := 0
@@ -233,7 +233,7 @@ func everyWrite(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.MarkPaid([]string{receipt.ID})
+		s.MarkPublished([]string{receipt.ID})
 		var claims []order.ClaimRequest
 		var cancels []order.CancelRequest
 		for i, a := range answers {
@@ -254,7 +254,7 @@ func everyWrite(t *testing.T, s *store.Store) {
 		var reports []order.Settlement
 		for i, c := range claimed {
 			reports = append(reports, order.Settlement{
-				OrderID: c.Order.ID, Attempt: c.Order.Attempts, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: outcomes[i%4],
+				OrderID: c.Order.ID, Claim: c.Order.Claims, Lease: c.Order.Lease, Kind: order.KindCharge, Outcome: outcomes[i%4],
 			})
 		}
 		if _, _, err := s.SettleOrders(ctx, reports); err != nil {
@@ -275,13 +275,13 @@ func everyWrite(t *testing.T, s *store.Store) {
 	if _, err := s.LeaseOutbox(ctx, -1, 0, 3); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.FlushPaid(ctx); err != nil {
+	if err := s.FlushPublished(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.PurgeOutbox(ctx, -1, 100); err != nil {
 		t.Fatal(err)
 	}
-	storetest.CheckBooks(t, s)
+	storetest.CheckInvariants(t, s)
 }
 
 // everyCatalogueWrite changes products and stock, in small and large batches.

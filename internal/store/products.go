@@ -27,8 +27,8 @@ func (s *Store) Products(ctx context.Context) (products []order.Product, err err
 	return products, err
 }
 
-// Known returns which of these users and products exist.
-func (s *Store) Known(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error) {
+// Existing returns which of these users and products exist.
+func (s *Store) Existing(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error) {
 	if knownUsers, err = s.known(ctx, "SELECT id FROM users WHERE id IN ", users); err != nil {
 		return nil, nil, err
 	}

@@ -23,7 +23,7 @@ func scanEvent(scan func(...any) error) (order.Event, error) {
 }
 
 // FindOrders returns the orders, with items, that exist under these keys.
-func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (found map[order.Ref]*order.Order, err error) {
+func (s *Store) FindOrders(ctx context.Context, wanted []order.OrderKey) (found map[order.OrderKey]*order.Order, err error) {
 	err = s.look(ctx, func(t *tx) error {
 		found, err = t.findOrders(wanted)
 		return err
@@ -31,17 +31,17 @@ func (s *Store) FindOrders(ctx context.Context, wanted []order.Ref) (found map[o
 	return found, err
 }
 
-func (t *tx) findOrders(wanted []order.Ref) (map[order.Ref]*order.Order, error) {
-	byRef, byID := map[order.Ref]*order.Order{}, map[int64]*order.Order{}
+func (t *tx) findOrders(wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
+	byRef, byID := map[order.OrderKey]*order.Order{}, map[int64]*order.Order{}
 	d := t.s.dialect
-	err := chunks(d, wanted, func(padded []order.Ref, _ int) error {
+	err := chunks(d, wanted, func(padded []order.OrderKey, _ int) error {
 		args := make([]any, 0, 2*len(padded))
 		for _, r := range padded {
 			args = append(args, r.UserID, r.Key)
 		}
 		return t.query(func(scan func(...any) error) error {
 			o, err := scanOrder(scan)
-			ref := order.Ref{UserID: o.UserID, Key: o.Key}
+			ref := order.OrderKey{UserID: o.UserID, Key: o.Key}
 			if byRef[ref] == nil {
 				byRef[ref], byID[o.ID] = o, o
 			}
@@ -214,8 +214,8 @@ func (s *Store) DueOrders(ctx context.Context, limit int, kinds ...order.Payment
 	return due, err
 }
 
-// Missing returns those of ids that no order has.
-func (s *Store) Missing(ctx context.Context, ids []int64) ([]int64, error) {
+// MissingOrders returns those of ids that no order has.
+func (s *Store) MissingOrders(ctx context.Context, ids []int64) ([]int64, error) {
 	known, err := s.known(ctx, "SELECT id FROM orders WHERE id IN ", ids)
 	if err != nil {
 		return nil, err

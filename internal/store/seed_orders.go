@@ -158,7 +158,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 	settlements := make([]order.Settlement, len(claimed))
 	for i, c := range claimed {
 		settlements[i] = order.Settlement{
-			OrderID: c.Order.ID, Attempt: c.Order.Attempts, Lease: c.Order.Lease, Kind: order.KindCharge,
+			OrderID: c.Order.ID, Claim: c.Order.Claims, Lease: c.Order.Lease, Kind: order.KindCharge,
 			Outcome: order.Succeeded, Reference: "seed", Actor: seedActor, Trace: c.Trace,
 		}
 		if i%9 >= 7 {

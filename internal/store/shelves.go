@@ -39,9 +39,9 @@ func (s *Store) ProductPage(ctx context.Context, page, perPage int) (found order
 	return found, err
 }
 
-// PutIn returns, of these products, how many pieces were put into stock by hand, less those taken out. It reads their movements
+// StockAdded returns, of these products, how many pieces were put into stock by hand, less those taken out. It reads their movements
 // alone. A product without any is missing.
-func (s *Store) PutIn(ctx context.Context, products []int64) (pieces map[int64]int64, err error) {
+func (s *Store) StockAdded(ctx context.Context, products []int64) (pieces map[int64]int64, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		pieces = map[int64]int64{}
 		return chunks(s.dialect, ascending(products), func(padded []int64, _ int) error {

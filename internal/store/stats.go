@@ -30,13 +30,13 @@ func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 		one := func(query string, targets ...any) error {
 			return s.query(ctx, func(scan func(...any) error) error { return scan(targets...) }, query)
 		}
-		if err := one("SELECT count(*), min(created_at) FROM outbox WHERE paid_at IS NULL", &stats.Owed, scanTime{&oldest}); err != nil {
+		if err := one("SELECT count(*), min(created_at) FROM outbox WHERE paid_at IS NULL", &stats.Unpublished, scanTime{&oldest}); err != nil {
 			return err
 		}
 		if !oldest.IsZero() {
-			stats.OldestOwed = max(0, stats.At.Sub(oldest))
+			stats.OldestUnpublished = max(0, stats.At.Sub(oldest))
 		}
-		if err := one("SELECT count(*) FROM failed_jobs WHERE resolved_at IS NULL", &stats.DeadLetters); err != nil {
+		if err := one("SELECT count(*) FROM failed_jobs WHERE resolved_at IS NULL", &stats.FailedJobs); err != nil {
 			return err
 		}
 		return one("SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM products WHERE stock = 0)", &stats.Products, &stats.SoldOut)

@@ -29,11 +29,11 @@ func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed 
 	}
 	switch s.dialect.classify(err) {
 	case classDuplicate:
-		found, err := s.findWritten(ctx, []order.Ref{draft.Ref()})
+		found, err := s.findWritten(ctx, []order.OrderKey{draft.OrderKey()})
 		if err != nil {
 			return order.Placed{}, err
 		}
-		if earlier := found[draft.Ref()]; earlier != nil {
+		if earlier := found[draft.OrderKey()]; earlier != nil {
 			return order.Replay(draft, earlier), nil
 		}
 		return order.Placed{}, order.Errorf(order.CodeUnavailable, "Another request used the key at the same time; try again with the same key.")
@@ -55,8 +55,8 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		answers, effects := order.Place(s.rules, t.now, drafts, nil, products)
 		placed = answers[0]
 		if placed.Err != nil { // a refusal counts only where the key is free
-			taken, err := t.findOrders([]order.Ref{draft.Ref()})
-			if earlier := taken[draft.Ref()]; earlier != nil {
+			taken, err := t.findOrders([]order.OrderKey{draft.OrderKey()})
+			if earlier := taken[draft.OrderKey()]; earlier != nil {
 				placed = order.Replay(draft, earlier)
 			}
 			return err

@@ -25,7 +25,7 @@ const patience = 3900 * time.Millisecond
 // Orders is what a Service needs of the database.
 type Orders interface {
 	CreateUnbatched(ctx context.Context, draft order.Draft) (order.Placed, error)
-	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.Receipt, error)
+	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.EventBatch, error)
 }
 
 // Locker locks products for all processes.

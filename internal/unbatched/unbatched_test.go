@@ -95,7 +95,7 @@ func TestCreate(t *testing.T) {
 			if got := sold.Load(); got != stock {
 				t.Errorf("%d orders, want %d", got, stock)
 			}
-			storetest.CheckBooks(t, db)
+			storetest.CheckInvariants(t, db)
 		})
 	}
 }
@@ -171,5 +171,5 @@ func TestCancel(t *testing.T) {
 	if _, err := s.Cancel(t.Context(), order.CancelRequest{OrderID: 99}); order.CodeOf(err) != order.CodeNotFound {
 		t.Errorf("an order that does not exist: %v", err)
 	}
-	storetest.CheckBooks(t, db)
+	storetest.CheckInvariants(t, db)
 }

@@ -26,7 +26,7 @@ func BenchmarkPipeline(b *testing.B) {
 			o.Concurrency = DefaultConcurrency
 			var paid atomic.Int64
 			done := make(chan struct{})
-			o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error) {
+			o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 				changed, receipt, err := h.store.SettleOrders(ctx, settlements)
 				if paid.Add(int64(len(changed))) == int64(b.N) {
 					close(done)

@@ -22,7 +22,7 @@ const (
 	minRedacted = 8   // a shorter payment method is a word such as "card" rather than a token
 )
 
-// caller calls the gateway for claims; Worker and Desk have one each.
+// caller calls the gateway for claims; Worker and FailedJobService have one each.
 type caller struct {
 	gateway      payment.Gateway
 	installation string
@@ -33,7 +33,7 @@ type caller struct {
 // settlement begins the report about a claim.
 func settlement(claimed order.Claimed, actor string) order.Settlement {
 	s := order.Settlement{
-		OrderID: claimed.Order.ID, Attempt: claimed.Order.Attempts, Lease: claimed.Order.Lease,
+		OrderID: claimed.Order.ID, Claim: claimed.Order.Claims, Lease: claimed.Order.Lease,
 		Kind: order.KindCharge, Actor: actor, Trace: claimed.Trace,
 	}
 	if claimed.Task == order.TaskVoid {
@@ -50,7 +50,7 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 	limited, span := tracing.Inside(limited, string(s.Kind), tracing.Client)
 	defer func() { tellOutcome(span, o, s) }()
 	request := payment.Request{
-		Key: c.key(o.ID), OrderID: o.ID, Attempt: o.Attempts, Amount: o.Total, Currency: o.Currency,
+		Key: c.key(o.ID), OrderID: o.ID, Attempt: o.Claims, Amount: o.Total, Currency: o.Currency,
 		Method: o.PaymentMethod, Trace: order.Trace{ID: s.Trace.ID, Parent: span.Parent(s.Trace.Parent)},
 	}
 	result, err := c.ask(limited, s.Kind, request)
@@ -70,7 +70,7 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 // tellOutcome ends the span of a call.
 func tellOutcome(span tracing.Span, o *order.Order, s *order.Settlement) {
 	if span.On() {
-		span.Set(tracing.Int("order.id", o.ID), tracing.Int("payment.attempt", int64(s.Attempt)), tracing.Text("payment.outcome", string(s.Outcome)))
+		span.Set(tracing.Int("order.id", o.ID), tracing.Int("payment.attempt", int64(s.Claim)), tracing.Text("payment.outcome", string(s.Outcome)))
 	}
 	if s.Outcome == order.NoAnswer {
 		span.Fail("no answer") // the reason is the provider's words

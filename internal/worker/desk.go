@@ -13,13 +13,13 @@ import (
 	"orderflow/internal/payment"
 )
 
-// Jobs is what a Desk needs of the database.
-type Jobs interface {
+// FailedJobStore is what a FailedJobService needs of the database.
+type FailedJobStore interface {
 	FailedJobs(ctx context.Context, openOnly bool, limit int) ([]order.FailedJob, error)
 	FailedJob(ctx context.Context, id int64) (order.FailedJob, error)
 	RetryOrders(ctx context.Context, ids []int64) ([]order.Changed, error)
-	ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error)
-	SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error)
+	ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error)
+	SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error)
 }
 
 // MaxListed is how many dead letters List returns at most.
@@ -28,9 +28,9 @@ const MaxListed = 1000
 // deskTries is how often an abandoned order's settlement is tried while an operator waits.
 const deskTries = 5
 
-// DeskOptions are what a Desk works with.
-type DeskOptions struct {
-	Jobs          Jobs            // required
+// FailedJobServiceOptions are what a FailedJobService works with.
+type FailedJobServiceOptions struct {
+	Jobs          FailedJobStore  // required
 	Gateway       payment.Gateway // required
 	Publisher     Publisher       // nil: the relay of a running server publishes what is owed
 	Installation  string          // required; as the workers'
@@ -38,16 +38,16 @@ type DeskOptions struct {
 	Logger        *slog.Logger    // nil for no log
 }
 
-// Desk is where an operator deals with dead letters: payments that used up their tries. It needs no running Worker. Its
+// FailedJobService is where an operator deals with dead letters: payments that used up their tries. It needs no running Worker. Its
 // methods may be called from any goroutine.
-type Desk struct {
-	jobs      Jobs
+type FailedJobService struct {
+	jobs      FailedJobStore
 	publisher Publisher
 	caller    caller
 }
 
-// NewDesk returns a Desk.
-func NewDesk(o DeskOptions) *Desk {
+// NewFailedJobService returns a FailedJobService.
+func NewFailedJobService(o FailedJobServiceOptions) *FailedJobService {
 	if o.Publisher == nil {
 		o.Publisher = nobody{}
 	}
@@ -57,17 +57,17 @@ func NewDesk(o DeskOptions) *Desk {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{o.Jobs, o.Publisher, caller{o.Gateway, o.Installation, o.ChargeTimeout, o.Logger}}
+	return &FailedJobService{o.Jobs, o.Publisher, caller{o.Gateway, o.Installation, o.ChargeTimeout, o.Logger}}
 }
 
 // List returns the open dead letters, at most MaxListed of them.
-func (d *Desk) List(ctx context.Context) ([]order.FailedJob, error) {
+func (d *FailedJobService) List(ctx context.Context) ([]order.FailedJob, error) {
 	return d.jobs.FailedJobs(ctx, true, MaxListed)
 }
 
 // Retry gives a dead letter's order all its tries again, due at once, and returns the order. The errors carry
 // CodeNotFound, or CodeJobInProgress when the job is closed or its order is being worked on.
-func (d *Desk) Retry(ctx context.Context, jobID int64) (*order.Order, error) {
+func (d *FailedJobService) Retry(ctx context.Context, jobID int64) (*order.Order, error) {
 	job, err := d.open(ctx, jobID)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (d *Desk) Retry(ctx context.Context, jobID int64) (*order.Order, error) {
 // The errors carry CodeNotFound; CodeJobInProgress when the job is closed or its order is being worked on; or
 // CodeUnavailable when the gateway did not confirm the void or the database could not record it: the order then stays
 // as it was, and can be abandoned or retried again, in the latter case once the operator's lease has run out.
-func (d *Desk) Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error) {
+func (d *FailedJobService) Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error) {
 	job, err := d.open(ctx, jobID)
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (d *Desk) Abandon(ctx context.Context, jobID int64, operator string) (*orde
 }
 
 // open returns a job that waits for an operator.
-func (d *Desk) open(ctx context.Context, jobID int64) (order.FailedJob, error) {
+func (d *FailedJobService) open(ctx context.Context, jobID int64) (order.FailedJob, error) {
 	job, err := d.jobs.FailedJob(ctx, jobID)
 	if err != nil {
 		return order.FailedJob{}, err
@@ -131,7 +131,7 @@ func (d *Desk) open(ctx context.Context, jobID int64) (order.FailedJob, error) {
 }
 
 // settle records how the void ended. An operator waits for it, so it is tried for a few seconds only.
-func (d *Desk) settle(ctx context.Context, s order.Settlement) (*order.Order, error) {
+func (d *FailedJobService) settle(ctx context.Context, s order.Settlement) (*order.Order, error) {
 	pause := firstPause
 	for try := 1; ; try++ {
 		changed, receipt, err := d.jobs.SettleOrders(ctx, []order.Settlement{s})
@@ -153,7 +153,7 @@ func (d *Desk) settle(ctx context.Context, s order.Settlement) (*order.Order, er
 }
 
 // verdict tells the operator what a void came to.
-func (d *Desk) verdict(ctx context.Context, s order.Settlement, o *order.Order) (*order.Order, error) {
+func (d *FailedJobService) verdict(ctx context.Context, s order.Settlement, o *order.Order) (*order.Order, error) {
 	switch {
 	case s.Outcome == order.Succeeded && o.Status == order.Failed:
 		d.caller.log.InfoContext(ctx, "An operator abandoned an order.",
@@ -177,4 +177,4 @@ func (d *Desk) verdict(ctx context.Context, s order.Settlement, o *order.Order) 
 // nobody publishes nothing.
 type nobody struct{}
 
-func (nobody) Publish(order.Receipt) {}
+func (nobody) Publish(order.EventBatch) {}

@@ -26,8 +26,8 @@ func park(t *testing.T, h *house) (id int64, job order.FailedJob) {
 	synctest.Wait()
 	stop()
 	o := h.expect(id, order.Processing)
-	if o.Attempts != 3 || o.TriesLeft != 0 || !o.DueAt.IsZero() {
-		t.Fatalf("the order has attempts %d, tries left %d, due %v; want 3, 0 and no due time", o.Attempts, o.TriesLeft, o.DueAt)
+	if o.Claims != 3 || o.AttemptsLeft != 0 || !o.DueAt.IsZero() {
+		t.Fatalf("the order has attempts %d, tries left %d, due %v; want 3, 0 and no due time", o.Claims, o.AttemptsLeft, o.DueAt)
 	}
 	jobs, err := h.desk().List(t.Context())
 	if err != nil || len(jobs) != 1 || jobs[0].OrderID != id {
@@ -54,7 +54,7 @@ func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
 		id, job := park(t, h)
 		h.bank.says(nil)
 		o, err := h.desk().Retry(t.Context(), job.ID)
-		if err != nil || o.TriesLeft != 3 {
+		if err != nil || o.AttemptsLeft != 3 {
 			t.Fatalf("retried: %+v, error %v", o, err)
 		}
 		_, err = h.desk().Retry(t.Context(), job.ID)
@@ -115,7 +115,7 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 				id, job := park(t, h)
 				h.bank.voids(func(context.Context, payment.Request) error { return c.err })
 				var log strings.Builder
-				desk := NewDesk(DeskOptions{
+				desk := NewFailedJobService(FailedJobServiceOptions{
 					Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
 				})
 				_, err := desk.Abandon(t.Context(), job.ID, "operator:ann")
@@ -190,7 +190,7 @@ func TestAbandonKeepsTheAnswerOfALockedOrder(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		id, job := park(t, h)
-		desk := NewDesk(DeskOptions{Jobs: &lockedOnce{Jobs: h.store}, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+		desk := NewFailedJobService(FailedJobServiceOptions{Jobs: &lockedOnce{FailedJobStore: h.store}, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
 		if _, err := desk.Abandon(t.Context(), job.ID, "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
@@ -201,16 +201,16 @@ func TestAbandonKeepsTheAnswerOfALockedOrder(t *testing.T) {
 
 // lockedOnce is a store in which another transaction keeps the order of the first settlement locked.
 type lockedOnce struct {
-	Jobs
+	FailedJobStore
 	asked bool
 }
 
-func (l *lockedOnce) SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error) {
+func (l *lockedOnce) SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 	if !l.asked {
 		l.asked = true
-		return []order.Changed{{Err: order.LockedOrder(settlements[0].OrderID)}}, order.Receipt{}, nil
+		return []order.Changed{{Err: order.LockedOrder(settlements[0].OrderID)}}, order.EventBatch{}, nil
 	}
-	return l.Jobs.SettleOrders(ctx, settlements)
+	return l.FailedJobStore.SettleOrders(ctx, settlements)
 }
 
 func TestTheDeskKnowsNoSuchJob(t *testing.T) {

@@ -10,7 +10,7 @@
 // because their message got lost, their worker died, or it is time for their next attempt. Neither way has to be exact,
 // because the claim decides: of any number of workers that want an order, one gets it.
 //
-// Desk is the operator's side: it lists the payments that were given up, has them tried again, or abandons them.
+// FailedJobService is the operator's side: it lists the payments that were given up, has them tried again, or abandons them.
 //
 // DESIGN.md tells why an order is never charged twice, whatever crashes when.
 package worker

@@ -43,8 +43,8 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 			t.Errorf("the gateway was called %d times, want the 10 that opened the breaker", n)
 		}
 		for _, id := range waiting {
-			if o := h.expect(id, order.Pending); o.Attempts != 0 {
-				t.Errorf("order %d was claimed %d times while the breaker was open", id, o.Attempts)
+			if o := h.expect(id, order.Pending); o.Claims != 0 {
+				t.Errorf("order %d was claimed %d times while the breaker was open", id, o.Claims)
 			}
 		}
 		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
@@ -61,8 +61,8 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 			t.Errorf("%v claims were handed back, want none to speak of", n)
 		}
 		for _, id := range waiting {
-			if left := h.order(id).TriesLeft; left != h.rules.Tries-1 {
-				t.Errorf("order %d has %d tries left, want %d: one charge, one try", id, left, h.rules.Tries-1)
+			if left := h.order(id).AttemptsLeft; left != h.rules.PaymentAttempts-1 {
+				t.Errorf("order %d has %d tries left, want %d: one charge, one try", id, left, h.rules.PaymentAttempts-1)
 			}
 		}
 		stop()
@@ -101,7 +101,7 @@ func TestWhatWasFetchedBeforeTheBreakerOpenedWaits(t *testing.T) {
 		synctest.Wait()
 		claimed := 0
 		for _, id := range ids {
-			claimed += h.order(id).Attempts
+			claimed += h.order(id).Claims
 		}
 		if claimed < 3 || claimed > 5 { // a few may slip in between a call's start here and in the breaker
 			t.Errorf("%d claims while 3 probes are under way, want 3", claimed)
@@ -134,8 +134,8 @@ func TestAClaimThatTheBreakerRefusesIsHandedBack(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		stop()
-		if o := h.expect(id, order.Paid); o.Attempts != 3 || o.TriesLeft != h.rules.Tries-1 {
-			t.Errorf("attempts %d, tries left %d; want 3 claims, one try", o.Attempts, o.TriesLeft)
+		if o := h.expect(id, order.Paid); o.Claims != 3 || o.AttemptsLeft != h.rules.PaymentAttempts-1 {
+			t.Errorf("attempts %d, tries left %d; want 3 claims, one try", o.Claims, o.AttemptsLeft)
 		}
 		h.audit()
 	})
@@ -160,10 +160,10 @@ func TestMessagesThatComeAgainOrOutOfOrderAreHarmless(t *testing.T) {
 		for range 3 {
 			for _, id := range []int64{gone, held, cancelled, paid, ids[3]} {
 				e := order.Event{OrderID: id, Seq: 1, Type: order.OrderCreated, UserID: 1, Total: 1, Currency: "USD", At: time.Now()}
-				again = append(again, bus.Message{ID: e.ID(), Key: fmt.Sprint(id), Topic: bus.Work, Body: e.Append(nil)})
+				again = append(again, bus.Message{ID: e.ID(), Key: fmt.Sprint(id), Topic: bus.TopicJobs, Body: e.Append(nil)})
 			}
 		}
-		again = append(again, bus.Message{ID: "poison", Topic: bus.Work, Body: []byte("{not an event")})
+		again = append(again, bus.Message{ID: "poison", Topic: bus.TopicJobs, Body: []byte("{not an event")})
 		before := h.bank.count()
 		if err := h.bus.Publish(t.Context(), again); err != nil {
 			t.Fatal(err)
@@ -265,7 +265,7 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 				defer h.close()
 				o := h.options()
 				o.Gateway = raw(func(ctx context.Context) (order.Outcome, error) { return c.fate(ctx) })
-				o.Rules.Tries = 3
+				o.Rules.PaymentAttempts = 3
 				stop := h.run(h.worker(o))
 				id := h.create(1)[0]
 				time.Sleep(2 * time.Minute)
@@ -403,7 +403,7 @@ func TestWaitingOrdersAreClaimedTogether(t *testing.T) {
 		var mu sync.Mutex
 		var sizes []int
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 			mu.Lock()
 			first := len(sizes) == 0
 			sizes = append(sizes, len(requests))
@@ -449,10 +449,10 @@ func TestAFaultOfOneOrderStaysItsOwn(t *testing.T) {
 		var faulty atomic.Bool
 		faulty.Store(true)
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 			for _, r := range requests {
 				if r.OrderID == bad && faulty.Load() {
-					return nil, order.Receipt{}, errors.New("a row that cannot be read")
+					return nil, order.EventBatch{}, errors.New("a row that cannot be read")
 				}
 			}
 			return h.store.ClaimOrders(ctx, requests)

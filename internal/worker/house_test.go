@@ -116,8 +116,8 @@ func (h *house) worker(o Options) *Worker {
 	return w
 }
 
-func (h *house) desk() *Desk {
-	return NewDesk(DeskOptions{Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+func (h *house) desk() *FailedJobService {
+	return NewFailedJobService(FailedJobServiceOptions{Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
 }
 
 // run runs workers and a publisher until stop is called, which waits for them and checks that they ended well. The
@@ -163,7 +163,7 @@ func (h *house) run(workers ...*Worker) (stop func()) {
 // unread is what the bus still has for the workers.
 func (h *house) unread() bus.Depth {
 	h.t.Helper()
-	depth, err := h.bus.Depth(context.Background(), bus.Work, bus.Workers)
+	depth, err := h.bus.Depth(context.Background(), bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func (h *house) create(n int) []int64 {
 func (h *house) flush() {
 	h.t.Helper()
 	// Somebody has to be in the group for the bus to keep the messages.
-	group, err := h.bus.Group(context.Background(), bus.Work, bus.Workers)
+	group, err := h.bus.Group(context.Background(), bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func (h *house) expect(id int64, want order.Status) *order.Order {
 	h.t.Helper()
 	o := h.order(id)
 	if o.Status != want {
-		h.t.Fatalf("order %d is %s, want %s (attempts %d, tries left %d, due %v)", id, o.Status, want, o.Attempts, o.TriesLeft, o.DueAt)
+		h.t.Fatalf("order %d is %s, want %s (attempts %d, tries left %d, due %v)", id, o.Status, want, o.Claims, o.AttemptsLeft, o.DueAt)
 	}
 	return o
 }
@@ -290,8 +290,8 @@ func (h *house) books() string {
 		return err.Error()
 	}
 	for _, f := range findings {
-		if f.Count > 0 || len(f.Broken) > 0 {
-			return fmt.Sprintf("invariant %d (%s) is broken by %d: %v", f.Number, f.Name, f.Count, f.Broken)
+		if f.ViolationCount > 0 || len(f.Violations) > 0 {
+			return fmt.Sprintf("invariant %d (%s) is broken by %d: %v", f.Number, f.Name, f.ViolationCount, f.Violations)
 		}
 	}
 	return ""

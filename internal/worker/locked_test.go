@@ -45,7 +45,7 @@ func (r *rowLocks) most() (n int) {
 	return n
 }
 
-func (r *rowLocks) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+func (r *rowLocks) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 	r.mu.Lock()
 	locked := make([]bool, len(requests))
 	var free []order.ClaimRequest
@@ -126,9 +126,9 @@ func TestSettlementOfALockedOrderIsKept(t *testing.T) {
 		ids := h.create(3)
 		free := time.Now().Add(3 * time.Minute)
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, all []order.Settlement) ([]order.Changed, order.Receipt, error) {
+		o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, all []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 			answers := make([]order.Changed, len(all))
-			var receipt order.Receipt
+			var receipt order.EventBatch
 			for i, s := range all {
 				if s.OrderID == ids[0] && time.Now().Before(free) {
 					answers[i].Err = order.LockedOrder(s.OrderID)
@@ -136,7 +136,7 @@ func TestSettlementOfALockedOrderIsKept(t *testing.T) {
 				}
 				one, done, err := h.store.SettleOrders(ctx, []order.Settlement{s})
 				if err != nil {
-					return nil, order.Receipt{}, err
+					return nil, order.EventBatch{}, err
 				}
 				answers[i], receipt = one[0], done
 			}
@@ -167,7 +167,7 @@ func TestNothingIsAcknowledgedBeforeItsClaimCommits(t *testing.T) {
 		var claimed int
 		var before, after bus.Depth
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 			time.Sleep(time.Second) // whatever else the worker does meanwhile, it has done
 			if claimed == 0 {
 				before = h.unread() //nolint:contextcheck // the house asks for itself
@@ -230,7 +230,7 @@ func TestChargesAndVoidsHaveABreakerEach(t *testing.T) {
 				} else if o := h.expect(void, order.Failed); !o.DueAt.IsZero() {
 					t.Errorf("the void is still due at %v", o.DueAt)
 				}
-				if n := h.order(void).Attempts; failing == order.KindVoid && n != 2 {
+				if n := h.order(void).Claims; failing == order.KindVoid && n != 2 {
 					t.Errorf("the order with the void was claimed %d times, want none since its two charges", n)
 				}
 				stop()

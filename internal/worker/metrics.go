@@ -112,7 +112,7 @@ type depthOf struct{ queue measured }
 func (d depthOf) read() float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), depthLimit) // a scrape hands down none
 	defer cancel()
-	depth, err := d.queue.Depth(ctx, bus.Work, bus.Workers)
+	depth, err := d.queue.Depth(ctx, bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
 		return -1
 	}

@@ -18,14 +18,16 @@ import (
 
 // Orders is what a Worker needs of the database. Every method is one whole transaction.
 type Orders interface {
-	ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error)
-	SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error)
+	ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error)
+	SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error)
 	// DueOrders returns up to limit orders that need calls of these kinds now, those due longest first. Actor is left empty.
 	DueOrders(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error)
 }
 
 // Publisher takes the receipts of commits. Publish never blocks and never fails.
-type Publisher interface{ Publish(receipt order.Receipt) }
+type Publisher interface {
+	Publish(receipt order.EventBatch)
+}
 
 // Breaker decides whether calls of one kind may be started. payment.Circuit does.
 type Breaker interface {

@@ -140,7 +140,7 @@ func TestMetrics(t *testing.T) {
 		w := h.worker(o)
 		stop := h.run(w)
 		ids := h.create(9)
-		if err := h.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.Work, Body: []byte("?")}}); err != nil {
+		if err := h.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.TopicJobs, Body: []byte("?")}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

@@ -46,7 +46,7 @@ func (w *Worker) settle(life context.Context, s order.Settlement) {
 		if life.Err() != nil || (try >= settleTries && !transient(err)) {
 			w.options.Logger.ErrorContext(commits,
 				"A payment's outcome could not be recorded; its lease runs out, and the gateway is asked again with the same key.",
-				"event", "payment.settle_failed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "attempt", s.Attempt,
+				"event", "payment.settle_failed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "attempt", s.Claim,
 				"kind", string(s.Kind), "outcome", string(s.Outcome), "error", err.Error())
 			w.metrics.unsettled.Inc()
 			return
@@ -88,6 +88,6 @@ func (w *Worker) settled(ctx context.Context, s order.Settlement, o *order.Order
 	}
 	log.LogAttrs(ctx, level, message,
 		slog.String("event", event), slog.Int64("order_id", o.ID), slog.Int64("user_id", o.UserID),
-		slog.String("trace_id", s.Trace.ID), slog.Int("attempt", s.Attempt), slog.String("outcome", string(s.Outcome)),
+		slog.String("trace_id", s.Trace.ID), slog.Int("attempt", s.Claim), slog.String("outcome", string(s.Outcome)),
 		slog.String("reason", s.Reason))
 }

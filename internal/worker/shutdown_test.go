@@ -14,19 +14,19 @@ import (
 // wrapped is the store with faults: each function, if set, is called in place of the method.
 type wrapped struct {
 	Orders
-	claim  func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error)
-	settle func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error)
+	claim  func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error)
+	settle func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error)
 	due    func(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error)
 }
 
-func (w *wrapped) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+func (w *wrapped) ClaimOrders(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 	if w.claim != nil {
 		return w.claim(ctx, requests)
 	}
 	return w.Orders.ClaimOrders(ctx, requests)
 }
 
-func (w *wrapped) SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error) {
+func (w *wrapped) SettleOrders(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 	if w.settle != nil {
 		return w.settle(ctx, settlements)
 	}
@@ -48,7 +48,7 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 		defer h.close()
 		ctx, cancel := context.WithCancel(t.Context())
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 			defer cancel() // the signal comes while the claim commits
 			return h.store.ClaimOrders(ctx, requests)
 		}}
@@ -63,13 +63,13 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 		claimed := 0
 		for _, id := range ids {
 			o := h.order(id)
-			if o.TriesLeft != 3 {
-				t.Errorf("order %d has %d tries left, want all 3 back", id, o.TriesLeft)
+			if o.AttemptsLeft != 3 {
+				t.Errorf("order %d has %d tries left, want all 3 back", id, o.AttemptsLeft)
 			}
 			if o.Status == order.Processing {
 				claimed++
-				if o.Lease != "" || o.DueAt.After(time.Now()) || o.Attempts != 1 {
-					t.Errorf("order %d has lease %q, due %v, attempts %d; want it free, due now, and the attempt counted", id, o.Lease, o.DueAt, o.Attempts)
+				if o.Lease != "" || o.DueAt.After(time.Now()) || o.Claims != 1 {
+					t.Errorf("order %d has lease %q, due %v, attempts %d; want it free, due now, and the attempt counted", id, o.Lease, o.DueAt, o.Claims)
 				}
 			}
 		}
@@ -125,8 +125,8 @@ func TestAShutdownCutsChargesOffAtTheDrainLimit(t *testing.T) {
 		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("stopped after %s, want the drain limit's 2s", took)
 		}
-		if o := h.expect(id, order.Processing); o.TriesLeft != 2 || o.Lease != "" || o.DueAt.IsZero() {
-			t.Errorf("tries left %d, lease %q, due %v; want a try used up and the next one planned", o.TriesLeft, o.Lease, o.DueAt)
+		if o := h.expect(id, order.Processing); o.AttemptsLeft != 2 || o.Lease != "" || o.DueAt.IsZero() {
+			t.Errorf("tries left %d, lease %q, due %v; want a try used up and the next one planned", o.AttemptsLeft, o.Lease, o.DueAt)
 		}
 		h.audit()
 	})
@@ -141,15 +141,15 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 		o := h.options()
 		o.Orders = &wrapped{
 			Orders: h.store,
-			claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.Receipt, error) {
+			claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 				if away.Load() {
-					return nil, order.Receipt{}, errAway
+					return nil, order.EventBatch{}, errAway
 				}
 				return h.store.ClaimOrders(ctx, requests)
 			},
-			settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.Receipt, error) {
+			settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 				if away.Load() {
-					return nil, order.Receipt{}, errAway
+					return nil, order.EventBatch{}, errAway
 				}
 				return h.store.SettleOrders(ctx, settlements)
 			},
@@ -195,8 +195,8 @@ func TestAKilledWorkersChargeIsNotDoubled(t *testing.T) {
 		h := newHouse(t)
 		defer h.close()
 		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, settle: func(context.Context, []order.Settlement) ([]order.Changed, order.Receipt, error) {
-			return nil, order.Receipt{}, errAway
+		o.Orders = &wrapped{Orders: h.store, settle: func(context.Context, []order.Settlement) ([]order.Changed, order.EventBatch, error) {
+			return nil, order.EventBatch{}, errAway
 		}}
 		o.DrainLimit = time.Millisecond
 		stop := h.run(h.worker(o))

@@ -76,7 +76,7 @@ func newBatcher[Req, Res any](w *Worker, kind string, commit batch.Commit[Req, R
 // announced earlier may find no group to wait in, and its order then waits for the sweeper. Run joins by itself when
 // nobody did, or when this failed.
 func (w *Worker) Join(ctx context.Context) error {
-	group, err := w.options.Bus.Group(ctx, bus.Work, bus.Workers)
+	group, err := w.options.Bus.Group(ctx, bus.TopicJobs, bus.GroupWorkers)
 	if err == nil {
 		w.group = group
 	}

@@ -113,9 +113,9 @@ func (r room) consumer(t *testing.T, view Adapter, group string) bus.Group {
 }
 
 // tail returns a new tail that is closed with the test.
-func (r room) tail(t *testing.T, view Adapter) bus.Tail {
+func (r room) tail(t *testing.T, view Adapter) bus.Subscription {
 	t.Helper()
-	tail, err := view.Tail(r.ctx, r.topic)
+	tail, err := view.Subscribe(r.ctx, r.topic)
 	if err != nil {
 		t.Fatalf("Tail: %v", err)
 	}
@@ -185,7 +185,7 @@ func (r room) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
 }
 
 // next reads n messages from a tail that must not lag.
-func (r room) next(t *testing.T, tail bus.Tail, n int) []bus.Message {
+func (r room) next(t *testing.T, tail bus.Subscription, n int) []bus.Message {
 	t.Helper()
 	var all []bus.Message
 	for len(all) < n {

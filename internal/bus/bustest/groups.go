@@ -244,10 +244,10 @@ func poison(t *testing.T, r room) {
 			t.Fatal(err)
 		}
 	}
-	r.depth(t, r.a, "g", bus.Depth{SetAside: 1})
+	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
 	r.publish(t, r.a, r.messages(1, 2)) // the group goes on without it
 	wantIDs(t, ids(r.work(t, r.consumer(t, r.b, "g"), 2)), 1, 2)
-	r.depth(t, r.a, "g", bus.Depth{SetAside: 1})
+	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
 }
 
 func full(t *testing.T, r room) {

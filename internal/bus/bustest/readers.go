@@ -288,7 +288,7 @@ func closes(t *testing.T, r room) {
 	}
 	waiting.Wait()
 	_, groupErr := r.a.Group(r.ctx, r.topic, "g")
-	_, tailErr := r.a.Tail(r.ctx, r.topic)
+	_, tailErr := r.a.Subscribe(r.ctx, r.topic)
 	_, fetchErr := consumer.Fetch(r.ctx, 1)
 	_, nextErr := tail.Next(r.ctx)
 	for call, err := range map[string]error{

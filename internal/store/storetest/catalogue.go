@@ -143,7 +143,7 @@ func addMany(h *house) {
 func addAndSell(h *house) {
 	h.sample(10)
 	id := h.add(h.productDraft("k", "New", 5_00, 3))[0].Product.ID
-	if _, known, err := h.Known(h.Context(), nil, []int64{id}); err != nil || !known[id] {
+	if _, known, err := h.Existing(h.Context(), nil, []int64{id}); err != nil || !known[id] {
 		h.Errorf("the new product is not known, %v", err)
 	}
 	answers := h.create(h.draft(1, "a", id, 2, 1, 1), h.draft(1, "b", id, 2))
@@ -409,16 +409,16 @@ func statsOf(h *house) {
 	h.bury(dead)
 	s := stats(h)
 	if s.ByStatus[order.Pending] != 1 || s.ByStatus[order.Processing] != 1 || s.ByStatus[order.Paid] != 1 || s.Due != 1 || s.Overdue != 1 ||
-		!aLittle(s.LongestOverdue) || s.DeadLetters != 1 || s.Owed != 2 || !aLittle(s.OldestOwed) || s.Products != 5 || s.SoldOut != 3 {
+		!aLittle(s.LongestOverdue) || s.FailedJobs != 1 || s.Unpublished != 2 || !aLittle(s.OldestUnpublished) || s.Products != 5 || s.SoldOut != 3 {
 		h.Errorf("a busy shop: %+v", s)
 	}
 	for _, receipt := range h.owed(longAgo) {
-		h.MarkPaid([]string{receipt.ID})
+		h.MarkPublished([]string{receipt.ID})
 	}
-	if err := h.FlushPaid(h.Context()); err != nil {
+	if err := h.FlushPublished(h.Context()); err != nil {
 		h.Fatal(err)
 	}
-	if s := stats(h); s.Owed != 0 || s.OldestOwed != 0 {
+	if s := stats(h); s.Unpublished != 0 || s.OldestUnpublished != 0 {
 		h.Errorf("nothing is owed any more: %+v", s)
 	}
 	later := h.under(Rules())
@@ -427,7 +427,7 @@ func statsOf(h *house) {
 	}
 	later.claim(dead)
 	later.claim(waiting)
-	if s := stats(h); s.Due != 2 || s.Overdue != 0 || s.LongestOverdue != 0 || s.DeadLetters != 0 || s.ByStatus[order.Processing] != 2 {
+	if s := stats(h); s.Due != 2 || s.Overdue != 0 || s.LongestOverdue != 0 || s.FailedJobs != 0 || s.ByStatus[order.Processing] != 2 {
 		h.Errorf("claimed under long leases: %+v", s)
 	}
 	h.books()
@@ -436,7 +436,7 @@ func statsOf(h *house) {
 func jobPages(h *house) {
 	h = h.under(AtOnce())
 	h.sample(10)
-	if page, err := h.JobPage(h.Context(), 1, 5); err != nil || len(page.Jobs) != 0 || page.Total != 0 {
+	if page, err := h.FailedJobPage(h.Context(), 1, 5); err != nil || len(page.Jobs) != 0 || page.Total != 0 {
 		h.Errorf("no dead letters: %+v, %v", page, err)
 	}
 	for i := range 5 {
@@ -452,7 +452,7 @@ func jobPages(h *house) {
 	want := []int64{jobs[1].ID, jobs[3].ID, jobs[4].ID, jobs[0].ID, jobs[2].ID}
 	var got []int64
 	for page := 1; page <= 4; page++ {
-		p, err := h.JobPage(h.Context(), page, 2)
+		p, err := h.FailedJobPage(h.Context(), page, 2)
 		if err != nil || p.Total != 5 {
 			h.Errorf("page %d: %+v, %v", page, p, err)
 		}

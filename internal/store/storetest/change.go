@@ -88,15 +88,15 @@ func claimOnce(h *house) {
 		h.Errorf("receipt %+v, want one piece of news that is not owed", receipt)
 	}
 	first := answers[0]
-	if first.Task != order.TaskCharge || first.Trace != Trace("k") || first.Order.Lease == "" || first.Order.Attempts != 1 ||
-		first.Order.TriesLeft != 1 || first.Order.Status != order.Processing {
+	if first.Task != order.TaskCharge || first.Trace != Trace("k") || first.Order.Lease == "" || first.Order.Claims != 1 ||
+		first.Order.AttemptsLeft != 1 || first.Order.Status != order.Processing {
 		h.Errorf("the claim: %+v of %+v", first, first.Order)
 	}
 	if answers[1].Task != order.TaskNone || answers[2].Task != order.TaskNone || answers[2].Order != nil || answers[2].Err != nil {
 		h.Errorf("what cannot be claimed: %+v", answers[1:])
 	}
 	now := h.read(o.ID)
-	if now.Lease != first.Order.Lease || now.Attempts != 1 || now.Version != 2 || now.PaymentMethod != "method-of-k" {
+	if now.Lease != first.Order.Lease || now.Claims != 1 || now.Version != 2 || now.PaymentMethod != "method-of-k" {
 		h.Errorf("the row: %+v", now)
 	}
 	if again := h.claim(o.ID); again.Task != order.TaskNone {
@@ -113,7 +113,7 @@ func claimAgain(h *house) {
 	h.sample(10)
 	o := h.place("k")
 	first, second := h.claim(o.ID), h.claim(o.ID)
-	if second.Task != order.TaskCharge || second.Order.Lease == first.Order.Lease || second.Order.Attempts != 2 || second.Order.TriesLeft != 0 {
+	if second.Task != order.TaskCharge || second.Order.Lease == first.Order.Lease || second.Order.Claims != 2 || second.Order.AttemptsLeft != 0 {
 		h.Errorf("the second claim: %+v of %+v", second, second.Order)
 	}
 	if got := h.history(o.ID); len(got) != 2 {
@@ -316,12 +316,12 @@ func settleHandedBack(h *house) {
 	o := h.place("k")
 	for range 5 {
 		claim := h.claim(o.ID)
-		if claim.Task != order.TaskCharge || claim.Order.TriesLeft != 1 {
+		if claim.Task != order.TaskCharge || claim.Order.AttemptsLeft != 1 {
 			h.Fatalf("the claim: %+v of %+v", claim, claim.Order)
 		}
 		h.settle(report(claim, order.KindCharge, order.HandedBack))
 	}
-	if now := h.read(o.ID); now.Attempts != 5 || now.TriesLeft != 2 {
+	if now := h.read(o.ID); now.Claims != 5 || now.AttemptsLeft != 2 {
 		h.Errorf("after five: %+v", now)
 	}
 	h.books()
@@ -343,7 +343,7 @@ func (h *house) bury(id int64) order.Claimed {
 		if claim.Task != order.TaskCharge {
 			h.Fatalf("order %d cannot be claimed: %+v", id, claim)
 		}
-		if h.settle(report(claim, order.KindCharge, order.NoAnswer)); claim.Order.TriesLeft == 0 {
+		if h.settle(report(claim, order.KindCharge, order.NoAnswer)); claim.Order.AttemptsLeft == 0 {
 			return claim
 		}
 	}
@@ -362,7 +362,7 @@ func deadLetterLife(h *house) {
 	}
 	h.books()
 
-	if answers, err := h.RetryOrders(h.Context(), []int64{o.ID}); err != nil || answers[0].Err != nil || answers[0].Order.TriesLeft != 2 {
+	if answers, err := h.RetryOrders(h.Context(), []int64{o.ID}); err != nil || answers[0].Err != nil || answers[0].Order.AttemptsLeft != 2 {
 		h.Fatalf("retry: %+v, %v", answers, err)
 	}
 	if j := h.job(); j.ID != job.ID || j.Resolution != "retried" || j.ResolvedAt.IsZero() || h.openJobs() != 0 {
@@ -377,7 +377,7 @@ func deadLetterLife(h *house) {
 	h.books()
 
 	void := h.abandon(o.ID)
-	if void.Err != nil || void.Task != order.TaskVoid || void.Order.Attempts != 5 {
+	if void.Err != nil || void.Task != order.TaskVoid || void.Order.Claims != 5 {
 		h.Fatalf("abandon: %+v", void)
 	}
 	h.books()

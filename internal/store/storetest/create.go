@@ -41,8 +41,8 @@ func createAnswers(h *house) {
 			h.Fatalf("answer %d: %+v", i, a)
 		}
 		o := a.Order
-		if refOf(o) != drafts[i].Ref() || o.Status != order.Pending || o.Total.String() != totals[i] || o.Currency != "USD" ||
-			o.PaymentMethod != drafts[i].PaymentMethod || o.Version != 1 || o.TriesLeft != 2 || o.Attempts != 0 ||
+		if refOf(o) != drafts[i].OrderKey() || o.Status != order.Pending || o.Total.String() != totals[i] || o.Currency != "USD" ||
+			o.PaymentMethod != drafts[i].PaymentMethod || o.Version != 1 || o.AttemptsLeft != 2 || o.Claims != 0 ||
 			!o.DueAt.Equal(o.CreatedAt.Add(Rules().Grace)) {
 			h.Errorf("answer %d: %+v", i, o)
 		}
@@ -135,10 +135,10 @@ func createKeys(h *house) {
 		strings.Repeat("\U0001f600", order.MaxKeyLength), strings.Repeat("\U0001f600", order.MaxKeyLength-1) + "\U0001f601",
 	}
 	var drafts []order.Draft
-	var refs []order.Ref
+	var refs []order.OrderKey
 	for _, key := range keys {
 		drafts = append(drafts, h.draft(1, key, 1, 1))
-		refs = append(refs, order.Ref{UserID: 1, Key: key})
+		refs = append(refs, order.OrderKey{UserID: 1, Key: key})
 	}
 	for _, replayed := range []bool{false, true} {
 		for i, a := range h.create(drafts...) {
@@ -147,7 +147,7 @@ func createKeys(h *house) {
 			}
 		}
 	}
-	found, err := h.FindOrders(h.Context(), append(refs, order.Ref{UserID: 2, Key: "key"}, order.Ref{UserID: 1, Key: "kEY"}))
+	found, err := h.FindOrders(h.Context(), append(refs, order.OrderKey{UserID: 2, Key: "key"}, order.OrderKey{UserID: 1, Key: "kEY"}))
 	if err != nil || len(found) != len(keys) {
 		h.Errorf("%d orders found under %d keys: %v", len(found), len(keys), err)
 	}
@@ -291,7 +291,7 @@ func createHuge(h *house) {
 	}
 	ids := map[int64]bool{}
 	for i, a := range answers {
-		if a.Err != nil || refOf(a.Order) != drafts[i].Ref() || len(a.Order.Items) != len(drafts[i].Lines) {
+		if a.Err != nil || refOf(a.Order) != drafts[i].OrderKey() || len(a.Order.Items) != len(drafts[i].Lines) {
 			h.Fatalf("answer %d: %+v", i, a)
 		}
 		ids[a.Order.ID] = true

@@ -66,8 +66,8 @@ func (h *house) publish() {
 	for _, receipt := range h.owed(longAgo) {
 		ids = append(ids, receipt.ID)
 	}
-	h.MarkPaid(ids)
-	if err := h.FlushPaid(h.Context()); err != nil {
+	h.MarkPublished(ids)
+	if err := h.FlushPublished(h.Context()); err != nil {
 		h.Fatal(err)
 	}
 }

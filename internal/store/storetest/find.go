@@ -52,8 +52,8 @@ func findPayments(h *house) {
 		h.Fatalf("%d payments, %v", len(got), err)
 	}
 	for i, want := range []order.Payment{
-		{OrderID: o.ID, Attempt: 1, Kind: order.KindCharge, Outcome: order.NoAnswer, Reference: "reference", Error: "reason", Actor: "worker", At: got[0].At},
-		{OrderID: o.ID, Attempt: 2, Kind: order.KindCharge, Outcome: order.Succeeded, Reference: "reference", Error: "reason", Actor: "worker", At: got[1].At},
+		{OrderID: o.ID, Claim: 1, Kind: order.KindCharge, Outcome: order.NoAnswer, Reference: "reference", Error: "reason", Actor: "worker", At: got[0].At},
+		{OrderID: o.ID, Claim: 2, Kind: order.KindCharge, Outcome: order.Succeeded, Reference: "reference", Error: "reason", Actor: "worker", At: got[1].At},
 	} {
 		if diff := cmp.Diff(want, got[i]); diff != "" || got[i].At.IsZero() {
 			h.Errorf("payment %d (-want +got)\n%s", i, diff)
@@ -75,16 +75,16 @@ func findLetters(h *house) {
 	}
 	slices.Reverse(orders)
 	for page := 1; page <= 4; page++ {
-		found, err := h.DeadLetters(h.Context(), page, 2)
+		found, err := h.FailedJobOrders(h.Context(), page, 2)
 		want := orders[min(2*(page-1), 5):min(2*page, 5)]
-		if err != nil || found.Total != 5 || len(found.Letters) != len(want) {
+		if err != nil || found.Total != 5 || len(found.Jobs) != len(want) {
 			h.Fatalf("page %d: %+v, %v", page, found, err)
 		}
-		jobs, err := h.JobPage(h.Context(), page, 2)
+		jobs, err := h.FailedJobPage(h.Context(), page, 2)
 		if err != nil {
 			h.Fatal(err)
 		}
-		for i, letter := range found.Letters {
+		for i, letter := range found.Jobs {
 			o := want[i]
 			if letter.FailedJob != jobs.Jobs[i] || letter.OrderID != o.ID || letter.UserID != o.UserID || letter.Total != o.Total ||
 				letter.Currency != "USD" || letter.Status != order.Processing || letter.Error == "" || letter.Attempts < 1 {
@@ -106,11 +106,11 @@ func findPutIn(h *house) {
 			h.Fatal(err)
 		}
 	}
-	got, err := h.PutIn(h.Context(), []int64{2, 1, 99, 1})
+	got, err := h.StockAdded(h.Context(), []int64{2, 1, 99, 1})
 	if err != nil || got[1] != 104 || got[2] != 100 || len(got) != 2 {
 		h.Errorf("%v, %v", got, err)
 	}
-	if got, err := h.PutIn(h.Context(), nil); err != nil || len(got) != 0 {
+	if got, err := h.StockAdded(h.Context(), nil); err != nil || len(got) != 0 {
 		h.Errorf("of no product: %v, %v", got, err)
 	}
 }

@@ -24,7 +24,7 @@ var outboxTests = map[string]func(*house){
 const longAgo = -time.Hour // as an age: everything is older
 
 // owed leases what is owed for longer than age and gives it back at once.
-func (h *house) owed(age time.Duration) []order.Receipt {
+func (h *house) owed(age time.Duration) []order.EventBatch {
 	h.Helper()
 	receipts, err := h.LeaseOutbox(h.Context(), age, 0, 1_000)
 	if err != nil {
@@ -44,10 +44,10 @@ func outboxLife(h *house) {
 	}
 	byID := func(a, b order.Event) int { return int(a.OrderID - b.OrderID) }
 	slices.SortFunc(created.Events, byID) // the relay owes no order within a receipt
-	if diff := cmp.Diff([]order.Receipt{created}, h.owed(longAgo)); diff != "" {
+	if diff := cmp.Diff([]order.EventBatch{created}, h.owed(longAgo)); diff != "" {
 		h.Errorf("what is owed is not what the receipt said (-receipt +owed):\n%s", diff)
 	}
-	h.MarkPaid([]string{created.ID, "no such receipt"})
+	h.MarkPublished([]string{created.ID, "no such receipt"})
 	if got := h.owed(longAgo); len(got) != 1 {
 		h.Errorf("paid before any write said so: %v", got) // leasing was that write
 	}
@@ -132,7 +132,7 @@ func outboxRide(h *house) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.MarkPaid([]string{first.ID})
+	h.MarkPublished([]string{first.ID})
 	if got := Figure(h, h.Store, 8, "owed"); got != 1 {
 		h.Errorf("%d owed before the next write, want 1", got)
 	}
@@ -141,7 +141,7 @@ func outboxRide(h *house) {
 		h.Errorf("%d owed after the next write, want its own alone", got)
 	}
 	h.claim(o.ID) // owes nothing
-	if err := h.FlushPaid(h.Context()); err != nil {
+	if err := h.FlushPublished(h.Context()); err != nil {
 		h.Error(err)
 	}
 	if got := h.owed(longAgo); len(got) != 1 || got[0].ID == first.ID {
@@ -156,7 +156,7 @@ func outboxRun(h *house) {
 		h.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(h.Context())
-	h.MarkPaid([]string{receipt.ID})
+	h.MarkPublished([]string{receipt.ID})
 	stop()
 	if err := h.Store.Run(ctx); err != nil {
 		h.Error(err)
@@ -201,8 +201,8 @@ func outboxPurge(h *house) {
 		}
 		ids = append(ids, receipt.ID)
 	}
-	h.MarkPaid(ids[:7])
-	if err := h.FlushPaid(h.Context()); err != nil {
+	h.MarkPublished(ids[:7])
+	if err := h.FlushPublished(h.Context()); err != nil {
 		h.Fatal(err)
 	}
 	for _, want := range []int{5, 2, 0} {

@@ -167,7 +167,7 @@ func (c *client) step(h *house) error {
 			}
 		}
 		if receipt.ID != "" {
-			c.MarkPaid([]string{receipt.ID})
+			c.MarkPublished([]string{receipt.ID})
 		}
 		return err
 	case 2:

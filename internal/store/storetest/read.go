@@ -151,7 +151,7 @@ func readDue(h *house) {
 	claim := h.claim(late.ID)
 	h.settle(report(claim, order.KindCharge, order.Declined))
 	void := report(claim, order.KindCharge, order.Succeeded)
-	void.Attempt = 9
+	void.Claim = 9
 	h.settle(void)
 	fresh := due("fresh", 3)
 	for _, o := range []*order.Order{crashed, waiting, fresh, late} {
@@ -207,19 +207,19 @@ func readBacklog(h *house) {
 	old.bury(old.place("dead").ID)
 	h.settle(report(h.claim(h.place("paid").ID), order.KindCharge, order.Succeeded))
 	got := backlog()
-	if got.Pending != 2 || got.Processing != 1 || got.DeadLetters != 1 || got.Owed != 6 {
+	if got.Pending != 2 || got.Processing != 1 || got.FailedJobs != 1 || got.Unpublished != 6 {
 		h.Errorf("%+v; want 2 pending, 1 processing, 1 dead letter, 6 receipts", got)
 	}
-	if got.Overdue < 5*time.Hour || got.Overdue > 6*time.Hour || got.OldestOwed <= 0 || got.OldestOwed > time.Hour {
-		h.Errorf("overdue for %s, owed for %s", got.Overdue, got.OldestOwed)
+	if got.Overdue < 5*time.Hour || got.Overdue > 6*time.Hour || got.OldestUnpublished <= 0 || got.OldestUnpublished > time.Hour {
+		h.Errorf("overdue for %s, owed for %s", got.Overdue, got.OldestUnpublished)
 	}
 	for _, receipt := range h.owed(longAgo) {
-		h.MarkPaid([]string{receipt.ID})
+		h.MarkPublished([]string{receipt.ID})
 	}
-	if err := h.FlushPaid(h.Context()); err != nil {
+	if err := h.FlushPublished(h.Context()); err != nil {
 		h.Fatal(err)
 	}
-	if got := backlog(); got.Owed != 0 || got.OldestOwed != 0 {
+	if got := backlog(); got.Unpublished != 0 || got.OldestUnpublished != 0 {
 		h.Errorf("all is paid, and it says %+v", got)
 	}
 }
@@ -237,11 +237,11 @@ func readRest(h *house) {
 	for id := range int64(150) {
 		ids = append(ids, 150-id)
 	}
-	users, known, err := h.Known(h.Context(), append(ids, 5, 5), ids)
+	users, known, err := h.Existing(h.Context(), append(ids, 5, 5), ids)
 	if err != nil || len(users) != 100 || len(known) != 100 || !users[1] || !known[100] || users[101] {
 		h.Errorf("%d users and %d products are known, %v", len(users), len(known), err)
 	}
-	if users, known, err = h.Known(h.Context(), nil, nil); err != nil || len(users)+len(known) != 0 {
+	if users, known, err = h.Existing(h.Context(), nil, nil); err != nil || len(users)+len(known) != 0 {
 		h.Errorf("of none, %d are known, %v", len(users)+len(known), err)
 	}
 	if err := h.Ping(h.Context()); err != nil {
@@ -262,9 +262,9 @@ func readMany(h *house) {
 	for i := range 150 {
 		drafts = append(drafts, h.draft(int64(i%3+1), fmt.Sprint(i), 1, 1, 2, 2))
 	}
-	var wanted []order.Ref
+	var wanted []order.OrderKey
 	for _, a := range h.create(drafts...) {
-		wanted = append(wanted, refOf(a.Order), order.Ref{UserID: a.Order.UserID, Key: "no " + a.Order.Key}, refOf(a.Order))
+		wanted = append(wanted, refOf(a.Order), order.OrderKey{UserID: a.Order.UserID, Key: "no " + a.Order.Key}, refOf(a.Order))
 	}
 	found, err := h.FindOrders(h.Context(), wanted)
 	if err != nil || len(found) != 150 {

@@ -44,7 +44,7 @@ func seedSample(h *house) {
 	if err != nil || !slices.Equal(got, want) {
 		h.Errorf("products %v (%v), want %v", got, err, want)
 	}
-	users, _, err := h.Known(h.Context(), []int64{1, 2, 3, 4}, nil)
+	users, _, err := h.Existing(h.Context(), []int64{1, 2, 3, 4}, nil)
 	if err != nil || len(users) != 3 {
 		h.Errorf("users %v, %v", users, err)
 	}
@@ -80,7 +80,7 @@ func seedEmpty(h *house) {
 	if products, err := h.Products(h.Context()); err != nil || len(products) != 5 {
 		h.Errorf("%d products (%v), want 5", len(products), err)
 	}
-	if users, _, err := h.Known(h.Context(), []int64{1, 2, 3, 4}, nil); err != nil || len(users) != 3 {
+	if users, _, err := h.Existing(h.Context(), []int64{1, 2, 3, 4}, nil); err != nil || len(users) != 3 {
 		h.Errorf("users %v (%v), want 3", users, err)
 	}
 	if users, err := h.SampleLogins(h.Context()); err != nil || users != 3 {
@@ -99,7 +99,7 @@ func seedRows(h *house) {
 	if err != nil || len(products) != 2_100 || products[2_099].Stock != 100 {
 		h.Errorf("%d products, %v", len(products), err)
 	}
-	users, _, err := h.Known(h.Context(), []int64{2_050, 2_051}, nil)
+	users, _, err := h.Existing(h.Context(), []int64{2_050, 2_051}, nil)
 	if err != nil || !users[2_050] || users[2_051] {
 		h.Errorf("users %v, %v", users, err)
 	}

@@ -53,12 +53,14 @@ func Run(t *testing.T, database Database) {
 // Rules are such that nothing becomes due during a test.
 func Rules() order.Rules {
 	return order.Rules{
-		Currency: "USD", Tries: 2, Grace: time.Hour, Lease: time.Hour, Backoff: []time.Duration{time.Hour},
+		Currency: "USD", PaymentAttempts: 2, Grace: time.Hour, Lease: time.Hour, Backoff: []time.Duration{time.Hour},
 	}
 }
 
 // AtOnce are the rules under which everything is due at once, but for a lease, which lasts beyond its own transaction.
-func AtOnce() order.Rules { return order.Rules{Currency: "USD", Tries: 2, Lease: time.Microsecond} }
+func AtOnce() order.Rules {
+	return order.Rules{Currency: "USD", PaymentAttempts: 2, Lease: time.Microsecond}
+}
 
 // Trace is the trace that Draft gives an order.
 func Trace(key string) order.Trace {
@@ -87,16 +89,16 @@ func Draft(t testing.TB, user int64, key string, pairs ...int64) order.Draft {
 	return d
 }
 
-// CheckBooks audits the store and fails the test for every finding that does not hold.
-func CheckBooks(t testing.TB, s *store.Store) {
+// CheckInvariants audits the store and fails the test for every finding that does not hold.
+func CheckInvariants(t testing.TB, s *store.Store) {
 	t.Helper()
 	findings, err := s.Audit(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range findings {
-		if f.Count > 0 || len(f.Broken) > 0 {
-			t.Errorf("invariant %d (%s) is broken %d times: %q", f.Number, f.Name, f.Count, f.Broken)
+		if f.ViolationCount > 0 || len(f.Violations) > 0 {
+			t.Errorf("invariant %d (%s) is broken %d times: %q", f.Number, f.Name, f.ViolationCount, f.Violations)
 		}
 	}
 }
@@ -186,7 +188,7 @@ func (h *house) abandon(id int64) order.Claimed {
 // report is the settlement of a claim.
 func report(c order.Claimed, kind order.PaymentKind, outcome order.Outcome) order.Settlement {
 	return order.Settlement{
-		OrderID: c.Order.ID, Attempt: c.Order.Attempts, Lease: c.Order.Lease, Kind: kind, Outcome: outcome,
+		OrderID: c.Order.ID, Claim: c.Order.Claims, Lease: c.Order.Lease, Kind: kind, Outcome: outcome,
 		Reference: "reference", Reason: "reason", Actor: "worker", Trace: Trace("settle"),
 	}
 }
@@ -258,7 +260,7 @@ func (h *house) openJobs() int {
 
 func (h *house) books() {
 	h.Helper()
-	CheckBooks(h, h.Store)
+	CheckInvariants(h, h.Store)
 }
 
 // wantCode checks an error's code; "" is for no error.
@@ -277,7 +279,7 @@ func coded(err error) *order.Error {
 	return &order.Error{}
 }
 
-func refOf(o *order.Order) order.Ref { return order.Ref{UserID: o.UserID, Key: o.Key} }
+func refOf(o *order.Order) order.OrderKey { return order.OrderKey{UserID: o.UserID, Key: o.Key} }
 
 func (h *house) wantStatus(id int64, want order.Status) {
 	h.Helper()
