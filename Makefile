@@ -29,7 +29,7 @@ test: ## Run all tests under the race detector, in random order; installs a C co
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
 
 # The packages whose tests ask for servers.
-SERVED = $(shell grep -rl --include='*_test.go' orderflow/internal/servers internal | xargs -n 1 dirname | sort -u | sed 's|^|orderflow/|')
+SERVED = $(shell grep -rl --include='*_test.go' -e orderflow/test/servers -e orderflow/test/env internal test | xargs -n 1 dirname | sort -u | sed 's|^|orderflow/|')
 
 test-unit: ## Of these, run those that need nothing but Go and a C compiler
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(filter-out $(SERVED),$(shell $(GO) list ./...))
@@ -41,16 +41,16 @@ test-feature: ## And those that need MySQL and Redis: private ones, or those tha
 test-mysql: ## Run the tests of store, application, chaos and command line on MySQL; fetches the server on first use
 	scripts/test-deps.sh
 	mysql="$$(scripts/mysql.sh)" && ORDERFLOW_TEST_MYSQL= ORDERFLOW_TEST_MYSQLD="$$mysql" CGO_ENABLED=1 \
-		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/app ./internal/chaos ./internal/cli ./internal/servers/...
+		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/app ./test/chaos ./internal/cli ./test/servers/...
 
 test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
 	scripts/test-deps.sh cluster
-	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./internal/chaos
+	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./test/chaos
 
 test-contract: build ## Hold servers on SQLite and MySQL against the OpenAPI document and Pusher's library; installs what is missing
 	scripts/test-deps.sh contract
 	DATABASE_URL= REDIS_URL= scripts/contract.sh
-	$(GO) run ./internal/servers/with scripts/contract.sh
+	$(GO) run ./cmd/with-servers scripts/contract.sh
 
 fuzz: ## Fuzz every target for FUZZTIME (30s) each
 	scripts/fuzz.sh $(FUZZTIME)
@@ -64,14 +64,14 @@ load: build ## Put every k6 test of load-tests on a private server, ends with th
 
 load-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
-	SOAK=$(LOAD_SOAK) $(GO) run ./internal/servers/with scripts/load.sh
+	SOAK=$(LOAD_SOAK) $(GO) run ./cmd/with-servers scripts/load.sh
 
 bench: build ## Measure this machine: all figures as one table
 	DATABASE_URL= REDIS_URL= bin/orderflow bench --table
 
 bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
-	$(GO) run ./internal/servers/with bin/orderflow bench --table
+	$(GO) run ./cmd/with-servers bin/orderflow bench --table
 
 bench-guard: ## Compare the processor time an order with that of the commit BASE, on the LOADS (all) whose names contain these words
 	scripts/test-deps.sh
@@ -80,11 +80,11 @@ bench-guard: ## Compare the processor time an order with that of the commit BASE
 bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; needs node and npm
 	scripts/test-deps.sh
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "socket.io needs node and npm: install them and try again." >&2; exit 1; }
-	cd internal/realtime/fanout/socketio && npm ci --no-audit --no-fund
-	DATABASE_URL= REDIS_URL= $(GO) run ./internal/realtime/fanout
+	cd cmd/bench-realtime/socketio && npm ci --no-audit --no-fund
+	DATABASE_URL= REDIS_URL= $(GO) run ./cmd/bench-realtime
 
 bench-watched: build ## Measure what traces and ten viewers of the console cost the orders
-	DATABASE_URL= REDIS_URL= $(GO) run ./internal/watch/cost
+	DATABASE_URL= REDIS_URL= $(GO) run ./cmd/bench-watched
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
 	"$$(scripts/tool.sh golangci-lint)" run ./...

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the product from the commit BASE and from the working tree, and compares the processor time an order of both; see
-# internal/bench/guard and docs/performance.md. BASE is built in a git worktree in a temporary folder, which is removed at
+# cmd/bench-guard and docs/performance.md. BASE is built in a git worktree in a temporary folder, which is removed at
 # the end, also after an interrupt. Exit code 0: no slower; 3: slower; 4: not known; 1: not measured; 2: wrong arguments.
 #
-#   scripts/bench-guard.sh BASE [FLAG ...]      such as: main --loads sqlite; the flags are those of internal/bench/guard
+#   scripts/bench-guard.sh BASE [FLAG ...]      such as: main --loads sqlite; the flags are those of cmd/bench-guard
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,7 +35,7 @@ echo "Building $(git log -1 --format='%h (%s)' "$base") and the working tree." >
 git worktree add --quiet --detach "$dir/base" "$base"
 build "$dir/base" base-orderflow ./cmd/orderflow
 build . work-orderflow ./cmd/orderflow
-build . guard ./internal/bench/guard
+build . guard ./cmd/bench-guard
 
 # In the background, since the shell handles signals while it waits, but not while a command in the foreground runs.
 "$dir/guard" --base "$dir/base-orderflow" --work "$dir/work-orderflow" "$@" &

@@ -16,8 +16,8 @@ import (
 
 	"orderflow/internal/api"
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
+	"orderflow/test/env"
 )
 
 // event is one server-sent event as a client reads it.
@@ -247,9 +247,9 @@ func TestRunEndsStreams(t *testing.T) {
 
 // The rest runs in a bubble, where time is free: a real server on connections that are pipes.
 
-func servePipes(t *testing.T, n *node) *serverstest.Pipes {
+func servePipes(t *testing.T, n *node) *env.Pipes {
 	t.Helper()
-	return serverstest.ServePipes(t, api.NewServer(n.Handler()))
+	return env.ServePipes(t, api.NewServer(n.Handler()))
 }
 
 // ask sends the request for an event stream over a connection and reads the answer's headers.

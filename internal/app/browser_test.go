@@ -14,7 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // browser is a headless Chromium or Chrome, with a profile of its own, that ends with the test.
@@ -233,7 +233,7 @@ func TestBrowserStreamsAnOrder(t *testing.T) {
 func TestBrowserStreamsAcrossACut(t *testing.T) {
 	t.Parallel()
 	s, b := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} }), newBrowser(t)
-	network, proxied := serverstest.Proxy(t, s.url)
+	network, proxied := env.Proxy(t, s.url)
 	s.buy(1, "stream", 1, 1)
 	p := b.open(newPages(t), "127.0.0.1", strings.Replace(s.script(streamPage), s.url, proxied, 1))
 	p.sees("OrderCreated 1-1")

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // at is when a client saw something, in milliseconds since 1970.
@@ -98,7 +98,7 @@ func TestClientsComeBackAfterACut(t *testing.T) {
 	t.Parallel()
 	bothClients(t, func(t *testing.T, program string) {
 		s := serve(t, nil)
-		network, proxied := serverstest.Proxy(t, s.live)
+		network, proxied := env.Proxy(t, s.live)
 		c := s.customer(program, func(o *customerOptions) { o.Options = clientOptions(t, proxied) })
 		c.subscribe("private-orders.1")
 		c.subscribe("private-cache-orders.1")

@@ -13,7 +13,7 @@ import (
 	"orderflow/internal/app"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // state waits until a part of the page Live is in a state.
@@ -110,7 +110,7 @@ func TestConsoleWithAllowedOrigins(t *testing.T) {
 	v.goes("/")
 	v.state("feed-state", "live")
 
-	_, forwarded := serverstest.Proxy(t, s.url)
+	_, forwarded := env.Proxy(t, s.url)
 	v.forgiven = []string{"WebSocket connection"} // what the browser says about a connection that is refused
 	v.do(chromedp.Navigate(forwarded + "/console/"))
 	v.state("feed-state", "failed")

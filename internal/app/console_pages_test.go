@@ -16,7 +16,7 @@ import (
 	"orderflow/internal/app"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // visitor is somebody who uses the console in a real browser, and looks into the database.
@@ -313,7 +313,7 @@ func TestConsoleDeadLetters(t *testing.T) {
 func TestConsoleFollows(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
-	network, proxied := serverstest.Proxy(t, s.url)
+	network, proxied := env.Proxy(t, s.url)
 	id := s.buy(1, "one", 2, 1).order().ID
 	v := s.visit(newBrowser(t))
 	v.do(chromedp.Navigate(fmt.Sprintf("%s/console/orders/%d", proxied, id)))

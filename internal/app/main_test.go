@@ -19,7 +19,7 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // patience bounds every wait. Nothing takes that long unless it is broken.
@@ -27,7 +27,7 @@ const patience = time.Minute
 
 // A server that has ended leaves nothing running.
 func TestMain(m *testing.M) {
-	code := serverstest.Run(m)
+	code := env.Run(m)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -50,8 +50,8 @@ func grounds() map[string]func(t *testing.T, set *config.Settings) {
 // shared puts a server on MySQL and Redis.
 func shared(t *testing.T, set *config.Settings) {
 	t.Helper()
-	set.Database = config.NewURL(serverstest.MySQL(t))
-	address, prefix := serverstest.Redis(t)
+	set.Database = config.NewURL(env.MySQL(t))
+	address, prefix := env.Redis(t)
 	set.Redis, set.RedisPrefix = config.NewURL(address), prefix
 	fill(t, *set, app.SeedPlan{})
 }

@@ -11,8 +11,8 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // TestManyServers: an order taken in by one process is charged by another, watched at a third, and seen in the list of
@@ -101,8 +101,8 @@ func TestSharedLimit(t *testing.T) {
 // TestStartsWithoutRedis: a server starts and takes orders while Redis is away, says so, and uses it once it is there.
 func TestStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
-	redis, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, redis, err)
+	redis, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, redis, err)
 	if err := redis.Stop(); err != nil {
 		t.Fatal(err)
 	}

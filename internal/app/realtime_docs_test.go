@@ -15,8 +15,8 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // repository is the root of the checkout, seen from here.
@@ -206,7 +206,7 @@ func TestShownGo(t *testing.T) {
 func TestShownCatchUp(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	network, proxied := serverstest.Proxy(t, s.live)
+	network, proxied := env.Proxy(t, s.live)
 	at := func(heading string) string {
 		return atAddresses(t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(proxied, "ws://"))
 	}
@@ -240,8 +240,8 @@ func TestShownCatchUp(t *testing.T) {
 func TestShownNginx(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} })
-	server, err := servers.Nginx(t.Context(), serverstest.Folder(t), s.shown(nginxLines))
-	front := serverstest.Started(t, server, err).Addr()
+	server, err := servers.Nginx(t.Context(), env.Folder(t), s.shown(nginxLines))
+	front := env.Started(t, server, err).Addr()
 	for i, program := range []string{"pusher.mjs", "echo.mjs"} {
 		c := s.customer(program, func(o *customerOptions) {
 			o.Options, o.Endpoint = clientOptions(t, "ws://"+front), "http://"+front+"/broadcasting/auth"

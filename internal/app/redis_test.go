@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"orderflow/internal/config"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // restricted is a server whose user of Redis has the documented rights, and no others.
 func restricted(t *testing.T) (*servers.Server, *site) {
 	t.Helper()
-	redis, address, prefix := serverstest.RestrictedRedis(t)
+	redis, address, prefix := env.RestrictedRedis(t)
 	return redis, serve(t, func(set *config.Settings) {
 		shared(t, set)
 		set.Redis, set.RedisPrefix = config.NewURL(address), prefix
@@ -49,7 +49,7 @@ func TestServerWithDocumentedRights(t *testing.T) {
 		s.get("/api/v1/products")
 	}
 	s.stop()
-	denied, _ := serverstest.Command(t, redis.Addr(), "ACL", "LOG").([]any)
+	denied, _ := env.Command(t, redis.Addr(), "ACL", "LOG").([]any)
 	for _, entry := range denied {
 		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // how the client finds out that this is no Cluster
 			t.Errorf("Redis refused %s", text)
@@ -69,7 +69,7 @@ func TestRedisRefuses(t *testing.T) {
 		"one key":  {func(t *testing.T, r *servers.Server) { revoke(t, r, "resetkeys", "~shop:orderflow:*", "~shop:{*") }, "NOPERM"},
 		"all":      {func(t *testing.T, r *servers.Server) { revoke(t, r, "-@all") }, "NOPERM"},
 		"the type of a stream": {func(t *testing.T, r *servers.Server) {
-			serverstest.Command(t, r.Addr(), "SET", "shop:{shop:orderflow:bus:work}:stream:workers", "x")
+			env.Command(t, r.Addr(), "SET", "shop:{shop:orderflow:bus:work}:stream:workers", "x")
 		}, "WRONGTYPE"},
 		"any answer": {func(t *testing.T, r *servers.Server) {
 			if err := r.Freeze(); err != nil {
@@ -109,5 +109,5 @@ func TestRedisRefuses(t *testing.T) {
 // revoke changes the rights of the server's user of Redis.
 func revoke(t *testing.T, redis *servers.Server, rules ...string) {
 	t.Helper()
-	serverstest.Command(t, redis.Addr(), append([]string{"ACL", "SETUSER", "orderflow"}, rules...)...)
+	env.Command(t, redis.Addr(), append([]string{"ACL", "SETUSER", "orderflow"}, rules...)...)
 }

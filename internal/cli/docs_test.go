@@ -133,7 +133,7 @@ func TestEveryVerbIsInTheREADME(t *testing.T) {
 // Flags that the documents name exist.
 func TestFlagsInDocumentsExist(t *testing.T) {
 	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
-	others := regexp.MustCompile("(?m)\\b(?:mysqldump|mariadb-dump|mysql|mariadb|docker compose|go run \\./internal/watch/cost) [^|<>`\\n]*") // commands of other programs
+	others := regexp.MustCompile("(?m)\\b(?:mysqldump|mariadb-dump|mysql|mariadb|docker compose|go run \\./cmd/bench-watched) [^|<>`\\n]*") // commands of other programs
 	known := map[string]bool{}
 	for _, verb := range verbsBelow(t) {
 		commands := [][]string{{verb}}

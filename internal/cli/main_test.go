@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // builtVersion is what the binary under test calls itself.
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "the binary under test cannot be built:", err)
 		os.Exit(1)
 	}
-	code := serverstest.Run(m)
+	code := env.Run(m)
 	if err := os.RemoveAll(checkout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -18,21 +18,21 @@ import (
 
 	"orderflow/internal/bench"
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // benchOn is a load on private servers over a database and Redis of the test's, and a function that fails the test when
 // the load has left anything there.
 func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 	t.Helper()
-	database := serverstest.MySQL(t)
-	redis, _ := serverstest.Redis(t)
+	database := env.MySQL(t)
+	redis, _ := env.Redis(t)
 	command = exec.CommandContext(t.Context(), binary(), append([]string{"bench", "--clients", "16"}, args...)...)
 	command.Env = append(withoutSettings(os.Environ()), "DATABASE_URL="+database, "REDIS_URL="+redis, "TMPDIR="+t.TempDir())
 	return command, func() {
 		t.Helper()
 		var left int
-		err := serverstest.Admin(t, database).QueryRowContext(t.Context(),
+		err := env.Admin(t, database).QueryRowContext(t.Context(),
 			"SELECT count(*) FROM information_schema.schemata WHERE schema_name LIKE 'orderflow\\_bench\\_%'").Scan(&left)
 		if err != nil || left != 0 {
 			t.Errorf("%d databases are left behind, %v", left, err)

@@ -15,14 +15,14 @@ import (
 	"testing"
 
 	"orderflow/internal/config"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // notRun are the commands of the documents that TestDocuments does not run: each with the reason, and with what does.
 var notRun = []struct{ command, reason, by string }{
 	{"make test", "it is what runs this test", "make test"},
 	{"make lint", "its first run builds the linters, which takes minutes", ".ci/run"},
-	{"make setup", "it is for containers; a test of its own runs it", "internal/deploy"},
+	{"make setup", "it is for containers; a test of its own runs it", "test/deploy"},
 	{"make up", "it needs Docker and images from elsewhere", "the job docker of .github/workflows/ci.yml"},
 	{"docker compose exec app orderflow seed", "likewise", "the same"},
 	{"curl -s http://127.0.0.1:8000/api/health", "it asks the containers", "the same"},
@@ -30,8 +30,8 @@ var notRun = []struct{ command, reason, by string }{
 	{"docker compose exec app orderflow audit", "likewise", "the same"},
 	{"make logs", "it goes on until it is interrupted", "who looks after the containers"},
 	{"make down", "it ends the containers", "the job docker of .github/workflows/ci.yml"},
-	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs a machine that systemd runs", "internal/deploy, as far as systemd judges units"},
-	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "internal/deploy, as far as the manifests can be judged"},
+	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs a machine that systemd runs", "test/deploy, as far as systemd judges units"},
+	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "test/deploy, as far as the manifests can be judged"},
 	{"kubectl exec deploy/orderflow-api -- orderflow seed", "likewise", "the same"},
 }
 
@@ -223,9 +223,9 @@ func (r *reader) export(t *testing.T, c command) {
 	for _, assignment := range strings.Fields(c.text)[1:] {
 		switch name, _, _ := strings.Cut(assignment, "="); name {
 		case "DATABASE_URL":
-			r.env = append(r.env, name+"="+serverstest.MySQL(t))
+			r.env = append(r.env, name+"="+env.MySQL(t))
 		case "REDIS_URL":
-			address, prefix := serverstest.Redis(t)
+			address, prefix := env.Redis(t)
 			r.env = append(r.env, name+"="+address, "REDIS_PREFIX="+prefix)
 		default:
 			t.Fatalf("line %d: %s: this test does not know what to put into %s", c.line, c.text, name)

@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // authority signs certificates of servers. Its own lies in file.
@@ -74,14 +74,14 @@ func certify(t *testing.T, file string, template *x509.Certificate, signer *auth
 // HOST:PORT.
 func encrypted(t *testing.T, flags ...string) (addr string, by *authority) {
 	t.Helper()
-	folder := serverstest.Folder(t)
+	folder := env.Folder(t)
 	by = newAuthority(t, folder, "authority")
 	file := filepath.Join(folder, "server.pem")
 	certify(t, file, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}, by)
 	server, err := servers.MariaDB(t.Context(), folder, append([]string{"--ssl-cert=" + file, "--ssl-key=" + file + ".key"}, flags...)...)
-	return serverstest.Started(t, server, err).Addr(), by
+	return env.Started(t, server, err).Addr(), by
 }
 
 // runBinary runs the binary and returns its exit code and what it printed.
@@ -119,7 +119,7 @@ func TestPrivateAuthority(t *testing.T) {
 func TestStartUpSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	addr, by := encrypted(t)
-	admin := serverstest.Admin(t, "mysql://root@"+addr+"/")
+	admin := env.Admin(t, "mysql://root@"+addr+"/")
 	for _, statement := range []string{
 		"CREATE DATABASE shop", "CREATE DATABASE other", "CREATE TABLE other.t (i INT)",
 		"CREATE USER poor@'127.0.0.1' IDENTIFIED BY 'hunter2'",
@@ -195,9 +195,9 @@ func freePort(t *testing.T) string {
 // A server starts without its Redis, and says why it has none and what to do.
 func TestStartUpWithoutRedis(t *testing.T) {
 	t.Parallel()
-	started, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	addr := serverstest.Started(t, started, err).Addr()
-	serverstest.Command(t, addr, "CONFIG", "SET", "requirepass", "secret")
+	started, err := servers.Redis(t.Context(), env.Folder(t))
+	addr := env.Started(t, started, err).Addr()
+	env.Command(t, addr, "CONFIG", "SET", "requirepass", "secret")
 	for name, c := range map[string]struct{ address, want string }{
 		"nobody listens": {"redis://127.0.0.1:" + freePort(t), "connection refused.*check the address in --redis"},
 		"unknown host":   {"redis://nowhere.invalid", "check the address in --redis"},

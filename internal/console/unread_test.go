@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 
 	"orderflow/internal/api"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // A client that asks and does not read costs a bounded amount of memory, whatever of the console it may ask for without a log-in.
@@ -22,7 +22,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t)
 				h.do(t, "GET", path, "") // what is made once is made
-				unread := serverstest.ServePipes(t, api.NewServer(h.api)).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
+				unread := env.ServePipes(t, api.NewServer(h.api)).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
 				if unread.Held > bound {
 					t.Errorf("an unread answer holds %d bytes, the bound is %d", unread.Held, bound)
 				}

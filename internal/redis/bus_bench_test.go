@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"orderflow/internal/bus"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // processor is the processor time of this process; the server's is not in it.
@@ -27,7 +27,7 @@ func processor(b *testing.B) time.Duration {
 func BenchmarkBusShapes(b *testing.B) {
 	for _, shape := range []struct{ size, limit, consumers int }{{64, 256, 1}, {1024, 256, 1}, {1024, 256, 2}, {1024, 8, 2}, {8, 256, 1}, {1, 256, 1}} {
 		b.Run(fmt.Sprintf("slices of %d, %d consumers of %d", shape.size, shape.consumers, shape.limit), func(b *testing.B) {
-			address, prefix := serverstest.Redis(b)
+			address, prefix := env.Redis(b)
 			station := station(b, address, prefix, bus.Options{})
 			ctx, cancel := context.WithCancel(b.Context())
 			var readers sync.WaitGroup
@@ -77,7 +77,7 @@ func BenchmarkBusShapes(b *testing.B) {
 
 // BenchmarkBusLatency is one message at a time, from Publish to a consumer that waits for it.
 func BenchmarkBusLatency(b *testing.B) {
-	address, prefix := serverstest.Redis(b)
+	address, prefix := env.Redis(b)
 	sender, receiver := station(b, address, prefix, bus.Options{}), station(b, address, prefix, bus.Options{})
 	g := consumerOf(b.Context(), b, receiver)
 	got := make(chan string)

@@ -13,8 +13,8 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // post is two processes' buses over a Redis that a test has to itself, or over a cluster.
@@ -41,8 +41,8 @@ func newPostAt(t *testing.T, address string, options bus.Options) (p post) {
 
 func newPost(t *testing.T, options bus.Options, flags ...string) post {
 	t.Helper()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t), flags...)
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t), flags...)
+	env.Started(t, server, err)
 	p := newPostAt(t, servers.RedisURL(server.Addr()), options)
 	p.server = server
 	return p
@@ -223,13 +223,13 @@ func TestBusSurvives(t *testing.T) {
 	t.Run("kill -9 with the append-only file", func(t *testing.T) { bear(t, newPost(t, hard()), false, restart) })
 	t.Run("kill -9 without data", func(t *testing.T) { bear(t, newPost(t, hard(), "--appendonly", "no"), true, restart) })
 	t.Run("emptied", func(t *testing.T) {
-		bear(t, newPost(t, hard()), true, func(t *testing.T, p post) { serverstest.Command(t, p.server.Addr(), "FLUSHALL") })
+		bear(t, newPost(t, hard()), true, func(t *testing.T, p post) { env.Command(t, p.server.Addr(), "FLUSHALL") })
 	})
 	t.Run("scripts forgotten, connections cut", func(t *testing.T) {
 		bear(t, newPost(t, hard()), false, func(t *testing.T, p post) {
-			serverstest.Command(t, p.server.Addr(), "SCRIPT", "FLUSH")
-			serverstest.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "normal")
-			serverstest.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "pubsub")
+			env.Command(t, p.server.Addr(), "SCRIPT", "FLUSH")
+			env.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "normal")
+			env.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "pubsub")
 		})
 	})
 	t.Run("two seconds of silence", func(t *testing.T) {
@@ -248,14 +248,14 @@ func TestBusSurvives(t *testing.T) {
 // A cluster's master of the topic's slot is killed, and a replica takes its place.
 func TestBusSurvivesFailover(t *testing.T) {
 	t.Parallel()
-	nodes, err := servers.RedisCluster(t.Context(), serverstest.Folder(t), 1)
+	nodes, err := servers.RedisCluster(t.Context(), env.Folder(t), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, node := range nodes {
-		serverstest.Started(t, node, nil)
+		env.Started(t, node, nil)
 	}
-	slot, ok := serverstest.Command(t, nodes[0].Addr(), "CLUSTER", "KEYSLOT", "{orderflow:bus:t}:groups").(int64)
+	slot, ok := env.Command(t, nodes[0].Addr(), "CLUSTER", "KEYSLOT", "{orderflow:bus:t}:groups").(int64)
 	if !ok {
 		t.Fatal("no slot")
 	}
@@ -337,7 +337,7 @@ func TestBusSetsAside(t *testing.T) {
 	defer cancel()
 	var mu sync.Mutex
 	var aside []string
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond, Deliveries: 3, SetAside: func(group string, m bus.Message) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -398,8 +398,8 @@ func TestBusCannotRead(t *testing.T) {
 	p := newPost(t, bus.Options{AckWithin: 100 * time.Millisecond, Deliveries: 2, SetAside: func(_ string, m bus.Message) { aside <- m }})
 	g := consumerOf(ctx, t, p.buses[0])
 	publishAll(ctx, t, p.buses[1], numbered(1, 1))
-	serverstest.Command(t, p.server.Addr(), "XADD", "{orderflow:bus:t}:stream:g", "*", "n", "3", "m", "\xffsomething else")
-	serverstest.Command(t, p.server.Addr(), "INCRBY", "{orderflow:bus:t}:count:g", "3")
+	env.Command(t, p.server.Addr(), "XADD", "{orderflow:bus:t}:stream:g", "*", "n", "3", "m", "\xffsomething else")
+	env.Command(t, p.server.Addr(), "INCRBY", "{orderflow:bus:t}:count:g", "3")
 	for range 2 {
 		some := fetchSome(ctx, t, g, 10)
 		if len(some) != 1 || (some[0].ID != "1" && some[0].ID != "2") {
@@ -439,7 +439,7 @@ func publishWhenAside(ctx context.Context, t *testing.T, b bus.Bus, aside <-chan
 
 // Everything that a bus runs has ended when Close returns, also what nobody closed before it.
 func TestBusLeavesNothingRunning(t *testing.T) {
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	before := goleak.IgnoreCurrent()
 	c, err := redis.New(address, redis.Options{Prefix: prefix})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"orderflow/internal/bus"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // patience is how long anything may take. No test waits for it unless it fails.
@@ -55,7 +55,7 @@ func TestBusTakesOverUnderLoad(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond})
 	vanishes, other := consumerOf(ctx, t, b), consumerOf(ctx, t, b)
 	publishAll(ctx, t, b, numbered(1, 3))
@@ -91,7 +91,7 @@ func TestBusKeepsTheirTurn(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	b := station(t, address, prefix, bus.Options{})
 	g := consumerOf(ctx, t, b)
 	const published = 1024

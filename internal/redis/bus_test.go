@@ -6,7 +6,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/bus/bustest"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // station is one process's bus.
@@ -31,7 +31,7 @@ func TestBus(t *testing.T) {
 
 func TestBusOnCluster(t *testing.T) {
 	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
-		address, prefix := serverstest.RedisCluster(t)
+		address, prefix := env.RedisCluster(t)
 		return station(t, address, prefix, options), station(t, address, prefix, options)
 	})
 }

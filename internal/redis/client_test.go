@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // connected returns a client with keys of its own; peers share them by the prefix.
@@ -29,7 +29,7 @@ func connected(t testing.TB, address, prefix string) *redis.Client {
 }
 
 func TestConnect(t *testing.T) {
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	if c := connected(t, address, prefix); !c.Up() {
 		t.Error("connected and not up")
 	}

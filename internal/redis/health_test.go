@@ -12,8 +12,8 @@ import (
 
 	"orderflow/internal/limit"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // changes keeps the events of log lines.
@@ -51,10 +51,10 @@ func (c *changes) events() []string {
 // line, however many orders meet it, and the rest of Redis stays in use.
 func TestKeysOutsideTheRights(t *testing.T) {
 	t.Parallel()
-	server, address, prefix := serverstest.RestrictedRedis(t)
+	server, address, prefix := env.RestrictedRedis(t)
 	p := startProcess(t, address, prefix)
 	eventually(t, p.client.Healthy)
-	serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")
+	env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")
 	if !p.comes(func() bool { return !p.client.Healthy() }) {
 		t.Fatal("healthy without a right on locks")
 	}
@@ -72,7 +72,7 @@ func TestKeysOutsideTheRights(t *testing.T) {
 	if lines := p.changes.events(); len(lines) > 50 { // two are enough, unless the machine is so busy that Redis seems to be down
 		t.Errorf("%d log lines about 1,000 failures: %q", len(lines), lines)
 	}
-	serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "~shop:*")
+	env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "~shop:*")
 	if !p.comes(p.client.Healthy) {
 		t.Errorf("granted again: %q", p.client.Reason())
 	}
@@ -90,8 +90,8 @@ func TestKeysOfAnotherType(t *testing.T) {
 	} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
-			server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-			serverstest.Started(t, server, err)
+			server, err := servers.Redis(t.Context(), env.Folder(t))
+			env.Started(t, server, err)
 			p := startProcess(t, servers.RedisURL(server.Addr()), "")
 			eventually(t, p.client.Healthy)
 			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewChannelCache(p.client)
@@ -106,15 +106,15 @@ func TestKeysOfAnotherType(t *testing.T) {
 			}
 			use()
 			if strings.HasSuffix(key, "limit:") {
-				found, _ := serverstest.Command(t, server.Addr(), "KEYS", key+"*").([]any)
+				found, _ := env.Command(t, server.Addr(), "KEYS", key+"*").([]any)
 				if len(found) != 1 {
 					t.Fatalf("keys of limits: %v", found)
 				}
 				key, _ = found[0].(string)
 			}
 			spoil := func() { // the process may write the key itself meanwhile
-				serverstest.Command(t, server.Addr(), "RPUSH", key+"~", "x")
-				serverstest.Command(t, server.Addr(), "RENAME", key+"~", key)
+				env.Command(t, server.Addr(), "RPUSH", key+"~", "x")
+				env.Command(t, server.Addr(), "RENAME", key+"~", key)
 			}
 			spoil()
 			failing := func() bool {
@@ -125,7 +125,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 				t.Fatalf("healthy %t, %q", p.client.Healthy(), p.client.Reason())
 			}
 			takes(t, p.locker, 7)
-			serverstest.Command(t, server.Addr(), "DEL", key)
+			env.Command(t, server.Addr(), "DEL", key)
 			if !p.comes(func() bool { use(); return p.client.Healthy() }) {
 				t.Errorf("the key is gone: %q", p.client.Reason())
 			}
@@ -137,10 +137,10 @@ func TestKeysOfAnotherType(t *testing.T) {
 // again.
 func TestServerThatCannotWrite(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t), "--appendonly", "no", "--save", "3600 1", "--enable-protected-configs", "yes")
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t), "--appendonly", "no", "--save", "3600 1", "--enable-protected-configs", "yes")
+	env.Started(t, server, err)
 	p := startProcess(t, servers.RedisURL(server.Addr()), "")
-	do := func(words ...string) { serverstest.Command(t, server.Addr(), words...) }
+	do := func(words ...string) { env.Command(t, server.Addr(), words...) }
 	disk := t.TempDir()
 	do("CONFIG", "SET", "dir", disk)
 	for _, c := range []struct {

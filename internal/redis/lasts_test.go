@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // TestLasts: the later event of a channel is kept, whoever comes first, and it expires.
 func TestLasts(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) (string, string){"alone": serverstest.Redis, "cluster": serverstest.RedisCluster} {
+	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
 			address, prefix := open(t)
 			one, two := redis.NewChannelCache(connected(t, address, prefix)), redis.NewChannelCache(connected(t, address, prefix))

@@ -7,8 +7,8 @@ import (
 	"orderflow/internal/limit"
 	"orderflow/internal/limit/limittest"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 func TestLimiter(t *testing.T) {
@@ -21,7 +21,7 @@ func TestLimiter(t *testing.T) {
 
 func TestLimiterOnCluster(t *testing.T) {
 	limittest.Run(t, func(t *testing.T) (a, b limittest.Adapter) {
-		address, prefix := serverstest.RedisCluster(t)
+		address, prefix := env.RedisCluster(t)
 		return redis.PatientLimiter(connected(t, address, prefix)), redis.PatientLimiter(connected(t, address, prefix))
 	})
 }
@@ -29,8 +29,8 @@ func TestLimiterOnCluster(t *testing.T) {
 // TestLimiterWithoutRedis: requests are counted by the process alone, and nobody waits, until Redis is back.
 func TestLimiterWithoutRedis(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
 	c := connected(t, servers.RedisURL(server.Addr()), "")
 	running(t, c.Run)
 	limiter := redis.NewLimiter(c, 100)

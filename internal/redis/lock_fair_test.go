@@ -13,8 +13,8 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // shop stands for an API process on hot products: it takes all of them, holds them for as long as a commit takes, gives them
@@ -70,7 +70,7 @@ func TestNobodyStarves(t *testing.T) {
 	for _, processes := range []int{2, 3} {
 		for _, products := range [][]int64{{1}, {1, 2}} {
 			t.Run(fmt.Sprintf("%d processes, %d products", processes, len(products)), func(t *testing.T) {
-				address, prefix := serverstest.Redis(t)
+				address, prefix := env.Redis(t)
 				var lockers []*redis.Locker
 				for range processes {
 					lockers = append(lockers, locker(t, address, prefix, lock.TTL))
@@ -115,7 +115,7 @@ func busyShop(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) 
 // time that it needs, though the other one would take the lock again at once.
 func TestBusyProcessDoesNotStarve(t *testing.T) {
 	t.Parallel()
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
 	defer cancel()
 	var all sync.WaitGroup
@@ -150,11 +150,11 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	if err := holder.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
 		t.Fatal(err)
 	}
-	value, _ := serverstest.Command(t, server.Addr(), "GET", "inventory:product:1").(string)
+	value, _ := env.Command(t, server.Addr(), "GET", "inventory:product:1").(string)
 	if value != "" && !strings.HasPrefix(value, "turn:") {
 		t.Errorf("the lock is %q, want the turn of the dead process or nothing any more", value)
 	}
-	if n := serverstest.Command(t, server.Addr(), "ZCARD", "{inventory:product:1}:waiting"); n != int64(0) {
+	if n := env.Command(t, server.Addr(), "ZCARD", "{inventory:product:1}:waiting"); n != int64(0) {
 		t.Errorf("%v processes are in the line", n)
 	}
 	eventually(t, func() bool {
@@ -177,7 +177,7 @@ func TestPlaceIsKept(t *testing.T) {
 	}
 	line := func() (nodes []string) {
 		t.Helper()
-		names, _ := serverstest.Command(t, server.Addr(), "ZRANGE", "{inventory:product:1}:waiting", "0", "-1").([]any)
+		names, _ := env.Command(t, server.Addr(), "ZRANGE", "{inventory:product:1}:waiting", "0", "-1").([]any)
 		for _, name := range names {
 			text, _ := name.(string)
 			node, _, _ := strings.Cut(text, ":")
@@ -192,7 +192,7 @@ func TestPlaceIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { // the first one's turn is over
-		return serverstest.Command(t, server.Addr(), "EXISTS", "inventory:product:1") == int64(0)
+		return env.Command(t, server.Addr(), "EXISTS", "inventory:product:1") == int64(0)
 	})
 	takes(t, holder, 1)
 	waits(later)
@@ -204,7 +204,7 @@ func TestPlaceIsKept(t *testing.T) {
 }
 
 func BenchmarkLocker(b *testing.B) {
-	address, prefix := serverstest.Redis(b)
+	address, prefix := env.Redis(b)
 	c := connected(b, address, prefix)
 	l := redis.NewLocker(c, lock.TTL, nil)
 	for _, n := range []int{1, 100} {

@@ -13,15 +13,15 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // alone starts a Redis for one test, with the locks of one process on it, and a connection beside them.
 func alone(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis.Client) {
 	t.Helper()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
 	c := connected(t, servers.RedisURL(server.Addr()), "")
 	running(t, c.Run)
 	l := redis.NewLocker(c, lock.TTL, nil)
@@ -199,8 +199,8 @@ func TestFullRedis(t *testing.T) {
 // TestStartsWithoutRedis: what is not there yet is found when it comes.
 func TestStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestStartsWithoutRedis(t *testing.T) {
 // products of the batch are locked and released.
 func TestLockOfAnotherType(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) (string, string){"alone": serverstest.Redis, "cluster": serverstest.RedisCluster} {
+	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			address, prefix := open(t)

@@ -9,7 +9,7 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 func mustLock(t *testing.T, l *redis.PlainLocker, products ...int64) (unlock func()) {
@@ -24,7 +24,7 @@ func mustLock(t *testing.T, l *redis.PlainLocker, products ...int64) (unlock fun
 // subscribers is how many connections hear a channel.
 func subscribers(t *testing.T, host, channel string) any {
 	t.Helper()
-	answer, ok := serverstest.Command(t, host, "PUBSUB", "NUMSUB", channel).([]any)
+	answer, ok := env.Command(t, host, "PUBSUB", "NUMSUB", channel).([]any)
 	if !ok || len(answer) != 2 {
 		t.Fatalf("answer %v", answer)
 	}
@@ -33,7 +33,7 @@ func subscribers(t *testing.T, host, channel string) any {
 
 // TestPlainLockerExcludes: of many orders from two processes one at a time has a product, and all come to their turn.
 func TestPlainLockerExcludes(t *testing.T) {
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	processes := []*redis.PlainLocker{redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))}
 	var inside, done int // guarded by the lock alone; the race detector sees when it is none
 	var all sync.WaitGroup
@@ -61,11 +61,11 @@ func TestPlainLockerExcludes(t *testing.T) {
 
 // TestPlainLockerWaits: an order waits for the announcement, and holds no other lock meanwhile.
 func TestPlainLockerWaits(t *testing.T) {
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	one, other := redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))
 	unlock := mustLock(t, one, 2)
 	host := strings.TrimPrefix(address, "redis://")
-	serverstest.Command(t, host, "EXPIRE", prefix+lock.Key(2), "3600") // so that its expiry does not end the wait
+	env.Command(t, host, "EXPIRE", prefix+lock.Key(2), "3600") // so that its expiry does not end the wait
 	locked := make(chan func())
 	go func() {
 		unlock, _, err := other.Lock(t.Context(), []int64{1, 2})
@@ -76,21 +76,21 @@ func TestPlainLockerWaits(t *testing.T) {
 	}()
 	channel := prefix + "orderflow:unlocked:" + lock.Key(2)
 	eventually(t, func() bool { return subscribers(t, host, channel) == int64(1) })
-	if key := serverstest.Command(t, host, "EXISTS", prefix+lock.Key(1)); key != int64(0) {
+	if key := env.Command(t, host, "EXISTS", prefix+lock.Key(1)); key != int64(0) {
 		t.Errorf("an order that waits keeps the lock of another product: %v", key)
 	}
 	unlock()
 	(<-locked)()
-	if key := serverstest.Command(t, host, "EXISTS", prefix+lock.Key(1), prefix+lock.Key(2)); key != int64(0) {
+	if key := env.Command(t, host, "EXISTS", prefix+lock.Key(1), prefix+lock.Key(2)); key != int64(0) {
 		t.Errorf("%v locks are left", key)
 	}
 }
 
 // TestPlainLockerOfForeigner: a lock of others is respected, is not released, and its expiry ends the wait.
 func TestPlainLockerOfForeigner(t *testing.T) {
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	l, host, key := redis.NewPlainLocker(connected(t, address, prefix)), strings.TrimPrefix(address, "redis://"), prefix+lock.Key(1)
-	serverstest.Command(t, host, "SET", key, "foreign")
+	env.Command(t, host, "SET", key, "foreign")
 	ctx, cancel := context.WithCancel(t.Context())
 	refused := make(chan error)
 	go func() {
@@ -105,10 +105,10 @@ func TestPlainLockerOfForeigner(t *testing.T) {
 	if err := <-refused; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	if token := serverstest.Command(t, host, "GET", key); token != "foreign" {
+	if token := env.Command(t, host, "GET", key); token != "foreign" {
 		t.Errorf("the lock is %v now", token)
 	}
-	serverstest.Command(t, host, "PEXPIRE", key, "50")
+	env.Command(t, host, "PEXPIRE", key, "50")
 	mustLock(t, l, 1)()
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"orderflow/internal/lock/locktest"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // running runs a service until the test ends.
@@ -40,7 +40,7 @@ func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Lock
 
 func TestLockerOnCluster(t *testing.T) {
 	locktest.Run(t, func(t *testing.T, ttl time.Duration) (a, b locktest.Adapter) {
-		address, prefix := serverstest.RedisCluster(t)
+		address, prefix := env.RedisCluster(t)
 		return locker(t, address, prefix, ttl), locker(t, address, prefix, ttl)
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
-func TestMain(m *testing.M) { os.Exit(serverstest.Run(m)) }
+func TestMain(m *testing.M) { os.Exit(env.Run(m)) }

@@ -9,16 +9,16 @@ import (
 	"orderflow/internal/limit"
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // TestPrefixBeginsEveryName uses every adapter and then asks the server for all keys and channels. An ACL that is written
 // for the prefix must cover them all.
 func TestPrefixBeginsEveryName(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
 	const prefix = "shop:"
 	c := connected(t, servers.RedisURL(server.Addr()), prefix)
 	useEverything(t, c)
@@ -26,7 +26,7 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 	for _, question := range [][]string{{"KEYS", "*"}, {"PUBSUB", "CHANNELS"}, {"PUBSUB", "SHARDCHANNELS"}} {
 		var names []any
 		eventually(t, func() bool {
-			names, _ = serverstest.Command(t, server.Addr(), question...).([]any)
+			names, _ = env.Command(t, server.Addr(), question...).([]any)
 			return len(names) > 0
 		})
 		for _, name := range names {
@@ -38,7 +38,7 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 	if err := c.DeleteAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if keys, _ := serverstest.Command(t, server.Addr(), "KEYS", "*").([]any); len(keys) > 0 {
+	if keys, _ := env.Command(t, server.Addr(), "KEYS", "*").([]any); len(keys) > 0 {
 		t.Errorf("DeleteAll left %q", keys)
 	}
 }
@@ -46,19 +46,19 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 // The keys are deleted although the server is slow for a while, as on a busy machine.
 func TestDeleteAllOnSlowServer(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
-	serverstest.Command(t, server.Addr(), "SET", "shop:key", "1")
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
+	env.Command(t, server.Addr(), "SET", "shop:key", "1")
 	c, err := redis.New(servers.RedisURL(server.Addr()), redis.Options{Prefix: "shop:"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	serverstest.Command(t, server.Addr(), "CLIENT", "PAUSE", "500", "WRITE") // longer than a probe may take
+	env.Command(t, server.Addr(), "CLIENT", "PAUSE", "500", "WRITE") // longer than a probe may take
 	if err := c.DeleteAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if keys, _ := serverstest.Command(t, server.Addr(), "KEYS", "*").([]any); len(keys) > 0 {
+	if keys, _ := env.Command(t, server.Addr(), "KEYS", "*").([]any); len(keys) > 0 {
 		t.Errorf("DeleteAll left %q", keys)
 	}
 }

@@ -6,14 +6,14 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // TestProducts: what one process keeps the others get, until the release of locks under which something was done; a list
 // that was read before that is not kept after it. Orders that go past a dead holder release nothing, and drop it as well.
 func TestProducts(t *testing.T) {
-	for name, open := range map[string]func(testing.TB) (string, string){"alone": serverstest.Redis, "cluster": serverstest.RedisCluster} {
+	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
 			address, prefix := open(t)
 			one, two := connected(t, address, prefix), connected(t, address, prefix)
@@ -57,8 +57,8 @@ func TestProducts(t *testing.T) {
 // version itself cannot be raised, the process that changed the stock believes no list.
 func TestProductsWithoutLocks(t *testing.T) {
 	t.Parallel()
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t))
-	serverstest.Started(t, server, err)
+	server, err := servers.Redis(t.Context(), env.Folder(t))
+	env.Started(t, server, err)
 	c := connected(t, servers.RedisURL(server.Addr()), "")
 	mine, theirs := redis.NewProducts(c), redis.NewProducts(connected(t, servers.RedisURL(server.Addr()), ""))
 	l := redis.NewLocker(c, lock.TTL, mine)
@@ -76,7 +76,7 @@ func TestProductsWithoutLocks(t *testing.T) {
 		}
 	}
 	keep()
-	serverstest.Command(t, server.Addr(), "RPUSH", "inventory:product:1", "x")
+	env.Command(t, server.Addr(), "RPUSH", "inventory:product:1", "x")
 	grant, err := l.TryLock(t.Context(), []int64{1})
 	if err != nil || len(grant.Held) > 0 {
 		t.Fatalf("a key of another type: %+v, %v", grant, err)
@@ -90,17 +90,17 @@ func TestProductsWithoutLocks(t *testing.T) {
 
 	keep()
 	const version = "{orderflow:products}:version"
-	before := serverstest.Command(t, server.Addr(), "GET", version)
-	serverstest.Command(t, server.Addr(), "SET", version, "no number") // which cannot be raised
+	before := env.Command(t, server.Addr(), "GET", version)
+	env.Command(t, server.Addr(), "SET", version, "no number") // which cannot be raised
 	held := takes(t, l, 2)
 	if err := l.Unlock(t.Context(), held.Token, held.Held, true); err != nil {
 		t.Errorf("the locks were not released: %v", err)
 	}
-	serverstest.Command(t, server.Addr(), "SET", version, "9223372036854775807")
+	env.Command(t, server.Addr(), "SET", version, "9223372036854775807")
 	if list, _, err := mine.Get(t.Context()); err == nil || list != nil {
 		t.Errorf("while the version cannot be raised: %q, %v", list, err)
 	}
-	serverstest.Command(t, server.Addr(), "SET", version, before.(string))
+	env.Command(t, server.Addr(), "SET", version, before.(string))
 	if list, _, err := mine.Get(t.Context()); err != nil || list != nil {
 		t.Errorf("the version can be raised again: %q, %v", list, err)
 	}

@@ -13,27 +13,27 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
 )
 
 // suiteRedis starts a Redis for a port's suite and returns an address and prefixes for its tests: those of the user that
 // docs/operations.md makes, so that the suite proves that its rights suffice; or of the server that the environment names.
 func suiteRedis(t *testing.T) (address string, prefix func() string) {
 	t.Helper()
-	if os.Getenv(serverstest.EnvRedis) != "" {
-		address, first := serverstest.Redis(t)
+	if os.Getenv(env.EnvRedis) != "" {
+		address, first := env.Redis(t)
 		return address, func() string { return first + rand.Text() + ":" }
 	}
-	_, address, first := serverstest.RestrictedRedis(t)
+	_, address, first := env.RestrictedRedis(t)
 	return address, func() string { return first + rand.Text() + ":" }
 }
 
 // TestDocumentedRights uses every adapter as that user, and looks for what Redis has refused.
 func TestDocumentedRights(t *testing.T) {
 	t.Parallel()
-	server, address, prefix := serverstest.RestrictedRedis(t)
+	server, address, prefix := env.RestrictedRedis(t)
 	useEverything(t, connected(t, address, prefix))
-	denied, _ := serverstest.Command(t, server.Addr(), "ACL", "LOG").([]any)
+	denied, _ := env.Command(t, server.Addr(), "ACL", "LOG").([]any)
 	for _, entry := range denied {
 		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // how the client finds out that this is no Cluster
 			t.Errorf("Redis refused %s", text)
@@ -47,18 +47,18 @@ func TestEachRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	// No process misses these: a refused sign of life is one, and a subscription that cannot be ended goes on unheard.
 	spared := []string{"+ping", "+sunsubscribe"}
-	server, address, prefix := serverstest.RestrictedRedis(t)
-	for _, right := range serverstest.RedisRights(t)[6:] {
+	server, address, prefix := env.RestrictedRedis(t)
+	for _, right := range env.RedisRights(t)[6:] {
 		if slices.Contains(spared, right) {
 			continue
 		}
 		revoke := map[byte]string{'+': "-" + right[1:], '~': "resetkeys", '&': "resetchannels"}[right[0]]
-		serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
+		env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
 		p := startProcess(t, address, prefix)
 		if !p.comes(func() bool { return strings.Contains(p.client.Reason(), "NOPERM") }) {
 			t.Errorf("without %s: healthy %t, %q", right, p.client.Healthy(), p.client.Reason())
 		}
-		serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
+		env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
 	}
 }
 
@@ -68,14 +68,14 @@ func TestRightIsGranted(t *testing.T) {
 	for _, right := range []string{"+incr", "+evalsha", "+xreadgroup", "+ssubscribe", "&shop:*"} {
 		t.Run(right, func(t *testing.T) {
 			t.Parallel()
-			server, address, prefix := serverstest.RestrictedRedis(t)
+			server, address, prefix := env.RestrictedRedis(t)
 			revoke := map[byte]string{'+': "-" + right[1:], '&': "resetchannels"}[right[0]]
-			serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
+			env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", revoke)
 			p := startProcess(t, address, prefix)
 			if !p.comes(func() bool { return strings.Contains(p.client.Reason(), "NOPERM") }) {
 				t.Fatalf("healthy %t, %q", p.client.Healthy(), p.client.Reason())
 			}
-			serverstest.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
+			env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
 			if !p.comes(p.client.Healthy) {
 				t.Errorf("granted: %q", p.client.Reason())
 			}

@@ -19,8 +19,8 @@ import (
 
 	"orderflow/internal/lock"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // certificate writes the certificate of a CA, and one of that CA for this machine with its key, and returns their paths.
@@ -65,9 +65,9 @@ func TestPasswordAndTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := servers.Redis(t.Context(), serverstest.Folder(t), "--requirepass", "secret", "--tls-port", fmt.Sprint(port),
+	server, err := servers.Redis(t.Context(), env.Folder(t), "--requirepass", "secret", "--tls-port", fmt.Sprint(port),
 		"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", ca, "--tls-auth-clients", "no")
-	serverstest.Started(t, server, err)
+	env.Started(t, server, err)
 	for address, works := range map[string]bool{
 		"redis://:secret@" + server.Addr():                                true,
 		fmt.Sprintf("rediss://:secret@127.0.0.1:%d?ca=%s", port, ca):      true,

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // empty is a migrated database without rows: made once, copied for each test.
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(serverstest.Run(m))
+	os.Exit(env.Run(m))
 }
 
 func makeEmpty() error {

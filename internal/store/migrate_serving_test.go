@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // laterSteps are what a release to come might add to a full table.
@@ -171,7 +171,7 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1_000_000}); err != nil {
 		t.Fatal(err)
 	}
-	reading, err := serverstest.Admin(t, address).BeginTx(t.Context(), nil)
+	reading, err := env.Admin(t, address).BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 	defer cancel()
 	migrated := make(chan error, 1)
 	go func() { migrated <- later.Migrate(ctx) }()
-	db := serverstest.Admin(t, address)
+	db := env.Admin(t, address)
 	waits := func() bool {
 		var waiting int
 		if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%' "+

@@ -6,9 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // TestMySQLAuditFindsPlantedFaults plants one fault for each invariant that the rows of this database can break: stock
@@ -87,7 +87,7 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			aliveAndDead(t, s)
-			must(t, serverstest.Admin(t, address), test.plant)
+			must(t, env.Admin(t, address), test.plant)
 			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -98,5 +98,5 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 func TestMySQLAuditOfAFullBus(t *testing.T) {
 	address := newMySQL(t)
 	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Served: func() bool { return true }})
-	fullBus(t, s, func(statement string) { must(t, serverstest.Admin(t, address), statement) }, "UTC_TIMESTAMP(6) - INTERVAL 2 MINUTE")
+	fullBus(t, s, func(statement string) { must(t, env.Admin(t, address), statement) }, "UTC_TIMESTAMP(6) - INTERVAL 2 MINUTE")
 }

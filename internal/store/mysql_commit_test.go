@@ -8,16 +8,16 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // moments are when a connection is cut at COMMIT. The one who asked is answered all the same.
-var moments = map[string]serverstest.Moment{
-	"the server never hears of it":      serverstest.BeforeCommit,
-	"the answer is lost":                serverstest.AfterCommit,
-	"it is on its way when it is asked": serverstest.LateCommit,
+var moments = map[string]env.Moment{
+	"the server never hears of it":      env.BeforeCommit,
+	"the answer is lost":                env.AfterCommit,
+	"it is on its way when it is asked": env.LateCommit,
 }
 
 // TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: nobody's order is lost or
@@ -28,14 +28,14 @@ func TestCutAtCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			address := newMySQL(t)
-			cutter := serverstest.NewCommitCutter(t, address)
+			cutter := env.NewCommitCutter(t, address)
 			s := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 4})
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)
 			}
 			ctx := t.Context()
 			late := func() {
-				if moment == serverstest.LateCommit && cutter.Deliver() {
+				if moment == env.LateCommit && cutter.Deliver() {
 					t.Error("a COMMIT was carried out after its transaction was given up")
 				}
 			}
@@ -74,7 +74,7 @@ func TestCutAtCommit(t *testing.T) {
 			late()
 
 			// Under a unique key the work is run again where it was not done, and finds itself where it was.
-			again := moment == serverstest.AfterCommit
+			again := moment == env.AfterCommit
 			cutter.Arm(moment, "INSERT INTO products")
 			added, err := s.CreateProducts(ctx, []order.ProductDraft{{Key: "k", Name: "New", Price: 1, Stock: 3, Active: true}})
 			if err != nil || added[0].Err != nil || added[0].Replayed != again || added[0].Product.Stock != 3 {
@@ -105,7 +105,7 @@ func TestCutAtCommit(t *testing.T) {
 func TestCutBeforeCommit(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
-	proxy, proxied := serverstest.Proxy(t, address)
+	proxy, proxied := env.Proxy(t, address)
 	s := openAt(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1_000_000}); err != nil {
 		t.Fatal(err)

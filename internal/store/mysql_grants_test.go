@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // TestGrants: the grants that docs/operations.md names suffice, one account after the other: the first migrates, the second
@@ -25,7 +25,7 @@ func TestGrants(t *testing.T) {
 		t.Fatalf("docs/operations.md has %d rows of grants, want that of an account that migrates and of one that serves", len(rows))
 	}
 	_, address := ownServer(t)
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	as := func(user string, grants []byte) string {
 		must(t, admin, "CREATE USER "+user+"@'127.0.0.1' IDENTIFIED BY 'pass'",
 			"GRANT "+string(grants)+" ON "+databaseOf(address)+".* TO "+user+"@'127.0.0.1'")
@@ -35,12 +35,12 @@ func TestGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	serving := as("serves", rows[1][1])
-	cutter := serverstest.NewCommitCutter(t, serving)
+	cutter := env.NewCommitCutter(t, serving)
 	s := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 2})
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Errorf("a schema that is up to date: %v", err)
 	}
-	cutter.Arm(serverstest.AfterCommit, "INSERT INTO orders") // its session is ended with KILL
+	cutter.Arm(env.AfterCommit, "INSERT INTO orders") // its session is ended with KILL
 	everyWrite(t, s)
 	everyRead(t, s)
 	storetest.CheckInvariants(t, s)

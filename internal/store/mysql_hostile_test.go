@@ -16,9 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // hostile are defaults under which a statement of the store would fail, hang or do something else. Each variable that the
@@ -41,7 +41,7 @@ var hostile = map[string]string{
 func hostileServer(t *testing.T) (newDatabase func(t *testing.T) string) {
 	t.Helper()
 	_, address := ownServer(t, "--character-set-server=latin1", "--collation-server=latin1_swedish_ci", "--loose-skip-character-set-client-handshake")
-	admin, err := serverstest.Admin(t, address).Conn(t.Context()) // keeps the values that it began with
+	admin, err := env.Admin(t, address).Conn(t.Context()) // keeps the values that it began with
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestStatementsAreText(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t, "--log-output=TABLE")
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	must(t, admin, "SET GLOBAL general_log = 1")
 	again := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2}) // connects
 	everyWrite(t, again)

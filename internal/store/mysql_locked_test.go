@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // lockedShop is a store on a server of its own, and a stranger whose transactions keep rows locked.
@@ -25,7 +25,7 @@ type lockedShop struct {
 func newLockedShop(t *testing.T, address string) *lockedShop {
 	t.Helper()
 	s := filled(t, address, store.Options{Rules: storetest.AtOnce(), Pool: 4})
-	return &lockedShop{T: t, Store: s, admin: serverstest.Admin(t, address)}
+	return &lockedShop{T: t, Store: s, admin: env.Admin(t, address)}
 }
 
 // keep locks the rows that a query selects until free is called.

@@ -12,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // mysqlSchema is every table and how it was made.
@@ -45,8 +45,8 @@ func mysqlSchema(t *testing.T, db *sql.DB) map[string]string {
 
 func TestMySQLMigrateUpDownUp(t *testing.T) {
 	t.Parallel()
-	address := serverstest.MySQL(t)
-	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), serverstest.Admin(t, address)
+	address := env.MySQL(t)
+	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), env.Admin(t, address)
 	for range 2 { // the second time finds nothing to do
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 // TestMySQLMigrateBesideServers: the schema is not taken away from who is connected, and is once they have gone.
 func TestMySQLMigrateBesideServers(t *testing.T) {
 	t.Parallel()
-	address := serverstest.MySQL(t)
+	address := env.MySQL(t)
 	s, server := filled(t, address, store.Options{Rules: storetest.Rules()}), openAt(t, address, store.Options{Rules: storetest.Rules()})
 	if _, err := server.Products(t.Context()); err != nil { // it has a connection, as every server has
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestMySQLMigrateBesideServers(t *testing.T) {
 // TestMySQLMigrateAtOnce lets ten processes migrate a database that none of them finds there.
 func TestMySQLMigrateAtOnce(t *testing.T) {
 	t.Parallel()
-	address := serverstest.MySQL(t)
+	address := env.MySQL(t)
 	var all sync.WaitGroup
 	for range 10 {
 		s := openAt(t, address, store.Options{Rules: storetest.Rules()})
@@ -126,7 +126,7 @@ func TestMySQLMigrateAtOnce(t *testing.T) {
 		"SELECT count(DISTINCT version_id) FROM goose_db_version": len(steps(t, "mysql")) + 1,
 	} {
 		var got int
-		if err := serverstest.Admin(t, address).QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+		if err := env.Admin(t, address).QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
 			t.Errorf("%s: %d (%v), want %d", query, got, err, want)
 		}
 	}
@@ -136,8 +136,8 @@ func TestMySQLMigrateAtOnce(t *testing.T) {
 // it was done. The next one goes on.
 func TestMySQLMigrateCutOff(t *testing.T) {
 	t.Parallel()
-	address := serverstest.MySQL(t)
-	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), serverstest.Admin(t, address)
+	address := env.MySQL(t)
+	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), env.Admin(t, address)
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestMySQLMigrateCutOff(t *testing.T) {
 func TestMySQLMigrateRefuses(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
-	db := serverstest.Admin(t, address)
+	db := env.Admin(t, address)
 	must(t, db, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
 	s := openAt(t, address, store.Options{Rules: storetest.Rules()})
 	want := fmt.Sprintf("The database has schema 99, this binary knows up to %d: use a newer orderflow.", len(steps(t, "mysql")))
@@ -164,8 +164,8 @@ func TestMySQLMigrateRefuses(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 
-	address = serverstest.MySQL(t)
-	must(t, serverstest.Admin(t, address), "CREATE TABLE orders (id INT)")
+	address = env.MySQL(t)
+	must(t, env.Admin(t, address), "CREATE TABLE orders (id INT)")
 	s = openAt(t, address, store.Options{Rules: storetest.Rules()})
 	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "another program") {
 		t.Errorf("tables of another program: %v", err)
@@ -175,7 +175,7 @@ func TestMySQLMigrateRefuses(t *testing.T) {
 // TestMySQLMigrateWaitsForAnother holds the lock under which another process would migrate.
 func TestMySQLMigrateWaitsForAnother(t *testing.T) {
 	t.Parallel()
-	address := serverstest.MySQL(t)
+	address := env.MySQL(t)
 	s := openAt(t, address, store.Options{Rules: storetest.Rules()})
 	release := s.LockMigrations(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -183,7 +183,7 @@ func TestMySQLMigrateWaitsForAnother(t *testing.T) {
 	if err := openAt(t, address, store.Options{Rules: storetest.Rules()}).Migrate(ctx); order.CodeOf(err) != order.CodeUnavailable {
 		t.Errorf("while another migrates: %v", err)
 	}
-	if got := mysqlSchema(t, serverstest.Admin(t, address)); len(got) != 0 {
+	if got := mysqlSchema(t, env.Admin(t, address)); len(got) != 0 {
 		t.Errorf("it migrated all the same: %v", got)
 	}
 	release()

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // step is a line of EXPLAIN.
@@ -70,7 +70,7 @@ func TestMySQLPlans(t *testing.T) {
 	if err := s.Seed(t.Context(), store.SeedPlan{Orders: 4000, Users: 300, Products: 50}); err != nil {
 		t.Fatal(err)
 	}
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	// A user with so many orders that to walk all orders from the newest one seems cheap to an optimizer.
 	must(t, admin, "UPDATE orders SET user_id = 1 WHERE id % 4 = 0",
 		"ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1") //nolint:misspell // SQL

@@ -12,18 +12,18 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // ownServer starts a database server for one test, and returns it with the address of an empty database on it.
 func ownServer(t *testing.T, flags ...string) (*servers.Server, string) {
 	t.Helper()
-	server, err := servers.Database(t.Context(), serverstest.Folder(t), flags...)
-	serverstest.Started(t, server, err)
-	return server, serverstest.NewDatabase(t, servers.MySQLURL(server.Addr(), ""))
+	server, err := servers.Database(t.Context(), env.Folder(t), flags...)
+	env.Started(t, server, err)
+	return server, env.NewDatabase(t, servers.MySQLURL(server.Addr(), ""))
 }
 
 // filled migrates a database and fills in the sample data.
@@ -134,7 +134,7 @@ func TestCreatesTheDatabase(t *testing.T) {
 // account makes an account that no privilege lifts above the server's limits, and returns its address.
 func account(t *testing.T, address string, limits string) string {
 	t.Helper()
-	db := serverstest.Admin(t, address)
+	db := env.Admin(t, address)
 	name := address[strings.LastIndex(address, "/")+1:]
 	must(t, db, "CREATE USER shop@'127.0.0.1' IDENTIFIED BY 'pass/word'"+limits, "GRANT ALL ON "+name+".* TO shop@'127.0.0.1'")
 	return strings.Replace(address, "root@", "shop:pass%2Fword@", 1)
@@ -146,7 +146,7 @@ func TestReadOnlyServer(t *testing.T) {
 	_, address := ownServer(t)
 	s := filled(t, account(t, address, ""), store.Options{Rules: storetest.Rules()})
 	draft := []order.Draft{storetest.Draft(t, 1, "a", 1, 1)}
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	must(t, admin, "SET GLOBAL read_only = 1")
 	if _, _, err := s.CreateOrders(t.Context(), draft); order.CodeOf(err) != order.CodeUnavailable {
 		t.Errorf("on a read-only server: %v", err)
@@ -174,7 +174,7 @@ func TestTooFewConnections(t *testing.T) {
 	}
 	s := openAt(t, limited, store.Options{Rules: storetest.Rules(), Pool: 8})
 	var held []*sql.Conn
-	hold := serverstest.Admin(t, limited)
+	hold := env.Admin(t, limited)
 	eventually(t, func() bool { // the server may still be busy closing others
 		if conn, err := hold.Conn(t.Context()); err == nil {
 			held = append(held, conn)
@@ -262,7 +262,7 @@ func TestForeignConnection(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
-	conn, err := serverstest.Admin(t, address).Conn(t.Context())
+	conn, err := env.Admin(t, address).Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestFrozenDatabase(t *testing.T) {
 func TestStrandedConnections(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
-	proxy, proxied := serverstest.Proxy(t, address)
+	proxy, proxied := env.Proxy(t, address)
 	s := filled(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
 	proxy.Strand()
 	var waiting sync.WaitGroup
@@ -339,7 +339,7 @@ func TestReplica(t *testing.T) {
 	replica, copied := ownServer(t) // not replicated: what it holds is seen by its answers
 	primary := filled(t, address, store.Options{Rules: storetest.Rules()})
 	filled(t, copied, store.Options{Rules: storetest.Rules()})
-	must(t, serverstest.Admin(t, copied), "UPDATE products SET name = 'of the replica'")
+	must(t, env.Admin(t, copied), "UPDATE products SET name = 'of the replica'")
 	answers, _, err := primary.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
+	"orderflow/test/servers"
 )
 
 // TestClientVanishes: the machine of a process loses its power between the locks and the COMMIT, and closes no connection.
@@ -21,13 +21,13 @@ import (
 func TestClientVanishes(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
-	cutter := serverstest.NewCommitCutter(t, address)
+	cutter := env.NewCommitCutter(t, address)
 	gone := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 2})
 	if err := gone.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 		t.Fatal(err)
 	}
 	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
-	vanished := cutter.Arm(serverstest.Vanished, "INSERT INTO orders")
+	vanished := cutter.Arm(env.Vanished, "INSERT INTO orders")
 	answered := make(chan error, 1)
 	go func() {
 		_, _, err := gone.CreateOrders(context.WithoutCancel(t.Context()), []order.Draft{storetest.Draft(t, 1, "gone", 1, 1)})
@@ -61,7 +61,7 @@ func TestIdleWritersStayOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A session that is left alone for as long, from now on, shows when the server would have ended the writer's.
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	alone, err := admin.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func sessionsOf(t *testing.T, admin *sql.DB, database string) (ids []int64) {
 // killAll has the server end all sessions of a database.
 func killAll(t *testing.T, address string) {
 	t.Helper()
-	admin := serverstest.Admin(t, address[:strings.LastIndex(address, "/")+1])
+	admin := env.Admin(t, address[:strings.LastIndex(address, "/")+1])
 	for _, id := range sessionsOf(t, admin, databaseOf(address)) {
 		_, _ = admin.ExecContext(t.Context(), "KILL ?", id) // it may have ended already
 	}
@@ -292,11 +292,11 @@ func newSwitchOver(t *testing.T) switchOver {
 	old, oldAddress := ownServer(t)
 	_, newAddress := ownServer(t)
 	moved := successorOf(t, oldAddress, newAddress)
-	proxy, address := serverstest.Proxy(t, account(t, oldAddress, ""))
+	proxy, address := env.Proxy(t, account(t, oldAddress, ""))
 	return switchOver{
 		old: old, s: filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 3}),
 		successor: filled(t, moved, store.Options{Rules: storetest.Rules(), Pool: 2}),
-		refuse:    func() { must(t, serverstest.Admin(t, oldAddress), "SET GLOBAL read_only = 1") },
+		refuse:    func() { must(t, env.Admin(t, oldAddress), "SET GLOBAL read_only = 1") },
 		redirect:  func() { proxy.Redirect(hostOf(newAddress)) },
 	}
 }
@@ -306,7 +306,7 @@ func newSwitchOver(t *testing.T) switchOver {
 func successorOf(t *testing.T, oldAddress, newAddress string) string {
 	t.Helper()
 	account(t, newAddress, "")
-	must(t, serverstest.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]),
+	must(t, env.Admin(t, newAddress[:strings.LastIndex(newAddress, "/")+1]),
 		"GRANT ALL ON "+databaseOf(oldAddress)+".* TO shop@'127.0.0.1'", "CREATE DATABASE "+databaseOf(oldAddress))
 	return strings.Replace(newAddress, databaseOf(newAddress), databaseOf(oldAddress), 1)
 }

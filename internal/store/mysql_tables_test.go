@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // awaiting is how many connections to the database wait for a table.
@@ -31,7 +31,7 @@ func TestMySQLTablesComeBeforeProducts(t *testing.T) {
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	admin := serverstest.Admin(t, address)
+	admin := env.Admin(t, address)
 	writes := map[string]func(ctx context.Context, key string) error{
 		"create": func(ctx context.Context, key string) error {
 			_, _, err := s.CreateOrders(ctx, []order.Draft{storetest.Draft(t, 1, key, 1, 1)})

@@ -5,15 +5,15 @@ import (
 	"testing"
 
 	"orderflow/internal/order"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
+	"orderflow/test/env"
 )
 
 // newMySQL is the address of a new, migrated database.
 func newMySQL(t testing.TB) string {
 	t.Helper()
-	address := serverstest.MySQL(t)
+	address := env.MySQL(t)
 	s := openAt(t, address, store.Options{Rules: order.DefaultRules()})
 	if err := s.Migrate(context.Background()); err != nil {
 		t.Fatal(err)

@@ -13,13 +13,13 @@ import (
 
 	"orderflow/internal/order"
 	"orderflow/internal/redis"
-	"orderflow/internal/servers/serverstest"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
 	"orderflow/internal/unbatched"
+	"orderflow/test/env"
 )
 
-func TestMain(m *testing.M) { os.Exit(serverstest.Run(m)) }
+func TestMain(m *testing.M) { os.Exit(env.Run(m)) }
 
 // open returns a store with the sample data, and so much of each product.
 func open(t *testing.T, stock int64) *store.Store {
@@ -65,7 +65,7 @@ func TestCreate(t *testing.T) {
 	for name, locks := range map[string]func(t *testing.T) []unbatched.Locker{
 		"row locks": func(*testing.T) []unbatched.Locker { return []unbatched.Locker{nil, nil} },
 		"product locks": func(t *testing.T) []unbatched.Locker {
-			address, prefix := serverstest.Redis(t)
+			address, prefix := env.Redis(t)
 			return []unbatched.Locker{locker(t, address, prefix), locker(t, address, prefix)}
 		},
 	} {
@@ -149,7 +149,7 @@ func TestQueue(t *testing.T) {
 // TestCallerLeaves: an order whose caller has left while it waited is not placed.
 func TestCallerLeaves(t *testing.T) {
 	db := open(t, 10)
-	address, prefix := serverstest.Redis(t)
+	address, prefix := env.Redis(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := unbatched.New(db, locker(t, address, prefix)).Create(ctx, storetest.Draft(t, 1, "k", 1, 1)); !errors.Is(err, context.Canceled) {

@@ -1,0 +1,159 @@
+package arch
+
+// room is a package of the module and what it may import of the module. Rows stand in the order of the levels: imports
+// point to rows above their own.
+type room struct {
+	path    string   // below the module
+	imports []string // by its own files; all of them are needed, or the entry is gone
+	suite   bool     // tests that adapters share: only test files import it, and it may use what test files may
+}
+
+// rooms is the law between packages.
+//
+// Files of tests have a looser one: they may import their own package, and every package that does not stand above
+// theirs (same level or below it), suites included. So the tests of a role run on the real store, and no test of the
+// domain needs one.
+func rooms() [][]room {
+	order, batch := "internal/order", "internal/batch"
+	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
+	redis, servers, env := "internal/redis", "test/servers", "test/env"
+	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
+	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
+	unbatched := "internal/unbatched"
+	realtime := "internal/realtime"
+	web, api, console, config := "internal/web", "internal/api", "internal/console", "internal/config"
+	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
+	return [][]room{
+		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
+			{path: order},
+			{path: batch},
+			{path: tracing},
+			{path: web},
+			{path: servers}, // for tests and measurements; the product does not need it
+		},
+		{ // the environment of tests, over real servers
+			{path: env, imports: []string{servers}, suite: true},
+		},
+		{ // one driver or one port each
+			{path: store, imports: []string{order, tracing}},
+			{path: store + "/storetest", imports: []string{order, store}, suite: true},
+			{path: lock},
+			{path: lock + "/locktest", imports: []string{lock}, suite: true},
+			{path: bus},
+			{path: bus + "/bustest", imports: []string{bus}, suite: true},
+			{path: limit},
+			{path: limit + "/limittest", imports: []string{limit}, suite: true},
+			{path: payment, imports: []string{order}},
+			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
+			{path: auth, imports: []string{order}},
+			{path: telemetry},
+		},
+		{ // ports over a driver: they know the port, and its adapter in the process
+			{path: redis, imports: []string{lock, bus, limit}},
+		},
+		{ // roles: they know the domain and the ports, never each other and never the store
+			{path: intake, imports: []string{order, batch, lock, tracing}},
+			{path: unbatched, imports: []string{order}}, // what the product is compared with
+			{path: worker, imports: []string{order, batch, bus, payment, tracing}},
+			{path: outbox, imports: []string{order, bus, tracing}},
+			{path: realtime, imports: []string{order, bus, limit, tracing}},
+			{path: audit, imports: []string{order}},
+		},
+		{ // edges
+			{path: api, imports: []string{order, limit, bus, tracing, web}},
+			{path: console, imports: []string{order, web}},
+			{path: config},
+		},
+		{ // assembly: the one level whose rows may import rows above them within it
+			{path: app, imports: []string{
+				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, unbatched, worker, outbox, realtime, audit, api,
+				console, config,
+			}},
+			{path: bench},
+			{path: cli, imports: []string{app, config, bench}},
+			{path: "cmd/orderflow", imports: []string{cli}},
+			// measurements, which the product does not need
+			{path: "cmd/bench-guard", imports: []string{servers, bench}},
+			{path: "cmd/bench-realtime", imports: []string{servers, bench}},
+			{path: "cmd/bench-watched", imports: []string{bench}},
+			{path: "cmd/with-servers", imports: []string{servers}},
+			// tests of the repository as a whole
+			{path: "test/arch"},
+			{path: "test/chaos"},
+			{path: "test/deploy"},
+			{path: "test/metrics"},
+		},
+	}
+}
+
+// library is a module that is not ours, or a package of the standard library that not everybody should touch.
+type library struct {
+	path  string   // it, and all below it
+	users []string // the packages whose own files import it; all of them do, or the entry is gone
+}
+
+// libraries is the law for modules that are not ours: what is not in the table is not used. Test files may use what
+// their package may, and what is in testLibraries.
+func libraries() []library {
+	return []library{
+		{"modernc.org/sqlite", []string{"internal/store"}},
+		{"github.com/go-sql-driver/mysql", []string{"internal/store"}},
+		{"github.com/redis/rueidis", []string{"internal/redis"}},
+		{"github.com/pressly/goose/v3", []string{"internal/store"}},
+		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
+		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
+		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "cmd/bench-realtime", "cmd/bench-watched", "cmd/bench-guard"}},
+		{"github.com/willabides/kongplete", []string{"internal/cli"}},
+		{"github.com/posener/complete", []string{"internal/cli"}},
+		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
+		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench", "cmd/bench-realtime"}},
+		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
+		{"github.com/gorilla/websocket", []string{"internal/realtime", "cmd/bench-realtime", "cmd/bench-watched"}},
+		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
+		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
+		{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
+		{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/telemetry"}},
+		{"golang.org/x/crypto", []string{"internal/auth"}},
+		{"golang.org/x/sys", []string{"internal/bench"}}, // clocks of other processes
+		{"golang.org/x/term", []string{"internal/telemetry"}},
+		{"github.com/prometheus/client_golang", []string{
+			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
+			"internal/console",
+		}},
+		{"github.com/prometheus/client_model", []string{"internal/console"}}, // what a Gatherer gathers
+	}
+}
+
+// testLibraries are for files of tests and for suites.
+func testLibraries() []string {
+	return []string{
+		"github.com/anishathalye/porcupine",
+		"github.com/chromedp", // a real browser
+		"github.com/getkin/kin-openapi",
+		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
+		"github.com/google/go-cmp",
+		"github.com/gorilla/websocket",        // as a client
+		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
+		"github.com/rogpeppe/go-internal",
+		"go.opentelemetry.io/otel/sdk",   // what spans come to
+		"go.opentelemetry.io/proto/otlp", // a receiver of them
+		"go.uber.org/goleak",
+		"go.yaml.in/yaml/v4", // deploy reads what others run
+		"google.golang.org/protobuf",
+		"pgregory.net/rapid",
+	}
+}
+
+// guarded are packages of the standard library that only these may import, tests aside.
+func guarded() []library {
+	return []library{
+		{"database/sql", []string{"internal/store", "test/env"}},
+		{"log", nil},              // log/slog is what we log with
+		{"unsafe", nil},           // nothing here needs it
+		{"expvar", nil},           // registers a handler for everybody
+		{"net/http/pprof", nil},   // so does it
+		{"testing", nil},          // only suites and tests
+		{"flag", nil},             // settings come from one table
+		{"encoding/json/v2", nil}, // comes with an experiment that nobody else builds with
+	}
+}

@@ -1,0 +1,80 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"orderflow/internal/order"
+	"orderflow/test/env"
+)
+
+// TestChaosManyDistantDatabase has two processes sell one product with the database 150 ms away. A process is in the middle of a
+// lookup nearly all the time, so it misses the moments at which the other one releases the product. Both sell, and no order is
+// refused because the product stayed locked.
+func TestChaosManyDistantDatabase(t *testing.T) {
+	t.Parallel()
+	redis, prefix := env.Redis(t)
+	g := on(env.MySQL(t), redis, prefix)
+	g.shoppers = 0
+	m := open(t, g)
+	m.each(func(n *node) { n.toDatabase.Delay(150 * time.Millisecond) })
+
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	const customers, enough = 6, 20 // of each process; orders that each must have sold before it ends
+	var sold [2]atomic.Int64
+	var conflicts atomic.Int64
+	var all sync.WaitGroup
+	for i := range 2 * customers {
+		all.Go(func() {
+			var w wire
+			defer w.close()
+			for k := 0; ctx.Err() == nil && (sold[0].Load() < enough || sold[1].Load() < enough); k++ {
+				ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("distant-%d-%d", i, k)}
+				a, err := w.ask(m.nodes[i%2].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
+				if err != nil {
+					t.Errorf("%s: %v", ref.Key, err)
+					return
+				}
+				if a.code() == "lock_conflict" {
+					conflicts.Add(1)
+					continue
+				}
+				if a.status != http.StatusCreated {
+					t.Errorf("%s: %v", ref.Key, a)
+					return
+				}
+				o, err := a.order()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				m.books.place(ref, o.ID, false)
+				sold[i%2].Add(1)
+			}
+		})
+	}
+	all.Wait()
+	one, two := sold[0].Load(), sold[1].Load()
+	t.Logf("sold %d and %d", one, two)
+	if 4*min(one, two) < one+two { // half of an equal share
+		t.Errorf("one process sold %d and the other %d", one, two)
+	}
+	down := slices.ContainsFunc(m.nodes, func(n *node) bool {
+		text, err := os.ReadFile(n.log)
+		return err != nil || bytes.Contains(text, []byte(`"event":"redis.down"`)) // on a busy machine: then there are no turns
+	})
+	if n := conflicts.Load(); n > 0 && !down {
+		t.Errorf("%d orders were refused because the product stayed locked", n)
+	}
+	m.each(func(n *node) { n.toDatabase.Restore() })
+	m.close()
+}

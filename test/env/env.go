@@ -1,0 +1,198 @@
+// Package env gives tests their servers: one MariaDB (or MySQL), one Redis and one Redis Cluster for a test binary, each started
+// when a test first asks, and a database or a prefix of keys of its own for each test.
+//
+// ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases) and ORDERFLOW_TEST_REDIS
+// (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
+// ORDERFLOW_TEST_MYSQLD (see servers.EnvMySQLD) makes the servers that tests start MySQL.
+package env
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+
+	"orderflow/test/servers"
+)
+
+// The environment that points tests at servers of somebody else's.
+const (
+	EnvMySQL = "ORDERFLOW_TEST_MYSQL"
+	EnvRedis = "ORDERFLOW_TEST_REDIS"
+)
+
+// shared are the servers of this test binary.
+type shared struct {
+	dir     func() (string, error)
+	mariadb func() ([]*servers.Server, error)
+	redis   func() ([]*servers.Server, error)
+	cluster func() ([]*servers.Server, error)
+
+	mu      sync.Mutex
+	started []*servers.Server
+	folder  string
+}
+
+var binary = newShared() // a test binary has one TestMain, and its tests share the servers
+
+func newShared() *shared {
+	s := &shared{}
+	s.dir = sync.OnceValues(func() (string, error) {
+		dir, err := servers.Folder()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.folder = dir
+		return dir, err
+	})
+	start := func(launch func(ctx context.Context, dir string) ([]*servers.Server, error)) func() ([]*servers.Server, error) {
+		return sync.OnceValues(func() ([]*servers.Server, error) {
+			dir, err := s.dir()
+			if err != nil {
+				return nil, err
+			}
+			started, err := launch(context.Background(), dir)
+			if err == nil {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.started = append(s.started, started...)
+			}
+			return started, err
+		})
+	}
+	s.mariadb = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
+		return one(servers.Database(ctx, dir))
+	})
+	s.redis = start(func(ctx context.Context, dir string) ([]*servers.Server, error) { return one(servers.Redis(ctx, dir)) })
+	s.cluster = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
+		return servers.RedisCluster(ctx, dir, 0)
+	})
+	return s
+}
+
+func one(server *servers.Server, err error) ([]*servers.Server, error) {
+	return []*servers.Server{server}, err
+}
+
+// Run runs the tests of a binary and then ends the servers that they asked for. Call it in TestMain, and exit with what
+// it returns.
+func Run(m *testing.M) (code int) {
+	defer func() {
+		binary.mu.Lock()
+		defer binary.mu.Unlock()
+		for _, server := range binary.started {
+			if err := server.Kill(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				code = 1
+			}
+		}
+		if binary.folder != "" {
+			_ = os.RemoveAll(binary.folder) // a temporary folder
+		}
+	}()
+	return m.Run()
+}
+
+// Folder is a folder for the servers of one test; see servers.Folder. It is deleted with the test.
+func Folder(t testing.TB) string {
+	t.Helper()
+	dir, err := servers.Folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// Started is a server that one test has to itself; it ends with the test.
+func Started(t testing.TB, server *servers.Server, err error) *servers.Server {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Kill() })
+	return server
+}
+
+// MySQL returns the address of a new, empty database, which is dropped with the test.
+func MySQL(t testing.TB) string {
+	t.Helper()
+	base := os.Getenv(EnvMySQL)
+	if base == "" {
+		started, err := binary.mariadb()
+		if err != nil {
+			t.Fatal(err)
+		}
+		base = servers.MySQLURL(started[0].Addr(), "")
+	}
+	return NewDatabase(t, base)
+}
+
+// NewDatabase makes a database on the server at base (mysql://USER:PASSWORD@HOST:PORT/), and drops it with the test.
+func NewDatabase(t testing.TB, base string) string {
+	t.Helper()
+	name := "orderflow_test_" + strings.ToLower(rand.Text()[:12])
+	db := Admin(t, base)
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := db.Exec("DROP DATABASE " + name); err != nil {
+			t.Logf("drop the test's database: %v", err) // a test may have killed its server
+		}
+	})
+	return strings.TrimSuffix(base, "/") + "/" + name
+}
+
+// Admin connects to the server at a mysql:// address, beside the product.
+func Admin(t testing.TB, address string) *sql.DB {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := mysql.NewConfig()
+	config.User = u.User.Username()
+	config.Passwd, _ = u.User.Password()
+	config.Net, config.Addr, config.DBName = "tcp", u.Host, strings.TrimPrefix(u.Path, "/")
+	config.Logger = &mysql.NopLogger{} // tests kill servers
+	config.ParseTime, config.MultiStatements, config.InterpolateParams = true, true, true
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// Redis returns the address of a Redis server that tests share, and a prefix for the keys of this one.
+func Redis(t testing.TB) (address, prefix string) {
+	t.Helper()
+	if base := os.Getenv(EnvRedis); base != "" {
+		return base, newPrefix()
+	}
+	started, err := binary.redis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return servers.RedisURL(started[0].Addr()), newPrefix()
+}
+
+// RedisCluster is Redis with a cluster of three masters.
+func RedisCluster(t testing.TB) (address, prefix string) {
+	t.Helper()
+	started, err := binary.cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return servers.RedisClusterURL(started), newPrefix()
+}
+
+func newPrefix() string { return "test-" + strings.ToLower(rand.Text()[:12]) + ":" }

@@ -1,0 +1,65 @@
+package metrics_test
+
+import (
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"orderflow/internal/config"
+)
+
+// notMetrics are words in documents that look like metrics: a table of the lock of migrations, and the databases of bench.
+var notMetrics = []string{"orderflow_migrating", "orderflow_bench_"}
+
+// named finds metrics by the prefixes that ours, the Go runtime's and the process's have.
+var named = regexp.MustCompile(`\b(?:orderflow|go|process)_[a-z0-9_]+\b`)
+
+// TestMetrics: three processes, one of each role, have between them every metric that the dashboard, the alert rules and the
+// documents name; each process's metrics keep to the conventions; and the documents leave none of ours out.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	shared := ground(t)
+	api := serve(t, shared, config.Roles{API: true})
+	worker := serve(t, shared, config.Roles{Worker: true})
+	live := serve(t, shared, config.Roles{Realtime: true})
+	traffic(t, api, live)
+	have := map[string]string{"up": "of Prometheus itself"}
+	for role, p := range map[string]process{"api": api, "worker": worker, "realtime": live} {
+		status, text := p.ask(http.MethodGet, "/metrics", "")
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %s", role, status, text)
+		}
+		if said, err := promtool(t, text, "check", "metrics"); err != nil || said != "" {
+			t.Errorf("%s: promtool check metrics: %v\n%s", role, err, said)
+		}
+		maps.Copy(have, names(text))
+	}
+	if len(have) < 100 {
+		t.Fatalf("only %d metrics: this test does not read them right", len(have))
+	}
+	described := file(t, "docs/operations.md")
+	for path, text := range map[string]string{
+		"deploy/grafana/dashboards/orderflow.json": file(t, "deploy/grafana/dashboards/orderflow.json"),
+		"deploy/prometheus/alerts.yml":             file(t, "deploy/prometheus/alerts.yml"),
+		"deploy/prometheus/alerts_test.yml":        file(t, "deploy/prometheus/alerts_test.yml"),
+		"load-tests/soak-test.js":                  file(t, "load-tests/soak-test.js"),
+		"docs/operations.md":                       described,
+		"docs/performance.md":                      file(t, "docs/performance.md"),
+		"docs/architecture.md":                     file(t, "docs/architecture.md"),
+		"README.md":                                file(t, "README.md"),
+	} {
+		for _, name := range named.FindAllString(text, -1) {
+			if have[name] == "" && !slices.Contains(notMetrics, name) {
+				t.Errorf("%s names %s, which no server has", path, name)
+			}
+		}
+	}
+	for name, kind := range have {
+		if strings.HasPrefix(name, "orderflow_") && kind != "series" && !strings.Contains(described, "`"+name+"`") {
+			t.Errorf("docs/operations.md does not describe %s", name)
+		}
+	}
+}
