@@ -36,7 +36,7 @@ func (s *site) health(status int) reply {
 	}
 }
 
-// TestServerWithDocumentedRights: the whole product works for a user of Redis that has what docs/operations.md grants, and is
+// TestServerWithDocumentedRights: the whole product works for a user of Redis that has what docs/operations/configure.md grants, and is
 // refused nothing.
 func TestServerWithDocumentedRights(t *testing.T) {
 	t.Parallel()

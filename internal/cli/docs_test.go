@@ -36,7 +36,7 @@ func pages(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/payment-provider.md"} {
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/operations/run.md"} {
 		if found[name] == "" {
 			t.Fatalf("there is no %s", name)
 		}
@@ -105,9 +105,9 @@ func verbsBelow(t *testing.T, args ...string) (verbs []string) {
 	return verbs
 }
 
-// The README's table of commands has every verb and no other.
-func TestEveryVerbIsInTheREADME(t *testing.T) {
-	page := pages(t)["README.md"]
+// The table of docs/commands.md has every verb and no other, and README.md names no other.
+func TestEveryVerbIsDocumented(t *testing.T) {
+	page := pages(t)["docs/commands.md"]
 	verbs := verbsBelow(t)
 	if len(verbs) < 10 {
 		t.Fatalf("help lists the verbs %v: this test does not read it right", verbs)
@@ -115,17 +115,22 @@ func TestEveryVerbIsInTheREADME(t *testing.T) {
 	for _, verb := range verbs {
 		row := regexp.MustCompile("(?m)^\\|[^|]*`orderflow " + verb + "\\b.*$").FindString(page)
 		if row == "" {
-			t.Errorf("README.md has no row for orderflow %s", verb)
+			t.Errorf("docs/commands.md has no row for orderflow %s", verb)
 		}
 		for _, below := range verbsBelow(t, verb) {
 			if !regexp.MustCompile("[` ]" + below + "[` ]").MatchString(row) {
-				t.Errorf("README.md does not name orderflow %s %s", verb, below)
+				t.Errorf("docs/commands.md does not name orderflow %s %s", verb, below)
 			}
 		}
 	}
-	for _, match := range regexp.MustCompile("`(?:bin/)?orderflow ([a-z]+)").FindAllStringSubmatch(page, -1) {
-		if !slices.Contains(verbs, match[1]) {
-			t.Errorf("README.md speaks of orderflow %s, which does not exist", match[1])
+	for name, text := range pages(t) {
+		if strings.HasPrefix(name, "internal/") {
+			continue
+		}
+		for _, match := range regexp.MustCompile("`(?:bin/)?orderflow ([a-z]+)").FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(verbs, match[1]) {
+				t.Errorf("%s names orderflow %s, which does not exist", name, match[1])
+			}
 		}
 	}
 }
@@ -171,8 +176,8 @@ func TestInvariantsInDocuments(t *testing.T) {
 	}
 }
 
-// The map of docs/architecture.md has every room, and the documents name none that is gone.
-func TestRoomsInDocuments(t *testing.T) {
+// The table of docs/architecture.md has every package, and no document names a package that does not exist.
+func TestPackagesInDocuments(t *testing.T) {
 	all := pages(t)
 	entries, err := os.ReadDir(filepath.Join(repository, "internal"))
 	if err != nil {
@@ -192,24 +197,33 @@ func TestRoomsInDocuments(t *testing.T) {
 	}
 }
 
-// Every test that a document names is one, each row of the threats names some, and so does each chapter of
-// docs/operations.md that has commands.
-func TestTestsInDocuments(t *testing.T) {
+// declaredTests returns the names of all tests below internal and test.
+func declaredTests(t *testing.T) map[string]bool {
+	t.Helper()
 	there := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
-	err := filepath.WalkDir(filepath.Join(repository, "internal"), func(file string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(file, "_test.go") {
+	for _, root := range []string{"internal", "test"} {
+		err := filepath.WalkDir(filepath.Join(repository, root), func(file string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			data, err := os.ReadFile(file)
+			for _, match := range declared.FindAllStringSubmatch(string(data), -1) {
+				there[match[1]] = true
+			}
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		data, err := os.ReadFile(file)
-		for _, match := range declared.FindAllStringSubmatch(string(data), -1) {
-			there[match[1]] = true
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	return there
+}
+
+// Every test that a document names exists. Each row of the threats and each chapter of docs/operations that has commands
+// names a test.
+func TestTestsInDocuments(t *testing.T) {
+	there := declaredTests(t)
 	named := regexp.MustCompile(`\bTest[A-Z]\w+`)
 	for name, page := range pages(t) {
 		for _, test := range named.FindAllString(page, -1) {
@@ -229,18 +243,38 @@ func TestTestsInDocuments(t *testing.T) {
 			t.Errorf("no test shows: %s", row)
 		}
 	}
-	chapters := regexp.MustCompile(`(?m)^##+ `).Split(pages(t)["docs/operations.md"], -1)
 	commands := 0
-	for _, chapter := range chapters {
-		title, text, _ := strings.Cut(chapter, "\n")
-		if !strings.Contains(text, "\n```sh\n") {
+	for name, page := range pages(t) {
+		if !strings.HasPrefix(name, "docs/operations/") {
 			continue
 		}
-		if commands++; !named.MatchString(text) {
-			t.Errorf("docs/operations.md: no test runs the commands of %s", title)
+		for _, chapter := range regexp.MustCompile(`(?m)^##+ `).Split(page, -1) {
+			title, text, _ := strings.Cut(chapter, "\n")
+			if !strings.Contains(text, "\n```sh\n") {
+				continue
+			}
+			if commands++; !named.MatchString(text) {
+				t.Errorf("%s: the chapter %q has commands and names no test that runs them", name, title)
+			}
 		}
 	}
-	if commands == 0 {
-		t.Error("docs/operations.md has no commands: this test does not read it right")
+	if commands != 3 {
+		t.Errorf("docs/operations has %d chapters with commands, want 3", commands)
+	}
+}
+
+// Pages for operators and the README stay short.
+func TestLengthOfPages(t *testing.T) {
+	for name, page := range pages(t) {
+		limit := 0
+		switch {
+		case name == "README.md":
+			limit = 120
+		case strings.HasPrefix(name, "docs/operations/"):
+			limit = 200
+		}
+		if lines := strings.Count(page, "\n"); limit > 0 && lines > limit {
+			t.Errorf("%s has %d lines, want at most %d", name, lines, limit)
+		}
 	}
 }

@@ -46,39 +46,41 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// section is the text below a heading of the README.
-func section(t *testing.T, heading string) string {
+// section returns the text below a heading of a page.
+func section(t *testing.T, page, heading string) string {
 	t.Helper()
-	_, text, found := strings.Cut(pages(t)["README.md"], "\n## "+heading+"\n")
+	_, text, found := strings.Cut(pages(t)[page], "\n## "+heading+"\n")
 	text, _, _ = strings.Cut(text, "\n## ")
 	if !found {
-		t.Fatalf("README.md has no part %q", heading)
+		t.Fatalf("%s has no section %q", page, heading)
 	}
 	return text
 }
 
-// The ten requests of the README are ten, and every request on that page says what it is answered, so that TestDocuments
-// compares it.
+// The ten requests of the quick start are ten. Every request on a page that TestDocuments runs shows its answer, so that it
+// is compared.
 func TestTenRequests(t *testing.T) {
-	text := section(t, "The API in ten requests")
+	text := section(t, "docs/quickstart.md", "The API in ten requests")
 	requests := regexp.MustCompile(`(?m)^\$ curl `).FindAllString(text, -1)
 	titles := regexp.MustCompile(`(?m)^\*\*(\d+)\. `).FindAllStringSubmatch(text, -1)
 	if len(requests) != 10 || len(titles) != 10 || titles[9][1] != "10" {
 		t.Errorf("there are %d requests and the titles %v", len(requests), titles)
 	}
-	for _, c := range fenced(t, "README.md") {
-		if strings.HasPrefix(c.text, "curl ") && c.answers == nil && !isNotRun(c.text) {
-			t.Errorf("README.md:%d: %s does not say what it is answered", c.line, c.text)
+	for _, name := range run {
+		for _, c := range fenced(t, name) {
+			if strings.HasPrefix(c.text, "curl ") && c.answers == nil && !isNotRun(c.text) {
+				t.Errorf("%s:%d: %s has no answer on the page", name, c.line, c.text)
+			}
 		}
 	}
 }
 
-// What the README shows of the tour, the tour says.
-func TestTourInREADME(t *testing.T) {
+// The tour prints what the quick start shows of it.
+func TestTourInDocuments(t *testing.T) {
 	tour := output(t, []string{"TMPDIR=" + t.TempDir()}, "demo")
 	spaces := regexp.MustCompile(`  +`)
 	said := spaces.ReplaceAllString(tour, "  ")
-	_, shown, _ := strings.Cut(section(t, "In a minute"), "```text\n")
+	_, shown, _ := strings.Cut(section(t, "docs/quickstart.md", "The tour"), "```text\n")
 	shown, _, _ = strings.Cut(shown, "```")
 	lines := 0
 	for line := range strings.Lines(shown) {
@@ -86,13 +88,13 @@ func TestTourInREADME(t *testing.T) {
 			if cell = spaces.ReplaceAllString(cell, "  "); !strings.ContainsAny(cell, "·●") && cell != "" {
 				lines++
 				if !strings.Contains(said, cell) {
-					t.Errorf("the tour does not say %q:\n%s", cell, tour)
+					t.Errorf("the tour does not print %q:\n%s", cell, tour)
 				}
 			}
 		}
 	}
 	if lines < 10 {
-		t.Errorf("README.md shows %d lines of the tour: this test does not read it right", lines)
+		t.Errorf("docs/quickstart.md shows %d lines of the tour: this test does not read it right", lines)
 	}
 }
 
@@ -104,8 +106,8 @@ func TestFiguresInREADME(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile("(?m)^\\| (.*?) \\| ([\\d.,]+)(?: µs)? \\| ([\\d.,]+)(?: µs)? \\| ([\\d.]+ ×) \\| `make ([a-z-]+)` \\|$").
-		FindAllStringSubmatch(section(t, "Why it is fast"), -1)
-	if len(rows) != strings.Count(section(t, "Why it is fast"), "\n| ")-1 {
+		FindAllStringSubmatch(section(t, "README.md", "Why it is fast"), -1)
+	if len(rows) != strings.Count(section(t, "README.md", "Why it is fast"), "\n| ")-1 {
 		t.Errorf("README.md compares %d figures that can be read", len(rows))
 	}
 	for _, row := range rows {
@@ -119,16 +121,14 @@ func TestFiguresInREADME(t *testing.T) {
 	}
 }
 
-// Programs of the README are those of docs/realtime.md, where they are run.
-func TestProgramsInREADME(t *testing.T) {
-	programs := regexp.MustCompile("(?ms)^```js\n.*?^```$").FindAllString(pages(t)["README.md"], -1)
-	for _, program := range programs {
-		if !strings.Contains(pages(t)["docs/realtime.md"], program) {
-			t.Errorf("docs/realtime.md has no such program, so nothing runs it:\n%s", program)
+// Programs on the pages that TestDocuments runs are those of docs/realtime.md, where they are run.
+func TestProgramsInDocuments(t *testing.T) {
+	for _, name := range run {
+		for _, program := range regexp.MustCompile("(?ms)^```js\n.*?^```$").FindAllString(pages(t)[name], -1) {
+			if !strings.Contains(pages(t)["docs/realtime.md"], program) {
+				t.Errorf("docs/realtime.md has no such program as %s, so nothing runs it:\n%s", name, program)
+			}
 		}
-	}
-	if len(programs) == 0 {
-		t.Error("README.md has no program")
 	}
 }
 

@@ -20,10 +20,12 @@ import (
 
 // notRun are the commands of the documents that TestDocuments does not run: each with the reason, and with what does.
 var notRun = []struct{ command, reason, by string }{
-	{"make test", "it is what runs this test", "make test"},
+	{"make test", "it runs this test", "make test"},
 	{"make lint", "its first run builds the linters, which takes minutes", ".ci/run"},
 	{"make setup", "it is for containers; a test of its own runs it", "test/deploy"},
 	{"make up", "it needs Docker and images from elsewhere", "the job docker of .github/workflows/ci.yml"},
+	{"docker build -t orderflow .", "the same", "the same"},
+	{"docker run -p 127.0.0.1:8000:8000 -v orderflow:/data orderflow serve --auth optional --samples", "the same", "the same, and test/deploy without Docker"},
 	{"docker compose exec app orderflow seed", "likewise", "the same"},
 	{"curl -s http://127.0.0.1:8000/api/health", "it asks the containers", "the same"},
 	{"docker compose exec app orderflow token create --user alice@example.com", "it is for the containers", "the same"},
@@ -45,10 +47,12 @@ var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$|^token$`)
 
 // run are the documents whose commands TestDocuments runs, and runElsewhere those whose programs other tests run.
 var (
-	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md"}
+	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md", "docs/quickstart.md", "docs/scale.md"}
 	runElsewhere = map[string]string{
-		"docs/realtime.md":   "internal/app: TestEveryProgramOfTheDocumentIsRun",
-		"docs/operations.md": "TestTestsInDocuments holds that each chapter names the test that runs its commands",
+		"docs/integrate.md":          "internal/app: TestShownBackEnd",
+		"docs/realtime.md":           "internal/app: TestEveryProgramOfTheDocumentIsRun",
+		"docs/operations/run.md":     "TestTestsInDocuments requires that each chapter names the test that runs its commands",
+		"docs/operations/upgrade.md": "the same",
 	}
 )
 

@@ -15,7 +15,7 @@ const readyLine = "Orderflow %s is ready on %s"
 const (
 	samplesLine = "  Samples  five products; users alice@example.com, bob@example.com and charlie@example.com, password \"password\"\n"
 	loginsLine  = "  Samples  users of the sample data can log in (%d), password \"password\"\n"
-	emptyLine   = "  Empty  no products and no users yet. For your own see README.md, \"The first product and user\". To try it out: %s\n"
+	emptyLine   = "  Empty  no products and no users yet. For your own see docs/integrate.md, \"Products and users\". To try it out: %s\n"
 )
 
 // startMessage is what a server prints when it listens: where it is, and which settings a person must not be wrong about.

@@ -49,7 +49,7 @@ func remedy(err error) string {
 	case "":
 		return "It does not answer in time: check that it runs, that --redis names it, and that it begins with rediss:// where there is TLS."
 	case "NOPERM":
-		return "Its user lacks a right (NOPERM): grant what docs/operations.md lists under Redis."
+		return "Its user lacks a right (NOPERM): grant what docs/operations/configure.md lists under \"Rights\"."
 	case "UNKNOWN":
 		return "It does not know a command: Orderflow needs Redis 7 with no command renamed or disabled."
 	case "NOAUTH", "WRONGPASS":

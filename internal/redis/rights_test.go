@@ -17,7 +17,7 @@ import (
 )
 
 // suiteRedis starts a Redis for a port's suite and returns an address and prefixes for its tests: those of the user that
-// docs/operations.md makes, so that the suite proves that its rights suffice; or of the server that the environment names.
+// docs/operations/configure.md makes, so that the suite proves that its rights suffice; or of the server that the environment names.
 func suiteRedis(t *testing.T) (address string, prefix func() string) {
 	t.Helper()
 	if os.Getenv(env.EnvRedis) != "" {

@@ -52,7 +52,7 @@ func (d *mysqlDialect) explainRefusal(e *mysql.MySQLError) string {
 	case 1044:
 		return fmt.Sprintf("the user has no right to the database (%s); create the database and grant the user its rights.", oneLine(e))
 	case 1142, 1143, 1227, 1370:
-		return fmt.Sprintf("the user lacks a right (%s); grant it. docs/operations.md names the rights that are needed.", oneLine(e))
+		return fmt.Sprintf("the user lacks a right (%s); grant it. docs/operations/configure.md names the rights that are needed.", oneLine(e))
 	case 3159:
 		return "the server asks for encryption; add ?tls=true to the address."
 	}

@@ -12,17 +12,17 @@ import (
 	"orderflow/test/env"
 )
 
-// TestGrants: the grants that docs/operations.md names suffice, one account after the other: the first migrates, the second
+// TestGrants: the grants that docs/operations/configure.md names suffice, one account after the other: the first migrates, the second
 // serves. Neither has any other privilege.
 func TestGrants(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations", "configure.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile("(?m)^\\| of .* \\| `([A-Z, ]+)` \\|$").FindAllSubmatch(page, -1)
 	if len(rows) != 2 {
-		t.Fatalf("docs/operations.md has %d rows of grants, want that of an account that migrates and of one that serves", len(rows))
+		t.Fatalf("docs/operations/configure.md has %d rows of grants, want that of an account that migrates and of one that serves", len(rows))
 	}
 	_, address := ownServer(t)
 	admin := env.Admin(t, address)

@@ -29,10 +29,10 @@ func fickle() (script func(paymenttest.Call) paymenttest.Behaviour, away *atomic
 }
 
 // TestBackupOfSQLite backs a file up while orders come in, loses the original with what came in since, and goes on with
-// the copy: all by the commands of docs/operations.md.
+// the copy: all by the commands of docs/operations/upgrade.md.
 func TestBackupOfSQLite(t *testing.T) {
 	t.Parallel()
-	block := blocks(t, "### An SQLite file", 2)
+	block := blocks(t, "upgrade.md", "### SQLite", 2)
 	script, away := fickle()
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: script})
 	dir := t.TempDir()
@@ -64,7 +64,7 @@ func TestBackupOfSQLite(t *testing.T) {
 // TestBackupOfMySQL does the same with a database on a server. What Redis still has of what was lost does no harm.
 func TestBackupOfMySQL(t *testing.T) {
 	t.Parallel()
-	block := blocks(t, "### A MySQL or MariaDB database", 2)
+	block := blocks(t, "upgrade.md", "### MySQL and MariaDB", 2)
 	server, _ := ownDatabase(t)
 	redis, prefix := env.Redis(t)
 	root := admin(t, server)

@@ -11,10 +11,10 @@ import (
 )
 
 // TestDeadLetters deals with payments that used up their tries while the provider was away, by the commands of
-// docs/operations.md: one is tried again, one is given up, then all that are left are tried again.
+// docs/operations/run.md: one is tried again, one is given up, then all that are left are tried again.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	block := blocks(t, "## Dead letters", 3)
+	block := blocks(t, "run.md", "## Failed jobs", 3)
 	var away atomic.Bool
 	away.Store(true)
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: func(paymenttest.Call) paymenttest.Behaviour {

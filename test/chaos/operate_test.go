@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// operator does what docs/operations.md says, with the product in its path, and with nothing else set than what it is
-// given.
+// operator runs commands of docs/operations with the product in its PATH and no other settings than those that it is given.
 type operator struct {
 	t   *testing.T
 	dir string // where it stands
@@ -42,14 +41,14 @@ func (o *operator) run(block string) string {
 	return out.String()
 }
 
-// blocks are the blocks of commands of a chapter of docs/operations.md; there must be so many.
-func blocks(t *testing.T, heading string, n int) (found []string) {
+// blocks returns the command blocks below a heading of a page of docs/operations; the test fails unless there are n.
+func blocks(t *testing.T, page, heading string, n int) (found []string) {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, chapter, there := strings.Cut(string(page), "\n"+heading+"\n")
+	_, chapter, there := strings.Cut(string(text), "\n"+heading+"\n")
 	chapter = regexp.MustCompile(`(?m)^##+ `).Split(chapter, 2)[0]
 	for rest := chapter; ; {
 		_, after, more := strings.Cut(rest, "\n```sh\n")
@@ -60,7 +59,7 @@ func blocks(t *testing.T, heading string, n int) (found []string) {
 		found, rest = append(found, block), after
 	}
 	if !there || len(found) != n {
-		t.Fatalf("docs/operations.md has %d blocks of commands under %q (there: %v), and this test runs %d", len(found), heading, there, n)
+		t.Fatalf("docs/operations/%s has %d command blocks below %q (heading found: %v), want %d", page, len(found), heading, there, n)
 	}
 	return found
 }

@@ -9,11 +9,11 @@ import (
 	"orderflow/test/servers"
 )
 
-// RedisRights returns the words of the command in docs/operations.md that makes a user of Redis with just the rights that the
+// RedisRights returns the words of the command in docs/operations/configure.md that makes a user of Redis with just the rights that the
 // product needs.
 func RedisRights(t testing.TB) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/operations.md") // tests run in the folder of their package
+	page, err := os.ReadFile("../../docs/operations/configure.md") // tests run in the folder of their package
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func RedisRights(t testing.TB) []string {
 			return strings.Fields(line)
 		}
 	}
-	t.Fatal("docs/operations.md has no ACL SETUSER")
+	t.Fatal("docs/operations/configure.md has no ACL SETUSER")
 	return nil
 }
 

@@ -28,7 +28,7 @@ func TestRules(t *testing.T) {
 // Each alert is seen to fire and seen to stay silent, has a severity, and leads to a section that has it for a title.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
-	rules, tests, page := file(t, prometheus+"alerts.yml"), file(t, prometheus+"alerts_test.yml"), file(t, "docs/operations.md")
+	rules, tests, page := file(t, prometheus+"alerts.yml"), file(t, prometheus+"alerts_test.yml"), file(t, "docs/operations/runbook.md")
 	var alerts []string
 	for _, rule := range strings.Split(rules, "- alert: ")[1:] {
 		name, _, _ := strings.Cut(rule, "\n")
@@ -36,7 +36,7 @@ func TestAlerts(t *testing.T) {
 		if !regexp.MustCompile(`severity: (critical|warning)\b`).MatchString(rule) {
 			t.Errorf("%s has no severity", name)
 		}
-		if !strings.Contains(rule, "runbook_url: docs/operations.md#"+strings.ToLower(name)+"\n") {
+		if !strings.Contains(rule, "runbook_url: docs/operations/runbook.md#"+strings.ToLower(name)+"\n") {
 			t.Errorf("%s does not lead to its section", name)
 		}
 		silent := regexp.MustCompile(`alertname: ` + name + `\n\s+exp_alerts: \[\]`)
@@ -55,15 +55,15 @@ func TestAlerts(t *testing.T) {
 			continue
 		}
 		sections = append(sections, title)
-		for _, part := range []string{"**Means.** ", "**Customers.** ", "**Look at.** ", "**Do.** "} {
+		for _, part := range []string{"**Meaning.** ", "**Customers.** ", "**Check.** ", "**Action.** "} {
 			if !strings.Contains(text, part) {
-				t.Errorf("docs/operations.md, %s, has no %q", title, part)
+				t.Errorf("docs/operations/runbook.md, %s, has no %q", title, part)
 			}
 		}
 	}
 	slices.Sort(alerts)
 	slices.Sort(sections)
 	if !slices.Equal(alerts, sections) {
-		t.Errorf("alerts.yml has the alerts\n%v\nand docs/operations.md the sections\n%v", alerts, sections)
+		t.Errorf("alerts.yml has the alerts\n%v\nand docs/operations/runbook.md the sections\n%v", alerts, sections)
 	}
 }

@@ -40,14 +40,21 @@ func TestMetrics(t *testing.T) {
 	if len(have) < 100 {
 		t.Fatalf("only %d metrics: this test does not read them right", len(have))
 	}
-	described := file(t, "docs/operations.md")
+	described := file(t, "docs/operations/metrics.md")
 	for path, text := range map[string]string{
 		"deploy/grafana/dashboards/orderflow.json": file(t, "deploy/grafana/dashboards/orderflow.json"),
 		"deploy/prometheus/alerts.yml":             file(t, "deploy/prometheus/alerts.yml"),
 		"deploy/prometheus/alerts_test.yml":        file(t, "deploy/prometheus/alerts_test.yml"),
 		"load-tests/soak-test.js":                  file(t, "load-tests/soak-test.js"),
-		"docs/operations.md":                       described,
+		"docs/operations/configure.md":             file(t, "docs/operations/configure.md"),
+		"docs/operations/failures.md":              file(t, "docs/operations/failures.md"),
+		"docs/operations/metrics.md":               described,
+		"docs/operations/run.md":                   file(t, "docs/operations/run.md"),
+		"docs/operations/runbook.md":               file(t, "docs/operations/runbook.md"),
+		"docs/operations/upgrade.md":               file(t, "docs/operations/upgrade.md"),
 		"docs/performance.md":                      file(t, "docs/performance.md"),
+		"docs/quickstart.md":                       file(t, "docs/quickstart.md"),
+		"docs/scale.md":                            file(t, "docs/scale.md"),
 		"docs/architecture.md":                     file(t, "docs/architecture.md"),
 		"README.md":                                file(t, "README.md"),
 	} {
@@ -59,7 +66,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for name, kind := range have {
 		if strings.HasPrefix(name, "orderflow_") && kind != "series" && !strings.Contains(described, "`"+name+"`") {
-			t.Errorf("docs/operations.md does not describe %s", name)
+			t.Errorf("docs/operations/metrics.md does not describe %s", name)
 		}
 	}
 }
