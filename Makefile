@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-guard bench-realtime bench-watched lint fmt
+.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-guard bench-realtime bench-watched lint fmt vulncheck
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -90,6 +90,9 @@ lint: ## Check style, common mistakes and dead code; builds the linters on first
 	"$$(scripts/tool.sh golangci-lint)" run ./...
 	@dead="$$("$$(scripts/tool.sh deadcode)" -tags cluster -test ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
 	"$$(scripts/tool.sh actionlint)"
+
+vulncheck: ## Check dependencies and the standard library for known vulnerabilities; asks vuln.go.dev
+	"$$(scripts/tool.sh govulncheck)" ./...
 
 fmt: ## Format all Go files
 	"$$(scripts/tool.sh golangci-lint)" fmt ./...

@@ -9,11 +9,12 @@ golangci-lint) module=github.com/golangci/golangci-lint/v2 package=$module/cmd/g
 actionlint) module=github.com/rhysd/actionlint package=$module/cmd/actionlint version=v1.7.12 ;;
 cyclonedx-gomod) module=github.com/CycloneDX/cyclonedx-gomod package=$module/cmd/cyclonedx-gomod version=v1.10.0 ;;
 deadcode) module=golang.org/x/tools package=$module/cmd/deadcode version=v0.52.0 ;;
+govulncheck) module=golang.org/x/vuln package=$module/cmd/govulncheck version=v1.9.0 ;;
 oapi-codegen) module=github.com/oapi-codegen/oapi-codegen/v2 package=$module/cmd/oapi-codegen version=v2.8.2 ;;
 ogen) module=github.com/ogen-go/ogen package=$module/cmd/ogen version=v1.25.0 ;;
 k6) module=go.k6.io/k6 package=$module version=v1.8.1 ;;
 *)
-	echo "usage: scripts/tool.sh golangci-lint|deadcode|actionlint|cyclonedx-gomod|oapi-codegen|ogen|k6" >&2
+	echo "usage: scripts/tool.sh golangci-lint|deadcode|govulncheck|actionlint|cyclonedx-gomod|oapi-codegen|ogen|k6" >&2
 	exit 2
 	;;
 esac

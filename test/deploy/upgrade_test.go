@@ -21,7 +21,7 @@ import (
 )
 
 // TestRollingUpgrade replaces every process of a running installation by one of another release, one after the other, as
-// docs/operations.md says, while customers order by nginx. Not one request fails, and none of what they were told is wrong.
+// docs/operations/upgrade.md says, while customers order by nginx. Not one request fails, and none of what they were told is wrong.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)

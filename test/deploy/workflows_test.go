@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"io/fs"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +47,15 @@ func TestWorkflows(t *testing.T) {
 	if want := []string{"contract", "docker", "feature", "lint", "mysql", "unit"}; !slices.Equal(got, want) {
 		t.Errorf("the jobs are %v, want %v", got, want)
 	}
+	security := documents(t, ".github/workflows/security.yml")[0]
+	if security.at("on", "schedule").value == nil {
+		t.Error("security.yml has no schedule")
+	}
+	scans := security.at("jobs").keys()
+	slices.Sort(scans)
+	if want := []string{"codeql", "govulncheck", "scorecard"}; !slices.Equal(scans, want) {
+		t.Errorf("the jobs of security.yml are %v, want %v", scans, want)
+	}
 	for _, job := range got {
 		if jobs.at(job, "needs").value != nil {
 			t.Errorf("the job %s waits for another one", job)
@@ -67,4 +78,75 @@ func TestTargetsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAttestations: archives and images get an attestation of their origin before anybody can download an archive.
+func TestAttestations(t *testing.T) {
+	t.Parallel()
+	jobs := documents(t, ".github/workflows/release.yml")[0].at("jobs")
+	for _, job := range []string{"archives", "images"} {
+		jobs.at(job, "permissions", "id-token").is("write")
+		jobs.at(job, "permissions", "attestations").is("write")
+		attested, published := -1, -1
+		for i, step := range jobs.at(job, "steps").each() {
+			if uses, _ := step.at("uses").value.(string); strings.HasPrefix(uses, "actions/attest-build-provenance@") {
+				attested = i
+			}
+			if run, _ := step.at("run").value.(string); strings.HasPrefix(run, "gh release create ") {
+				published = i
+			}
+		}
+		if attested < 0 {
+			t.Errorf("the job %s attests nothing", job)
+		}
+		if published >= 0 && attested > published {
+			t.Errorf("the job %s publishes before it attests", job)
+		}
+	}
+}
+
+// TestDependabot: every folder that names dependencies is updated.
+func TestDependabot(t *testing.T) {
+	t.Parallel()
+	updated := map[string][]string{}
+	for _, update := range documents(t, ".github/dependabot.yml")[0].at("updates").each() {
+		ecosystem := update.at("package-ecosystem").text()
+		if directory, single := update.at("directory").value.(string); single {
+			updated[ecosystem] = append(updated[ecosystem], directory)
+		}
+		for _, directory := range update.at("directories").each() {
+			updated[ecosystem] = append(updated[ecosystem], directory.text())
+		}
+	}
+	manifests := map[string]string{"go.mod": "gomod", "package.json": "npm", "requirements.txt": "pip", "Dockerfile": "docker", "compose.yaml": "docker-compose"}
+	if !slices.Contains(updated["github-actions"], "/") {
+		t.Error("dependabot.yml does not update the actions")
+	}
+	err := filepath.WalkDir(repository, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == "node_modules" || entry.Name() == "bin" || entry.Name() == ".git") {
+			return fs.SkipDir
+		}
+		ecosystem := manifests[entry.Name()]
+		if ecosystem == "" {
+			return nil
+		}
+		relative, err := filepath.Rel(repository, filepath.Dir(name))
+		if directory := path.Join("/", filepath.ToSlash(relative)); !slices.Contains(updated[ecosystem], directory) {
+			t.Errorf("dependabot.yml does not update %s in %s", ecosystem, directory)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDevcontainer: the container for development is that of the jobs in CI.
+func TestDevcontainer(t *testing.T) {
+	t.Parallel()
+	container := documents(t, ".devcontainer/devcontainer.json")[0]
+	container.at("image").is(documents(t, ".github/workflows/ci.yml")[0].at("jobs", "mysql", "container", "image").text())
 }
