@@ -6,9 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // Admin is what administrators may ask of the database. The writes are one whole transaction each, and their errors carry
@@ -78,7 +78,7 @@ func (a *API) readProduct(x *requestContext) (order.ProductDraft, error) {
 
 // readChange reads the body of a request for a change that a page of a strange origin may not ask for.
 func (a *API) readChange(x *requestContext, read func(*bodyReader)) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	raw, err := x.readBody()
@@ -172,11 +172,11 @@ func appendMovement(dst []byte, m *order.Movement, key string) []byte {
 	dst = append(dst, `,"quantity":`...)
 	dst = strconv.AppendInt(dst, m.Quantity, 10)
 	dst = append(dst, `,"reason":`...)
-	dst = appendString(dst, m.Reason)
+	dst = web.AppendString(dst, m.Reason)
 	dst = append(dst, `,"idempotency_key":`...)
-	dst = appendString(dst, key)
+	dst = web.AppendString(dst, key)
 	dst = append(dst, `,"actor":`...)
-	dst = appendString(dst, m.Actor)
+	dst = web.AppendString(dst, m.Actor)
 	dst = append(dst, `,"created_at":`...)
 	dst = appendTime(dst, m.At)
 	return append(dst, '}')
@@ -205,13 +205,4 @@ func (x *requestContext) logAdmin(message, event string, attrs ...slog.Attr) {
 	x.api.options.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, message, append([]slog.Attr{
 		slog.String("event", event), slog.String("actor", x.caller.Actor()), slog.String("trace_id", x.trace.ID),
 	}, attrs...)...)
-}
-
-// ExtendDeadline gives an answer that takes long more time than the server gives others: of limit from now. w is a handler's writer.
-func ExtendDeadline(w http.ResponseWriter, limit time.Duration) {
-	control, end := http.NewResponseController(w), time.Now().Add(limit)
-	// An error says that there is no connection to set a limit of. The one of reading matters too: when it passes, net/http
-	// takes the caller for gone.
-	_ = control.SetReadDeadline(end)
-	_ = control.SetWriteDeadline(end.Add(streamWrite))
 }

@@ -15,23 +15,13 @@ import (
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
 	"orderflow/internal/tracing"
+	"orderflow/internal/web"
 )
 
 // Limits of a request.
 const (
-	maxBody    = 64 << 10 // bytes
-	maxDepth   = 16       // nested objects and arrays in a body
-	maxHeaders = 32 << 10 // bytes, the request line with them
-	maxFields  = 100      // header fields: in memory a short one takes many times its bytes
-)
-
-// Limits in time. An order may wait for a busy product for almost four seconds, and for a deadlock's retries after that.
-const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 15 * time.Second // of a whole request
-	writeTimeout  = 30 * time.Second // of an answer, from the end of the request's headers
-	idleTimeout   = 75 * time.Second // a little longer than proxies keep connections, so that they close first
-	pingTimeout   = time.Second
+	maxBody  = 64 << 10 // bytes
+	maxDepth = 16       // nested objects and arrays in a body
 )
 
 // Intake takes orders in and cancels them. Both methods may wait for as long as the schedule of a busy product says;
@@ -127,7 +117,7 @@ type API struct {
 	options  Options
 	mux      *http.ServeMux
 	mounted  string // the address at which Mount put a handler; "" for none
-	origins  origins
+	origins  *web.Origins
 	products shared[[]byte]
 	ping     shared[struct{}]
 	stats    shared[[]byte]
@@ -156,7 +146,7 @@ func New(options Options) *API {
 	}
 	a := &API{
 		options: options,
-		origins: newOrigins(options.AllowedOrigins),
+		origins: web.NewOrigins(options.AllowedOrigins),
 		waker:   newWaker(options.MaxStreams),
 		metrics: newMetrics(options.Registerer),
 		page:    newPage(),
@@ -190,40 +180,4 @@ func (a *API) Run(ctx context.Context) error {
 func (a *API) Drain() {
 	a.draining.Store(true)
 	a.waker.end()
-}
-
-// NewServer returns a server with the limits that every server of the product has.
-func NewServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler: limitFields(handler),
-
-		DisableGeneralOptionsHandler: true, // so that OPTIONS * is answered like everything else
-		ReadHeaderTimeout:            headerTimeout,
-		ReadTimeout:                  readTimeout,
-		WriteTimeout:                 writeTimeout,
-		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               maxHeaders,
-	}
-}
-
-// limitFields refuses requests with too many header fields.
-func limitFields(handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fields := 0
-		for _, values := range r.Header {
-			fields += len(values)
-		}
-		if fields <= maxFields {
-			handler.ServeHTTP(w, r)
-			return
-		}
-		trace := traceOf(r)
-		answer := appendError(nil, order.Errorf(order.CodeHeadersTooLarge, "The request has more than %d header fields.", maxFields), trace.ID)
-		h := w.Header()
-		h.Set("Connection", "close")
-		h.Set("Content-Type", mediaJSON)
-		h.Set("X-Trace-Id", trace.ID)
-		w.WriteHeader(statusOf(order.CodeHeadersTooLarge))
-		_, _ = w.Write(answer) // an error says that the caller is gone
-	})
 }

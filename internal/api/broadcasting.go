@@ -2,10 +2,10 @@ package api
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // channelUser returns the user whose orders a private channel tells of, 0 when it is no such channel.
@@ -28,36 +28,16 @@ const feedChannel = "private-orders-feed"
 // operator.
 func (a *API) maySubscribe(x *requestContext, channel string) bool {
 	if channel == feedChannel {
-		return x.caller.Admin || a.options.Local && FromLoopback(x.r) == nil
+		return x.caller.Admin || a.options.Local && web.FromLoopback(x.r) == nil
 	}
 	user := channelUser(channel)
 	return user != 0 && x.caller.MayActFor(user)
 }
 
-// FromLoopback returns CodeForbidden unless a request to a server on a loopback address comes from who sits at the machine,
-// rather than from a stranger: whose page has a name of its own lead here (the Host header then says that name), or for whom a
-// proxy asks. Most proxies say so in a header; nginx as it comes does not, but speaks HTTP/1.0, as no browser does. A proxy that
-// does neither is not seen.
-func FromLoopback(r *http.Request) error {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || !loopback(hostname(r.Host)) {
-		return order.Errorf(order.CodeForbidden, "Without log-ins this is there for this machine alone: open it under 127.0.0.1, "+
-			"[::1] or localhost, or start the server with --auth required.")
-	}
-	proxied := !r.ProtoAtLeast(1, 1)
-	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
-		proxied = proxied || r.Header[name] != nil
-	}
-	if proxied {
-		return order.Errorf(order.CodeForbidden, "Without log-ins this is not served through a proxy: start the server with --auth required.")
-	}
-	return nil
-}
-
 // authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or
 // JSON with socket_id and channel_name. A user may listen to nobody else's orders.
 func (a *API) authorizeChannel(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	socket, channel, err := x.channelRequest()
@@ -68,7 +48,7 @@ func (a *API) authorizeChannel(x *requestContext) error {
 		return order.Errorf(order.CodeForbidden, "Nobody who asks like this may subscribe to this channel.")
 	}
 	x.out = append(x.out[:0], `{"auth":`...)
-	x.out = appendString(x.out, a.options.SignChannel(socket, channel))
+	x.out = web.AppendString(x.out, a.options.SignChannel(socket, channel))
 	x.out = append(x.out, '}', '\n')
 	x.json(http.StatusOK, x.out)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // maxBearer is the longest token that is looked at, in bytes; ours are far shorter.
@@ -66,7 +67,7 @@ func (a *API) cookieToken(r *http.Request) string {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return ""
 	}
-	if _, host, found := strings.Cut(originOf(r), "://"); found && !strings.EqualFold(host, r.Host) || originOf(r) == "null" {
+	if _, host, found := strings.Cut(web.Origin(r), "://"); found && !strings.EqualFold(host, r.Host) || web.Origin(r) == "null" {
 		return ""
 	}
 	cookie, err := r.Cookie(a.options.SessionCookie)
@@ -135,7 +136,7 @@ func (x *requestContext) own(id, user int64) error {
 
 // logOut takes back the token that was sent.
 func (a *API) logOut(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	if x.caller.Anonymous() {

@@ -1,14 +1,10 @@
 package api
 
 import (
-	"cmp"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"strings"
 
-	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // What pages of other origins may send and read.
@@ -19,80 +15,21 @@ const (
 	corsMaxAge  = "600" // seconds
 )
 
-// origins says which pages may use the API from a browser.
-type origins struct {
-	any     bool
-	allowed map[string]bool // empty: the same host and loopback
-	exposed []string
-}
-
-func newOrigins(list []string) origins {
-	o := origins{allowed: map[string]bool{}, exposed: []string{corsExposed}}
-	for _, origin := range list {
-		o.any = o.any || origin == "*"
-		o.allowed[strings.ToLower(strings.TrimSuffix(origin, "/"))] = true
-	}
-	return o
-}
-
-// AllowedOrigins returns the rule of the setting allowed-origins for the WebSocket server: whether a page of an origin may connect
-// to host. apiPort returns the port of the API in the same process, "" when there is none. The API's own pages connect to
-// another port of their host, and are always allowed.
-func AllowedOrigins(allowed []string, apiPort func() string) func(origin, host string) bool {
-	o := newOrigins(allowed)
-	return func(origin, host string) bool {
-		if o.permits(origin, host) {
-			return true
-		}
-		port := apiPort()
-		return port != "" && sameOrigin(origin, net.JoinHostPort(hostname(host), port))
-	}
-}
-
-// permits reports whether a page of this origin may use the API that the browser reached as host. A list never excludes the
-// API's own origin.
-func (o origins) permits(origin, host string) bool {
-	if o.any || o.allowed[strings.ToLower(origin)] || sameOrigin(origin, host) {
-		return true
-	}
-	page, ok := webOrigin(origin)
-	if !ok || len(o.allowed) > 0 {
-		return false
-	}
-	return strings.EqualFold(page.Hostname(), hostname(host)) || loopback(page.Hostname())
-}
-
-// sameOrigin reports whether an origin is that of a Host header. The scheme is not compared: a proxy may end TLS.
-func sameOrigin(origin, host string) bool {
-	page, ok := webOrigin(origin)
-	if !ok {
-		return false
-	}
-	standard := map[string]string{"http": "80", "https": "443"}[page.Scheme]
-	target := url.URL{Host: host}
-	return strings.EqualFold(page.Hostname(), hostname(host)) && cmp.Or(page.Port(), standard) == cmp.Or(target.Port(), standard)
-}
-
-// webOrigin parses an origin of a page that came over HTTP; ok is false for any other.
-func webOrigin(origin string) (page *url.URL, ok bool) {
-	page, err := url.Parse(origin)
-	return page, err == nil && (page.Scheme == "http" || page.Scheme == "https") && page.Host != ""
-}
-
-// allow sets the headers that let the page which sent the request read the answer, if it may.
-func (o origins) allow(x *requestContext) {
-	origin := originOf(x.r)
-	if origin == "" || !o.permits(origin, x.r.Host) {
+// allowOrigin sets the headers that let the page which sent the request read the answer, where its origin is permitted.
+func (x *requestContext) allowOrigin() {
+	origin := web.Origin(x.r)
+	if origin == "" || !x.api.origins.Permit(origin, x.r.Host) {
 		return
 	}
 	h := x.Header()
 	h["Access-Control-Allow-Origin"] = []string{origin}
-	h["Access-Control-Expose-Headers"] = o.exposed
+	h["Access-Control-Expose-Headers"] = x.api.fixed.exposed
 }
 
-// preflight answers a browser's question whether a page may send a request. It reports whether there was one.
-func (o origins) preflight(x *requestContext) bool {
-	if x.r.Method != http.MethodOptions || originOf(x.r) == "" || x.r.Header.Get("Access-Control-Request-Method") == "" {
+// preflight answers a preflight, by which a browser finds out whether a page may send a request. It reports whether the request
+// is one.
+func (x *requestContext) preflight() bool {
+	if x.r.Method != http.MethodOptions || web.Origin(x.r) == "" || x.r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	h := x.Header()
@@ -132,39 +69,4 @@ func allowedHeaders(asked []string) string {
 func headerName(text string) bool {
 	const characters = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	return text != "" && strings.Trim(text, characters) == ""
-}
-
-// check refuses a change that a page of a strange origin asks for. A browser sends some of those without a preflight,
-// and on a loopback address nobody has to say who they are. Programs send no origin.
-func (o origins) check(x *requestContext) error {
-	origin := originOf(x.r)
-	if origin == "" || x.r.Header.Get("Sec-Fetch-Site") == "same-origin" || o.permits(origin, x.r.Host) {
-		return nil
-	}
-	return order.Errorf(order.CodeForbidden, "Pages of this origin may not change anything here. The setting allowed-origins says which may.")
-}
-
-// originOf is the Origin header, read without computing its canonical name.
-func originOf(r *http.Request) string {
-	if values := r.Header["Origin"]; len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
-
-// hostname is a Host header without its port.
-func hostname(host string) string {
-	if name, port, err := net.SplitHostPort(host); err == nil && strings.Trim(port, "0123456789") == "" {
-		return name
-	}
-	return strings.Trim(host, "[]")
-}
-
-// loopback reports whether a host name can only mean this machine.
-func loopback(name string) bool {
-	if strings.EqualFold(name, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.IsLoopback()
 }

@@ -17,7 +17,7 @@ import (
 // everyone is a reader to whom every user and product is known.
 type everyone struct{ Reader }
 
-func (everyone) Known(_ context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error) {
+func (everyone) Existing(_ context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error) {
 	all := func(ids []int64) map[int64]bool {
 		known := map[int64]bool{}
 		for _, id := range ids {
@@ -156,7 +156,7 @@ func TestFaultsWithoutDatabase(t *testing.T) {
 // nobody is a reader that does not answer.
 type nobody struct{ Reader }
 
-func (nobody) Known(context.Context, []int64, []int64) (knownUsers, knownProducts map[int64]bool, err error) {
+func (nobody) Existing(context.Context, []int64, []int64) (knownUsers, knownProducts map[int64]bool, err error) {
 	return nil, nil, order.Errorf(order.CodeUnavailable, "away")
 }
 

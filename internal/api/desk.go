@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // abandonTime is how long an abandoned order may keep its administrator waiting: the gateway's time-out, and then a
@@ -44,7 +45,7 @@ func appendJob(dst []byte, j *order.FailedJob) []byte {
 	dst = append(dst, `,"attempts":`...)
 	dst = strconv.AppendInt(dst, int64(j.Attempts), 10)
 	dst = append(dst, `,"error":`...)
-	dst = appendString(dst, j.Error)
+	dst = web.AppendString(dst, j.Error)
 	dst = append(dst, `,"failed_at":`...)
 	dst = appendTime(dst, j.FailedAt)
 	dst = append(dst, `,"resolved_at":`...)
@@ -53,7 +54,7 @@ func appendJob(dst []byte, j *order.FailedJob) []byte {
 	if j.Resolution == "" {
 		dst = append(dst, `null`...)
 	} else {
-		dst = appendString(dst, j.Resolution)
+		dst = web.AppendString(dst, j.Resolution)
 	}
 	return append(dst, '}')
 }
@@ -65,7 +66,7 @@ func (a *API) retryJob(x *requestContext) error {
 }
 
 func (a *API) abandonJob(x *requestContext) error {
-	ExtendDeadline(x.w, abandonTime)
+	web.ExtendDeadline(x.w, abandonTime)
 	return a.dealWithJob(x, "an order was abandoned", "job.abandoned", func(ctx context.Context, id int64) (*order.Order, error) {
 		return a.options.Desk.Abandon(ctx, id, x.caller.Actor())
 	})
@@ -74,7 +75,7 @@ func (a *API) abandonJob(x *requestContext) error {
 // dealWithJob has something done about a dead letter and answers with its order. The desk's order may lack its items, so it
 // is read again.
 func (a *API) dealWithJob(x *requestContext, message, event string, do func(ctx context.Context, jobID int64) (*order.Order, error)) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	id, err := idInPath(x.r, "failed job")

@@ -4,9 +4,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // appendOrder appends an order as the API shows it everywhere. Its payment method is not part of that.
@@ -16,13 +15,13 @@ func appendOrder(dst []byte, o *order.Order) []byte {
 	dst = append(dst, `,"user_id":`...)
 	dst = strconv.AppendInt(dst, o.UserID, 10)
 	dst = append(dst, `,"status":`...)
-	dst = appendString(dst, string(o.Status))
+	dst = web.AppendString(dst, string(o.Status))
 	dst = append(dst, `,"total_amount":"`...)
 	dst = o.Total.Append(dst)
 	dst = append(dst, `","currency":`...)
-	dst = appendString(dst, o.Currency)
+	dst = web.AppendString(dst, o.Currency)
 	dst = append(dst, `,"idempotency_key":`...)
-	dst = appendString(dst, o.Key)
+	dst = web.AppendString(dst, o.Key)
 	dst = append(dst, `,"cancelled_at":`...)
 	dst = appendTime(dst, o.CancelledAt)
 	dst = append(dst, `,"created_at":`...)
@@ -49,11 +48,11 @@ func appendProduct(dst []byte, p *order.Product) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, p.ID, 10)
 	dst = append(dst, `,"name":`...)
-	dst = appendString(dst, p.Name)
+	dst = web.AppendString(dst, p.Name)
 	dst = append(dst, `,"price":"`...)
 	dst = p.Price.Append(dst)
 	dst = append(dst, `","currency":`...)
-	dst = appendString(dst, p.Currency)
+	dst = web.AppendString(dst, p.Currency)
 	dst = append(dst, `,"stock":`...)
 	dst = strconv.AppendInt(dst, p.Stock, 10)
 	dst = append(dst, `,"active":`...)
@@ -65,17 +64,17 @@ func appendProduct(dst []byte, p *order.Product) []byte {
 
 func appendEvent(dst []byte, e *order.Event) []byte {
 	dst = append(dst, `{"event_id":`...)
-	dst = appendString(dst, e.ID())
+	dst = web.AppendString(dst, e.ID())
 	dst = append(dst, `,"sequence":`...)
 	dst = strconv.AppendInt(dst, int64(e.Seq), 10)
 	dst = append(dst, `,"type":`...)
-	dst = appendString(dst, string(e.Type))
+	dst = web.AppendString(dst, string(e.Type))
 	dst = append(dst, `,"payload":`...)
 	dst = e.AppendPayload(dst)
 	dst = append(dst, `,"actor":`...)
-	dst = appendString(dst, e.Actor)
+	dst = web.AppendString(dst, e.Actor)
 	dst = append(dst, `,"trace_id":`...)
-	dst = appendString(dst, e.Trace.ID)
+	dst = web.AppendString(dst, e.Trace.ID)
 	dst = append(dst, `,"created_at":`...)
 	dst = appendTime(dst, e.At)
 	return append(dst, '}')
@@ -87,18 +86,4 @@ func appendTime(dst []byte, t time.Time) []byte {
 		return append(dst, `null`...)
 	}
 	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
-}
-
-// appendString appends s as a JSON string. Plain ASCII, which nearly all strings here are, is copied as it is.
-func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			// The error says that bytes were no UTF-8 and became the replacement character, which is what is wanted.
-			dst, _ = jsontext.AppendQuote(dst, s)
-			return dst
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 const eventStream = "text/event-stream" // the media type of server-sent events
@@ -16,7 +17,6 @@ const eventStream = "text/event-stream" // the media type of server-sent events
 // Times of an event stream.
 const (
 	keepAlive    = 15 * time.Second // between comments that keep proxies from closing the connection
-	streamWrite  = 10 * time.Second // for a client to take what it is sent
 	retryAdvised = "retry: 1000\n"  // milliseconds until a client whose stream ended comes back
 )
 
@@ -175,7 +175,7 @@ func (s *sender) write(p []byte) {
 	if s.err != nil || len(p) == 0 {
 		return
 	}
-	if err := s.control.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err := s.control.SetWriteDeadline(time.Now().Add(web.AnswerWrite)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		s.err = err
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"orderflow/internal/api"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
+	"orderflow/internal/web"
 	"orderflow/test/env"
 )
 
@@ -71,7 +72,7 @@ func (r *eventReader) all() []string {
 func serve(t *testing.T, n *node) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = api.NewServer(n.Handler())
+	server.Config = web.NewServer(n.Handler(), web.Limits{})
 	server.Start()
 	t.Cleanup(server.Close)
 	return server
@@ -249,7 +250,7 @@ func TestRunEndsStreams(t *testing.T) {
 
 func servePipes(t *testing.T, n *node) *env.Pipes {
 	t.Helper()
-	return env.ServePipes(t, api.NewServer(n.Handler()))
+	return env.ServePipes(t, web.NewServer(n.Handler(), web.Limits{}))
 }
 
 // ask sends the request for an event stream over a connection and reads the answer's headers.

@@ -250,30 +250,6 @@ func TestPreflightHeaders(t *testing.T) {
 	}
 }
 
-// The API's own pages connect to the WebSocket server at another port of their host, whatever the list says.
-func TestMayConnect(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		origin, host, apiPort string
-		want                  bool
-	}{
-		{"http://127.0.0.1:8000", "127.0.0.1:8080", "8000", true},
-		{"http://[::1]:8000", "[::1]:8080", "8000", true},
-		{"https://api.example", "api.example", "8000", true}, // through a proxy
-		{"https://shop.example", "api.example", "8000", true},
-		{"http://127.0.0.1:3000", "127.0.0.1:8080", "8000", false},
-		{"http://localhost:8000", "127.0.0.1:8080", "8000", false},
-		{"http://evil.example:8000", "api.example:8080", "8000", false},
-		{"http://127.0.0.1:8000", "127.0.0.1:8080", "", false},
-		{"null", "127.0.0.1:8080", "8000", false},
-	} {
-		may := api.AllowedOrigins([]string{"https://shop.example"}, func() string { return c.apiPort })
-		if got := may(c.origin, c.host); got != c.want {
-			t.Errorf("a page of %s at %s with the API on port %q: %t, want %t", c.origin, c.host, c.apiPort, got, c.want)
-		}
-	}
-}
-
 // A proxy may hide the host that the browser used; the browser itself says then that the page is the server's own.
 func TestSameOriginBehindProxy(t *testing.T) {
 	n := open(t)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // Words of /health for a service.
@@ -31,11 +32,11 @@ func (a *API) health(x *requestContext) error {
 	x.out = append(x.out, `","services":{"database":"`...)
 	x.out = append(x.out, database...)
 	x.out = append(x.out, `","redis":`...)
-	x.out = appendString(x.out, redis)
+	x.out = web.AppendString(x.out, redis)
 	x.out = append(x.out, '}')
 	if redis == StateDisconnected && a.options.RedisReason != nil {
 		x.out = append(x.out, `,"reason":`...)
-		x.out = appendString(x.out, a.options.RedisReason())
+		x.out = web.AppendString(x.out, a.options.RedisReason())
 	}
 	x.out = append(x.out, `,"timestamp":`...)
 	x.out = appendTime(x.out, time.Now())
@@ -65,6 +66,9 @@ func (a *API) ready(x *requestContext) error {
 	x.json(http.StatusOK, []byte(`{"status":"ready"}`+"\n"))
 	return nil
 }
+
+// pingTimeout is how long the database may take to answer.
+const pingTimeout = time.Second
 
 // reach asks the database for an answer. Those who ask at the same time share one question, so that probes are no load.
 func (a *API) reach(x *requestContext) error {

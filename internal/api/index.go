@@ -3,6 +3,8 @@ package api
 import (
 	"net/http"
 	"strings"
+
+	"orderflow/internal/web"
 )
 
 // index answers the address "/": a browser is led to the console or, in a process without one, to the documentation; a program
@@ -25,7 +27,7 @@ func (a *API) index(x *requestContext) error {
 	} {
 		if entry.address != "" {
 			x.out = append(x.out, `,"`+entry.name+`":`...)
-			x.out = appendString(x.out, entry.address)
+			x.out = web.AppendString(x.out, entry.address)
 		}
 	}
 	x.out = append(x.out, '}', '}', '\n')

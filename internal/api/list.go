@@ -52,7 +52,7 @@ func appendMeta(dst []byte, query order.ListQuery, page order.Page) []byte {
 		dst = strconv.AppendInt(dst, int64(query.PerPage), 10)
 		dst = append(dst, `,"next_cursor":`...)
 		if page.More && len(page.Orders) > 0 {
-			dst = appendString(dst, formatCursor(page.Orders[len(page.Orders)-1].ID))
+			dst = web.AppendString(dst, formatCursor(page.Orders[len(page.Orders)-1].ID))
 		} else {
 			dst = append(dst, `null`...)
 		}

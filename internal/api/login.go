@@ -14,6 +14,7 @@ import (
 
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // Times that a token from a log-in is good for.
@@ -35,10 +36,10 @@ type logInBody struct {
 
 // logIn makes a token for who knows the password of a user.
 func (a *API) logIn(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
-	if err := a.admitLogIn(x, clientKey("login:", ClientAddr(x.r, a.options.TrustedProxies))); err != nil {
+	if err := a.admitLogIn(x, web.ClientKey("login:", web.ClientAddr(x.r, a.options.TrustedProxies))); err != nil {
 		return err
 	}
 	defer x.wipe()
@@ -51,13 +52,13 @@ func (a *API) logIn(x *requestContext) error {
 		return err
 	}
 	x.out = append(x.out[:0], `{"data":{"token":`...)
-	x.out = appendString(x.out, token)
+	x.out = web.AppendString(x.out, token)
 	x.out = append(x.out, `,"id":`...)
 	x.out = strconv.AppendInt(x.out, about.ID, 10)
 	x.out = append(x.out, `,"user_id":`...)
 	x.out = strconv.AppendInt(x.out, about.UserID, 10)
 	x.out = append(x.out, `,"name":`...)
-	x.out = appendString(x.out, about.Name)
+	x.out = web.AppendString(x.out, about.Name)
 	x.out = append(x.out, `,"expires_at":`...)
 	x.out = appendTime(x.out, about.ExpiresAt)
 	x.out = append(x.out, '}', '}', '\n')

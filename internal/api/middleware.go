@@ -5,10 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
@@ -34,8 +34,8 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller
 	defer x.finish()
 	x.commonHeaders()
 	switch {
-	case a.origins.preflight(x):
-	case !cleanPath(r.URL.Path):
+	case x.preflight():
+	case !web.CleanPath(r.URL.Path):
 		// ServeMux would redirect to the clean path; no address of ours is ever spelled that way.
 		a.unknownPath(x, r)
 	default:
@@ -58,7 +58,7 @@ func (x *requestContext) finish() {
 	x.log(slog.LevelError, "a request panicked", "request.panicked", fmt.Errorf("%v\n%s", value, debug.Stack()))
 	broken := x.status != 0
 	if !broken {
-		x.out = appendError(x.out[:0], internal(), x.trace.ID)
+		x.out = web.AppendError(x.out[:0], web.InternalError(), x.trace.ID)
 		x.json(http.StatusInternalServerError, x.out)
 	}
 	x.count()
@@ -100,7 +100,7 @@ func (x *requestContext) count() {
 
 // fixedHeaders are header values that most answers share. Nobody changes them: Header.Set replaces the slice.
 type fixedHeaders struct {
-	nosniff, deny, noReferrer, nothing, noStore, json, vary, closes, replayed, bearer []string
+	nosniff, deny, noReferrer, nothing, noStore, json, vary, exposed, closes, replayed, bearer []string
 }
 
 func newFixedHeaders() fixedHeaders {
@@ -112,6 +112,7 @@ func newFixedHeaders() fixedHeaders {
 		noStore:    []string{"no-store"},
 		json:       []string{"application/json"},
 		vary:       []string{"Origin"},
+		exposed:    []string{corsExposed},
 		closes:     []string{"close"},
 		replayed:   []string{"true"},
 		bearer:     []string{"Bearer"},
@@ -132,11 +133,5 @@ func (x *requestContext) commonHeaders() {
 	if x.api.draining.Load() {
 		h["Connection"] = fixed.closes
 	}
-	x.api.origins.allow(x)
-}
-
-// cleanPath reports whether a path has no empty, "." or ".." segments. It also refuses segments that merely begin with
-// a dot, of which there are none.
-func cleanPath(path string) bool {
-	return strings.HasPrefix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.")
+	x.allowOrigin()
 }

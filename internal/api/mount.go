@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // Mount serves what stands below prefix, such as "/console", by another handler: with a trace id, headers and metrics as every
@@ -70,7 +71,7 @@ func (a *API) LogIn(w http.ResponseWriter, r *http.Request, email, password, nam
 	if password == "" || len(password) > order.MaxPassword {
 		f.add("password", "must have 1 to 1024 bytes")
 	}
-	if err := a.admitLogIn(x, clientKey("login:", ClientAddr(r, a.options.TrustedProxies))); err != nil {
+	if err := a.admitLogIn(x, web.ClientKey("login:", web.ClientAddr(r, a.options.TrustedProxies))); err != nil {
 		return "", err
 	}
 	if err := f.err(); err != nil {

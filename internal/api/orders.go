@@ -12,7 +12,7 @@ import (
 )
 
 func (a *API) createOrder(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	draft, err := a.readDraft(x)
@@ -69,7 +69,7 @@ func (a *API) readDraft(x *requestContext) (order.Draft, error) {
 }
 
 func (a *API) cancelOrder(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	id, err := pathID(x.r)

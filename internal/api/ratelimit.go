@@ -3,14 +3,12 @@ package api
 import (
 	"log/slog"
 	"math"
-	"net/http"
-	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 // admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
@@ -106,7 +104,7 @@ func seconds(d time.Duration) string {
 func (a *API) callerKey(x *requestContext) string {
 	switch who := x.caller; {
 	case who.Anonymous():
-		return clientKey("api:", ClientAddr(x.r, a.options.TrustedProxies))
+		return web.ClientKey("api:", web.ClientAddr(x.r, a.options.TrustedProxies))
 	case who.UserID > 0 && who.Admin:
 		return "api:admin:" + strconv.FormatInt(who.UserID, 10)
 	case who.UserID > 0:
@@ -118,75 +116,3 @@ func (a *API) callerKey(x *requestContext) string {
 
 // userKey is the name under which a user is counted.
 func userKey(user int64) string { return "api:user:" + strconv.FormatInt(user, 10) }
-
-// clientKey is the name under which a client's address is counted, with what for before it. An IPv6 client has a whole /64
-// of addresses to choose from, so that is what counts. Clients without an address (a socket in the file system) count
-// together.
-func clientKey(what string, addr netip.Addr) string {
-	var room [64]byte
-	key := append(room[:0], what...)
-	switch {
-	case !addr.IsValid():
-		return string(append(key, "unknown"...))
-	case addr.Is6():
-		return string(limit.Client(addr).AppendTo(key))
-	default:
-		return string(addr.AppendTo(key))
-	}
-}
-
-// ClientAddr is the address that a request came from: the connection's, or, behind trusted proxies, the last one in
-// X-Forwarded-For that is not a trusted proxy's. What stands left of it is the client's own word and counts for
-// nothing.
-func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	connection, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	client := connection.Addr().Unmap()
-	if len(trusted) == 0 {
-		return client
-	}
-	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
-	for isTrusted(client, trusted) && forwarded != "" {
-		cut := strings.LastIndexByte(forwarded, ',')
-		addr, ok := parseForwarded(forwarded[cut+1:])
-		if !ok {
-			break
-		}
-		client, forwarded = addr, forwarded[:max(cut, 0)]
-	}
-	return client
-}
-
-// Proxied reports whether a request came through a trusted proxy.
-func Proxied(r *http.Request, trusted []netip.Prefix) bool {
-	connection, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && isTrusted(connection.Addr().Unmap(), trusted)
-}
-
-// Secure reports whether the client sent a request over TLS: to us, or to a trusted proxy that says so.
-func Secure(r *http.Request, trusted []netip.Prefix) bool {
-	return r.TLS != nil || (Proxied(r, trusted) && strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https"))
-}
-
-// parseForwarded reads one entry of X-Forwarded-For: an address, which some proxies give with a port.
-func parseForwarded(entry string) (netip.Addr, bool) {
-	entry = strings.TrimSpace(entry)
-	if addr, err := netip.ParseAddr(strings.Trim(entry, "[]")); err == nil {
-		return addr.Unmap(), true
-	}
-	if addrPort, err := netip.ParseAddrPort(entry); err == nil {
-		return addrPort.Addr().Unmap(), true
-	}
-	return netip.Addr{}, false
-}
-
-func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
-	for _, prefix := range trusted {
-		if prefix.Contains(addr.WithZone("")) {
-			return true
-		}
-	}
-	return false
-}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -142,7 +143,7 @@ func TestCodes(t *testing.T) {
 		listed[order.Code(code.(string))] = true
 	}
 	for _, code := range order.Codes() {
-		status := statusOf(code)
+		status := web.StatusOf(code)
 		if status == 0 {
 			t.Errorf("%s has no status", code)
 		}
@@ -157,7 +158,7 @@ func TestCodes(t *testing.T) {
 	if len(listed) > 0 {
 		t.Errorf("the document has codes that do not exist: %v", listed)
 	}
-	if statusOf("no_such_code") != 0 {
+	if web.StatusOf("no_such_code") != 0 {
 		t.Error("an unknown code has a status")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 const (
@@ -73,14 +74,14 @@ var (
 
 // runAudit proves the books. It reads every order, so one at a time is enough.
 func (a *API) runAudit(x *requestContext) error {
-	if err := a.origins.check(x); err != nil {
+	if err := a.origins.CheckChange(x.r); err != nil {
 		return err
 	}
 	if !a.auditing.CompareAndSwap(false, true) {
 		return order.Errorf(order.CodeOverloaded, "An audit is running. Try again when it has ended.")
 	}
 	defer a.auditing.Store(false)
-	ExtendDeadline(x.w, auditTime)
+	web.ExtendDeadline(x.w, auditTime)
 	limited, cancel := context.WithTimeoutCause(x.r.Context(), auditTime, errAuditTime)
 	defer cancel()
 	ctx, end := context.WithCancelCause(limited)

@@ -1,27 +1,18 @@
 package api
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 
 	"orderflow/internal/order"
 	"orderflow/internal/tracing"
+	"orderflow/internal/web"
 )
-
-const maxTrace = 128 // characters of a trace id
 
 // traceOf returns the caller's trace id where it is well-formed, else a new one, and the caller's traceparent where that
 // is well-formed.
 func traceOf(r *http.Request) order.Trace {
-	var trace order.Trace
-	if ids := r.Header["X-Trace-Id"]; len(ids) == 1 && validTrace(ids[0]) {
-		trace.ID = ids[0]
-	} else {
-		trace.ID = newUUID()
-	}
+	trace := order.Trace{ID: web.TraceID(r)}
 	if parents := r.Header["Traceparent"]; len(parents) == 1 {
 		trace.Parent = parentOf(parents[0])
 	}
@@ -49,21 +40,6 @@ func (x *requestContext) followed() {
 		x.span.Fail(http.StatusText(x.status))
 	}
 	x.span.End(nil)
-}
-
-func validTrace(id string) bool {
-	if id == "" || len(id) > maxTrace {
-		return false
-	}
-	for i := range len(id) {
-		c := id[i]
-		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
-		digit := c >= '0' && c <= '9'
-		if !letter && !digit && c != '.' && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
 }
 
 // parentLength is the length of a traceparent of version 00:
@@ -102,22 +78,4 @@ func lowerHex(s string) bool {
 		}
 	}
 	return true
-}
-
-// newUUID returns a random UUID (version 4). Trace ids are no secret, so the runtime's own generator will do: it is
-// seeded by the system and costs no system call.
-func newUUID() string {
-	var id [16]byte
-	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
-	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	var text [36]byte
-	hex.Encode(text[:8], id[:4])
-	hex.Encode(text[9:13], id[4:6])
-	hex.Encode(text[14:18], id[6:8])
-	hex.Encode(text[19:23], id[8:10])
-	hex.Encode(text[24:], id[10:])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:])
 }

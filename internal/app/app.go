@@ -34,6 +34,7 @@ import (
 	"orderflow/internal/telemetry"
 	"orderflow/internal/tracing"
 	"orderflow/internal/unbatched"
+	"orderflow/internal/web"
 	"orderflow/internal/worker"
 )
 
@@ -85,7 +86,8 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener // nil with --addr off
 	sockets  net.Listener // of WebSockets; nil without the role realtime
-	conns    *connections
+	conns    *web.Connections
+	origins  *web.Origins
 	ports    ports
 	faults   *payment.Faults  // of the simulated gateway, where things may be tried out; else nil
 	breaker  *payment.Breaker // nil without the role worker
@@ -382,18 +384,14 @@ func Node(role string) string {
 	return fmt.Sprintf("%s:%.64s-%d", role, host, os.Getpid())
 }
 
-// newHTTP returns an HTTP server with the limits of every server, and the idle time-out of the settings.
-func (s *Server) newHTTP(handler http.Handler) *http.Server {
-	server := api.NewServer(handler)
-	server.IdleTimeout = s.settings.IdleTimeout
-	return server
-}
+// limits are the limits of the process's HTTP servers.
+func (s *Server) limits() web.Limits { return web.Limits{Idle: s.settings.IdleTimeout} }
 
 func (s *Server) listen(ctx context.Context) error {
 	if err := s.listenRealtime(ctx); err != nil {
 		return err
 	}
-	s.http = s.newHTTP(s.api.Handler())
+	s.http = web.NewServer(s.api.Handler(), s.limits())
 	s.http.ErrorLog = slog.NewLogLogger(s.log.Logger().Handler(), slog.LevelDebug)
 	if s.settings.Addr == config.AddrOff {
 		return nil
@@ -402,11 +400,12 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return listenError("", "--addr", string(s.settings.Addr), err)
 	}
-	s.listener = limited(listener.(*net.TCPListener), s.connections(), s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
-	s.conns = watch(s.http)
+	s.listener = web.LimitListener(listener.(*net.TCPListener), s.connections(), s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
+	_, s.origins.APIPort, _ = net.SplitHostPort(listener.Addr().String())                                   // the address of a listener is well-formed
+	s.conns = web.CountConnections(s.http)
 	s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderflow_http_connections", Help: "Connections of clients that are open, WebSockets aside.",
-	}, func() float64 { return float64(s.conns.count()) }))
+	}, func() float64 { return float64(s.conns.Count()) }))
 	return nil
 }
 

@@ -4,13 +4,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
-	"orderflow/internal/api"
 	"orderflow/internal/config"
 	"orderflow/internal/console"
 	"orderflow/internal/payment"
+	"orderflow/internal/web"
 )
 
 // buildConsole makes the console and mounts it in the API, whose parts it works with.
@@ -21,10 +20,10 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 		Inside: s.api.InProcess,
 		Shop:   s.db,
 		Try:    s.try(),
-		Local:  s.local(), FromHere: api.FromLoopback,
-		MayTake:  api.ExtendDeadline,
-		Secure:   func(r *http.Request) bool { return api.Secure(r, s.settings.TrustedProxies) },
-		Status:   api.StatusOf,
+		Local:  s.local(), FromHere: web.FromLoopback,
+		MayTake:  web.ExtendDeadline,
+		Secure:   func(r *http.Request) bool { return web.Secure(r, s.settings.TrustedProxies) },
+		Status:   web.StatusOf,
 		NoWorker: !s.settings.Roles.Worker, NoRealtime: !s.settings.Roles.Realtime,
 		Metrics: s.registry, Asked: s.asked,
 		Logger: log,
@@ -78,18 +77,14 @@ func (g gateway) SetFault(errors bool, delay time.Duration) {
 // a proxy or where that server is another process, at the very address that the browser knows.
 func (s *Server) feedURL(r *http.Request) string {
 	scheme := "ws://"
-	if api.Secure(r, s.settings.TrustedProxies) {
+	if web.Secure(r, s.settings.TrustedProxies) {
 		scheme = "wss://"
 	}
-	if s.sockets == nil || api.Proxied(r, s.settings.TrustedProxies) {
+	if s.sockets == nil || web.Proxied(r, s.settings.TrustedProxies) {
 		return scheme + r.Host
 	}
-	name, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		name = strings.Trim(r.Host, "[]")
-	}
 	_, port, _ := net.SplitHostPort(s.sockets.Addr().String())
-	return scheme + net.JoinHostPort(name, port)
+	return scheme + net.JoinHostPort(web.Hostname(r.Host), port)
 }
 
 // ConsoleURL is the address of the console; "" when this process has none.

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 
-	"orderflow/internal/api"
 	"orderflow/internal/config"
 	"orderflow/internal/realtime"
+	"orderflow/internal/web"
 )
 
 // turnedAway is how many clients beyond those let in may be told at a time that there is no room.
@@ -20,6 +20,7 @@ const turnedAway = 64
 // the process has no secret to sign with. Its stage comes before those that publish, and so ends after them: what the
 // last batch has to say is still told.
 func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel string) string, err error) {
+	s.origins = web.NewOrigins(s.settings.AllowedOrigins)
 	app := realtime.App{ID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal()}
 	if !s.settings.Roles.Realtime {
 		if app.Secret == "" {
@@ -31,8 +32,9 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: api.AllowedOrigins(s.settings.AllowedOrigins, s.apiPort), NewHTTP: s.newHTTP,
-		Client:         func(r *http.Request) netip.Addr { return api.ClientAddr(r, s.settings.TrustedProxies) },
+		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: s.origins.Permit,
+		NewHTTP:        func(h http.Handler) *http.Server { return web.NewServer(h, s.limits()) },
+		Client:         func(r *http.Request) netip.Addr { return web.ClientAddr(r, s.settings.TrustedProxies) },
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})
 	if err != nil {
@@ -40,15 +42,6 @@ func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel st
 	}
 	s.stage("realtime", func(ctx context.Context) error { return server.Run(ctx, s.sockets) })
 	return app.SignChannel, nil
-}
-
-// apiPort is the port of this process's API; "" when it has none.
-func (s *Server) apiPort() string {
-	if s.listener == nil {
-		return ""
-	}
-	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // an address of a listener is well-formed
-	return port
 }
 
 // connections is how many clients each of the process's listeners takes.
@@ -69,7 +62,7 @@ func (s *Server) listenRealtime(ctx context.Context) error {
 	if err != nil {
 		return listenError("for WebSockets ", "--realtime-addr", string(s.settings.RealtimeAddr), err)
 	}
-	s.sockets = limited(listener.(*net.TCPListener), s.connections()+turnedAway, s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
+	s.sockets = web.LimitListener(listener.(*net.TCPListener), s.connections()+turnedAway, s.settings.TrustedProxies) //nolint:forcetypeassert // of "tcp"
 	return nil
 }
 

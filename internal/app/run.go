@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -125,64 +124,11 @@ func (s *Server) drain(ctx context.Context, served <-chan struct{}) error {
 	<-noticed.C
 	err := s.listener.Close()
 	<-served
-	s.conns.wait(connectionsWithin)
+	s.conns.Wait(connectionsWithin)
 	ctx, cancel := context.WithTimeout(ctx, stopWithin/2)
 	defer cancel()
 	if shutdown := s.http.Shutdown(ctx); shutdown != nil {
 		return fmt.Errorf("requests were cut off: %w", errors.Join(shutdown, s.http.Close()))
 	}
 	return err
-}
-
-// connections counts a server's open connections.
-type connections struct {
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
-	none chan struct{} // closed when nothing is open; made anew when something is
-}
-
-// watch makes a server report its connections.
-func watch(server *http.Server) *connections {
-	c := &connections{open: map[net.Conn]struct{}{}, none: make(chan struct{})}
-	close(c.none)
-	server.ConnState = func(conn net.Conn, state http.ConnState) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		switch state {
-		case http.StateNew:
-			if len(c.open) == 0 {
-				c.none = make(chan struct{})
-			}
-			c.open[conn] = struct{}{}
-		case http.StateHijacked, http.StateClosed:
-			if _, was := c.open[conn]; was {
-				delete(c.open, conn)
-				if len(c.open) == 0 {
-					close(c.none)
-				}
-			}
-		case http.StateActive, http.StateIdle:
-		}
-	}
-	return c
-}
-
-// count is how many connections are open.
-func (c *connections) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.open)
-}
-
-// wait waits until no connection is open, but not longer than limit.
-func (c *connections) wait(limit time.Duration) {
-	c.mu.Lock()
-	none := c.none
-	c.mu.Unlock()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-none:
-	case <-timer.C:
-	}
 }

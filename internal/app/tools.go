@@ -10,13 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"orderflow/internal/api"
 	"orderflow/internal/audit"
 	"orderflow/internal/auth"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
 	"orderflow/internal/telemetry"
+	"orderflow/internal/web"
 	"orderflow/internal/worker"
 )
 
@@ -141,7 +141,7 @@ func ServeHandler(ctx context.Context, addr string, handler http.Handler, ready 
 	if err != nil {
 		return err
 	}
-	server := api.NewServer(handler)
+	server := web.NewServer(handler, web.Limits{})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err := ready("http://" + listener.Addr().String()); err != nil {

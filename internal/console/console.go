@@ -26,9 +26,9 @@ type Options struct {
 	Try    Gateway   // for the page Try it; nil where nothing may be tried, and there is no such page
 
 	Local    bool                                             // no sessions: whoever sits at the machine is the admin
-	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; api.FromLoopback
+	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; web.FromLoopback
 	Secure   func(r *http.Request) bool                       // whether the browser sent a request over TLS
-	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; api.ExtendDeadline
+	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; web.ExtendDeadline
 	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
 
 	NoWorker, NoRealtime bool // roles that the process does not have: the page Live says so

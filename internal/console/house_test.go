@@ -28,6 +28,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 	"orderflow/internal/store"
+	"orderflow/internal/web"
 )
 
 // house is a console in a real API on a database of its own, with the sample data.
@@ -125,8 +126,8 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: api.FromLoopback, MayTake: api.ExtendDeadline, Status: api.StatusOf,
-		Secure:  func(r *http.Request) bool { return api.Secure(r, forAPI.TrustedProxies) },
+		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: web.FromLoopback, MayTake: web.ExtendDeadline, Status: web.StatusOf,
+		Secure:  func(r *http.Request) bool { return web.Secure(r, forAPI.TrustedProxies) },
 		Metrics: registry, Logger: forAPI.Logger,
 	}
 	for _, c := range change {

@@ -18,6 +18,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 	"orderflow/internal/telemetry"
+	"orderflow/internal/web"
 )
 
 // switched is the shop's gateway as the console sees it.
@@ -51,7 +52,7 @@ func (s *shop) open(change ...func(*Options)) *counter {
 	options := Options{
 		Door: s.api, Inside: s.api.InProcess, Shop: s.store, Try: switched{s.faults, s.breaker},
 		Feed:  Feed{Key: "key", URL: func(*http.Request) string { return "ws://127.0.0.1:1" }},
-		Local: true, FromHere: api.FromLoopback, MayTake: api.ExtendDeadline, Secure: func(*http.Request) bool { return false }, Status: api.StatusOf,
+		Local: true, FromHere: web.FromLoopback, MayTake: web.ExtendDeadline, Secure: func(*http.Request) bool { return false }, Status: web.StatusOf,
 		Metrics: telemetry.NewRegistry("test"), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"orderflow/internal/api"
+	"orderflow/internal/web"
 	"orderflow/test/env"
 )
 
@@ -22,7 +22,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t)
 				h.do(t, "GET", path, "") // what is made once is made
-				unread := env.ServePipes(t, api.NewServer(h.api)).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
+				unread := env.ServePipes(t, web.NewServer(h.api, web.Limits{})).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
 				if unread.Held > bound {
 					t.Errorf("an unread answer holds %d bytes, the bound is %d", unread.Held, bound)
 				}

@@ -28,7 +28,6 @@ func rooms() [][]room {
 			{path: order},
 			{path: batch},
 			{path: tracing},
-			{path: web},
 			{path: servers}, // for tests and measurements; the product does not need it
 		},
 		{ // the environment of tests, over real servers
@@ -47,6 +46,9 @@ func rooms() [][]room {
 			{path: payment + "/paymenttest", imports: []string{order, payment}, suite: true},
 			{path: auth, imports: []string{order}},
 			{path: telemetry},
+		},
+		{ // what HTTP servers share
+			{path: web, imports: []string{order, limit}},
 		},
 		{ // ports over a driver: they know the port, and its adapter in the process
 			{path: redis, imports: []string{lock, bus, limit}},
@@ -67,7 +69,7 @@ func rooms() [][]room {
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
 				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, unbatched, worker, outbox, realtime, audit, api,
-				console, config,
+				console, config, web,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
@@ -101,13 +103,13 @@ func libraries() []library {
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/store"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
-		{"github.com/go-json-experiment/json", []string{"internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
+		{"github.com/go-json-experiment/json", []string{"internal/web", "internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
 		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "cmd/bench-realtime", "cmd/bench-watched", "cmd/bench-guard"}},
 		{"github.com/willabides/kongplete", []string{"internal/cli"}},
 		{"github.com/posener/complete", []string{"internal/cli"}},
 		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench", "cmd/bench-realtime"}},
-		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime"}},
+		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime", "internal/web"}},
 		{"github.com/gorilla/websocket", []string{"internal/realtime", "cmd/bench-realtime", "cmd/bench-watched"}},
 		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
 		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},

@@ -1,4 +1,4 @@
-package app
+package web
 
 import (
 	"errors"
@@ -9,23 +9,24 @@ import (
 	"time"
 )
 
-// leftGrace is how long a request may still run after its client has closed its side of the connection. A client that closed only
-// its sending side, as nc -N does, waits for the answer; one that has left must not keep its place in a queue.
-const leftGrace = 2 * time.Second
+// halfCloseGrace is how long a request may still run after its client has closed its side of the connection. A client that closed
+// only its sending side, as nc -N does, still waits for the answer; a client that left must not keep its place in a queue.
+const halfCloseGrace = 2 * time.Second
 
 // lingering delays the end of a connection's input while a request is being answered.
 //
 // While a handler runs, net/http reads one byte ahead in the background (connReader.backgroundRead) and cancels the request's
-// context when that read fails. Other reads ask for one byte only where a buffer or a limit has room for no more. lingering holds
-// the end of the input back from a read of one byte for leftGrace, so that the context of the request ends that much later. This
-// costs a request nothing, which a context of its own for each request would. Should a later net/http read ahead in another way,
-// the context ends at once.
+// context when that read fails. All other reads ask for more than one byte, except where a buffer or a limit has space for no more.
+// So lingering holds the end of the input back from a read of one byte for halfCloseGrace, and the request's context ends that much
+// later. A request pays nothing for this, unlike for a context of its own. If a later net/http reads ahead in another way, the
+// context ends at once.
 type lingering struct {
 	wake    atomic.Pointer[chan struct{}] // closed when the waiting read has to return; nil while none waits
-	expired atomic.Bool                   // the read deadline lies in the past: net/http wants its background read back
+	expired atomic.Bool                   // the read deadline has passed: net/http takes its background read back
 }
 
-// read is conn.Read, but it returns the end of the input to a background read only after grace, or when that read has to return.
+// read is conn.Read, except that it returns the end of the input to a background read only after grace, or when that read has to
+// return.
 func (l *lingering) read(conn net.Conn, p []byte, grace time.Duration) (int, error) {
 	n, err := conn.Read(p)
 	if n > 0 || len(p) != 1 || !errors.Is(err, io.EOF) {
@@ -34,7 +35,7 @@ func (l *lingering) read(conn net.Conn, p []byte, grace time.Duration) (int, err
 	wake := make(chan struct{})
 	l.wake.Store(&wake)
 	defer l.wake.CompareAndSwap(&wake, nil)
-	if l.expired.Load() { // set before wake could be seen
+	if l.expired.Load() { // before wake was visible
 		return 0, os.ErrDeadlineExceeded
 	}
 	timer := time.NewTimer(grace)
@@ -47,8 +48,8 @@ func (l *lingering) read(conn net.Conn, p []byte, grace time.Duration) (int, err
 	}
 }
 
-// deadline notes a read deadline, and wakes a read that waits when the deadline has passed.
-func (l *lingering) deadline(at time.Time) {
+// setDeadline notes a read deadline, and wakes the waiting read when the deadline has passed.
+func (l *lingering) setDeadline(at time.Time) {
 	expired := !at.IsZero() && !at.After(time.Now())
 	l.expired.Store(expired)
 	if expired {
@@ -62,7 +63,7 @@ func (l *lingering) close() {
 	l.stop()
 }
 
-// stop wakes a read that waits.
+// stop wakes the waiting read.
 func (l *lingering) stop() {
 	if wake := l.wake.Swap(nil); wake != nil {
 		close(*wake)

@@ -1,4 +1,4 @@
-package app
+package web
 
 import (
 	"errors"
@@ -17,10 +17,10 @@ func TestLingering(t *testing.T) {
 		want  error
 		after time.Duration
 	}{
-		"background read":                    {1, func(*lingering) {}, io.EOF, leftGrace},
+		"background read":                    {1, func(*lingering) {}, io.EOF, halfCloseGrace},
 		"any other read":                     {4096, func(*lingering) {}, io.EOF, 0},
-		"the handler has answered":           {1, func(l *lingering) { l.deadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
-		"a deadline that has not passed yet": {1, func(l *lingering) { l.deadline(time.Now().Add(time.Minute)) }, io.EOF, leftGrace},
+		"the handler has answered":           {1, func(l *lingering) { l.setDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
+		"a deadline that has not passed yet": {1, func(l *lingering) { l.setDeadline(time.Now().Add(time.Minute)) }, io.EOF, halfCloseGrace},
 		"the server closes the connection":   {1, func(l *lingering) { l.close() }, os.ErrDeadlineExceeded, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestLingering(t *testing.T) {
 				var l lingering
 				time.AfterFunc(time.Second, func() { c.then(&l) })
 				began := time.Now()
-				n, err := l.read(conn, make([]byte, c.room), leftGrace)
+				n, err := l.read(conn, make([]byte, c.room), halfCloseGrace)
 				if n != 0 || !errors.Is(err, c.want) {
 					t.Errorf("read %d, %v, want %v", n, err, c.want)
 				}
@@ -48,11 +48,11 @@ func TestLingeringAfterTheAnswer(t *testing.T) {
 	client, conn := net.Pipe()
 	_ = client.Close()
 	var l lingering
-	l.deadline(time.Unix(1, 0))
+	l.setDeadline(time.Unix(1, 0))
 	if _, err := l.read(conn, make([]byte, 1), time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v", err)
 	}
-	l.deadline(time.Time{})
+	l.setDeadline(time.Time{})
 	var closed lingering
 	closed.close()
 	if _, err := closed.read(conn, make([]byte, 1), time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
