@@ -188,7 +188,7 @@ func deskScenarios() []scenario {
 			name: "figures", prepare: placed, method: "GET", target: "/api/v1/stats", status: 200,
 			want: []string{
 				`{"data":{"orders":{"total":1,"by_status":{"PENDING":1,"PROCESSING":0,"PAID":0,"FAILED":0,"CANCELLED":0},"due":1,"overdue":0,"longest_overdue_ms":0},` +
-					`"failed_jobs":{"open":0},"outbox":{"owed":1,"oldest_ms":`, `},"products":{"total":5,"sold_out":0},"timestamp":"20`,
+					`"failed_jobs":{"open":0},"outbox":{"unpublished":1,"owed":1,"oldest_ms":`, `},"products":{"total":5,"sold_out":0},"timestamp":"20`,
 			},
 		},
 		{

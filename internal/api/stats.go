@@ -57,7 +57,8 @@ func appendStats(dst []byte, s *order.Stats) []byte {
 	number(`,"overdue":`, s.Overdue)
 	number(`,"longest_overdue_ms":`, s.LongestOverdue.Milliseconds())
 	number(`},"failed_jobs":{"open":`, s.FailedJobs)
-	number(`},"outbox":{"owed":`, s.Unpublished)
+	number(`},"outbox":{"unpublished":`, s.Unpublished)
+	number(`,"owed":`, s.Unpublished) // the former name
 	number(`,"oldest_ms":`, s.OldestUnpublished.Milliseconds())
 	number(`},"products":{"total":`, s.Products)
 	number(`,"sold_out":`, s.SoldOut)
