@@ -79,7 +79,7 @@ func claim(rules Rules, now time.Time, token string, o *Order, request ClaimRequ
 		if o.abandoning() {
 			reason = "abandon: the void gave no answer before its lease ran out"
 		}
-		effects.deadLetter(o, reason, now)
+		effects.openFailedJob(o, reason, now)
 		return TaskNone
 	case o.Status == Failed && due:
 		held.AttemptsLeft = 0
@@ -104,35 +104,4 @@ func claimAbandon(rules Rules, now time.Time, token string, o *Order, request Cl
 	effects.change(o, ChangeSet{To: Processing, Claims: 1, Lease: abandonMark + token, DueAt: now.Add(rules.Lease)}, now)
 	effects.Resolved = append(effects.Resolved, Resolution{o.ID, "abandoning"})
 	return TaskVoid, nil
-}
-
-// deadLetter parks a PROCESSING order until an operator deals with it.
-func (e *Effects) deadLetter(o *Order, reason string, now time.Time) {
-	lease := ""
-	if o.abandoning() {
-		lease = abandonMark
-	}
-	e.change(o, ChangeSet{To: o.Status, Lease: lease}, now)
-	e.FailedJobs = append(e.FailedJobs, FailedJob{OrderID: o.ID, Attempts: o.Claims, Error: reason, FailedAt: now})
-}
-
-// Retry decides an operator's wish to have dead-lettered orders tried again: all tries anew, due at once. The errors
-// carry CodeNotFound or CodeJobInProgress.
-func Retry(rules Rules, now time.Time, orders map[int64]*Order, ids []int64) ([]Changed, Effects) {
-	answers := make([]Changed, len(ids))
-	var effects Effects
-	for i, id := range ids {
-		o := orders[id]
-		switch {
-		case o == nil:
-			answers[i].Err = NotFound(fmt.Sprintf("Order %d", id))
-		case o.Status != Processing || !o.DueAt.IsZero():
-			answers[i].Err = Errorf(CodeJobInProgress, "Order %d is %s and not waiting for an operator.", id, o.Status)
-		default:
-			effects.change(o, ChangeSet{To: Processing, AttemptsLeft: rules.PaymentAttempts - o.AttemptsLeft, DueAt: now}, now)
-			effects.Resolved = append(effects.Resolved, Resolution{id, "retried"})
-			answers[i].Order = o
-		}
-	}
-	return answers, effects
 }

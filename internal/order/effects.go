@@ -31,12 +31,6 @@ type attempt struct {
 	kind   PaymentKind
 }
 
-// Resolution closes an order's dead letter.
-type Resolution struct {
-	OrderID int64
-	How     string // "retried", "abandoning", "abandoned" or "settled"
-}
-
 // Change is what happens to one existing order's row. Everything but OrderID is alike for many orders of a batch, so
 // that the store writes one UPDATE for all that share it, guarded by From.
 type Change struct {

@@ -125,7 +125,7 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	case o.Status == Processing && s.Outcome == Succeeded:
 		effects.finish(o, Failed, abandoned, s, now)
 	case o.Status == Processing:
-		effects.deadLetter(o, "abandon: "+s.Reason, now)
+		effects.openFailedJob(o, "abandon: "+s.Reason, now)
 	case o.Status == Failed && s.Outcome == Succeeded:
 		effects.change(o, ChangeSet{To: o.Status}, now)
 	case o.Status == Failed:
@@ -136,7 +136,7 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 // retryLater gives a PROCESSING order its next attempt, or parks it when there is none left.
 func retryLater(rules Rules, now time.Time, o *Order, reason string, effects *Effects) {
 	if o.AttemptsLeft <= 0 {
-		effects.deadLetter(o, reason, now)
+		effects.openFailedJob(o, reason, now)
 		return
 	}
 	effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(rules.PaymentAttempts - o.AttemptsLeft))}, now)

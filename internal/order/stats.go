@@ -2,43 +2,29 @@ package order
 
 import "time"
 
-// Stats are figures of a running shop, for an operator. They are counted one after the other, not at one moment.
+// Stats are figures of an installation for an operator. They are counted one after the other, not in one snapshot.
 type Stats struct {
-	ByStatus          map[Status]int64 // orders; every status is there
-	Due               int64            // orders that have a time at which they next need a hand
-	Overdue           int64            // those of them whose time has come
-	LongestOverdue    time.Duration    // of those, since when the first one waits
-	FailedJobs        int64            // open ones
-	Unpublished       int64            // receipts that the bus does not have yet
-	OldestUnpublished time.Duration    // the age of the oldest of them
+	ByStatus          map[Status]int64 // orders; every status has an entry
+	Due               int64            // orders with a due time
+	Overdue           int64            // orders whose due time has passed
+	LongestOverdue    time.Duration    // how long ago the earliest of these was due
+	FailedJobs        int64            // open failed jobs
+	Unpublished       int64            // outbox rows that the bus has not received
+	OldestUnpublished time.Duration    // the age of the oldest of these
 	Products          int64
-	SoldOut           int64     // products without a piece left
+	SoldOut           int64     // products with a stock of 0
 	At                time.Time // by the database's clock
 }
 
-// FailedJobPage is one page of dead letters.
-type FailedJobPage struct {
-	Jobs  []FailedJob
-	Total int64
-}
+// BacklogMax is the largest count of a Backlog: it means "at least so many".
+const BacklogMax = 10_000
 
-// FailedJobOrder is a dead letter with what its order is.
-type FailedJobOrder struct {
-	FailedJob
-	UserID   int64
-	Status   Status
-	Total    Money
-	Currency string
-}
-
-// ProductPage is one page of products.
-type ProductPage struct {
-	Products       []Product
-	Total, SoldOut int64 // of all pages
-}
-
-// FailedJobOrderPage is one page of dead letters with their orders.
-type FailedJobOrderPage struct {
-	Jobs  []FailedJobOrder
-	Total int64 // of all pages
+// Backlog is the work that waits. It is cheap enough to be read every few seconds.
+type Backlog struct {
+	Pending           int           // orders that no worker has claimed
+	Processing        int           // orders that are being charged, or wait for their next attempt
+	FailedJobs        int           // open failed jobs
+	Overdue           time.Duration // how long ago the earliest due order was due; 0 for none
+	Unpublished       int           // outbox rows that are not marked as published
+	OldestUnpublished time.Duration // the age of the oldest of these; 0 for none
 }
