@@ -70,10 +70,9 @@ func (a *API) readProduct(x *requestContext) (order.ProductDraft, error) {
 		return order.ProductDraft{}, err
 	}
 	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
-	draft, err := order.NewProductDraft(body.key, body.name, body.price, body.stock, body.active)
-	body.faults.addOthers(err)
+	draft, err := order.NewProductDraft(order.ValidationErrors(body.faults), body.key, body.name, body.price, body.stock, body.active)
 	draft.Actor = x.caller.Actor()
-	return draft, body.faults.err()
+	return draft, err
 }
 
 // readChange reads the body of a request for a change that a page of a strange origin may not ask for.
@@ -97,9 +96,8 @@ func (a *API) changeProduct(x *requestContext) error {
 	if err := a.readChange(x, func(r *bodyReader) { r.change(&body) }); err != nil {
 		return err
 	}
-	change, err := order.NewProductChange(id, body.name, body.price, body.active)
-	body.faults.addOthers(err)
-	if err := body.faults.err(); err != nil {
+	change, err := order.NewProductChange(order.ValidationErrors(body.faults), id, body.name, body.price, body.active)
+	if err != nil {
 		return err
 	}
 	answers, err := a.options.Admin.ChangeProducts(x.r.Context(), []order.ProductChange{change})
@@ -125,9 +123,8 @@ func (a *API) restockProduct(x *requestContext) error {
 		return err
 	}
 	body.merge(x.r.Header["Idempotency-Key"], &body.faults)
-	restock, err := order.NewRestock(id, body.quantity, body.reason, body.key)
-	body.faults.addOthers(err)
-	if err := body.faults.err(); err != nil {
+	restock, err := order.NewRestock(order.ValidationErrors(body.faults), id, body.quantity, body.reason, body.key)
+	if err != nil {
 		return err
 	}
 	restock.Actor = x.caller.Actor()

@@ -75,7 +75,7 @@ func bury(t testing.TB, n *node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := order.NewDraft(1, "buried", []order.Line{{ProductID: 2, Quantity: 1}}, "")
+	d, err := order.NewDraft(nil, 1, "buried", []order.Line{{ProductID: 2, Quantity: 1}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -135,13 +134,13 @@ func (r *bodyReader) line(into *orderBody) {
 	})
 	switch {
 	case !object:
-		into.faults.add(lineField(i, ""), "must be an object")
+		into.faults.add(order.LineField(i, ""), "must be an object")
 	default:
 		if !hasProduct {
-			into.faults.add(lineField(i, "product_id"), "is required")
+			into.faults.add(order.LineField(i, "product_id"), "is required")
 		}
 		if !hasQuantity {
-			into.faults.add(lineField(i, "quantity"), "is required")
+			into.faults.add(order.LineField(i, "quantity"), "is required")
 		}
 	}
 	into.lines = append(into.lines, line)
@@ -152,18 +151,9 @@ func (r *bodyReader) lineInteger(into *orderBody, i int, field string) int64 {
 	var wrong faults
 	n, ok := r.integer(field, &wrong)
 	if !ok {
-		into.faults.move(lineField(i, field), wrong[field])
+		into.faults.move(order.LineField(i, field), wrong[field])
 	}
 	return n
-}
-
-// lineField names a field of the i-th line, or the line itself when field is "".
-func lineField(i int, field string) string {
-	name := "items." + strconv.Itoa(i)
-	if field != "" {
-		name += "." + field
-	}
-	return name
 }
 
 // object reads an object and calls member for each name; member must read or skip the value. It reports whether there

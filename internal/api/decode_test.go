@@ -111,7 +111,7 @@ func agrees(t *testing.T, a *API, body string, decoded orderBody) {
 		if found {
 			t.Fatalf("a body with faults %v became a draft", decoded.faults)
 		}
-		if _, ruleErr := order.NewDraft(want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr != nil {
+		if _, ruleErr := order.NewDraft(nil, want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr != nil {
 			t.Fatalf("became the draft %+v, though %v", draft, ruleErr)
 		}
 		return
@@ -121,7 +121,7 @@ func agrees(t *testing.T, a *API, body string, decoded orderBody) {
 		t.Fatalf("refused without saying why: %v", err)
 	}
 	if !found {
-		if _, ruleErr := order.NewDraft(want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr == nil {
+		if _, ruleErr := order.NewDraft(nil, want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr == nil {
 			t.Fatalf("refused for %v, though the rules allow it", invalid.Fields)
 		}
 	}

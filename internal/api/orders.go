@@ -150,7 +150,7 @@ func parseID(text string) (int64, bool) {
 		return 0, false
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
-	return id, err == nil && validID(id)
+	return id, err == nil && order.ValidID(id)
 }
 
 // merge takes the idempotency key from the header where the body has none. Both may be there if they agree.

@@ -26,7 +26,7 @@ func (n *node) large(t *testing.T) {
 	t.Helper()
 	products := make([]order.ProductDraft, 1000)
 	for i := range products {
-		draft, err := order.NewProductDraft(fmt.Sprint("p", i), strings.Repeat("n", 255), 100, 1_000_000, true)
+		draft, err := order.NewProductDraft(nil, fmt.Sprint("p", i), strings.Repeat("n", 255), 100, 1_000_000, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func (n *node) large(t *testing.T) {
 		for j := range lines {
 			lines[j] = order.Line{ProductID: added[j].Product.ID, Quantity: 1}
 		}
-		if drafts[i], err = order.NewDraft(1, fmt.Sprintf("%d-%s", i, strings.Repeat("k", 200)), lines, ""); err != nil {
+		if drafts[i], err = order.NewDraft(nil, 1, fmt.Sprintf("%d-%s", i, strings.Repeat("k", 200)), lines, ""); err != nil {
 			t.Fatal(err)
 		}
 		drafts[i].Actor = "user:1"

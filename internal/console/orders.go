@@ -66,10 +66,7 @@ func readSearch(form url.Values) (s search, err error) {
 	if len(s.Key) > keyMax {
 		faults["key"] = []string{"must have 255 characters at most"}
 	}
-	if len(faults) > 0 {
-		return s, order.InvalidFields(faults)
-	}
-	return s, nil
+	return s, order.ValidationErrors(faults).Err()
 }
 
 // older is the address of the page that begins below an order.

@@ -75,7 +75,7 @@ func TestTrialRace(t *testing.T) {
 			t.Error("it is not kept")
 		}
 	}
-	restock, err := order.NewRestock(raceProduct, 70, "many", "many")
+	restock, err := order.NewRestock(nil, raceProduct, 70, "many", "many")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,10 +78,7 @@ func (c *Console) loadTemplates() (map[string]*template.Template, error) {
 func (v *requestContext) readQuery() error {
 	values, wrong := web.Query(v.r.URL.RawQuery, v.page.query...)
 	v.query = values
-	if wrong != nil {
-		return order.InvalidFields(wrong)
-	}
-	return nil
+	return order.ValidationErrors(wrong).Err()
 }
 
 // How long a form may be, in bytes.

@@ -43,7 +43,7 @@ func BenchmarkCreate(b *testing.B) {
 			for range c.buyers {
 				callers.Go(func() {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-						draft, err := order.NewDraft(1, rand.Text(), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+						draft, err := order.NewDraft(nil, 1, rand.Text(), []order.Line{{ProductID: 1, Quantity: 1}}, "")
 						draft.Trace.ID = "550e8400-e29b-41d4-a716-446655440000"
 						if err == nil {
 							_, err = s.Create(b.Context(), draft)

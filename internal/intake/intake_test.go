@@ -111,7 +111,7 @@ func build(t testing.TB, change func(*intake.Options)) *house {
 
 func draft(t testing.TB, user int64, key string, lines ...order.Line) order.Draft {
 	t.Helper()
-	d, err := order.NewDraft(user, key, lines, "")
+	d, err := order.NewDraft(nil, user, key, lines, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (k *known) check(draft order.Draft, users, products map[int64]bool) error {
 	k.lock.Lock()
 	defer k.lock.Unlock()
 	_, user := k.users[draft.UserID]
-	return draft.Unknown(user || users[draft.UserID], func(id int64) bool {
+	return draft.Missing(user || users[draft.UserID], func(id int64) bool {
 		_, product := k.products[id]
 		return product || products[id]
 	})

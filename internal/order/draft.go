@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -17,15 +18,15 @@ const (
 	MaxPaymentMethod = 255 // characters
 )
 
-// Line is a wish for so many pieces of a product.
+// Line asks for a quantity of one product.
 type Line struct{ ProductID, Quantity int64 }
 
-// Draft is a well-formed wish to order, not yet an order. Make one with NewDraft.
+// Draft is a valid request to order. Make one with NewDraft.
 type Draft struct {
 	UserID        int64
 	Key           string
 	Lines         []Line // ascending by product, each product once
-	Requested     []Line // as the caller sent them: error messages point here
+	Requested     []Line // as the client sent them: error messages refer to these
 	PaymentMethod string
 	Fingerprint   Fingerprint
 	Actor         string
@@ -35,134 +36,139 @@ type Draft struct {
 // OrderKey returns the draft's user and key.
 func (d Draft) OrderKey() OrderKey { return OrderKey{d.UserID, d.Key} }
 
-// Fingerprint tells whether two requests with one key ask for the same: a version byte, then the SHA-256 of the
-// normalised lines. Only the items count: a request repeated with a fresh payment token is the same request.
+// Fingerprint identifies what a request asks for: a version byte, then the SHA-256 of the normalised lines. The payment method
+// is not part of it: a client that retries with a fresh payment token repeats its request.
 type Fingerprint [1 + sha256.Size]byte
 
-// fingerprintVersion changes when the normal form does, so that old rows are never compared by a new rule.
+// fingerprintVersion changes with the normal form, so that new rules never compare with the fingerprints of old rows.
 const fingerprintVersion = 1
 
 func fingerprint(lines []Line) Fingerprint {
-	var room [2 * 8 * 8]byte
-	form := room[:0]
+	var buffer [2 * 8 * 8]byte
+	form := buffer[:0]
 	for _, line := range lines {
 		form = binary.BigEndian.AppendUint64(form, uint64(line.ProductID))
 		form = binary.BigEndian.AppendUint64(form, uint64(line.Quantity))
 	}
-	mark := Fingerprint{fingerprintVersion}
+	f := Fingerprint{fingerprintVersion}
 	sum := sha256.Sum256(form)
-	copy(mark[1:], sum[:])
-	return mark
+	copy(f[1:], sum[:])
+	return f
 }
 
-// NewDraft checks the shape of a request to order and brings it into its normal form. All faults of the shape come in
-// one CodeValidation error (of the lines, those of the first MaxLines); whether the user and the products exist is for
-// the database to say. The draft keeps asked.
-func NewDraft(userID int64, key string, asked []Line, paymentMethod string) (Draft, error) {
-	faults := map[string][]string{}
-	fault := func(field, message string) { faults[field] = append(faults[field], message) }
-
-	if userID < 1 || userID > MaxID {
-		fault("user_id", "must be the id of a user")
+// NewDraft validates a request to order and normalises its lines. found are the validation errors of fields that could not be
+// read. The CodeValidation error has these and all further ones (of the lines, those of the first MaxLines). Whether the user
+// and the products exist is checked later: see Missing. The draft keeps lines.
+func NewDraft(found ValidationErrors, userID int64, key string, lines []Line, paymentMethod string) (Draft, error) {
+	var rules ValidationErrors
+	if !ValidID(userID) {
+		rules.Add("user_id", "must be the id of a user")
 	}
-	CheckKey(key, fault)
-	if len(asked) < 1 || len(asked) > MaxLines {
-		fault("items", fmt.Sprintf("must have 1 to %d entries", MaxLines))
+	rules.checkKey(key)
+	if len(lines) < 1 || len(lines) > MaxLines {
+		rules.Add("items", fmt.Sprintf("must have 1 to %d entries", MaxLines))
 	}
 	if utf8.RuneCountInString(paymentMethod) > MaxPaymentMethod {
-		fault("payment_method", fmt.Sprintf("must have at most %d characters", MaxPaymentMethod))
+		rules.Add("payment_method", fmt.Sprintf("must have at most %d characters", MaxPaymentMethod))
 	}
 	if !utf8.ValidString(paymentMethod) {
-		fault("payment_method", "must be valid UTF-8")
+		rules.Add("payment_method", "must be valid UTF-8")
 	}
-	asked = asked[:min(len(asked), MaxLines)]
-	for i, line := range asked {
-		CheckLine(i, line, fault)
+	requested := lines[:min(len(lines), MaxLines)]
+	lines, exceeding := normalise(requested)
+	for _, i := range exceeding {
+		rules.Add(LineField(i, "quantity"), fmt.Sprintf("must be at most %d, also after the same product is added up", MaxQuantity))
 	}
-	lines, over := normalise(asked)
-	for _, i := range over {
-		fault(fmt.Sprintf("items.%d.quantity", i), fmt.Sprintf("must be at most %d, also after the same product is added up", MaxQuantity))
+	for i, line := range requested {
+		if line.valid() {
+			continue
+		}
+		if len(found) > 0 && found[LineField(i, "")] != nil {
+			continue // the line is not an object, so it has no fields
+		}
+		rules.checkLine(i, line)
 	}
-	if len(faults) > 0 {
-		return Draft{}, InvalidFields(faults)
+	if err := found.with(rules); err != nil {
+		return Draft{}, err
 	}
 	return Draft{
-		UserID: userID, Key: key, Lines: lines, Requested: asked, PaymentMethod: paymentMethod, Fingerprint: fingerprint(lines),
+		UserID: userID, Key: key, Lines: lines, Requested: requested, PaymentMethod: paymentMethod, Fingerprint: fingerprint(lines),
 	}, nil
 }
 
-// CheckKey reports what is wrong with an idempotency key, if anything. It comes from a body or from a header, where any
-// bytes may stand; what is no UTF-8 could be kept, but never be answered as it was.
-func CheckKey(key string, fault func(field, message string)) {
-	if n := utf8.RuneCountInString(key); n < 1 || n > MaxKeyLength {
-		fault("idempotency_key", fmt.Sprintf("must have 1 to %d characters", MaxKeyLength))
+// LineField names a field of the i-th line, or the line itself when field is "".
+func LineField(i int, field string) string {
+	name := "items." + strconv.Itoa(i)
+	if field != "" {
+		name += "." + field
 	}
-	if !utf8.ValidString(key) {
-		fault("idempotency_key", "must be valid UTF-8")
-	}
+	return name
 }
 
-// CheckLine reports what is wrong with the i-th line of a request, if anything.
-func CheckLine(i int, line Line, fault func(field, message string)) {
-	if line.ProductID < 1 || line.ProductID > MaxID {
-		fault(fmt.Sprintf("items.%d.product_id", i), "must be the id of a product")
+func (l Line) valid() bool {
+	return ValidID(l.ProductID) && l.Quantity >= 1 && l.Quantity <= MaxQuantity
+}
+
+// checkLine checks the i-th line of a request.
+func (v *ValidationErrors) checkLine(i int, line Line) {
+	if !ValidID(line.ProductID) {
+		v.Add(LineField(i, "product_id"), "must be the id of a product")
 	}
 	if line.Quantity < 1 || line.Quantity > MaxQuantity {
-		fault(fmt.Sprintf("items.%d.quantity", i), fmt.Sprintf("must be a whole number from 1 to %d", MaxQuantity))
+		v.Add(LineField(i, "quantity"), fmt.Sprintf("must be a whole number from 1 to %d", MaxQuantity))
 	}
 }
 
-// normalise sorts the lines by product and adds up those of one product. It names the line with which a product passed
-// MaxQuantity, unless that line is over by itself.
-func normalise(asked []Line) (lines []Line, over []int) {
-	ascending := func(a, b Line) int { return cmp.Compare(a.ProductID, b.ProductID) }
-	strictly := true
-	for i := 1; i < len(asked); i++ {
-		strictly = strictly && asked[i-1].ProductID < asked[i].ProductID
+// normalise sorts the lines by product and adds up those of one product; lines without a valid product id are left out.
+// exceeding are the lines with which the sum of a product first exceeds MaxQuantity, except lines that exceed it alone.
+func normalise(requested []Line) (lines []Line, exceeding []int) {
+	ascending := true
+	for i := 1; i < len(requested); i++ {
+		ascending = ascending && requested[i-1].ProductID < requested[i].ProductID
 	}
-	if strictly {
-		return asked, nil
+	if ascending {
+		return requested, nil
 	}
-	sums := make(map[int64]int64, len(asked))
-	for i, line := range asked {
+	sums := make(map[int64]int64, len(requested))
+	for i, line := range requested {
+		if !ValidID(line.ProductID) {
+			continue
+		}
 		before := sums[line.ProductID]
 		sums[line.ProductID] = min(before+min(line.Quantity, MaxQuantity+1), MaxQuantity+1)
 		if before <= MaxQuantity && sums[line.ProductID] > MaxQuantity && line.Quantity <= MaxQuantity {
-			over = append(over, i)
+			exceeding = append(exceeding, i)
 		}
 	}
 	for product, quantity := range sums {
 		lines = append(lines, Line{product, quantity})
 	}
-	slices.SortFunc(lines, ascending)
-	return lines, over
+	slices.SortFunc(lines, func(a, b Line) int { return cmp.Compare(a.ProductID, b.ProductID) })
+	return lines, exceeding
 }
 
-// Unknown returns the CodeValidation error for a draft whose user or products do not exist, or nil when all do.
-func (d Draft) Unknown(userExists bool, productExists func(id int64) bool) error {
-	faults := map[string][]string{}
+// Missing returns the CodeValidation error for the user and the products of the draft that do not exist, or nil.
+func (d Draft) Missing(userExists bool, productExists func(id int64) bool) error {
+	var missing ValidationErrors
 	if !userExists {
-		faults["user_id"] = []string{"does not exist"}
+		missing.Add("user_id", "does not exist")
 	}
 	for i, line := range d.Requested {
 		if !productExists(line.ProductID) {
-			faults[fmt.Sprintf("items.%d.product_id", i)] = []string{"does not exist"}
+			missing.Add(LineField(i, "product_id"), "does not exist")
 		}
 	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return InvalidFields(faults)
+	return missing.Err()
 }
 
-// otherCurrency returns the CodeValidation error for a draft of products whose prices are in another currency: the number of
-// such a price would be charged in this one.
+// otherCurrency returns the CodeValidation error for the products of the draft with a price in another currency: that amount
+// must not be charged in this one.
 func (d Draft) otherCurrency(products map[int64]Product, currency string) error {
-	faults := map[string][]string{}
+	var other ValidationErrors
 	for i, line := range d.Requested {
 		if its := products[line.ProductID].Currency; its != currency {
-			faults[fmt.Sprintf("items.%d.product_id", i)] = []string{fmt.Sprintf("is priced in %s, and orders are taken in %s", its, currency)}
+			other.Add(LineField(i, "product_id"), fmt.Sprintf("is priced in %s, and orders are taken in %s", its, currency))
 		}
 	}
-	return InvalidFields(faults)
+	return other.Err()
 }

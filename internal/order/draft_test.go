@@ -28,7 +28,7 @@ func faultsOf(t *testing.T, err error) []string {
 
 func draft(t *testing.T, user int64, key string, lines ...Line) Draft {
 	t.Helper()
-	d, err := NewDraft(user, key, lines, "")
+	d, err := NewDraft(nil, user, key, lines, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestNewDraftFaults(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			d, err := NewDraft(c.user, c.key, c.lines, c.method)
+			d, err := NewDraft(nil, c.user, c.key, c.lines, c.method)
 			if got := faultsOf(t, err); !slices.Equal(got, c.want) {
 				t.Errorf("faults in %q, want %q", got, c.want)
 			}
@@ -85,7 +85,7 @@ func TestNewDraftFaults(t *testing.T) {
 }
 
 func TestNewDraftFaultsAreBounded(t *testing.T) {
-	_, err := NewDraft(1, "k", make([]Line, 100_000), "")
+	_, err := NewDraft(nil, 1, "k", make([]Line, 100_000), "")
 	if got := len(faultsOf(t, err)); got != 2*MaxLines+1 {
 		t.Errorf("%d faults, want two for each of the first %d lines and one for their number", got, MaxLines)
 	}
@@ -96,7 +96,7 @@ func TestNewDraftLimitsAreInclusive(t *testing.T) {
 	for i := range lines {
 		lines[i] = Line{MaxID - int64(i), MaxQuantity}
 	}
-	if _, err := NewDraft(MaxID, strings.Repeat("é", MaxKeyLength), lines, strings.Repeat("ü", MaxPaymentMethod)); err != nil {
+	if _, err := NewDraft(nil, MaxID, strings.Repeat("é", MaxKeyLength), lines, strings.Repeat("ü", MaxPaymentMethod)); err != nil {
 		t.Error(err)
 	}
 	if d := draft(t, 1, "k", Line{7, MaxQuantity - 1}, Line{7, 1}); d.Lines[0].Quantity != MaxQuantity {
@@ -123,11 +123,11 @@ func TestNewDraftKeepsWhatWasAsked(t *testing.T) {
 func TestFingerprint(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wish := rapid.MapOfN(rapid.Int64Range(1, 30), rapid.Int64Range(1, 40), 1, 20).Draw(t, "wish")
-		first, err := NewDraft(1, "k", split(t, wish), "")
+		first, err := NewDraft(nil, 1, "k", split(t, wish), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := NewDraft(2, "other", split(t, wish), "token")
+		second, err := NewDraft(nil, 2, "other", split(t, wish), "token")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestFingerprint(t *testing.T) {
 		}
 		another := maps.Clone(wish)
 		another[rapid.Int64Range(1, 31).Draw(t, "product")] += rapid.Int64Range(1, 3).Draw(t, "more")
-		third, err := NewDraft(1, "k", split(t, another), "")
+		third, err := NewDraft(nil, 1, "k", split(t, another), "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,11 +185,11 @@ func TestFingerprintForm(t *testing.T) {
 func TestUnknown(t *testing.T) {
 	d := draft(t, 1, "k", Line{5, 1}, Line{3, 1}, Line{5, 1}, Line{4, 1})
 	knows := func(ids ...int64) func(int64) bool { return func(id int64) bool { return slices.Contains(ids, id) } }
-	if err := d.Unknown(true, knows(3, 4, 5)); err != nil {
+	if err := d.Missing(true, knows(3, 4, 5)); err != nil {
 		t.Errorf("all are known, yet %v", err)
 	}
 	want := []string{"items.0.product_id", "items.2.product_id", "user_id"}
-	if got := faultsOf(t, d.Unknown(false, knows(3, 4))); !slices.Equal(got, want) {
+	if got := faultsOf(t, d.Missing(false, knows(3, 4))); !slices.Equal(got, want) {
 		t.Errorf("faults in %q, want %q, where the caller wrote them", got, want)
 	}
 }

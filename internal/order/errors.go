@@ -45,8 +45,8 @@ func Codes() []Code {
 // Error is the one error type of the domain: a code for programs, a message for people.
 type Error struct {
 	Code    Code
-	Message string              // what happened and what to do; shown to callers
-	Fields  map[string][]string // CodeValidation: messages by field, named as "items.0.quantity"
+	Message string           // what happened and what to do; shown to callers
+	Fields  ValidationErrors // CodeValidation only
 
 	// CodeInsufficientStock, CodeProductInactive, CodeLockConflict and LockedProduct: which product; the first also says how many were asked
 	// for and how many were there.
@@ -87,12 +87,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 
 // Invalid returns a CodeValidation error for one field.
 func Invalid(field, message string) *Error {
-	return InvalidFields(map[string][]string{field: {message}})
-}
-
-// InvalidFields returns a CodeValidation error for several fields.
-func InvalidFields(fields map[string][]string) *Error {
-	return &Error{Code: CodeValidation, Message: "The request has invalid fields; see errors.", Fields: fields}
+	return invalid(ValidationErrors{field: {message}})
 }
 
 // ErrLocked is the cause of an error about a row that another transaction keeps locked.

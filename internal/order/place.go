@@ -67,7 +67,7 @@ func Replay(draft Draft, found *Order) Placed {
 // place makes the order of one draft, or says why there is none.
 func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, left map[int64]int64) (*Order, error) {
 	known := func(id int64) bool { _, ok := products[id]; return ok }
-	if err := draft.Unknown(true, known); err != nil {
+	if err := draft.Missing(true, known); err != nil {
 		return nil, err
 	}
 	items := make([]Item, len(draft.Lines))

@@ -106,7 +106,7 @@ func TestPlaceOtherCurrency(t *testing.T) {
 	if !errors.As(answers[0].Err, &got) {
 		t.Fatalf("answer %+v, want an error", answers[0])
 	}
-	want := map[string][]string{"items.1.product_id": {"is priced in EUR, and orders are taken in USD"}}
+	want := ValidationErrors{"items.1.product_id": {"is priced in EUR, and orders are taken in USD"}}
 	if diff := cmp.Diff(want, got.Fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}

@@ -30,7 +30,7 @@ func TestLifeOfOrders(t *testing.T) {
 func TestMoneyOfAbandonedOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
-		d, err := NewDraft(1, "k", []Line{{1, 2}}, "")
+		d, err := NewDraft(nil, 1, "k", []Line{{1, 2}}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func (w *world) create(t *rapid.T) {
 		lines := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Line {
 			return Line{rapid.Int64Range(1, 4).Draw(t, "product"), rapid.Int64Range(1, 3).Draw(t, "quantity")}
 		}), 1, 3).Draw(t, "lines")
-		d, err := NewDraft(rapid.Int64Range(1, 2).Draw(t, "user"), fmt.Sprint("k", rapid.IntRange(0, 9).Draw(t, "key")), lines, "")
+		d, err := NewDraft(nil, rapid.Int64Range(1, 2).Draw(t, "user"), fmt.Sprint("k", rapid.IntRange(0, 9).Draw(t, "key")), lines, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func (w *world) finish(t *rapid.T) {
 		w.calls = nil
 		w.settleAll(t, batch, true)
 		w.verify(t)
-		w.now = w.now.Add(longestVoidWait) // no wait is longer, however many attempts an order has had
+		w.now = w.now.Add(maxVoidBackoff) // no wait is longer, however many attempts an order has had
 		var requests []ClaimRequest
 		ids := slices.Sorted(maps.Keys(w.orders))
 		for _, id := range ids {

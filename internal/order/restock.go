@@ -40,18 +40,17 @@ type Restock struct {
 	Actor     string
 }
 
-// NewRestock checks the shape of a restock. All faults come in one CodeValidation error; whether the product exists is for
-// the database to say.
-func NewRestock(productID, quantity int64, reason, key string) (Restock, error) {
-	faults := map[string][]string{}
-	fault := func(field, message string) { faults[field] = append(faults[field], message) }
-	CheckKey(key, fault)
+// NewRestock validates a restock. found are the validation errors of fields that could not be read; the CodeValidation error
+// has these and all further ones. Whether the product exists is checked later.
+func NewRestock(found ValidationErrors, productID, quantity int64, reason, key string) (Restock, error) {
+	var rules ValidationErrors
+	rules.checkKey(key)
 	if quantity == 0 || quantity < -MaxMove || quantity > MaxMove {
-		fault("quantity", fmt.Sprintf("must be a whole number from %d to %d, and not 0", -MaxMove, MaxMove))
+		rules.Add("quantity", fmt.Sprintf("must be a whole number from %d to %d, and not 0", -MaxMove, MaxMove))
 	}
-	checkText("reason", reason, MaxReason, fault)
-	if len(faults) > 0 {
-		return Restock{}, InvalidFields(faults)
+	rules.checkText("reason", reason, MaxReason)
+	if err := found.with(rules); err != nil {
+		return Restock{}, err
 	}
 	return Restock{ProductID: productID, Quantity: quantity, Reason: reason, Key: key}, nil
 }

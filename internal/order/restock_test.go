@@ -15,7 +15,7 @@ import (
 func TestNewRestock(t *testing.T) {
 	long := strings.Repeat("é", 255)
 	for _, quantity := range []int64{1, -1, MaxMove, -MaxMove} {
-		r, err := NewRestock(7, quantity, long, long)
+		r, err := NewRestock(nil, 7, quantity, long, long)
 		if want := (Restock{ProductID: 7, Quantity: quantity, Reason: long, Key: long}); err != nil || r != want {
 			t.Errorf("%d: %+v, %v", quantity, r, err)
 		}
@@ -33,7 +33,7 @@ func TestNewRestock(t *testing.T) {
 		{1, "r", long + "x", []string{"idempotency_key"}},
 		{0, long + "x", "", []string{"idempotency_key", "quantity", "reason"}},
 	} {
-		_, err := NewRestock(7, bad.quantity, bad.reason, bad.key)
+		_, err := NewRestock(nil, 7, bad.quantity, bad.reason, bad.key)
 		if got := faultsOf(t, err); !slices.Equal(got, bad.want) {
 			t.Errorf("%+v: faults in %v", bad, got)
 		}

@@ -106,7 +106,7 @@ func (d *desk) create(n int) order.EventBatch {
 	drafts := make([]order.Draft, n)
 	for i := range drafts {
 		d.keys++
-		draft, err := order.NewDraft(1, fmt.Sprintf("key-%d", d.keys), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+		draft, err := order.NewDraft(nil, 1, fmt.Sprintf("key-%d", d.keys), []order.Line{{ProductID: 1, Quantity: 1}}, "")
 		if err != nil {
 			d.t.Fatal(err)
 		}

@@ -68,7 +68,7 @@ func serverChild(path string) int {
 	for i := 0; ; i++ {
 		var drafts []order.Draft
 		for k := range 5 {
-			d, err := order.NewDraft(1, fmt.Sprint(i, "-", k), []order.Line{{ProductID: 1, Quantity: 1}}, "")
+			d, err := order.NewDraft(nil, 1, fmt.Sprint(i, "-", k), []order.Line{{ProductID: 1, Quantity: 1}}, "")
 			if err != nil {
 				return fail(err)
 			}
@@ -221,7 +221,7 @@ func fullDiskChild(dir string) int {
 	acknowledged := map[string]int64{}
 	var refused []order.Draft
 	for i := 0; len(refused) < 3 && i < 10_000; i++ {
-		d, err := order.NewDraft(1, fmt.Sprint("k", i), []order.Line{{ProductID: 1, Quantity: 1}}, strings.Repeat("x", 255))
+		d, err := order.NewDraft(nil, 1, fmt.Sprint("k", i), []order.Line{{ProductID: 1, Quantity: 1}}, strings.Repeat("x", 255))
 		if err != nil {
 			return fail(err)
 		}

@@ -13,7 +13,7 @@ import (
 func (m *model) restock(t *rapid.T) {
 	var restocks []order.Restock
 	for range rapid.IntRange(1, 4).Draw(t, "restocks") {
-		r, err := order.NewRestock(
+		r, err := order.NewRestock(nil,
 			rapid.SampledFrom([]int64{1, 2, 3, 5, 77}).Draw(t, "product"), rapid.SampledFrom([]int64{-6, -1, 1, 4}).Draw(t, "quantity"),
 			"reason", rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h"}).Draw(t, "key"))
 		if err != nil {

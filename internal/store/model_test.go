@@ -107,7 +107,7 @@ func (m *model) create(t *rapid.T) {
 				ProductID: rapid.SampledFrom([]int64{1, 2, 3, 5, 77}).Draw(t, "product"), Quantity: rapid.Int64Range(1, 4).Draw(t, "quantity"),
 			}
 		}), 1, 3).Draw(t, "lines")
-		d, err := order.NewDraft(user, key, lines, "")
+		d, err := order.NewDraft(nil, user, key, lines, "")
 		if err != nil {
 			t.Fatal(err)
 		}

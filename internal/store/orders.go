@@ -66,7 +66,7 @@ func (s *Store) place(
 ) (answers []order.Placed, receipt order.EventBatch, err error) {
 	placeable, ofGone := answerable(drafts, func(d order.Draft) error {
 		if gone[d.UserID] {
-			return d.Unknown(false, func(int64) bool { return true })
+			return d.Missing(false, func(int64) bool { return true })
 		}
 		return nil
 	})

@@ -125,7 +125,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 		p := products[k%int64(len(products))]
 		p.Stock, p.Active = n*2, true
 		byID[p.ID] = p
-		d, err := order.NewDraft(users[k%int64(len(users))], "seed-"+rand.Text(), []order.Line{{ProductID: p.ID, Quantity: 1 + k%2}}, "")
+		d, err := order.NewDraft(nil, users[k%int64(len(users))], "seed-"+rand.Text(), []order.Line{{ProductID: p.ID, Quantity: 1 + k%2}}, "")
 		if err != nil {
 			return 0, 0, err
 		}

@@ -38,7 +38,7 @@ func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed 
 		}
 		return order.Placed{}, order.Errorf(order.CodeUnavailable, "Another request used the key at the same time; try again with the same key.")
 	case classForeignKey: // the products were read, so it is the user
-		return order.Placed{Err: draft.Unknown(false, func(int64) bool { return true })}, nil
+		return order.Placed{Err: draft.Missing(false, func(int64) bool { return true })}, nil
 	default:
 		return placed, err
 	}

@@ -72,7 +72,7 @@ func feed(b *testing.B, h *house) {
 	for range 256 {
 		callers.Go(func() {
 			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-				d, err := order.NewDraft(1, fmt.Sprintf("bench-%d", i), []order.Line{{ProductID: 1 + i%4, Quantity: 1}}, "")
+				d, err := order.NewDraft(nil, 1, fmt.Sprintf("bench-%d", i), []order.Line{{ProductID: 1 + i%4, Quantity: 1}}, "")
 				if err == nil {
 					d.Actor, d.Trace.ID = "user:1", d.Key
 					_, err = batcher.Do(ctx, d)

@@ -177,7 +177,7 @@ func (h *house) create(n int) []int64 {
 	for i := range drafts {
 		h.keys++
 		product := int64(1 + h.keys%4)
-		d, err := order.NewDraft(1, fmt.Sprintf("key-%d", h.keys), []order.Line{{ProductID: product, Quantity: 1}}, "tok_secret")
+		d, err := order.NewDraft(nil, 1, fmt.Sprintf("key-%d", h.keys), []order.Line{{ProductID: product, Quantity: 1}}, "tok_secret")
 		if err != nil {
 			h.t.Fatal(err)
 		}

@@ -30,7 +30,7 @@ var catalogueTests = map[string]func(*house){
 
 func (h *house) productDraft(key, name string, price order.Money, stock int64) order.ProductDraft {
 	h.Helper()
-	d, err := order.NewProductDraft(key, name, price, stock, true)
+	d, err := order.NewProductDraft(nil, key, name, price, stock, true)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func (h *house) add(drafts ...order.ProductDraft) []order.Added {
 
 func (h *house) restock(product, quantity int64, key string) order.Restock {
 	h.Helper()
-	r, err := order.NewRestock(product, quantity, "delivery", key)
+	r, err := order.NewRestock(nil, product, quantity, "delivery", key)
 	if err != nil {
 		h.Fatal(err)
 	}

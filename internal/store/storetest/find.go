@@ -98,7 +98,7 @@ func findPutIn(h *house) {
 	h.sample(100)
 	h.place("k")
 	for i, quantity := range []int64{7, -3} {
-		restock, err := order.NewRestock(1, quantity, "delivery", fmt.Sprint(i))
+		restock, err := order.NewRestock(nil, 1, quantity, "delivery", fmt.Sprint(i))
 		if err != nil {
 			h.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func Draft(t testing.TB, user int64, key string, pairs ...int64) order.Draft {
 	if len(method) > order.MaxPaymentMethod {
 		method = ""
 	}
-	d, err := order.NewDraft(user, key, lines, method)
+	d, err := order.NewDraft(nil, user, key, lines, method)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 func productDraft(t *testing.T, key, name string, price Money, stock int64) ProductDraft {
 	t.Helper()
-	d, err := NewProductDraft(key, name, price, stock, true)
+	d, err := NewProductDraft(nil, key, name, price, stock, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestNewProductDraft(t *testing.T) {
 		{"k", "n", 1, 0},
 		{long, long, MaxMoney, MaxMove},
 	} {
-		d, err := NewProductDraft(good.key, good.name, good.price, good.stock, false)
+		d, err := NewProductDraft(nil, good.key, good.name, good.price, good.stock, false)
 		if want := (ProductDraft{Key: good.key, Name: good.name, Price: good.price, Stock: good.stock}); err != nil || d != want {
 			t.Errorf("%+v: %+v, %v", good, d, err)
 		}
@@ -55,7 +55,7 @@ func TestNewProductDraft(t *testing.T) {
 		{"k", "n", 1, MaxMove + 1, []string{"stock"}},
 		{long + "x", "", 0, -1, []string{"idempotency_key", "name", "price", "stock"}},
 	} {
-		_, err := NewProductDraft(bad.key, bad.name, bad.price, bad.stock, true)
+		_, err := NewProductDraft(nil, bad.key, bad.name, bad.price, bad.stock, true)
 		if got := faultsOf(t, err); !slices.Equal(got, bad.want) {
 			t.Errorf("%+v: faults in %v", bad, got)
 		}
@@ -107,17 +107,17 @@ func TestAddProducts(t *testing.T) {
 
 func TestNewProductChange(t *testing.T) {
 	name, price, active, empty, nothing := "n", Money(1), false, "", Money(0)
-	if c, err := NewProductChange(7, &name, &price, &active); err != nil || c.ProductID != 7 || *c.Name != "n" || *c.Price != 1 || *c.Active {
+	if c, err := NewProductChange(nil, 7, &name, &price, &active); err != nil || c.ProductID != 7 || *c.Name != "n" || *c.Price != 1 || *c.Active {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if _, err := NewProductChange(7, nil, nil, &active); err != nil {
+	if _, err := NewProductChange(nil, 7, nil, nil, &active); err != nil {
 		t.Error(err)
 	}
-	_, err := NewProductChange(7, nil, nil, nil)
+	_, err := NewProductChange(nil, 7, nil, nil, nil)
 	if got := faultsOf(t, err); !slices.Equal(got, []string{"body"}) {
 		t.Errorf("nothing to change: faults in %v", got)
 	}
-	_, err = NewProductChange(7, &empty, &nothing, nil)
+	_, err = NewProductChange(nil, 7, &empty, &nothing, nil)
 	if got := faultsOf(t, err); !slices.Equal(got, []string{"name", "price"}) {
 		t.Errorf("faults in %v", got)
 	}

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 )
 
 // Limits of what an administrator may ask for.
@@ -29,43 +26,20 @@ type ProductDraft struct {
 	Actor  string
 }
 
-// NewProductDraft checks the shape of a new product. All faults come in one CodeValidation error.
-func NewProductDraft(key, name string, price Money, stock int64, active bool) (ProductDraft, error) {
-	faults := map[string][]string{}
-	fault := func(field, message string) { faults[field] = append(faults[field], message) }
-	CheckKey(key, fault)
-	checkText("name", name, MaxName, fault)
-	checkPrice(price, fault)
+// NewProductDraft validates a new product. found are the validation errors of fields that could not be read; the
+// CodeValidation error has these and all further ones.
+func NewProductDraft(found ValidationErrors, key, name string, price Money, stock int64, active bool) (ProductDraft, error) {
+	var rules ValidationErrors
+	rules.checkKey(key)
+	rules.checkText("name", name, MaxName)
+	rules.checkPrice(price)
 	if stock < 0 || stock > MaxMove {
-		fault("stock", fmt.Sprintf("must be a whole number from 0 to %d", MaxMove))
+		rules.Add("stock", fmt.Sprintf("must be a whole number from 0 to %d", MaxMove))
 	}
-	if len(faults) > 0 {
-		return ProductDraft{}, InvalidFields(faults)
+	if err := found.with(rules); err != nil {
+		return ProductDraft{}, err
 	}
 	return ProductDraft{Key: key, Name: name, Price: price, Stock: stock, Active: active}, nil
-}
-
-// checkText reports what is wrong with a text that people read: it must be there, on one line, and short.
-func checkText(field, text string, limit int, fault func(field, message string)) {
-	if n := utf8.RuneCountInString(text); n < 1 || n > limit {
-		fault(field, fmt.Sprintf("must have 1 to %d characters", limit))
-	}
-	if !utf8.ValidString(text) {
-		fault(field, "must be valid UTF-8")
-		return
-	}
-	if strings.ContainsFunc(text, unicode.IsControl) {
-		fault(field, "must have no control characters, such as line breaks")
-	}
-	if text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }) {
-		fault(field, "must have a visible character")
-	}
-}
-
-func checkPrice(price Money, fault func(field, message string)) {
-	if price < 1 || price > MaxMoney {
-		fault("price", fmt.Sprintf("must be from %s to %s", Money(1), MaxMoney))
-	}
 }
 
 // UniqueKey is the name of the movement that the product's creation writes.
@@ -148,21 +122,21 @@ type ProductChange struct {
 	Active    *bool
 }
 
-// NewProductChange checks the shape of a change. All faults come in one CodeValidation error.
-func NewProductChange(productID int64, name *string, price *Money, active *bool) (ProductChange, error) {
-	faults := map[string][]string{}
-	fault := func(field, message string) { faults[field] = append(faults[field], message) }
+// NewProductChange validates a change of a product. found are the validation errors of fields that could not be read; the
+// CodeValidation error has these and all further ones.
+func NewProductChange(found ValidationErrors, productID int64, name *string, price *Money, active *bool) (ProductChange, error) {
+	var rules ValidationErrors
 	if name != nil {
-		checkText("name", *name, MaxName, fault)
+		rules.checkText("name", *name, MaxName)
 	}
 	if price != nil {
-		checkPrice(*price, fault)
+		rules.checkPrice(*price)
 	}
 	if name == nil && price == nil && active == nil {
-		fault("body", "must have a name, a price or active")
+		rules.Add("body", "must have a name, a price or active")
 	}
-	if len(faults) > 0 {
-		return ProductChange{}, InvalidFields(faults)
+	if err := found.with(rules); err != nil {
+		return ProductChange{}, err
 	}
 	return ProductChange{ProductID: productID, Name: name, Price: price, Active: active}, nil
 }
