@@ -1,27 +1,38 @@
 package order
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 )
 
-// Effects is all that a decision asks the store to write, in one transaction. The store carries it out without rules
-// of its own.
+// Effects is everything that a decision writes, in one transaction. The store applies it without rules of its own. Only the
+// ids of new rows are missing: the store inserts New and NewProducts, fills in their ids, and calls SetIDs.
 type Effects struct {
-	New        []*Order // to be inserted in this order, by user and key; the store fills in the ids
-	Changes    []Change
-	Stock      map[int64]int64 // product → pieces put back (positive) or taken (negative)
-	Movements  []Movement      // by hand; Stock has their sum
-	Events     []Event         // of existing orders; those of New come from Created, once they have ids
-	Payments   []Payment
-	FailedJobs []FailedJob  // opened, or opened again: at most one an order
-	Resolved   []Resolution // closed, after FailedJobOrder has been opened, or closed otherwise than before: at most one an order
+	New         []*Order // to insert in this order, by user and key
+	NewProducts []*Product
+	Changes     []Change
+	Stock       map[int64]int64 // product → units returned (positive) or taken (negative)
+	Movements   []Movement      // by hand. Stock has the sum of those of existing products
+	Events      []Event
+	Payments    []Payment
+	FailedJobs  []FailedJob  // opened, or opened again: at most one an order
+	Resolved    []Resolution // failed jobs to close, after FailedJobs are open: at most one an order
 
-	changed  map[int64]int        // order → its place in Changes
-	recorded map[attempt]struct{} // what Payments holds
+	created  []*Order             // the orders of New in the order of their requests: those of the first events
+	changed  map[int64]int        // order → its index in Changes
+	recorded map[attempt]struct{} // the keys of Payments
+}
+
+// SetIDs completes the events of New and the movements of NewProducts with the ids of these.
+func (e *Effects) SetIDs() {
+	for i, o := range e.created {
+		e.Events[i].OrderID = o.ID
+	}
+	for i, p := range e.NewProducts {
+		e.Movements[i].ProductID = p.ID
+	}
 }
 
 // attempt identifies a Payment.
@@ -142,11 +153,6 @@ type ChangedGroup struct {
 
 // Empty reports whether there is nothing to write.
 func (e *Effects) Empty() bool {
-	return len(e.New) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
+	return len(e.New) == 0 && len(e.NewProducts) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
 		len(e.Payments) == 0 && len(e.FailedJobs) == 0 && len(e.Resolved) == 0 && len(e.Movements) == 0
-}
-
-// byRef orders new rows as rule 1 of the lock order wants them inserted.
-func byRef(a, b *Order) int {
-	return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Key, b.Key))
 }

@@ -99,6 +99,8 @@ func TestEmpty(t *testing.T) {
 	}
 	for name, e := range map[string]Effects{
 		"New":        {New: []*Order{{}}},
+		"Products":   {NewProducts: []*Product{{}}},
+		"Movements":  {Movements: []Movement{{}}},
 		"Changes":    {Changes: []Change{{}}},
 		"Stock":      {Stock: map[int64]int64{1: 1}},
 		"Events":     {Events: []Event{{}}},

@@ -54,6 +54,7 @@ func (b *books) read(ids []int64, withItems func(id int64) bool) map[int64]*Orde
 // write is one transaction. seen are the orders as the decision left them, which must be what is written.
 func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 	b.insert(t, e.New)
+	e.SetIDs()
 	changed := map[int64]bool{}
 	for _, group := range e.ChangedTogether() {
 		for _, id := range group.OrderIDs {

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -48,11 +49,29 @@ func Place(rules Rules, now time.Time, drafts []Draft, existing map[OrderKey]*Or
 			effects.move(item.ProductID, -item.Quantity)
 		}
 		placed[draft.OrderKey()] = o
-		effects.New = append(effects.New, o)
+		effects.create(o, draft, len(drafts)-i, now)
 		answers[i].Order = o
 	}
-	slices.SortFunc(effects.New, byRef)
+	effects.sortNew()
 	return answers, effects
+}
+
+// create adds a new order and its first event. most is how many may still be added, this one included.
+func (e *Effects) create(o *Order, draft Draft, most int, now time.Time) {
+	if e.created == nil {
+		e.created, e.Events = make([]*Order, 0, most), make([]Event, 0, most)
+	}
+	e.created = append(e.created, o)
+	e.event(o, OrderCreated, "", draft.Actor, draft.Trace, now)
+}
+
+// sortNew sorts the new orders as the lock order requires: by user and key.
+func (e *Effects) sortNew() {
+	e.New = e.created
+	byKey := func(a, b *Order) int { return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Key, b.Key)) }
+	if !slices.IsSortedFunc(e.New, byKey) {
+		e.New = slices.SortedFunc(slices.Values(e.created), byKey)
+	}
 }
 
 // Replay is the answer to a draft whose key found an order.
@@ -105,21 +124,4 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 		Fingerprint: draft.Fingerprint, PaymentMethod: draft.PaymentMethod, Items: items,
 		AttemptsLeft: rules.PaymentAttempts, DueAt: now.Add(rules.Grace), Version: 1, CreatedAt: now, UpdatedAt: now,
 	}, nil
-}
-
-// Created returns the first event of each new order; call it once the ids are known. answers and drafts are those of
-// Place.
-func Created(drafts []Draft, answers []Placed, now time.Time) []Event {
-	events := make([]Event, 0, len(answers))
-	for i, a := range answers {
-		if a.Err != nil || a.Replayed {
-			continue
-		}
-		o := a.Order
-		events = append(events, Event{
-			OrderID: o.ID, Seq: o.Version, Type: OrderCreated, UserID: o.UserID, Total: o.Total, Currency: o.Currency,
-			Actor: drafts[i].Actor, Trace: drafts[i].Trace, At: now,
-		})
-	}
-	return events
 }

@@ -35,16 +35,27 @@ func TestPlaceNewOrder(t *testing.T) {
 	if diff := cmp.Diff([]Placed{{Order: want}}, answers); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Effects{New: []*Order{want}, Stock: map[int64]int64{1: -3, 2: -1}}, effects, ignoreIndexes); diff != "" {
+	event := Event{Seq: 1, Type: OrderCreated, UserID: 7, Total: want.Total, Currency: "USD", Actor: "user:7", Trace: d.Trace, At: noon}
+	wantEffects := Effects{New: []*Order{want}, Stock: map[int64]int64{1: -3, 2: -1}, Events: []Event{event}}
+	if diff := cmp.Diff(wantEffects, effects, ignoreIndexes); diff != "" {
 		t.Errorf("effects (-want +got):\n%s", diff)
 	}
-	want.ID = 42
-	answers[0].Order.ID = 42
-	events := Created([]Draft{d}, answers, noon)
-	wantEvents := []Event{{
-		OrderID: 42, Seq: 1, Type: OrderCreated, UserID: 7, Total: want.Total, Currency: "USD", Actor: "user:7", Trace: d.Trace, At: noon,
-	}}
-	if diff := cmp.Diff(wantEvents, events); diff != "" {
+}
+
+// TestSetIDs: the first event of each new order has the id of its own order, although the rows are inserted in another order.
+func TestSetIDs(t *testing.T) {
+	drafts := []Draft{draft(t, 2, "b", Line{1, 1}), draft(t, 2, "a", Line{1, 1}), draft(t, 1, "c", Line{1, 1})}
+	_, effects := Place(DefaultRules(), noon, drafts, nil, shelf())
+	for i, o := range effects.New {
+		o.ID = int64(10 + i)
+	}
+	effects.SetIDs()
+	var got []Event
+	for _, e := range effects.Events {
+		got = append(got, Event{OrderID: e.OrderID, UserID: e.UserID})
+	}
+	want := []Event{{OrderID: 12, UserID: 2}, {OrderID: 11, UserID: 2}, {OrderID: 10, UserID: 1}}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
@@ -78,8 +89,8 @@ func TestPlaceRefusals(t *testing.T) {
 			if answers[1].Err != nil || len(effects.New) != 1 || !cmp.Equal(effects.Stock, map[int64]int64{1: -1}) {
 				t.Errorf("the refusal disturbed its neighbour: %+v, %+v", answers[1], effects)
 			}
-			if events := Created(drafts, answers, noon); len(events) != 1 {
-				t.Errorf("%d events, want one of the one order", len(events))
+			if len(effects.Events) != 1 {
+				t.Errorf("%d events, want one of the one order", len(effects.Events))
 			}
 		})
 	}
@@ -174,8 +185,8 @@ func TestPlaceFirstComeFirstServed(t *testing.T) {
 	if want := map[int64]int64{1: -2, 2: -1}; !cmp.Equal(want, effects.Stock) {
 		t.Errorf("stock %v, want %v", effects.Stock, want)
 	}
-	if events := Created(drafts, answers, noon); len(events) != 3 {
-		t.Errorf("%d events, want one for each of the 3 new orders", len(events))
+	if len(effects.Events) != 3 {
+		t.Errorf("%d events, want one for each of the 3 new orders", len(effects.Events))
 	}
 }
 

@@ -61,12 +61,13 @@ type Added struct {
 
 // AddProducts decides a batch of new products, first come, first served. existing holds the movements found under the
 // drafts' unique keys, and products the rows of the products that those belong to. It returns an answer for each draft,
-// in their order, and the products to insert; the store fills in the ids, and FirstMovements makes their movements then.
+// in their order, and what to write. A new product has one movement, which keeps the idempotency key, also without stock.
 // The only error is CodeKeyReused.
 func AddProducts(
 	rules Rules, now time.Time, drafts []ProductDraft, existing map[string]Movement, products map[int64]Product,
-) (answers []Added, added []*Product) {
-	answers = make([]Added, len(drafts))
+) ([]Added, Effects) {
+	answers := make([]Added, len(drafts))
+	var effects Effects
 	first := map[string]int{} // unique key → the draft that was the first with it
 	for i, d := range drafts {
 		if found, ok := existing[d.UniqueKey()]; ok {
@@ -85,9 +86,12 @@ func AddProducts(
 		first[d.UniqueKey()] = i
 		p := &Product{Name: d.Name, Price: d.Price, Currency: rules.Currency, Stock: d.Stock, Active: d.Active, CreatedAt: now}
 		answers[i].Product = p
-		added = append(added, p)
+		effects.NewProducts = append(effects.NewProducts, p)
+		effects.Movements = append(effects.Movements, Movement{
+			Quantity: d.Stock, Reason: d.reason(), UniqueKey: d.UniqueKey(), Actor: d.Actor, At: now,
+		})
 	}
-	return answers, added
+	return answers, effects
 }
 
 // differs returns CodeKeyReused when the draft asks for something else than the one that left reason.
@@ -96,22 +100,6 @@ func (d ProductDraft) differs(reason string) error {
 		return nil
 	}
 	return Errorf(CodeKeyReused, "The idempotency key was used for another product. Use a new key for a new product.")
-}
-
-// FirstMovements returns the movement that puts each new product's pieces into stock, also where there are none: it keeps
-// the idempotency key. Call it once the ids are known; answers and drafts are those of AddProducts.
-func FirstMovements(drafts []ProductDraft, answers []Added, now time.Time) []Movement {
-	var movements []Movement
-	for i, a := range answers {
-		if a.Err != nil || a.Replayed {
-			continue
-		}
-		d := drafts[i]
-		movements = append(movements, Movement{
-			ProductID: a.Product.ID, Quantity: d.Stock, Reason: d.reason(), UniqueKey: d.UniqueKey(), Actor: d.Actor, At: now,
-		})
-	}
-	return movements
 }
 
 // ProductChange is a well-formed wish to change a product; nil leaves a field as it is. Make one with NewProductChange.

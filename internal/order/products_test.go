@@ -65,7 +65,7 @@ func TestNewProductDraft(t *testing.T) {
 func TestAddProducts(t *testing.T) {
 	old := productDraft(t, "old", "Old", 100, 5)
 	existing := map[string]Movement{
-		old.UniqueKey():       FirstMovements([]ProductDraft{old}, []Added{{Product: &Product{ID: 9}}}, noon)[0],
+		old.UniqueKey():       {ProductID: 9, Reason: old.reason()},
 		"restock:same letter": {ProductID: 1},
 	}
 	now := Product{ID: 9, Name: "Renamed", Price: 200, Currency: "USD", Stock: 3, Active: false}
@@ -80,10 +80,10 @@ func TestAddProducts(t *testing.T) {
 	stopped := drafts[0]
 	stopped.Active = false
 	drafts = append(drafts, stopped)
-	answers, added := AddProducts(DefaultRules(), noon, drafts, existing, map[int64]Product{9: now})
+	answers, effects := AddProducts(DefaultRules(), noon, drafts, existing, map[int64]Product{9: now})
 	a := &Product{Name: "A", Price: 2997, Currency: "USD", Stock: 10, Active: true, CreatedAt: noon}
 	b := &Product{Name: "B", Price: 1, Currency: "USD", Active: true, CreatedAt: noon}
-	if diff := cmp.Diff([]*Product{a, b}, added); diff != "" {
+	if diff := cmp.Diff([]*Product{a, b}, effects.NewProducts); diff != "" {
 		t.Errorf("added (-want +got):\n%s", diff)
 	}
 	for i, want := range []Code{"", "", CodeKeyReused, "", CodeKeyReused, "", CodeKeyReused} {
@@ -97,11 +97,14 @@ func TestAddProducts(t *testing.T) {
 	if *answers[1].Product != now || answers[3].Product != answers[0].Product {
 		t.Errorf("replays are %+v and %+v", answers[1].Product, answers[3].Product)
 	}
-	added[0].ID, added[1].ID = 10, 11
-	movements := FirstMovements(drafts, answers, noon)
-	if len(movements) != 2 || movements[0].ProductID != 10 || movements[0].Quantity != 10 || movements[0].Actor != "token:3" ||
-		movements[1].ProductID != 11 || movements[1].Quantity != 0 || movements[1].UniqueKey != "product:same letter" || !movements[1].At.Equal(noon) {
-		t.Errorf("movements %+v", movements)
+	effects.NewProducts[0].ID, effects.NewProducts[1].ID = 10, 11
+	effects.SetIDs()
+	movements := []Movement{
+		{ProductID: 10, Quantity: 10, Reason: drafts[0].reason(), UniqueKey: "product:a", Actor: "token:3", At: noon},
+		{ProductID: 11, Reason: drafts[5].reason(), UniqueKey: "product:same letter", Actor: "token:3", At: noon},
+	}
+	if diff := cmp.Diff(movements, effects.Movements); diff != "" {
+		t.Errorf("movements (-want +got):\n%s", diff)
 	}
 }
 

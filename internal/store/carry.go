@@ -6,11 +6,13 @@ import (
 	"orderflow/internal/order"
 )
 
-// carry writes the effects of a decision, but for the new orders, in the order of locks: order rows, what hangs on them,
-// product rows last. With owed, the outbox keeps the events until the bus has them, and the receipt carries the
+// carry writes the effects of a decision in the order of locks: order rows, rows that refer to them, product rows last. With owed, the outbox keeps the events until the bus has them, and the receipt carries the
 // transaction's id.
 func (t *tx) carry(effects *order.Effects, owed bool) (order.EventBatch, error) {
 	receipt := order.EventBatch{Events: effects.Events}
+	if err := t.insertNew(effects); err != nil {
+		return receipt, err
+	}
 	if err := t.changeOrders(effects.ChangedTogether()); err != nil {
 		return receipt, err
 	}
@@ -34,6 +36,20 @@ func (t *tx) carry(effects *order.Effects, owed bool) (order.EventBatch, error) 
 		return receipt, t.owe(effects.Events)
 	}
 	return receipt, nil
+}
+
+// insertNew inserts the new orders and products, and completes the effects with their ids.
+func (t *tx) insertNew(effects *order.Effects) error {
+	if err := t.insertOrders(effects.New); err != nil {
+		return err
+	}
+	for _, p := range effects.NewProducts {
+		if err := t.insertProduct(p); err != nil {
+			return err
+		}
+	}
+	effects.SetIDs()
+	return nil
 }
 
 // changeOrders writes one UPDATE for all orders that change alike, guarded by the status they are expected to have.

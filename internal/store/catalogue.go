@@ -29,16 +29,11 @@ func (s *Store) CreateProducts(ctx context.Context, drafts []order.ProductDraft)
 		free, refused := answerable(drafts, func(d order.ProductDraft) error {
 			return lockedProduct(existing[d.UniqueKey()].ProductID, locked)
 		})
-		var added []*order.Product
-		answers, added = order.AddProducts(s.rules, t.now, free, existing, products)
-		for _, p := range added {
-			if err := t.insertProduct(p); err != nil {
-				return err
-			}
-		}
-		movements := order.FirstMovements(free, answers, t.now)
+		var effects order.Effects
+		answers, effects = order.AddProducts(s.rules, t.now, free, existing, products)
 		answers = withRefused(answers, refused, func(err error) order.Added { return order.Added{Err: err} })
-		return t.insertMovements(movements)
+		_, err = t.carry(&effects, false)
+		return err
 	})
 	return answers, err
 }

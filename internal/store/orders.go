@@ -110,10 +110,6 @@ func (s *Store) place(
 				answers, effects = order.Place(s.rules, t.now, free, known, products)
 			}
 		}
-		if err := t.insertOrders(effects.New); err != nil {
-			return err
-		}
-		effects.Events = order.Created(free, answers, t.now)
 		answers = withRefused(answers, ofLocked, refuse)
 		receipt, err = t.carry(&effects, true)
 		return err
@@ -442,6 +438,9 @@ func (t *tx) orderRows(orders []*order.Order) func(from, n int) string {
 
 // insertOrders inserts new orders with their items, in the order given, and fills in their ids.
 func (t *tx) insertOrders(orders []*order.Order) error {
+	if len(orders) == 0 {
+		return nil
+	}
 	if err := t.insertOrderRows(orders); err != nil {
 		return err
 	}

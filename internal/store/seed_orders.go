@@ -136,7 +136,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 	if len(placed.New) != len(drafts) {
 		return 0, 0, fmt.Errorf("%d of %d sample orders were placed", len(placed.New), len(drafts))
 	}
-	if err := t.insertOrders(placed.New); err != nil {
+	if err := t.insertNew(&placed); err != nil {
 		return 0, 0, err
 	}
 	orders := make(map[int64]*order.Order, n)
@@ -150,7 +150,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 			claims = append(claims, order.ClaimRequest{OrderID: a.Order.ID, Actor: seedActor, Trace: drafts[i].Trace})
 		}
 	}
-	if err := t.insertEvents(order.Created(drafts, answers, t.now)); err != nil {
+	if err := t.insertEvents(placed.Events); err != nil {
 		return 0, 0, err
 	}
 	_, cancelled := order.Cancel(t.now, orders, cancels)

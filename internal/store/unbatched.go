@@ -51,8 +51,7 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		if err != nil {
 			return err
 		}
-		drafts := []order.Draft{draft}
-		answers, effects := order.Place(s.rules, t.now, drafts, nil, products)
+		answers, effects := order.Place(s.rules, t.now, []order.Draft{draft}, nil, products)
 		placed = answers[0]
 		if placed.Err != nil { // a refusal counts only where the key is free
 			taken, err := t.findOrders([]order.OrderKey{draft.OrderKey()})
@@ -64,6 +63,7 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		if err := t.insertOrderRows(effects.New); err != nil {
 			return err
 		}
+		effects.SetIDs()
 		for _, line := range draft.Lines { // ascending
 			err := t.post(1, "products with stock", s.dialect.update()+s.dialect.table("products")+
 				" SET stock = stock - ?, updated_at = ? WHERE id = ? AND stock >= ? AND active",
@@ -75,14 +75,13 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		if err := t.insertItems(effects.New); err != nil {
 			return err
 		}
-		events := order.Created(drafts, answers, t.now)
-		if err := t.insertEvents(events); err != nil {
+		if err := t.insertEvents(effects.Events); err != nil {
 			return err
 		}
 		now := s.dialect.time(t.now)
 		t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
 		return t.post(-1, "", "INSERT INTO outbox (id, events, created_at, leased_until, paid_at) VALUES (?, ?, ?, ?, ?)",
-			t.id, encodeRefs(events), now, now, now)
+			t.id, encodeRefs(effects.Events), now, now, now)
 	})
 	return placed, err
 }
