@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"mime"
 	"net/http"
@@ -63,32 +64,33 @@ func (a *API) streamEvents(x *requestContext, id int64) error {
 	}
 	defer a.waker.leave(place)
 
-	events, err := a.ownEvents(x, id)
+	history, err := a.ownEvents(x, id)
 	if err != nil {
 		return err
 	}
-	after := lastSeen(x.r.Header.Get("Last-Event-ID"), id, events)
-	if after > 0 && events[after-1].Type.Status().Terminal() {
-		x.WriteHeader(http.StatusNoContent) // which tells an EventSource not to come back
+	after := lastSeen(x.r.Header.Get("Last-Event-ID"), id, history)
+	if after == len(history) && order.LastStatus(history).Terminal() {
+		x.WriteHeader(http.StatusNoContent) // so that an EventSource does not reconnect
 		return nil
 	}
 	s := &sender{x: x, control: http.NewResponseController(x.w)}
 	s.begin()
 	if x.r.Method != http.MethodHead {
-		a.follow(x, s, place, events[after:], after)
+		a.follow(x, s, place, history, after)
 	}
 	return nil
 }
 
-// follow sends events, the given ones first, until the order is finished, the client gone or the server ending; or until the
-// client's token does not count any more, which each look finds out.
-func (a *API) follow(x *requestContext, s *sender, place *stream, events []order.Event, after int) {
+// follow sends the events after the given sequence, then each new one. It ends when the last event with a status is terminal,
+// the client disconnects, the server drains or the client's token expires, which it checks before each read of the table.
+func (a *API) follow(x *requestContext, s *sender, place *stream, history []order.Event, after int) {
+	events, status := history[after:], order.LastStatus(history)
 	pulse := time.NewTicker(keepAlive)
 	defer pulse.Stop()
 	failed := false // the last look at the table
 	for pulses, comment := 0, false; ; {
-		finished := s.send(events, comment)
-		if finished || s.err != nil {
+		s.send(events, comment)
+		if status.Terminal() || s.err != nil {
 			return // a client that left or reads too slowly can come back and go on where it was
 		}
 		if len(events) > 0 {
@@ -118,6 +120,7 @@ func (a *API) follow(x *requestContext, s *sender, place *stream, events []order
 			continue // nothing has been said, or it would have been heard
 		}
 		events, err = a.options.Reader.Events(x.r.Context(), place.orderID, after)
+		status = cmp.Or(order.LastStatus(events), status)
 		failed = err != nil // the database is away: look again with the next token or pulse
 	}
 }
@@ -148,8 +151,8 @@ func (s *sender) begin() {
 	s.write([]byte(retryAdvised + "\n"))
 }
 
-// send writes events, or a comment when there are none and one is due. It reports whether the last one ends the order.
-func (s *sender) send(events []order.Event, comment bool) (finished bool) {
+// send writes events, or a comment when there are none and one is due.
+func (s *sender) send(events []order.Event, comment bool) {
 	out := s.x.out[:0]
 	for i := range events {
 		out = append(out, "id: "...)
@@ -159,14 +162,12 @@ func (s *sender) send(events []order.Event, comment bool) (finished bool) {
 		out = append(out, "\ndata: "...)
 		out = appendEvent(out, &events[i]) // has no line breaks: JSON strings escape them
 		out = append(out, '\n', '\n')
-		finished = events[i].Type.Status().Terminal()
 	}
 	if len(events) == 0 && comment {
 		out = append(out, ":\n\n"...)
 	}
 	s.x.out = out
 	s.write(out)
-	return finished
 }
 
 // write sends bytes on their way, within the time that a client has to take them: that is instead of the server's limit

@@ -179,6 +179,48 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
+// annotated is a store whose orders have events without a status: after their creation and after their end.
+type annotated struct{ *store.Store }
+
+func (a annotated) Events(ctx context.Context, id int64, after int) ([]order.Event, error) {
+	events, err := a.Store.Events(ctx, id, 0)
+	var all []order.Event
+	for _, e := range events {
+		e.Seq = len(all) + 1
+		all = append(all, e)
+		if e.Type == order.OrderCreated || e.Type.Status().Terminal() {
+			e.Seq, e.Type = len(all)+1, "OrderUpdated"
+			all = append(all, e)
+		}
+	}
+	return all[min(after, len(all)):], err
+}
+
+// A stream ends with the last event that has a status. A client that reconnects still receives what follows it.
+func TestStreamOfEventsWithoutStatus(t *testing.T) {
+	n := open(t, func(o *api.Options) { o.Reader = annotated{o.Reader.(*store.Store)} })
+	n.run(t)
+	server := serve(t, n)
+	id := n.place(t, "a", 2, 1)
+	stream := readEvents(follow(t, server, id, "").body)
+	for _, want := range []string{"1-1", "1-2"} {
+		if e, ok := stream.next(); !ok || e.id != want {
+			t.Fatalf("event %+v (%t), want %s", e, ok, want)
+		}
+	}
+	n.desk.settle(t, id, order.Succeeded)
+	if got, want := fmt.Sprint(stream.all()), "[1-3 OrderProcessing 1-4 OrderPaid 1-5 OrderUpdated]"; got != want {
+		t.Errorf("then came %s, want %s", got, want)
+	}
+	again := readEvents(follow(t, server, id, "1-4").body)
+	if got, want := fmt.Sprint(again.all()), "[1-5 OrderUpdated]"; got != want {
+		t.Errorf("after the end came %s, want %s", got, want)
+	}
+	if last := follow(t, server, id, "1-5"); last.status != http.StatusNoContent {
+		t.Errorf("status %d with nothing left to send, want 204", last.status)
+	}
+}
+
 // Cancelling ends a stream like the other ends do.
 func TestStreamOfACancelledOrder(t *testing.T) {
 	n := open(t)

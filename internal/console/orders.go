@@ -252,6 +252,8 @@ func timeLine(events []order.Event, payments []order.Payment) []happening {
 			s.What = "Failed; its pieces are back in stock"
 		case order.OrderCancelled:
 			s.What = "Cancelled; its pieces are back in stock"
+		default:
+			s.What = string(e.Type)
 		}
 		steps = append(steps, s)
 	}

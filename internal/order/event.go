@@ -10,7 +10,8 @@ import (
 // EventType names what happened to an order, as customers and the bus spell it.
 type EventType string
 
-// The events of an order's life, one for each change of status.
+// The types of events that change an order's status. Every other type, such as one of a later release, leaves the status as it
+// is.
 const (
 	OrderCreated    EventType = "OrderCreated"
 	OrderProcessing EventType = "OrderProcessing"
@@ -19,7 +20,7 @@ const (
 	OrderCancelled  EventType = "OrderCancelled"
 )
 
-// Status is the status that an order has after the event; "" for an unknown type.
+// Status returns the status that an event of this type leads to; "" for a type without a status.
 func (t EventType) Status() Status {
 	switch t {
 	case OrderCreated:
@@ -35,6 +36,16 @@ func (t EventType) Status() Status {
 	default:
 		return ""
 	}
+}
+
+// LastStatus returns the status of the last event that has one; "" when none has. The events are of one order, in sequence.
+func LastStatus(events []Event) Status {
+	for i := len(events) - 1; i >= 0; i-- {
+		if status := events[i].Type.Status(); status != "" {
+			return status
+		}
+	}
+	return ""
 }
 
 // Event is one entry of an order's append-only history. (OrderID, Seq) identifies it for ever.
@@ -136,18 +147,18 @@ func (e Event) Append(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// ParseEvent reads what Append wrote.
+// ParseEvent parses the JSON of Append. It accepts any type, so that nodes can skip the events of a later release.
 func ParseEvent(data []byte) (Event, error) {
 	var w wireEvent
 	if err := json.Unmarshal(data, &w); err != nil {
-		return Event{}, fmt.Errorf("read an event from the bus: %w", err)
+		return Event{}, fmt.Errorf("parse an event from the bus: %w", err)
 	}
 	e := Event{
 		OrderID: w.OrderID, Seq: w.Seq, Type: w.Type, Actor: w.Actor,
 		Trace: Trace{ID: w.TraceID, Parent: w.Parent}, At: time.UnixMicro(w.At).UTC(),
 	}
-	if e.OrderID < 1 || e.Seq < 1 || e.Type.Status() == "" {
-		return Event{}, fmt.Errorf("read an event from the bus: order %d, sequence %d, type %q is no event", e.OrderID, e.Seq, e.Type)
+	if e.OrderID < 1 || e.Seq < 1 || e.Type == "" {
+		return Event{}, fmt.Errorf("parse an event from the bus: order %d, sequence %d and type %q do not identify one", e.OrderID, e.Seq, e.Type)
 	}
 	return e, e.setPayload(w.Payload)
 }

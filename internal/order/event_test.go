@@ -48,7 +48,7 @@ func TestParseEventRefuses(t *testing.T) {
 		"bad amount":     `{"order_id":1,"sequence":1,"type":"OrderPaid","payload":{"total_amount":"1.234"}}`,
 		"no order":       `{"sequence":1,"type":"OrderPaid","payload":{"total_amount":"1"}}`,
 		"no sequence":    `{"order_id":1,"type":"OrderPaid","payload":{"total_amount":"1"}}`,
-		"unknown type":   `{"order_id":1,"sequence":1,"type":"OrderShipped","payload":{"total_amount":"1"}}`,
+		"no type":        `{"order_id":1,"sequence":1,"payload":{"total_amount":"1"}}`,
 		"trailing bytes": string(good.Append(nil)) + "{}",
 	} {
 		if e, err := ParseEvent([]byte(data)); err == nil {
@@ -58,6 +58,42 @@ func TestParseEventRefuses(t *testing.T) {
 	var e Event
 	if err := e.ReadPayload([]byte(`{"total_amount":"x"}`)); err == nil {
 		t.Error("a payload without an amount was read")
+	}
+}
+
+// TestParseEventWithoutStatus: a node of this release can skip the events of a later one.
+func TestParseEventWithoutStatus(t *testing.T) {
+	e, err := ParseEvent([]byte(`{"order_id":1,"sequence":4,"type":"OrderShipped","payload":{"total_amount":"1"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Type != "OrderShipped" || e.Seq != 4 {
+		t.Errorf("the event is %+v", e)
+	}
+	if status := e.Type.Status(); status != "" {
+		t.Errorf("it leads to the status %q, want none", status)
+	}
+}
+
+func TestLastStatus(t *testing.T) {
+	for name, test := range map[string]struct {
+		types []EventType
+		want  Status
+	}{
+		"no events":             {nil, ""},
+		"none with a status":    {[]EventType{"OrderShipped"}, ""},
+		"the last one":          {[]EventType{OrderCreated, OrderCancelled}, Cancelled},
+		"before others":         {[]EventType{OrderCreated, OrderProcessing, OrderPaid, "OrderShipped", "OrderShipped"}, Paid},
+		"after one without it":  {[]EventType{OrderCreated, "OrderShipped", OrderProcessing}, Processing},
+		"the first, before one": {[]EventType{OrderCreated, "OrderShipped"}, Pending},
+	} {
+		var events []Event
+		for _, kind := range test.types {
+			events = append(events, Event{Type: kind})
+		}
+		if got := LastStatus(events); got != test.want {
+			t.Errorf("%s: status %q, want %q", name, got, test.want)
+		}
 	}
 }
 
@@ -94,7 +130,7 @@ func checkRoundTrip(t interface {
 }
 
 func TestEventRoundTrip(t *testing.T) {
-	types := rapid.SampledFrom([]EventType{OrderCreated, OrderProcessing, OrderPaid, OrderFailed, OrderCancelled})
+	types := rapid.SampledFrom([]EventType{OrderCreated, OrderProcessing, OrderPaid, OrderFailed, OrderCancelled, "OrderShipped"})
 	text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
 	rapid.Check(t, func(t *rapid.T) {
 		checkRoundTrip(t, Event{

@@ -134,10 +134,11 @@ func (f *feed) serve(ctx context.Context, from bus.Bus, away func(error)) {
 	}
 }
 
-// tell tells all who listen of one event, and reports whether it was one. What is none is logged by whoever else reads it.
+// tell tells all who listen of one change of status, and reports whether it was one. What is no event is logged by whoever
+// else reads it.
 func (f *feed) tell(m bus.Message, left int) bool {
 	e, err := order.ParseEvent(m.Body)
-	if err != nil {
+	if err != nil || e.Type.Status() == "" { // an event without a status is not a change of an order's status
 		return false
 	}
 	if ch := f.hub.find(feedChannel); ch != nil {

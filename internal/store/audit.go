@@ -75,14 +75,17 @@ var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 		name:    "each history is a path of the state machine to the order's status, without gaps",
 		figures: []string{"events"},
 		count:   "SELECT count(*) FROM order_events",
-		broken: "SELECT order_id, sequence, type FROM (SELECT order_id, sequence, type, " +
-			"lag(type) OVER (PARTITION BY order_id ORDER BY sequence) before_it, " +
-			"lag(sequence) OVER (PARTITION BY order_id ORDER BY sequence) earlier FROM order_events) e " +
-			"WHERE sequence <> COALESCE(earlier, 0) + 1 OR NOT ((before_it IS NULL AND type = 'OrderCreated') " +
-			"OR (COALESCE(before_it, '') = 'OrderCreated' AND type IN ('OrderProcessing', 'OrderCancelled')) " +
-			"OR (COALESCE(before_it, '') = 'OrderProcessing' AND type IN ('OrderPaid', 'OrderFailed'))) " +
+		broken: "SELECT order_id, sequence, type FROM (SELECT order_id, sequence, type, earlier, " +
+			"CASE WHEN previous IS NULL OR previous IN " + statusTypes + " THEN previous ELSE " + statusBefore + " END previous FROM (" +
+			"SELECT order_id, sequence, type, lag(type) OVER (PARTITION BY order_id ORDER BY sequence) previous, " +
+			"lag(sequence) OVER (PARTITION BY order_id ORDER BY sequence) earlier FROM order_events) e) e " +
+			"WHERE sequence <> COALESCE(earlier, 0) + 1 OR NOT ((previous IS NULL AND type = 'OrderCreated') " +
+			"OR (COALESCE(previous, '') = 'OrderCreated' AND type IN ('OrderProcessing', 'OrderCancelled')) " +
+			"OR (COALESCE(previous, '') = 'OrderProcessing' AND type IN ('OrderPaid', 'OrderFailed')) " +
+			"OR (previous IS NOT NULL AND type NOT IN " + statusTypes + ")) " +
 			"UNION ALL SELECT o.id, o.version, o.status FROM orders o LEFT JOIN order_events e ON e.order_id = o.id AND e.sequence = o.version " +
-			"WHERE e.type IS NULL OR e.type <> CASE o.status WHEN 'PENDING' THEN 'OrderCreated' WHEN 'PROCESSING' THEN 'OrderProcessing' " +
+			"WHERE e.type IS NULL OR COALESCE(CASE WHEN e.type IN " + statusTypes + " THEN e.type ELSE " + statusBefore + " END, '') <> " +
+			"CASE o.status WHEN 'PENDING' THEN 'OrderCreated' WHEN 'PROCESSING' THEN 'OrderProcessing' " +
 			"WHEN 'PAID' THEN 'OrderPaid' WHEN 'FAILED' THEN 'OrderFailed' ELSE 'OrderCancelled' END " +
 			"UNION ALL SELECT e.order_id, e.sequence, e.type FROM order_events e JOIN orders o ON o.id = e.order_id WHERE e.sequence > o.version",
 		tell: "order %s: history breaks at %s (%s)",
@@ -103,6 +106,13 @@ var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 		tell: "order %s: %s, %s, with %s dead letter",
 	},
 }
+
+// statusTypes are the types of events with a status. The path of a history and its end consist of these alone.
+const statusTypes = "('OrderCreated', 'OrderProcessing', 'OrderPaid', 'OrderFailed', 'OrderCancelled')"
+
+// statusBefore is the type of the last event before e that has a status. Only events that follow one without a status need it.
+const statusBefore = "(SELECT p.type FROM order_events p WHERE p.order_id = e.order_id AND p.sequence < e.sequence AND p.type IN " +
+	statusTypes + " ORDER BY p.sequence DESC LIMIT 1)"
 
 const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.moved, 0) moved FROM products p " +
 	"LEFT JOIN (SELECT i.product_id, sum(i.quantity) held FROM order_items i JOIN orders o ON o.id = i.order_id " +

@@ -195,6 +195,31 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', 0)"},
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
+		"events without a status: no fault": {
+			[]string{
+				"INSERT INTO order_events VALUES (2, 3, 'OrderUpdated', '{}', '', '', '', 0), (3, 4, 'OrderUpdated', '{}', '', '', '', 0)",
+				"UPDATE order_events SET sequence = 4 WHERE order_id = 5 AND sequence = 2",
+				"INSERT INTO order_events VALUES (5, 2, 'OrderUpdated', '{}', '', '', '', 0), (5, 3, 'OrderUpdated', '{}', '', '', '', 0)",
+				"UPDATE orders SET version = version + 1 WHERE id IN (2, 3)", "UPDATE orders SET version = 4 WHERE id = 5",
+			},
+			nil,
+		},
+		"a history that begins without a status": {
+			[]string{"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 1"},
+			map[int][]string{6: {"order 1: history breaks at 1 (OrderUpdated)", "order 1: history breaks at 1 (PENDING)"}},
+		},
+		"an impossible step around an event without a status": {
+			[]string{"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 3 AND sequence = 2"},
+			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
+		},
+		"a history that ends without the order's status": {
+			[]string{"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 3 AND sequence = 3"},
+			map[int][]string{6: {"order 3: history breaks at 3 (PAID)"}},
+		},
+		"a gap before an event without a status": {
+			[]string{"INSERT INTO order_events VALUES (3, 5, 'OrderUpdated', '{}', '', '', '', 0)", "UPDATE orders SET version = 5 WHERE id = 3"},
+			map[int][]string{6: {"order 3: history breaks at 5 (OrderUpdated)"}},
+		},
 		"forgotten": {
 			[]string{"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)"},
 			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,18 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 			"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', " + then + ")",
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
+		"an event without a status: no fault": {
+			"INSERT INTO order_events VALUES (3, 4, 'OrderUpdated', '{}', '', '', '', " + then + "); UPDATE orders SET version = 4 WHERE id = 3",
+			nil,
+		},
+		"an impossible step around an event without a status": {
+			"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 3 AND sequence = 2",
+			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
+		},
+		"a history that ends without the order's status": {
+			"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 3 AND sequence = 3",
+			map[int][]string{6: {"order 3: history breaks at 3 (PAID)"}},
+		},
 		"forgotten": {
 			"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)",
 			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},
@@ -87,7 +100,7 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			aliveAndDead(t, s)
-			must(t, env.Admin(t, address), test.plant)
+			must(t, env.Admin(t, address), strings.Split(test.plant, "; ")...)
 			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
