@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// CancelRequest asks for an order to be cancelled.
+// CancelRequest is a request to cancel an order.
 type CancelRequest struct {
 	OrderID int64
 	Actor   string
 	Trace   Trace
 }
 
-// Changed is the answer to a request about one existing order: the order as it is afterwards, or an error.
+// Changed is the answer to a request about an existing order: the order after the decision, or an error.
 type Changed struct {
 	Order *Order
 	Err   error
 }
 
-// Cancel decides a batch of cancellations. A PENDING order is cancelled and its pieces go back to stock; one that is
-// CANCELLED already stays so, without an error. The errors carry CodeNotFound or CodeNotCancellable.
+// Cancel decides a batch of cancellations. A PENDING order becomes CANCELLED and its units return to stock. For a CANCELLED
+// order nothing changes. The errors carry CodeNotFound or CodeNotCancellable.
 func Cancel(now time.Time, orders map[int64]*Order, requests []CancelRequest) ([]Changed, Effects) {
 	answers := make([]Changed, len(requests))
 	var effects Effects
@@ -35,7 +35,7 @@ func Cancel(now time.Time, orders map[int64]*Order, requests []CancelRequest) ([
 		default:
 			effects.change(o, ChangeSet{To: Cancelled, Events: 1, CancelledAt: now}, now)
 			effects.event(o, OrderCancelled, "", request.Actor, request.Trace, now)
-			effects.putBack(o)
+			effects.returnStock(o)
 			answers[i].Order = o
 		}
 	}

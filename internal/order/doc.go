@@ -1,11 +1,12 @@
-// Package order is the domain of Orderflow: what an order is, how money is counted, which status may follow which, and
-// the four decisions that change an order (Place, Cancel, Claim, Settle) with the two that an operator may take (Retry,
-// and Claim with Abandon set) and the three of an administrator (AddProducts, ChangeProducts, ApplyRestocks).
+// Package order is the domain of Orderflow: orders, products, payments, events and error codes, and the decisions that
+// change them. It imports the standard library alone.
 //
-// Every decision is a pure function over a slice. It is handed the rows as they are, read under lock, and the time; it
-// returns an answer for each request and, as one value (Effects), all that has to be written. It does no input or
-// output, knows no clock and keeps no state, so that whoever carries it out (package store) needs no rule of its own
-// and whoever wants to know why a thing happened has one place to look.
+// # Decisions
+//
+// A decision is a pure function over a slice of requests: Place, Cancel, Claim, Settle and Retry for orders; AddProducts,
+// ChangeProducts and ApplyRestocks for products. Its arguments are the requests, the locked rows and the time. It returns an
+// answer for each request and all writes as one value, Effects. It does no input or output, reads no clock and keeps no state.
+// Package store applies the effects without rules of its own.
 //
 //	           Cancel                      Settle: charge succeeded
 //	PENDING ───────────▶ CANCELLED    ┌──────────────────────────────▶ PAID
@@ -14,12 +15,15 @@
 //	       Claim                      └──────────────────────────────▶ FAILED
 //	                                       Settle: declined, abandoned
 //
-// Money and goods stay together because of what Settle does with a charge and a void whose order at the gateway nobody
-// can know. A void counts only from the holder of the order's lease, a charge from anybody. A charge that is reported
-// while a void is under way, or after one whose fate is unknown, makes the order FAILED, clears the lease (so that the
-// void under way counts for nothing) and owes a void, which is begun after the charge; and as long as charges keep coming
-// in late, each owes another one. So a FAILED order ends with a void that came after every charge reported, and an order
-// becomes PAID only where no void was begun since it was last retried.
+// # Charges and voids
 //
-// The package imports the standard library alone.
+// A charge takes the customer's money; a void returns it. Their reports may arrive late and in any order, so the order of the
+// two at the gateway can be unknown. These rules keep money and goods together:
+//
+//   - A void counts only when it is reported under the order's current lease. A charge counts always.
+//   - A charge reported during a void, or after a void without an answer, makes the order FAILED and due for another void. It
+//     also clears the lease, so that the void in progress no longer counts.
+//   - Each later charge makes the order due for another void.
+//
+// So the last void of a FAILED order follows every reported charge, and no void began since the last retry of a PAID order.
 package order

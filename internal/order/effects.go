@@ -20,9 +20,9 @@ type Effects struct {
 	FailedJobs  []FailedJob  // opened, or opened again: at most one an order
 	Resolved    []Resolution // failed jobs to close, after FailedJobs are open: at most one an order
 
-	created  []*Order             // the orders of New in the order of their requests: those of the first events
-	changed  map[int64]int        // order → its index in Changes
-	recorded map[attempt]struct{} // the keys of Payments
+	created  []*Order                // the orders of New in the order of their requests: those of the first events
+	changed  map[int64]int           // order → its index in Changes
+	recorded map[paymentKey]struct{} // the keys of Payments
 }
 
 // SetIDs completes the events of New and the movements of NewProducts with the ids of these.
@@ -35,15 +35,15 @@ func (e *Effects) SetIDs() {
 	}
 }
 
-// attempt identifies a Payment.
-type attempt struct {
-	order  int64
-	number int
-	kind   PaymentKind
+// paymentKey identifies a Payment.
+type paymentKey struct {
+	order int64
+	claim int
+	kind  PaymentKind
 }
 
-// Change is what happens to one existing order's row. Everything but OrderID is alike for many orders of a batch, so
-// that the store writes one UPDATE for all that share it, guarded by From.
+// Change is the change of one existing order's row. Many orders of a batch share a ChangeSet: the store writes one UPDATE for
+// each, guarded by From.
 type Change struct {
 	OrderID int64
 	ChangeSet
@@ -60,7 +60,7 @@ type ChangeSet struct {
 	CancelledAt  time.Time // set when not zero
 }
 
-// apply changes o the way the store will change its row.
+// apply changes o as the store will change its row.
 func (c ChangeSet) apply(o *Order, now time.Time) {
 	o.Status = c.To
 	o.Claims += c.Claims
@@ -73,12 +73,12 @@ func (c ChangeSet) apply(o *Order, now time.Time) {
 	o.UpdatedAt = now
 }
 
-// change records c for o and shows it to the decisions that follow in the batch.
+// change adds c to the effects and applies it to o, so that later decisions of the batch see it.
 func (e *Effects) change(o *Order, c ChangeSet, now time.Time) {
 	c.From = o.Status
 	c.apply(o, now)
 	if i, again := e.changed[o.ID]; again {
-		// A second change of one order in one batch: the row is written once, with the sum of both.
+		// The row is written once, with the sum of its changes.
 		earlier := e.Changes[i].ChangeSet
 		c.From = earlier.From
 		c.Claims += earlier.Claims
@@ -97,7 +97,7 @@ func (e *Effects) change(o *Order, c ChangeSet, now time.Time) {
 	e.Changes = append(e.Changes, Change{o.ID, c})
 }
 
-// event appends the history entry for o's latest change; o.Version is its sequence.
+// event adds an event of o, whose version is the sequence of the event.
 func (e *Effects) event(o *Order, t EventType, reason, actor string, trace Trace, now time.Time) {
 	e.Events = append(e.Events, Event{
 		OrderID: o.ID, Seq: o.Version, Type: t, UserID: o.UserID, Total: o.Total, Currency: o.Currency,
@@ -105,8 +105,9 @@ func (e *Effects) event(o *Order, t EventType, reason, actor string, trace Trace
 	})
 }
 
-// putBack returns the order's pieces to stock. Without its items the stock would leak unseen, so that is a fault.
-func (e *Effects) putBack(o *Order) {
+// returnStock returns the units of an order to stock. It panics when the caller has not read the items: their units would be
+// lost.
+func (e *Effects) returnStock(o *Order) {
 	if len(o.Items) == 0 {
 		panic(fmt.Sprintf("order: the items of order %d were not read", o.ID))
 	}
@@ -122,20 +123,20 @@ func (e *Effects) move(product, quantity int64) {
 	e.Stock[product] += quantity
 }
 
-// Products returns the products whose stock changes, ascending: the order in which their rows are locked.
+// Products returns the products whose stock changes, in the order of their row locks: ascending.
 func (e *Effects) Products() []int64 { return slices.Sorted(maps.Keys(e.Stock)) }
 
-// ChangedTogether groups the orders of Changes by what they share, ids ascending, groups in order of first appearance:
-// one UPDATE a group.
-func (e *Effects) ChangedTogether() []ChangedGroup {
-	var groups []ChangedGroup
+// GroupChanges groups the orders of Changes by their ChangeSet, for one UPDATE each. Groups stand in the order of their first
+// change.
+func (e *Effects) GroupChanges() []ChangeGroup {
+	var groups []ChangeGroup
 	index := map[ChangeSet]int{}
 	for _, c := range e.Changes {
 		i, ok := index[c.ChangeSet]
 		if !ok {
 			i = len(groups)
 			index[c.ChangeSet] = i
-			groups = append(groups, ChangedGroup{ChangeSet: c.ChangeSet})
+			groups = append(groups, ChangeGroup{ChangeSet: c.ChangeSet})
 		}
 		groups[i].OrderIDs = append(groups[i].OrderIDs, c.OrderID)
 	}
@@ -145,10 +146,10 @@ func (e *Effects) ChangedTogether() []ChangedGroup {
 	return groups
 }
 
-// ChangedGroup is the orders that change alike.
-type ChangedGroup struct {
+// ChangeGroup is a ChangeSet and the orders that share it.
+type ChangeGroup struct {
 	ChangeSet
-	OrderIDs []int64
+	OrderIDs []int64 // ascending
 }
 
 // Empty reports whether there is nothing to write.

@@ -44,7 +44,7 @@ func TestChangeKeepsCancelledAt(t *testing.T) {
 	}
 }
 
-func TestChangedTogether(t *testing.T) {
+func TestGroupChanges(t *testing.T) {
 	var effects Effects
 	paid := ChangeSet{To: Paid, Events: 1}
 	failed := ChangeSet{To: Failed, Events: 1}
@@ -56,26 +56,26 @@ func TestChangedTogether(t *testing.T) {
 	effects.change(&Order{ID: 5, Status: Processing}, ChangeSet{To: Processing, DueAt: noon.Add(1)}, noon)
 
 	from := func(s Status, c ChangeSet) ChangeSet { c.From = s; return c }
-	want := []ChangedGroup{
+	want := []ChangeGroup{
 		{from(Processing, paid), []int64{1, 7, 9}},
 		{from(Processing, failed), []int64{3}},
 		{from(Failed, ChangeSet{To: Failed}), []int64{2}},
 		{from(Processing, ChangeSet{To: Processing, DueAt: noon}), []int64{4}},
 		{from(Processing, ChangeSet{To: Processing, DueAt: noon.Add(1)}), []int64{5}},
 	}
-	if diff := cmp.Diff(want, effects.ChangedTogether()); diff != "" {
+	if diff := cmp.Diff(want, effects.GroupChanges()); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
 	var none Effects
-	if got := none.ChangedTogether(); len(got) != 0 {
+	if got := none.GroupChanges(); len(got) != 0 {
 		t.Errorf("no changes make the groups %v", got)
 	}
 }
 
 func TestEffectsProducts(t *testing.T) {
 	var effects Effects
-	effects.putBack(&Order{Items: []Item{{9, 1, 1}, {2, 4, 1}}})
-	effects.putBack(&Order{Items: []Item{{9, 2, 1}}})
+	effects.returnStock(&Order{Items: []Item{{9, 1, 1}, {2, 4, 1}}})
+	effects.returnStock(&Order{Items: []Item{{9, 2, 1}}})
 	if want := map[int64]int64{9: 3, 2: 4}; !cmp.Equal(want, effects.Stock) {
 		t.Errorf("stock %v, want %v", effects.Stock, want)
 	}
@@ -90,7 +90,7 @@ func TestPutBackWithoutItems(t *testing.T) {
 			t.Error("an order read without its items was put back: its pieces are lost")
 		}
 	}()
-	new(Effects).putBack(&Order{ID: 1})
+	new(Effects).returnStock(&Order{ID: 1})
 }
 
 func TestEmpty(t *testing.T) {

@@ -10,29 +10,29 @@ type Code string
 
 // Every code that the product answers with. The API maps each to one HTTP status, in one table.
 const (
-	CodeInsufficientStock Code = "insufficient_stock"     // fewer pieces left than asked for
-	CodeProductInactive   Code = "product_inactive"       // the sale of this product is stopped
+	CodeInsufficientStock Code = "insufficient_stock"     // fewer units left than requested
+	CodeProductInactive   Code = "product_inactive"       // the product is not for sale
 	CodeLockConflict      Code = "lock_conflict"          // a product stayed locked through all tries
-	CodeValidation        Code = "validation_error"       // the request's fields are wrong; Fields says which
+	CodeValidation        Code = "validation_error"       // fields of the request are invalid: see Fields
 	CodeKeyReused         Code = "idempotency_key_reused" // the key belongs to an order with other items
 	CodeNotCancellable    Code = "order_not_cancellable"  // only PENDING orders can be cancelled
-	CodeMalformedJSON     Code = "malformed_json"         // the body is no strict JSON
-	CodeMalformedRequest  Code = "malformed_request"      // the request cannot be read
+	CodeMalformedJSON     Code = "malformed_json"         // the body is not strict JSON
+	CodeMalformedRequest  Code = "malformed_request"      // the request cannot be parsed
 	CodeHeadersTooLarge   Code = "headers_too_large"      // the headers are over the limit
-	CodeNotFound          Code = "not_found"              // no such thing, or not yours
+	CodeNotFound          Code = "not_found"              // does not exist, or the caller must not see it
 	CodeMethodNotAllowed  Code = "method_not_allowed"     // the path exists, the method does not
 	CodePayloadTooLarge   Code = "payload_too_large"      // the body is over the limit
 	CodeUnsupportedMedia  Code = "unsupported_media_type" // the body is not JSON
 	CodeTooManyRequests   Code = "too_many_requests"      // over the rate limit
-	CodeUnauthenticated   Code = "unauthenticated"        // no token, or none that counts
+	CodeUnauthenticated   Code = "unauthenticated"        // no token, or an invalid one
 	CodeForbidden         Code = "forbidden"              // the token does not allow this
 	CodeOverloaded        Code = "overloaded"             // the queue is full; try again shortly
 	CodeUnavailable       Code = "unavailable"            // the database cannot be reached or written
-	CodeInternal          Code = "internal_error"         // a fault of ours; the log has it under the trace id
-	CodeJobInProgress     Code = "job_in_progress"        // the failed job's order is being worked on, or is settled
+	CodeInternal          Code = "internal_error"         // unexpected; the log has the error under the trace id
+	CodeJobInProgress     Code = "job_in_progress"        // the failed job's order is being processed, or is settled
 )
 
-// Codes returns every code, so that tests can walk them through the API's table and its document.
+// Codes returns every code, so that tests can compare them with the API's table and document.
 func Codes() []Code {
 	return []Code{
 		CodeInsufficientStock, CodeProductInactive, CodeLockConflict, CodeValidation, CodeKeyReused, CodeNotCancellable,
@@ -48,14 +48,13 @@ type Error struct {
 	Message string           // what happened and what to do; shown to callers
 	Fields  ValidationErrors // CodeValidation only
 
-	// CodeInsufficientStock, CodeProductInactive, CodeLockConflict and LockedProduct: which product; the first also says how many were asked
-	// for and how many were there.
-	ProductID, Requested, Available int64
+	ProductID            int64 // CodeInsufficientStock, CodeProductInactive, CodeLockConflict and LockedProduct
+	Requested, Available int64 // CodeInsufficientStock: units
 
-	Cause error // what lies below; for the log, never shown to callers
+	Cause error // for the log, never shown to callers
 }
 
-// Error returns the message, with the cause behind it for logs.
+// Error returns the message and, for logs, the cause.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Message + ": " + e.Cause.Error()
@@ -63,13 +62,13 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Unwrap returns the cause, so that errors.Is and errors.As see it.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// ErrorType is what traces call it: the code.
+// ErrorType returns the code: the type of the error in traces.
 func (e *Error) ErrorType() string { return string(e.Code) }
 
-// CodeOf returns the code of err: that of the *Error in its chain, else CodeInternal. It returns "" for nil.
+// CodeOf returns the code of the *Error in the chain of err, CodeInternal without one, and "" for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return ""
@@ -90,10 +89,10 @@ func Invalid(field, message string) *Error {
 	return invalid(ValidationErrors{field: {message}})
 }
 
-// ErrLocked is the cause of an error about a row that another transaction keeps locked.
+// ErrLocked is the cause of the errors of LockedOrder, LockedProduct and LockedUser.
 var ErrLocked = errors.New("another transaction keeps the row locked")
 
-// LockedOrder returns the CodeUnavailable error for a request whose order's row is locked. Nothing was done for it.
+// LockedOrder returns the CodeUnavailable error for a request that was not processed because the row of its order is locked.
 func LockedOrder(id int64) *Error {
 	return &Error{
 		Code: CodeUnavailable, Cause: ErrLocked,
@@ -101,7 +100,7 @@ func LockedOrder(id int64) *Error {
 	}
 }
 
-// LockedProduct returns the CodeUnavailable error for a request whose product's row is locked. Nothing was done for it.
+// LockedProduct is LockedOrder for the row of a product.
 func LockedProduct(id int64) *Error {
 	return &Error{
 		Code: CodeUnavailable, Cause: ErrLocked, ProductID: id,
@@ -109,7 +108,7 @@ func LockedProduct(id int64) *Error {
 	}
 }
 
-// LockedUser returns the CodeUnavailable error for a request whose user's row is locked. Nothing was done for it.
+// LockedUser is LockedOrder for the row of a user.
 func LockedUser(id int64) *Error {
 	return &Error{
 		Code: CodeUnavailable, Cause: ErrLocked,
@@ -117,5 +116,5 @@ func LockedUser(id int64) *Error {
 	}
 }
 
-// NotFound returns a CodeNotFound error that says what is missing, such as "Order 7".
+// NotFound returns the CodeNotFound error for what is missing, such as "Order 7".
 func NotFound(what string) *Error { return Errorf(CodeNotFound, "%s does not exist.", what) }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// EventType names what happened to an order, as customers and the bus spell it.
+// EventType is the type of an event, spelled as on the bus and in the API.
 type EventType string
 
 // The types of events that change an order's status. Every other type, such as one of a later release, leaves the status as it
@@ -48,21 +48,21 @@ func LastStatus(events []Event) Status {
 	return ""
 }
 
-// Event is one entry of an order's append-only history. (OrderID, Seq) identifies it for ever.
+// Event is one entry of an order's append-only history. (OrderID, Seq) identifies it.
 type Event struct {
 	OrderID  int64
 	Seq      int // 1, 2, 3, … without gaps
 	Type     EventType
-	UserID   int64 // the order's
+	UserID   int64 // of the order, as Total and Currency
 	Total    Money
 	Currency string
 	Reason   string // OrderFailed only
-	Actor    string // who caused it: a user, a token, an operator or a worker node
+	Actor    string // the user, token, operator or worker that caused it
 	Trace    Trace
 	At       time.Time
 }
 
-// ID is the event's stable id, such as "42-2": consumers skip one that they have seen.
+// ID returns the event's stable id, such as "42-2", by which consumers skip duplicates.
 func (e Event) ID() string { return eventID(e.OrderID, e.Seq) }
 
 func eventID(orderID int64, seq int) string {
@@ -70,7 +70,7 @@ func eventID(orderID int64, seq int) string {
 	return string(strconv.AppendInt(append(b, '-'), int64(seq), 10))
 }
 
-// payload is what an event says beyond its row's own columns.
+// payload has the fields of an event that are not columns of its row.
 type payload struct {
 	UserID   int64  `json:"user_id"`
 	Total    string `json:"total_amount"`
@@ -78,8 +78,7 @@ type payload struct {
 	Reason   string `json:"reason,omitempty"`
 }
 
-// AppendPayload appends the JSON object that the history keeps: user, total, currency and, where there is one, the
-// reason.
+// AppendPayload appends the payload of the event's row as a JSON object: user, total, currency and, if any, the reason.
 func (e Event) AppendPayload(dst []byte) []byte {
 	dst = append(dst, `{"user_id":`...)
 	dst = strconv.AppendInt(dst, e.UserID, 10)
@@ -94,7 +93,7 @@ func (e Event) AppendPayload(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// ReadPayload sets the fields that AppendPayload wrote.
+// ReadPayload sets the fields of the event from the JSON of AppendPayload.
 func (e *Event) ReadPayload(data []byte) error {
 	var p payload
 	if err := json.Unmarshal(data, &p); err != nil {
@@ -112,7 +111,7 @@ func (e *Event) setPayload(p payload) error {
 	return nil
 }
 
-// wireEvent is an event as it travels on the bus.
+// wireEvent is the form of an event on the bus.
 type wireEvent struct {
 	OrderID int64     `json:"order_id"`
 	Seq     int       `json:"sequence"`
@@ -124,7 +123,7 @@ type wireEvent struct {
 	At      int64     `json:"at"` // microseconds since 1970
 }
 
-// Append appends the event as one JSON object, the form in which it travels on the bus.
+// Append appends the form of the event on the bus, a JSON object.
 func (e Event) Append(dst []byte) []byte {
 	dst = append(dst, `{"order_id":`...)
 	dst = strconv.AppendInt(dst, e.OrderID, 10)
@@ -163,12 +162,12 @@ func ParseEvent(data []byte) (Event, error) {
 	return e, e.setPayload(w.Payload)
 }
 
-// appendString appends s as a JSON string; plain ASCII, which nearly all of them are, without encoding/json.
+// appendString appends s as a JSON string. Plain ASCII, the usual case, needs no encoding/json.
 func appendString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			quoted, err := json.Marshal(s)
-			if err != nil { // a string always marshals; bad UTF-8 is replaced
+			if err != nil { // cannot happen: invalid UTF-8 is replaced
 				return append(dst, `""`...)
 			}
 			return append(dst, quoted...)
@@ -179,8 +178,8 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// EventBatch is what one committed transaction tells the bus. An ID means that the events are owed: the outbox keeps them
-// under it until they are paid. Without one they are news that may get lost.
+// EventBatch is the events of one committed transaction. With an ID, that of its outbox row, they are published at least once;
+// without one, at most once.
 type EventBatch struct {
 	ID     string
 	Events []Event

@@ -19,7 +19,7 @@ type books struct {
 	orders   map[int64]*Order
 	products map[int64]Product
 	supply   map[int64]int64 // what was put in by hand
-	payments map[attempt]Payment
+	payments map[paymentKey]Payment
 	history  map[int64][]Event
 	jobs     map[int64]FailedJob
 }
@@ -27,7 +27,7 @@ type books struct {
 func newBooks() *books {
 	b := &books{
 		rules: DefaultRules(), now: noon, orders: map[int64]*Order{}, products: map[int64]Product{}, supply: map[int64]int64{},
-		payments: map[attempt]Payment{}, history: map[int64][]Event{}, jobs: map[int64]FailedJob{},
+		payments: map[paymentKey]Payment{}, history: map[int64][]Event{}, jobs: map[int64]FailedJob{},
 	}
 	for id, stock := range map[int64]int64{1: 12, 2: 3, 3: 5} {
 		b.products[id] = Product{ID: id, Price: Money(id * 999), Currency: "USD", Stock: stock, Active: id != 3}
@@ -56,7 +56,7 @@ func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 	b.insert(t, e.New)
 	e.SetIDs()
 	changed := map[int64]bool{}
-	for _, group := range e.ChangedTogether() {
+	for _, group := range e.GroupChanges() {
 		for _, id := range group.OrderIDs {
 			row := b.orders[id]
 			if row == nil || row.Status != group.From || changed[id] {
@@ -80,7 +80,7 @@ func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 	}
 	b.append(t, e.Events)
 	for _, p := range e.Payments {
-		key := attempt{p.OrderID, p.Claim, p.Kind}
+		key := paymentKey{p.OrderID, p.Claim, p.Kind}
 		if _, there := b.payments[key]; !there {
 			b.payments[key] = p
 		}

@@ -5,14 +5,14 @@ import (
 	"strconv"
 )
 
-// Money is an amount in minor units (cents): exact, signed. Every currency that Orderflow sells in has two decimals.
+// Money is an exact, signed amount in minor units (cents). Orderflow supports currencies with two decimals.
 type Money int64
 
 // MaxMoney is the largest amount that DECIMAL(10,2) holds: 99,999,999.99.
 const MaxMoney Money = 99_999_999_99
 
-// ParseMoney reads an amount as "12", "12.3" or "12.34": digits with at most two decimals, no sign but an optional
-// leading minus, no exponent and no grouping. It refuses what does not fit MaxMoney in either direction.
+// ParseMoney parses an amount such as "12", "12.3" or "-12.34": digits with at most two decimals and an optional minus, without
+// exponent or grouping. Amounts beyond ±MaxMoney are errors.
 func ParseMoney(s string) (Money, error) {
 	bad := func() (Money, error) {
 		return 0, Invalid("amount", "must be a decimal number with at most two decimals, such as 2029.97, up to "+MaxMoney.String())
@@ -59,7 +59,7 @@ func ParseMoney(s string) (Money, error) {
 	return Money(units), nil
 }
 
-// Append appends the amount with its two decimals, such as 2029.97, to dst.
+// Append appends the amount with two decimals, such as 2029.97.
 func (m Money) Append(dst []byte) []byte {
 	units := uint64(m)
 	if m < 0 {
@@ -70,10 +70,10 @@ func (m Money) Append(dst []byte) []byte {
 	return append(dst, '.', byte('0'+units/10%10), byte('0'+units%10))
 }
 
-// String is the amount with its two decimals, such as "2029.97".
+// String returns the amount with two decimals, such as "2029.97".
 func (m Money) String() string { return string(m.Append(nil)) }
 
-// Times is the amount taken quantity times; ok is false when that is more than MaxMoney or either is negative.
+// Times returns the product of the amount and a quantity; ok is false when it exceeds MaxMoney or either is negative.
 func (m Money) Times(quantity int64) (product Money, ok bool) {
 	if m < 0 || quantity < 0 {
 		return 0, false
@@ -84,7 +84,7 @@ func (m Money) Times(quantity int64) (product Money, ok bool) {
 	return m * Money(quantity), true
 }
 
-// Plus is the sum of two amounts; ok is false when it leaves the range of ±MaxMoney.
+// Plus returns the sum of two amounts; ok is false when it is beyond ±MaxMoney.
 func (m Money) Plus(other Money) (sum Money, ok bool) {
 	if (other > 0 && m > math.MaxInt64-other) || (other < 0 && m < math.MinInt64-other) {
 		return 0, false

@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// Placed is the answer to one Draft: an order, new or found again, or an error.
+// Placed is the answer to one Draft: a new order, the order that already has its key, or an error.
 type Placed struct {
 	Order    *Order
-	Replayed bool // the order was there before
+	Replayed bool // the order existed before
 	Err      error
 }
 
-// Place decides a batch of drafts, first come, first served. existing holds the orders found under the drafts' keys,
-// products the locked rows of all products asked for. A draft whose key is in use is answered with that order when it
-// asks for the same items, else refused; one that asks for more than is left is refused and disturbs nobody; a
-// duplicate of a refused draft is judged by itself.
+// Place decides a batch of drafts in their order. existing are the orders with the drafts' keys, products the locked rows of
+// their products. It returns an answer for each draft, and the effects.
 //
-// It returns an answer for each draft, in their order, and what to write. The errors carry CodeKeyReused,
-// CodeInsufficientStock, CodeProductInactive or CodeValidation (an unknown product, one of another currency, a total beyond
-// MaxMoney).
+//   - A draft whose key is in use is answered with that order if it has the same items, and refused otherwise.
+//   - A draft for more units than are left is refused. Others are not affected.
+//   - A duplicate of a refused draft is decided anew.
+//
+// The errors carry CodeKeyReused, CodeInsufficientStock, CodeProductInactive or CodeValidation (a missing product, a price in
+// another currency, a total above MaxMoney).
 func Place(rules Rules, now time.Time, drafts []Draft, existing map[OrderKey]*Order, products map[int64]Product) ([]Placed, Effects) {
 	answers := make([]Placed, len(drafts))
 	var effects Effects
@@ -74,7 +75,7 @@ func (e *Effects) sortNew() {
 	}
 }
 
-// Replay is the answer to a draft whose key found an order.
+// Replay answers a draft whose key belongs to an order.
 func Replay(draft Draft, found *Order) Placed {
 	if found.Fingerprint != draft.Fingerprint {
 		return Placed{Err: Errorf(CodeKeyReused,
@@ -83,10 +84,10 @@ func Replay(draft Draft, found *Order) Placed {
 	return Placed{Order: found, Replayed: true}
 }
 
-// place makes the order of one draft, or says why there is none.
+// place returns the order of one draft, or the error that refuses it.
 func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, left map[int64]int64) (*Order, error) {
-	known := func(id int64) bool { _, ok := products[id]; return ok }
-	if err := draft.Missing(true, known); err != nil {
+	exists := func(id int64) bool { _, ok := products[id]; return ok }
+	if err := draft.Missing(true, exists); err != nil {
 		return nil, err
 	}
 	items := make([]Item, len(draft.Lines))

@@ -9,19 +9,30 @@ import (
 	"time"
 )
 
-// Limits of what an administrator may ask for.
+// Limits of the administration of products.
 const (
 	MaxName   = 255           // characters of a product's name
 	MaxReason = 255           // characters of the reason of a movement
-	MaxMove   = 1_000_000_000 // pieces in one movement, in or out
+	MaxMove   = 1_000_000_000 // units of one movement, in or out
 )
 
-// ProductDraft is a well-formed wish to sell something new, not yet a product. Make one with NewProductDraft.
+// Product is a product for sale.
+type Product struct {
+	ID        int64
+	Name      string
+	Price     Money
+	Currency  string
+	Stock     int64
+	Active    bool // false: not for sale
+	CreatedAt time.Time
+}
+
+// ProductDraft is a valid request for a new product. Make one with NewProductDraft.
 type ProductDraft struct {
 	Key    string // the idempotency key; all administrators share one set of keys
 	Name   string
 	Price  Money
-	Stock  int64 // pieces to begin with
+	Stock  int64 // units at the start
 	Active bool
 	Actor  string
 }
@@ -42,33 +53,32 @@ func NewProductDraft(found ValidationErrors, key, name string, price Money, stoc
 	return ProductDraft{Key: key, Name: name, Price: price, Stock: stock, Active: active}, nil
 }
 
-// UniqueKey is the name of the movement that the product's creation writes.
+// UniqueKey returns the unique key of the product's first movement.
 func (d ProductDraft) UniqueKey() string { return uniqueKey("product", d.Key) }
 
-// reason is that of the first movement. It holds what was asked for, as a version and a checksum: the product changes
-// later on, and a repetition of the request must still be known from another one under its key.
+// reason returns the reason of the first movement. Its version and checksum tell a repeated request from another with the same
+// key: the product itself may have changed since.
 func (d ProductDraft) reason() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%t|%s", d.Price, d.Stock, d.Active, d.Name))
 	return "product created (request 1:" + hex.EncodeToString(sum[:]) + ")"
 }
 
-// Added is the answer to one ProductDraft: a product, new or found again as it is now, or an error.
+// Added is the answer to one ProductDraft: a new product, the product that already has its key, or an error.
 type Added struct {
 	Product  *Product
-	Replayed bool // the product was there before
+	Replayed bool // the product existed before
 	Err      error
 }
 
-// AddProducts decides a batch of new products, first come, first served. existing holds the movements found under the
-// drafts' unique keys, and products the rows of the products that those belong to. It returns an answer for each draft,
-// in their order, and what to write. A new product has one movement, which keeps the idempotency key, also without stock.
-// The only error is CodeKeyReused.
+// AddProducts decides a batch of new products in their order. existing are the movements with the drafts' unique keys, products
+// the products of these movements. It returns an answer for each draft, and the effects. Each new product has a movement, also
+// without stock, since that stores the idempotency key. The only error is CodeKeyReused.
 func AddProducts(
 	rules Rules, now time.Time, drafts []ProductDraft, existing map[string]Movement, products map[int64]Product,
 ) ([]Added, Effects) {
 	answers := make([]Added, len(drafts))
 	var effects Effects
-	first := map[string]int{} // unique key → the draft that was the first with it
+	first := map[string]int{} // unique key → index of its first draft
 	for i, d := range drafts {
 		if found, ok := existing[d.UniqueKey()]; ok {
 			if answers[i].Err = d.differs(found.Reason); answers[i].Err == nil {
@@ -94,7 +104,7 @@ func AddProducts(
 	return answers, effects
 }
 
-// differs returns CodeKeyReused when the draft asks for something else than the one that left reason.
+// differs returns CodeKeyReused unless the draft repeats the request whose movement has this reason.
 func (d ProductDraft) differs(reason string) error {
 	if d.reason() == reason {
 		return nil
@@ -102,7 +112,7 @@ func (d ProductDraft) differs(reason string) error {
 	return Errorf(CodeKeyReused, "The idempotency key was used for another product. Use a new key for a new product.")
 }
 
-// ProductChange is a well-formed wish to change a product; nil leaves a field as it is. Make one with NewProductChange.
+// ProductChange is a valid request to change a product; nil leaves a field as it is. Make one with NewProductChange.
 type ProductChange struct {
 	ProductID int64
 	Name      *string
@@ -129,14 +139,14 @@ func NewProductChange(found ValidationErrors, productID int64, name *string, pri
 	return ProductChange{ProductID: productID, Name: name, Price: price, Active: active}, nil
 }
 
-// ProductAnswer is the answer to one ProductChange: the product as it was before and as it is afterwards, or CodeNotFound.
+// ProductAnswer is the answer to one ProductChange: the product before and after it, or CodeNotFound.
 type ProductAnswer struct {
 	Before, Product Product
 	Err             error
 }
 
-// ChangeProducts decides a batch of changes, in their order. It returns an answer for each and the rows that are to be
-// written, ascending. products, the rows as they are, is changed to what they become.
+// ChangeProducts decides a batch of changes in their order. It returns an answer for each, and the rows to write, ascending. It
+// updates products, the locked rows.
 func ChangeProducts(products map[int64]Product, changes []ProductChange) (answers []ProductAnswer, rows []Product) {
 	answers = make([]ProductAnswer, len(changes))
 	changed := map[int64]struct{}{}

@@ -7,22 +7,21 @@ import (
 	"time"
 )
 
-// Movement is pieces that were put into stock or taken out of it by hand. All movements of a product and its orders
-// together prove its stock.
+// Movement is a change of stock by hand. The stock of a product is the sum of its movements less the units of its orders.
 type Movement struct {
 	ProductID int64
 	Quantity  int64 // negative: taken out
 	Reason    string
-	UniqueKey string // among all movements: of a request, ProductDraft.UniqueKey or Restock.UniqueKey
+	UniqueKey string // of all movements; ProductDraft.UniqueKey or Restock.UniqueKey
 	Actor     string
 	At        time.Time
 }
 
-// maxUniqueKey is how many bytes of a unique key are kept.
+// maxUniqueKey is the longest unique key in bytes.
 const maxUniqueKey = 1020
 
-// uniqueKey tells the idempotency keys of one kind of request from those of another. A key of 255 long characters and the
-// kind together would be too long: of such a one its checksum is kept, under a name that no other key can have.
+// uniqueKey returns the unique key for an idempotency key of one kind of request. A key that would be too long together with
+// the kind is replaced by its checksum, under a prefix that no other key can have.
 func uniqueKey(kind, key string) string {
 	if named := kind + ":" + key; len(named) <= maxUniqueKey {
 		return named
@@ -31,7 +30,7 @@ func uniqueKey(kind, key string) string {
 	return kind + "-sha256:" + hex.EncodeToString(sum[:])
 }
 
-// Restock is a well-formed wish to put pieces into stock, or to take some out. Make one with NewRestock.
+// Restock is a valid request to put units into stock or take them out. Make one with NewRestock.
 type Restock struct {
 	ProductID int64
 	Quantity  int64 // negative: take out; never 0
@@ -55,24 +54,23 @@ func NewRestock(found ValidationErrors, productID, quantity int64, reason, key s
 	return Restock{ProductID: productID, Quantity: quantity, Reason: reason, Key: key}, nil
 }
 
-// UniqueKey is the name of the movement that the restock writes.
+// UniqueKey returns the unique key of the restock's movement.
 func (r Restock) UniqueKey() string { return uniqueKey("restock", r.Key) }
 
-// Restocked is the answer to one Restock: the movement with the product after it (of a replay: as it is now), or an error.
+// Restocked is the answer to one Restock: its movement, or an error.
 type Restocked struct {
-	Product  Product
+	Product  Product // after the movement; of a replay, as it is now
 	Movement Movement
-	Replayed bool // the movement was there before
+	Replayed bool // the movement existed before
 	Err      error
 }
 
-// ApplyRestocks decides a batch of restocks, first come, first served. existing holds the movements found under their unique
-// keys, products the locked rows of all products named; products is changed to what they become. A restock whose key is in
-// use is answered with that movement when it asks for the same, else refused; a refused one does not use its key up.
+// ApplyRestocks decides a batch of restocks in their order. existing are the movements with their unique keys, products the locked
+// rows of their products, which it updates. It returns an answer for each restock, and the effects. A restock whose key is in use
+// is answered with that movement if it repeats the request, and refused otherwise. A refused restock leaves its key unused.
 //
-// It returns an answer for each restock, in their order, and what to write. The errors carry CodeKeyReused, CodeNotFound
-// (no such product), CodeInsufficientStock (fewer pieces there than are to be taken out) or CodeValidation (more pieces
-// than a number can say).
+// The errors carry CodeKeyReused, CodeNotFound (no such product), CodeInsufficientStock (fewer units left than to be taken out) or
+// CodeValidation (a stock above MaxID).
 func ApplyRestocks(now time.Time, restocks []Restock, existing map[string]Movement, products map[int64]Product) ([]Restocked, Effects) {
 	answers := make([]Restocked, len(restocks))
 	moved := map[string]Movement{}
@@ -103,7 +101,7 @@ func ApplyRestocks(now time.Time, restocks []Restock, existing map[string]Moveme
 	return answers, effects
 }
 
-// replay is the answer to a restock whose key found a movement.
+// replay answers a restock whose key belongs to a movement.
 func (r Restock) replay(found Movement, products map[int64]Product) Restocked {
 	if found.ProductID != r.ProductID || found.Quantity != r.Quantity || found.Reason != r.Reason {
 		return Restocked{Err: Errorf(CodeKeyReused, "The idempotency key was used for another restock. Use a new key for a new restock.")}
@@ -111,7 +109,7 @@ func (r Restock) replay(found Movement, products map[int64]Product) Restocked {
 	return Restocked{Product: products[r.ProductID], Movement: found, Replayed: true}
 }
 
-// move returns the product as the restock leaves it, or says why it cannot.
+// move returns the product after the restock, or the error that refuses it.
 func (r Restock) move(products map[int64]Product) (Product, error) {
 	p, ok := products[r.ProductID]
 	switch {
@@ -122,7 +120,7 @@ func (r Restock) move(products map[int64]Product) (Product, error) {
 			Code: CodeInsufficientStock, ProductID: p.ID, Requested: -r.Quantity, Available: p.Stock,
 			Message: fmt.Sprintf("Product %d has %d left, %d were to be taken out.", p.ID, p.Stock, -r.Quantity),
 		}
-	case p.Stock+r.Quantity > MaxID: // stock travels as a JSON number, too
+	case p.Stock+r.Quantity > MaxID: // stock is a JSON number too
 		return p, Invalid("quantity", fmt.Sprintf("would make the stock more than %d", int64(MaxID)))
 	}
 	p.Stock += r.Quantity

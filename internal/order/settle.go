@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Settlement reports how a claim's call to the gateway ended. It may be reported again, but never with another outcome:
-// one attempt, one answer.
+// Settlement is the report of a claim's call to the gateway. It may be repeated, but only with the same outcome.
 type Settlement struct {
 	OrderID   int64
 	Claim     int    // Order.Claims of the claim
@@ -19,28 +18,27 @@ type Settlement struct {
 	Trace     Trace
 }
 
-// abandoned is the reason of an order that an operator gave up.
+// abandoned is the reason of an abandoned order.
 const abandoned = "abandoned by an operator"
 
-// Restocks reports whether deciding s for o, as its row is now, can put its items back into stock, so that they have to
-// be read. It stays right when other settlements of o come first in the batch.
+// Restocks reports whether s can return the items of o to stock, so that the caller must read them. The answer also holds when
+// other settlements of o come first in the batch.
 func (s Settlement) Restocks(o *Order) bool {
 	charged := s.Kind == KindCharge && s.Outcome == Succeeded
 	return o.Status == Processing && (s.Outcome == Succeeded || (s.Kind == KindCharge && s.Outcome == Declined)) && (!charged || o.abandoning())
 }
 
-// Settle decides what the gateway's answers mean.
+// Settle decides a batch of reports.
 //
-// A definite answer to a charge settles a PROCESSING order whoever reports it, lease or no lease: every attempt is the
-// same charge. "No answer" and a claim handed back count only from the holder of the lease. A charge reported for a
-// PAID order is the one that paid it; one reported for a FAILED order came too late and is now owed a void.
+//   - A succeeded or declined charge settles a PROCESSING order under any lease: every attempt is the same charge.
+//   - "No answer" and a claim handed back count only under the current lease.
+//   - A charge reported for a PAID order is the one that paid it.
+//   - A charge reported for a FAILED order came too late: the order is due for a void.
+//   - A charge reported while an operator abandons the order may precede or follow the void. So the order becomes FAILED at
+//     once and due for another void, which certainly follows the charge.
 //
-// A charge reported while an operator abandons the order may have been made before the void or after it, which nobody
-// can tell. So the order becomes FAILED at once and is owed another void, which certainly comes after the charge.
-//
-// Deciding a batch again is harmless: the lease is gone, the status is terminal, payment rows have the attempt as their
-// key, and a late charge is owed one more void, which finds nothing left to undo. The errors carry CodeNotFound, or
-// CodeInternal for a kind or an outcome that does not exist.
+// A repeated batch is harmless: the lease is cleared, the status is terminal, payment rows are unique, and a late charge leads
+// to one more void, which finds nothing to void. The errors carry CodeNotFound, or CodeInternal for an invalid kind or outcome.
 func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []Settlement) ([]Changed, Effects) {
 	answers := make([]Changed, len(settlements))
 	var effects Effects
@@ -50,7 +48,7 @@ func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []S
 			answers[i].Err = NotFound(fmt.Sprintf("Order %d", s.OrderID))
 			continue
 		}
-		if err := s.check(); err != nil {
+		if err := s.validate(); err != nil {
 			answers[i].Err = err
 			continue
 		}
@@ -64,19 +62,19 @@ func Settle(rules Rules, now time.Time, orders map[int64]*Order, settlements []S
 	return answers, effects
 }
 
-// check refuses what no gateway can have said, lest an outcome left out count as one.
-func (s Settlement) check() error {
+// validate refuses a kind or an outcome that does not exist, so that a missing one is not taken for another.
+func (s Settlement) validate() error {
 	switch s.Outcome {
 	case Succeeded, Declined, NoAnswer, HandedBack:
 		if s.Kind == KindCharge || s.Kind == KindVoid {
 			return nil
 		}
 	}
-	return Errorf(CodeInternal, "Order %d: nothing is known of a %q that was %q.", s.OrderID, s.Kind, s.Outcome)
+	return Errorf(CodeInternal, "Order %d has a settlement of invalid kind %q or outcome %q.", s.OrderID, s.Kind, s.Outcome)
 }
 
-// holds reports whether s comes from the holder of the order's lease, who claimed it for just this kind of call.
-func (s Settlement) holds(o *Order) bool {
+// isCurrent reports whether s comes from the order's current claim, and is of the kind that it was claimed for.
+func (s Settlement) isCurrent(o *Order) bool {
 	claimedForVoid := o.Status == Failed || o.abandoning()
 	return s.Lease != "" && s.Lease != abandonMark && s.Lease == o.Lease && claimedForVoid == (s.Kind == KindVoid)
 }
@@ -84,12 +82,12 @@ func (s Settlement) holds(o *Order) bool {
 func settleCharge(rules Rules, now time.Time, o *Order, s Settlement, effects *Effects) {
 	switch {
 	case s.Outcome == HandedBack:
-		if o.Status == Processing && s.holds(o) {
+		if o.Status == Processing && s.isCurrent(o) {
 			effects.change(o, ChangeSet{To: o.Status, AttemptsLeft: 1, DueAt: now}, now)
 		}
 	case s.Outcome == NoAnswer:
 		effects.record(s, now)
-		if o.Status == Processing && s.holds(o) {
+		if o.Status == Processing && s.isCurrent(o) {
 			retryLater(rules, now, o, s.Reason, effects)
 		}
 	case o.Status == Processing && s.Outcome == Succeeded && o.abandoning():
@@ -103,8 +101,7 @@ func settleCharge(rules Rules, now time.Time, o *Order, s Settlement, effects *E
 		effects.record(s, now)
 		effects.finish(o, Failed, s.Reason, s, now)
 	case o.Status == Failed && s.Outcome == Succeeded:
-		// Clearing the lease makes a void that is under way right now count for nothing: it may have come before the
-		// charge, so another one follows.
+		// The change clears the lease, so that a void in progress no longer counts: it may precede the charge.
 		effects.record(s, now)
 		effects.change(o, ChangeSet{To: o.Status, DueAt: now}, now)
 	case s.Outcome == Declined:
@@ -118,7 +115,7 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	} else {
 		effects.record(s, now)
 	}
-	if !s.holds(o) {
+	if !s.isCurrent(o) {
 		return
 	}
 	switch {
@@ -133,7 +130,7 @@ func settleVoid(rules Rules, now time.Time, o *Order, s Settlement, effects *Eff
 	}
 }
 
-// retryLater gives a PROCESSING order its next attempt, or parks it when there is none left.
+// retryLater schedules the next attempt of a PROCESSING order. Without attempts left it opens a failed job.
 func retryLater(rules Rules, now time.Time, o *Order, reason string, effects *Effects) {
 	if o.AttemptsLeft <= 0 {
 		effects.openFailedJob(o, reason, now)
@@ -142,17 +139,17 @@ func retryLater(rules Rules, now time.Time, o *Order, reason string, effects *Ef
 	effects.change(o, ChangeSet{To: o.Status, DueAt: now.Add(rules.backoffAfter(rules.PaymentAttempts - o.AttemptsLeft))}, now)
 }
 
-// finish makes a PROCESSING order PAID or FAILED; what failed goes back to stock, and its dead letter is closed.
+// finish makes a PROCESSING order PAID or FAILED, returns the units of a FAILED one to stock, and resolves its failed job.
 func (e *Effects) finish(o *Order, to Status, reason string, s Settlement, now time.Time) {
-	parked := o.DueAt.IsZero() || o.abandoning()
+	hasFailedJob := o.DueAt.IsZero() || o.abandoning()
 	event := OrderPaid
 	if to == Failed {
 		event = OrderFailed
-		e.putBack(o)
+		e.returnStock(o)
 	}
 	e.change(o, ChangeSet{To: to, Events: 1}, now)
 	e.event(o, event, reason, s.Actor, s.Trace, now)
-	if parked {
+	if hasFailedJob {
 		how := "settled"
 		if reason == abandoned {
 			how = "abandoned"
@@ -161,18 +158,18 @@ func (e *Effects) finish(o *Order, to Status, reason string, s Settlement, now t
 	}
 }
 
-// record keeps the attempt: one row for each that called the gateway.
+// record adds the row of a call to the gateway, once.
 func (e *Effects) record(s Settlement, now time.Time) {
 	p := Payment{
 		OrderID: s.OrderID, Claim: s.Claim, Kind: s.Kind, Outcome: s.Outcome, Reference: s.Reference,
 		Error: s.Reason, Actor: s.Actor, At: now,
 	}
-	key := attempt{s.OrderID, s.Claim, s.Kind}
-	if _, twice := e.recorded[key]; twice {
+	key := paymentKey{s.OrderID, s.Claim, s.Kind}
+	if _, duplicate := e.recorded[key]; duplicate {
 		return
 	}
 	if e.recorded == nil {
-		e.recorded = map[attempt]struct{}{}
+		e.recorded = map[paymentKey]struct{}{}
 	}
 	e.recorded[key] = struct{}{}
 	e.Payments = append(e.Payments, p)

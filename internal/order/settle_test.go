@@ -232,9 +232,9 @@ func TestSettleBatch(t *testing.T) {
 			if len(effects.Stock) > 0 && !slices.ContainsFunc(c.batch, func(s Settlement) bool { return s.Restocks(before) }) {
 				t.Error("stock moves, but nothing in the batch says so: the items would not be read")
 			}
-			keys := map[attempt]bool{}
+			keys := map[paymentKey]bool{}
 			for _, p := range effects.Payments {
-				keys[attempt{p.OrderID, p.Claim, p.Kind}] = true
+				keys[paymentKey{p.OrderID, p.Claim, p.Kind}] = true
 			}
 			if len(keys) != len(effects.Payments) {
 				t.Errorf("payments %+v repeat a key", effects.Payments)

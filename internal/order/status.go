@@ -1,9 +1,9 @@
 package order
 
-// Status is where an order stands in its life. The zero value is no status.
+// Status is the state of an order. The zero value is not a status.
 type Status string
 
-// The statuses, spelled as the API and the database spell them.
+// The statuses, spelled as in the API and the database.
 const (
 	Pending    Status = "PENDING"
 	Processing Status = "PROCESSING"
@@ -12,11 +12,10 @@ const (
 	Cancelled  Status = "CANCELLED"
 )
 
-// Statuses returns every status in the order of an order's life.
+// Statuses returns every status, earlier ones first.
 func Statuses() []Status { return []Status{Pending, Processing, Paid, Failed, Cancelled} }
 
-// CanBecome reports whether an order in status s may change to next. It is the whole state machine: no other code
-// decides it.
+// CanBecome reports whether an order may change from s to next. It is the whole state machine.
 func (s Status) CanBecome(next Status) bool {
 	switch s {
 	case Pending:
@@ -28,7 +27,7 @@ func (s Status) CanBecome(next Status) bool {
 	}
 }
 
-// Terminal reports whether nothing can follow s.
+// Terminal reports whether an order stays in s for good.
 func (s Status) Terminal() bool { return s == Paid || s == Failed || s == Cancelled }
 
 // Valid reports whether s is one of Statuses.

@@ -13,7 +13,7 @@ func (t *tx) carry(effects *order.Effects, owed bool) (order.EventBatch, error) 
 	if err := t.insertNew(effects); err != nil {
 		return receipt, err
 	}
-	if err := t.changeOrders(effects.ChangedTogether()); err != nil {
+	if err := t.changeOrders(effects.GroupChanges()); err != nil {
 		return receipt, err
 	}
 	if err := t.insertPayments(effects.Payments); err != nil {
@@ -55,7 +55,7 @@ func (t *tx) insertNew(effects *order.Effects) error {
 // changeOrders writes one UPDATE for all orders that change alike, guarded by the status they are expected to have.
 // Fewer rows than expected means that the rows were not as they were read: nothing of the transaction may stay. The plus
 // before status keeps SQLite from going through all orders of that status by its index instead of by the ids.
-func (t *tx) changeOrders(groups []order.ChangedGroup) error {
+func (t *tx) changeOrders(groups []order.ChangeGroup) error {
 	d := t.s.dialect
 	for _, g := range groups {
 		err := chunks(d, g.OrderIDs, func(padded []int64, n int) error {
