@@ -22,7 +22,7 @@ func TestCancel(t *testing.T) {
 				t.Errorf("answer %+v, want code %q", answers[0], code)
 			}
 			if len(effects.Events) > 0 && (effects.Events[0].Actor != "user:7" || effects.Events[0].Trace != Trace{"t", "p"}) {
-				t.Errorf("event %+v does not say who and why", effects.Events[0])
+				t.Errorf("event %+v lacks the actor or the trace", effects.Events[0])
 			}
 		})
 	}
@@ -38,6 +38,6 @@ func TestCancelTwiceInABatch(t *testing.T) {
 		t.Errorf("answer %+v, want not_found", answers[1])
 	}
 	if got, want := describe(effects), "PENDING→CANCELLED due never, cancelled_at, OrderCancelled(), 1:+1, 2:+2"; got != want {
-		t.Errorf("got  %s\nwant %s: put back once", got, want)
+		t.Errorf("got  %s\nwant %s: units returned once", got, want)
 	}
 }

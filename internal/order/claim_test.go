@@ -6,38 +6,38 @@ import (
 
 func TestClaim(t *testing.T) {
 	const (
-		charge  = "PROCESSING→PROCESSING due +30s, attempts+1 tries-1, lease T"
-		void    = "FAILED→FAILED due +30s, attempts+1 tries+0, lease T"
-		first   = "PENDING→PROCESSING due +30s, attempts+1 tries-1, lease T, OrderProcessing()"
-		dead    = "PROCESSING→PROCESSING due never, dead(the last attempt gave no answer before its lease ran out)"
-		noVoid  = "PROCESSING→PROCESSING due never, lease abandon:, dead(abandon: the void gave no answer before its lease ran out)"
-		abandon = "PROCESSING→PROCESSING due +30s, attempts+1 tries+0, lease abandon:T, abandoning"
+		charge  = "PROCESSING→PROCESSING due +30s, claims+1 left-1, lease T"
+		void    = "FAILED→FAILED due +30s, claims+1 left+0, lease T"
+		first   = "PENDING→PROCESSING due +30s, claims+1 left-1, lease T, OrderProcessing()"
+		dead    = "PROCESSING→PROCESSING due never, job(the last attempt had no answer before its lease expired)"
+		noVoid  = "PROCESSING→PROCESSING due never, lease abandon:, job(abandon: the void had no answer before its lease expired)"
+		abandon = "PROCESSING→PROCESSING due +30s, claims+1 left+0, lease abandon:T, abandoning"
 	)
 	cases := []struct {
 		state   string
 		due     bool
 		task    Task
 		want    string
-		abandon string // what an operator's claim of the same order does; "" for job_in_progress
+		abandon string // the effects of an operator's claim; "" for job_in_progress
 	}{
 		{pending, false, TaskCharge, first, ""},
 		{pending, true, TaskCharge, first, ""},
-		{working, false, TaskNone, "", ""},
-		{working, true, TaskCharge, charge, ""},
-		{lastTry, false, TaskNone, "", ""},
-		{lastTry, true, TaskNone, dead, ""},
-		{waiting, false, TaskNone, "", ""},
-		{waiting, true, TaskCharge, charge, ""},
-		{parked, false, TaskNone, "", abandon},
-		{voiding, false, TaskNone, "", ""},
-		{voiding, true, TaskNone, noVoid, ""},
-		{doubtful, false, TaskNone, "", abandon},
+		{charging, false, TaskNone, "", ""},
+		{charging, true, TaskCharge, charge, ""},
+		{lastAttempt, false, TaskNone, "", ""},
+		{lastAttempt, true, TaskNone, dead, ""},
+		{waitingForRetry, false, TaskNone, "", ""},
+		{waitingForRetry, true, TaskCharge, charge, ""},
+		{failedJob, false, TaskNone, "", abandon},
+		{beingAbandoned, false, TaskNone, "", ""},
+		{beingAbandoned, true, TaskNone, noVoid, ""},
+		{voidUnanswered, false, TaskNone, "", abandon},
 		{paid, false, TaskNone, "", ""},
 		{failed, false, TaskNone, "", ""},
-		{voidOwed, false, TaskNone, "", ""},
-		{voidOwed, true, TaskVoid, void, ""},
-		{voidUnderWay, false, TaskNone, "", ""},
-		{voidUnderWay, true, TaskVoid, void, ""},
+		{voidDue, false, TaskNone, "", ""},
+		{voidDue, true, TaskVoid, void, ""},
+		{voidClaimed, false, TaskNone, "", ""},
+		{voidClaimed, true, TaskVoid, void, ""},
 		{cancelled, false, TaskNone, "", ""},
 	}
 	for _, c := range cases {
@@ -72,13 +72,13 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-func TestClaimUnknown(t *testing.T) {
+func TestClaimMissing(t *testing.T) {
 	answers, effects := Claim(DefaultRules(), noon, "T", nil, []ClaimRequest{{OrderID: 8}, {OrderID: 9, Abandon: true}})
 	if answers[0].Task != TaskNone || answers[0].Order != nil || answers[0].Err != nil {
-		t.Errorf("a message about no order: %+v, want nothing to do", answers[0])
+		t.Errorf("a claim of a missing order: %+v, want no task", answers[0])
 	}
 	if answers[1].Task != TaskNone || CodeOf(answers[1].Err) != CodeNotFound {
-		t.Errorf("an operator's claim of no order: %+v, want not_found", answers[1])
+		t.Errorf("an operator's claim of a missing order: %+v, want not_found", answers[1])
 	}
 	if !effects.Empty() {
 		t.Errorf("effects %+v", effects)
@@ -95,33 +95,33 @@ func TestClaimTwiceInABatch(t *testing.T) {
 		want   string
 	}{
 		{
-			"a message that comes twice", orderIn(pending),
+			"a duplicate message", orderIn(pending),
 			ClaimRequest{OrderID: 1},
 			[2]Task{TaskCharge, TaskNone},
 			"",
-			"PENDING→PROCESSING due +30s, attempts+1 tries-1, lease T, OrderProcessing()",
+			"PENDING→PROCESSING due +30s, claims+1 left-1, lease T, OrderProcessing()",
 		},
 		{
-			"a void by two sweepers", overdue(orderIn(voidOwed)),
+			"two sweepers", overdue(orderIn(voidDue)),
 			ClaimRequest{OrderID: 1},
 			[2]Task{TaskVoid, TaskNone},
 			"",
-			"FAILED→FAILED due +30s, attempts+1 tries+0, lease T",
+			"FAILED→FAILED due +30s, claims+1 left+0, lease T",
 		},
 		{
-			"an operator comes after the worker", orderIn(pending),
+			"an operator after a worker", orderIn(pending),
 			ClaimRequest{OrderID: 1, Abandon: true},
 			[2]Task{TaskCharge, TaskNone},
 			CodeJobInProgress,
-			"PENDING→PROCESSING due +30s, attempts+1 tries-1, lease T, OrderProcessing()",
+			"PENDING→PROCESSING due +30s, claims+1 left-1, lease T, OrderProcessing()",
 		},
 		{
-			"dead-lettered and abandoned at once", overdue(orderIn(lastTry)),
+			"failed and abandoned at once", overdue(orderIn(lastAttempt)),
 			ClaimRequest{OrderID: 1, Abandon: true},
 			[2]Task{TaskNone, TaskVoid},
 			"",
-			"PROCESSING→PROCESSING due +30s, attempts+1 tries+0, lease abandon:T, " +
-				"dead(the last attempt gave no answer before its lease ran out), abandoning",
+			"PROCESSING→PROCESSING due +30s, claims+1 left+0, lease abandon:T, " +
+				"job(the last attempt had no answer before its lease expired), abandoning",
 		},
 	}
 	for _, c := range cases {
@@ -144,8 +144,8 @@ func TestRetry(t *testing.T) {
 	for _, state := range states() {
 		t.Run(state, func(t *testing.T) {
 			want, code := "", CodeJobInProgress
-			if state == parked || state == doubtful {
-				want, code = "PROCESSING→PROCESSING due +0s, attempts+0 tries+3, retried", ""
+			if state == failedJob || state == voidUnanswered {
+				want, code = "PROCESSING→PROCESSING due +0s, claims+0 left+3, retried", ""
 			}
 			before, o := orderIn(state), orderIn(state)
 			answers, effects := Retry(DefaultRules(), noon, map[int64]*Order{1: o}, []int64{1, 1, 9})
@@ -153,23 +153,23 @@ func TestRetry(t *testing.T) {
 				t.Errorf("error %v\ngot  %s\nwant %s", answers[0].Err, got, want)
 			}
 			if CodeOf(answers[1].Err) != CodeJobInProgress || CodeOf(answers[2].Err) != CodeNotFound {
-				t.Errorf("a second retry: %v, one of no order: %v", answers[1].Err, answers[2].Err)
+				t.Errorf("a second retry: %v, a retry of a missing order: %v", answers[1].Err, answers[2].Err)
 			}
 			sameRow(t, before, o, effects)
 			if code == "" && (o.AttemptsLeft != 3 || answers[0].Order != o) {
-				t.Errorf("answer %+v, want all tries anew", answers[0])
+				t.Errorf("answer %+v, want all attempts again", answers[0])
 			}
 		})
 	}
 }
 
-// TestSettingsLowered is an order with more tries left than there are in all, as after a restart with other settings.
-func TestSettingsLowered(t *testing.T) {
+// TestLoweredPaymentAttempts: after a restart with another setting, an order may have more attempts left than there are in all.
+func TestLoweredPaymentAttempts(t *testing.T) {
 	rules := DefaultRules()
 	rules.PaymentAttempts = 1
-	o := orderIn(working)
+	o := orderIn(charging)
 	o.AttemptsLeft = 4
-	s := Settlement{OrderID: 1, Lease: holder, Kind: KindCharge, Outcome: NoAnswer}
+	s := Settlement{OrderID: 1, Lease: currentLease, Kind: KindCharge, Outcome: NoAnswer}
 	_, effects := Settle(rules, noon, map[int64]*Order{1: o}, []Settlement{s})
 	if got, want := describe(effects), "PROCESSING→PROCESSING due +1s, row"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

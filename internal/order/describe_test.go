@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// The states that an existing order can be in, by a name each. The order is worth 1 piece of product 1 and 2 of product 2.
+// The states of an existing order. It has 1 unit of product 1 and 2 of product 2.
 const (
-	pending      = "pending"       // never claimed, not due
-	working      = "working"       // a claim charges, a try is left
-	lastTry      = "last try"      // a claim charges, no try is left
-	waiting      = "waiting"       // for the next attempt
-	parked       = "parked"        // dead-lettered
-	voiding      = "voiding"       // an operator abandons it
-	doubtful     = "doubtful"      // dead-lettered after a void that gave no answer
-	paid         = "paid"          //
-	failed       = "failed"        //
-	voidOwed     = "void owed"     // failed, with a late charge
-	voidUnderWay = "void underway" // the same, claimed
-	cancelled    = "cancelled"     //
+	pending         = "pending"             // never claimed, not due
+	charging        = "charging"            // claimed, one attempt left
+	lastAttempt     = "last attempt"        // claimed, no attempt left
+	waitingForRetry = "waiting for a retry" // between two attempts
+	failedJob       = "failed job"          // waits for an operator
+	beingAbandoned  = "being abandoned"     // an operator has claimed it for a void
+	voidUnanswered  = "void unanswered"     // a failed job after a void without an answer
+	paid            = "paid"                //
+	failed          = "failed"              //
+	voidDue         = "void due"            // failed, with a late charge
+	voidClaimed     = "void claimed"        // the same, claimed
+	cancelled       = "cancelled"           //
 )
 
-const holder = "holder" // the token of the live claim
+const currentLease = "lease" // of the current claim
 
 func orderIn(state string) *Order {
 	soon := noon.Add(20 * time.Second)
@@ -40,26 +40,26 @@ func orderIn(state string) *Order {
 	case pending:
 		set(Pending, "", soon, 3)
 		o.Claims, o.Version = 0, 1
-	case working:
-		set(Processing, holder, soon, 1)
-	case lastTry:
-		set(Processing, holder, soon, 0)
-	case waiting:
+	case charging:
+		set(Processing, currentLease, soon, 1)
+	case lastAttempt:
+		set(Processing, currentLease, soon, 0)
+	case waitingForRetry:
 		set(Processing, "", soon, 1)
-	case parked:
+	case failedJob:
 		set(Processing, "", time.Time{}, 0)
-	case voiding:
-		set(Processing, abandonMark+holder, soon, 0)
-	case doubtful:
+	case beingAbandoned:
+		set(Processing, abandonMark+currentLease, soon, 0)
+	case voidUnanswered:
 		set(Processing, abandonMark, time.Time{}, 0)
 	case paid:
 		set(Paid, "", time.Time{}, 1)
 	case failed:
 		set(Failed, "", time.Time{}, 1)
-	case voidOwed:
+	case voidDue:
 		set(Failed, "", soon, 1)
-	case voidUnderWay:
-		set(Failed, holder, soon, 1)
+	case voidClaimed:
+		set(Failed, currentLease, soon, 1)
 	case cancelled:
 		set(Cancelled, "", time.Time{}, 3)
 		o.Claims = 0
@@ -71,11 +71,11 @@ func orderIn(state string) *Order {
 
 func states() []string {
 	return []string{
-		pending, working, lastTry, waiting, parked, voiding, doubtful, paid, failed, voidOwed, voidUnderWay, cancelled,
+		pending, charging, lastAttempt, waitingForRetry, failedJob, beingAbandoned, voidUnanswered, paid, failed, voidDue, voidClaimed, cancelled,
 	}
 }
 
-// overdue makes what the order waits for come due just now.
+// overdue makes the order due at noon.
 func overdue(o *Order) *Order {
 	if !o.DueAt.IsZero() {
 		o.DueAt = noon
@@ -83,63 +83,62 @@ func overdue(o *Order) *Order {
 	return o
 }
 
-// describe puts what a decision writes for one order into a line: its new row, then history, payment, stock and dead
-// letter. "" is nothing at all.
+// describe returns the effects on one order as a line: row, events, payments, stock, failed job. "" means no effects.
 func describe(e Effects) string {
-	var said []string
-	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	for _, c := range e.Changes {
 		due := "never"
 		if !c.DueAt.IsZero() {
 			due = fmt.Sprintf("+%v", c.DueAt.Sub(noon))
 		}
-		say("%s→%s due %s", c.From, c.To, due)
+		add("%s→%s due %s", c.From, c.To, due)
 		if c.Claims != 0 || c.AttemptsLeft != 0 {
-			say("attempts%+d tries%+d", c.Claims, c.AttemptsLeft)
+			add("claims%+d left%+d", c.Claims, c.AttemptsLeft)
 		}
 		if c.Lease != "" {
-			say("lease %s", c.Lease)
+			add("lease %s", c.Lease)
 		}
 		if !c.CancelledAt.IsZero() {
-			say("cancelled_at")
+			add("cancelled_at")
 		}
 		if c.Events != len(e.Events) {
-			say("%d EVENTS COUNTED, %d WRITTEN", c.Events, len(e.Events))
+			add("VERSION+%d BUT %d EVENTS", c.Events, len(e.Events))
 		}
 	}
 	for _, ev := range e.Events {
-		say("%s(%s)", ev.Type, ev.Reason)
+		add("%s(%s)", ev.Type, ev.Reason)
 	}
 	for range e.Payments {
-		say("row")
+		add("row")
 	}
 	for _, product := range slices.Sorted(maps.Keys(e.Stock)) {
-		say("%d:%+d", product, e.Stock[product])
+		add("%d:%+d", product, e.Stock[product])
 	}
 	for _, d := range e.FailedJobs {
-		say("dead(%s)", d.Error)
+		add("job(%s)", d.Error)
 	}
 	for _, r := range e.Resolved {
-		say("%s", r.How)
+		add("%s", r.How)
 	}
 	if e.New != nil {
-		say("NEW ORDERS")
+		add("NEW ORDERS")
 	}
-	return strings.Join(said, ", ")
+	return strings.Join(parts, ", ")
 }
 
-// sameRow fails unless the order that the decision shows is the row that the store will write.
+// sameRow fails unless the order after the decision equals the row that the store writes.
 func sameRow(t *testing.T, before, after *Order, e Effects) {
 	t.Helper()
 	row := *before
 	for _, c := range e.Changes {
 		if c.From != before.Status {
-			t.Errorf("guarded by %s, the row is %s: nothing would be written", c.From, before.Status)
+			t.Errorf("the change expects %s, the row is %s: the UPDATE would match no row", c.From, before.Status)
 		}
-		carryOut(&row, c.ChangeSet, noon)
+		applyToRow(&row, c.ChangeSet, noon)
 	}
 	if fmt.Sprintf("%+v", row) != fmt.Sprintf("%+v", *after) {
-		t.Errorf("the decision shows\n%+v\nbut writes\n%+v", *after, row)
+		t.Errorf("the order is\n%+v\nand the row\n%+v", *after, row)
 	}
 	for i, ev := range e.Events {
 		if ev.Seq != before.Version+1+i || ev.OrderID != after.ID || ev.UserID != after.UserID || ev.Total != after.Total {
@@ -148,8 +147,8 @@ func sameRow(t *testing.T, before, after *Order, e Effects) {
 	}
 }
 
-// carryOut does to a row what the store's UPDATE does. It stands apart from ChangeSet.apply, so that each checks the other.
-func carryOut(row *Order, c ChangeSet, now time.Time) {
+// applyToRow changes a row as the UPDATE of the store does. It shares no code with ChangeSet.apply, so that each checks the other.
+func applyToRow(row *Order, c ChangeSet, now time.Time) {
 	row.Status = c.To
 	row.Claims += c.Claims
 	row.AttemptsLeft += c.AttemptsLeft

@@ -8,15 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
-// faultsOf returns the fields that err complains about, ascending; it fails unless err is a validation error.
-func faultsOf(t *testing.T, err error) []string {
+// invalidFields returns the fields of a validation error, ascending.
+func invalidFields(t *testing.T, err error) []string {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) || e.Code != CodeValidation || len(e.Fields) == 0 {
-		t.Fatalf("%v is no validation error with fields", err)
+		t.Fatalf("%v is not a validation error with fields", err)
 	}
 	for field, messages := range e.Fields {
 		if len(messages) == 0 || slices.Contains(messages, "") {
@@ -35,7 +36,7 @@ func draft(t *testing.T, user int64, key string, lines ...Line) Draft {
 	return d
 }
 
-func TestNewDraftFaults(t *testing.T) {
+func TestNewDraftErrors(t *testing.T) {
 	one := []Line{{1, 1}}
 	cases := []struct {
 		name   string
@@ -56,7 +57,7 @@ func TestNewDraftFaults(t *testing.T) {
 		{"method is no UTF-8", 1, "k", one, "\xc3", []string{"payment_method"}},
 		{"quantity 0", 1, "k", []Line{{1, 0}}, "", []string{"items.0.quantity"}},
 		{"quantity too large", 1, "k", []Line{{1, 1}, {2, MaxQuantity + 1}}, "", []string{"items.1.quantity"}},
-		{"too large and twice: said once", 1, "k", []Line{{1, 1}, {1, MaxQuantity + 1}}, "", []string{"items.1.quantity"}},
+		{"too large and twice: one message", 1, "k", []Line{{1, 1}, {1, MaxQuantity + 1}}, "", []string{"items.1.quantity"}},
 		{"product 0", 1, "k", []Line{{0, 1}}, "", []string{"items.0.product_id"}},
 		{"product beyond exact integers", 1, "k", []Line{{MaxID + 1, 1}}, "", []string{"items.0.product_id"}},
 		{"sum too large", 1, "k", []Line{{1, MaxQuantity}, {2, 1}, {1, 1}}, "", []string{"items.2.quantity"}},
@@ -74,20 +75,37 @@ func TestNewDraftFaults(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := NewDraft(nil, c.user, c.key, c.lines, c.method)
-			if got := faultsOf(t, err); !slices.Equal(got, c.want) {
-				t.Errorf("faults in %q, want %q", got, c.want)
+			if got := invalidFields(t, err); !slices.Equal(got, c.want) {
+				t.Errorf("invalid fields %q, want %q", got, c.want)
 			}
 			if d.UserID != 0 || d.Lines != nil {
-				t.Errorf("a refused draft is %+v, want none", d)
+				t.Errorf("the draft of an invalid request is %+v, want none", d)
 			}
 		})
 	}
 }
 
-func TestNewDraftFaultsAreBounded(t *testing.T) {
+// TestNewDraftWithErrorsFound: a field that could not be read keeps its message alone, and so does a line that is not an object.
+func TestNewDraftWithErrorsFound(t *testing.T) {
+	found := ValidationErrors{"user_id": {"must be a number"}, "items.1": {"must be an object"}}
+	_, err := NewDraft(found, 0, "k", []Line{{1, 1}, {0, 0}, {0, MaxQuantity}, {0, MaxQuantity}}, "")
+	var invalid *Error
+	if !errors.As(err, &invalid) {
+		t.Fatalf("error %v, want a validation error", err)
+	}
+	want := ValidationErrors{
+		"user_id": {"must be a number"}, "items.1": {"must be an object"},
+		"items.2.product_id": {"must be the id of a product"}, "items.3.product_id": {"must be the id of a product"},
+	}
+	if diff := cmp.Diff(want, invalid.Fields); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+}
+
+func TestNewDraftErrorsAreBounded(t *testing.T) {
 	_, err := NewDraft(nil, 1, "k", make([]Line, 100_000), "")
-	if got := len(faultsOf(t, err)); got != 2*MaxLines+1 {
-		t.Errorf("%d faults, want two for each of the first %d lines and one for their number", got, MaxLines)
+	if got := len(invalidFields(t, err)); got != 2*MaxLines+1 {
+		t.Errorf("%d invalid fields, want two for each of the first %d lines and one for their number", got, MaxLines)
 	}
 }
 
@@ -104,22 +122,21 @@ func TestNewDraftLimitsAreInclusive(t *testing.T) {
 	}
 }
 
-func TestNewDraftKeepsWhatWasAsked(t *testing.T) {
+func TestNewDraftKeepsTheRequest(t *testing.T) {
 	asked := []Line{{9, 1}, {2, 5}, {9, 2}}
 	d := draft(t, 4, "key", asked...)
 	if !slices.Equal(asked, []Line{{9, 1}, {2, 5}, {9, 2}}) || !slices.Equal(d.Requested, asked) {
-		t.Errorf("asked is %v and kept as %v; it must stay as it was", asked, d.Requested)
+		t.Errorf("the request is %v and kept as %v, want it unchanged", asked, d.Requested)
 	}
 	if want := []Line{{2, 5}, {9, 3}}; !slices.Equal(d.Lines, want) {
 		t.Errorf("lines %v, want %v", d.Lines, want)
 	}
 	if d.OrderKey() != (OrderKey{4, "key"}) {
-		t.Errorf("ref %v", d.OrderKey())
+		t.Errorf("key %v", d.OrderKey())
 	}
 }
 
-// TestFingerprint is the promise behind idempotency: the same items in any order and any split are the same request,
-// anything else is another.
+// TestFingerprint: requests have the same fingerprint if and only if they have the same items, in any order and any split.
 func TestFingerprint(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wish := rapid.MapOfN(rapid.Int64Range(1, 30), rapid.Int64Range(1, 40), 1, 20).Draw(t, "wish")
@@ -132,7 +149,7 @@ func TestFingerprint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if first.Fingerprint != second.Fingerprint || !slices.Equal(first.Lines, second.Lines) {
-			t.Fatalf("%v and %v are told apart", first.Requested, second.Requested)
+			t.Fatalf("%v and %v have different fingerprints", first.Requested, second.Requested)
 		}
 		if first.Fingerprint[0] != fingerprintVersion {
 			t.Fatalf("version byte %d", first.Fingerprint[0])
@@ -154,12 +171,12 @@ func TestFingerprint(t *testing.T) {
 			t.Fatal(err)
 		}
 		if third.Fingerprint == first.Fingerprint {
-			t.Fatalf("%v and %v count as the same", wish, another)
+			t.Fatalf("%v and %v have the same fingerprint", wish, another)
 		}
 	})
 }
 
-// split turns a wish into lines, in a random order and with some products in several lines.
+// split returns the quantities as lines, in a random order and with some products in several lines.
 func split(t *rapid.T, wish map[int64]int64) []Line {
 	var lines []Line
 	for _, product := range slices.Sorted(maps.Keys(wish)) {
@@ -174,7 +191,7 @@ func split(t *rapid.T, wish map[int64]int64) []Line {
 	return rapid.Permutation(lines).Draw(t, "lines")
 }
 
-// TestFingerprintForm pins the stored form: a change of it must come with a new version byte.
+// TestFingerprintForm: a change of the stored form needs a new version byte.
 func TestFingerprintForm(t *testing.T) {
 	got := fmt.Sprintf("%x", draft(t, 1, "k", Line{2, 3}, Line{1, 1}).Fingerprint)
 	if want := "01" + "958d881fcd811f7b7f4ff4926f756ab8d641002c2b9cffc4d4da0b453c3ceaaa"; got != want {
@@ -182,14 +199,14 @@ func TestFingerprintForm(t *testing.T) {
 	}
 }
 
-func TestUnknown(t *testing.T) {
+func TestMissing(t *testing.T) {
 	d := draft(t, 1, "k", Line{5, 1}, Line{3, 1}, Line{5, 1}, Line{4, 1})
-	knows := func(ids ...int64) func(int64) bool { return func(id int64) bool { return slices.Contains(ids, id) } }
-	if err := d.Missing(true, knows(3, 4, 5)); err != nil {
-		t.Errorf("all are known, yet %v", err)
+	exists := func(ids ...int64) func(int64) bool { return func(id int64) bool { return slices.Contains(ids, id) } }
+	if err := d.Missing(true, exists(3, 4, 5)); err != nil {
+		t.Errorf("all exist, yet %v", err)
 	}
 	want := []string{"items.0.product_id", "items.2.product_id", "user_id"}
-	if got := faultsOf(t, d.Missing(false, knows(3, 4))); !slices.Equal(got, want) {
-		t.Errorf("faults in %q, want %q, where the caller wrote them", got, want)
+	if got := invalidFields(t, d.Missing(false, exists(3, 4))); !slices.Equal(got, want) {
+		t.Errorf("invalid fields %q, want %q: the lines as requested", got, want)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// ignoreIndexes compares Effects by what the store sees of them.
-var ignoreIndexes = cmpopts.IgnoreUnexported(Effects{})
+// ignoreUnexported compares Effects by their exported fields.
+var ignoreUnexported = cmpopts.IgnoreUnexported(Effects{})
 
 func TestChangeTwice(t *testing.T) {
 	var effects Effects
@@ -30,7 +30,7 @@ func TestChangeTwice(t *testing.T) {
 	}
 	wantOrder := &Order{ID: 1, Status: Failed, Claims: 1, AttemptsLeft: 3, Version: 3, UpdatedAt: later}
 	if diff := cmp.Diff(wantOrder, o); diff != "" {
-		t.Errorf("the order as the next decision sees it (-want +got):\n%s", diff)
+		t.Errorf("the order after the changes (-want +got):\n%s", diff)
 	}
 }
 
@@ -40,7 +40,7 @@ func TestChangeKeepsCancelledAt(t *testing.T) {
 	effects.change(o, ChangeSet{To: Cancelled, CancelledAt: noon}, noon)
 	effects.change(o, ChangeSet{To: Cancelled}, noon)
 	if !o.CancelledAt.Equal(noon) || !effects.Changes[0].CancelledAt.Equal(noon) {
-		t.Errorf("the second change took cancelled_at away: %+v, %+v", o, effects.Changes)
+		t.Errorf("the second change cleared cancelled_at: %+v, %+v", o, effects.Changes)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestGroupChanges(t *testing.T) {
 	}
 	var none Effects
 	if got := none.GroupChanges(); len(got) != 0 {
-		t.Errorf("no changes make the groups %v", got)
+		t.Errorf("no changes have the groups %v", got)
 	}
 }
 
@@ -84,10 +84,10 @@ func TestEffectsProducts(t *testing.T) {
 	}
 }
 
-func TestPutBackWithoutItems(t *testing.T) {
+func TestReturnStockWithoutItems(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("an order read without its items was put back: its pieces are lost")
+			t.Error("an order without its items was accepted: its units are lost")
 		}
 	}()
 	new(Effects).returnStock(&Order{ID: 1})
@@ -95,7 +95,7 @@ func TestPutBackWithoutItems(t *testing.T) {
 
 func TestEmpty(t *testing.T) {
 	if !(&Effects{}).Empty() {
-		t.Error("nothing is not empty")
+		t.Error("the zero value is not empty")
 	}
 	for name, e := range map[string]Effects{
 		"New":        {New: []*Order{{}}},
@@ -105,11 +105,11 @@ func TestEmpty(t *testing.T) {
 		"Stock":      {Stock: map[int64]int64{1: 1}},
 		"Events":     {Events: []Event{{}}},
 		"Payments":   {Payments: []Payment{{}}},
-		"DeadLetter": {FailedJobs: []FailedJob{{}}},
+		"FailedJobs": {FailedJobs: []FailedJob{{}}},
 		"Resolved":   {Resolved: []Resolution{{}}},
 	} {
 		if e.Empty() {
-			t.Errorf("%s alone counts as nothing to write", name)
+			t.Errorf("effects with %s alone are empty", name)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestBackoff(t *testing.T) {
 		-2: time.Second, 0: time.Second, 1: time.Second, 2: 3 * time.Second, 3: 5 * time.Second, 4: 5 * time.Second, 1000: 5 * time.Second,
 	} {
 		if got := rules.backoffAfter(used); got != want {
-			t.Errorf("wait after %d tries is %v, want %v", used, got, want)
+			t.Errorf("wait after %d attempts is %v, want %v", used, got, want)
 		}
 	}
 	for attempts, want := range map[int]time.Duration{

@@ -24,7 +24,7 @@ func TestCodeOf(t *testing.T) {
 		}
 	}
 	if !errors.Is(below, io.ErrUnexpectedEOF) {
-		t.Error("the cause cannot be seen")
+		t.Error("errors.Is does not find the cause")
 	}
 	if got, want := below.Error(), "No database.: unexpected EOF"; got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -38,7 +38,7 @@ func TestCodesAreDistinct(t *testing.T) {
 	seen := map[Code]bool{}
 	for _, c := range Codes() {
 		if c == "" || seen[c] {
-			t.Errorf("code %q is empty or twice", c)
+			t.Errorf("code %q is empty or a duplicate", c)
 		}
 		seen[c] = true
 	}

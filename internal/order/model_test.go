@@ -9,23 +9,23 @@ import (
 	"pgregory.net/rapid"
 )
 
-// books is the smallest store: rows in maps. It carries out Effects to the letter and knows no rule but what a database
-// enforces: the guard of a change, unique keys, stock that is never negative.
-type books struct {
+// modelStore is a store of rows in maps. It applies effects with the rules of a database only: guarded updates, unique keys,
+// stock that is never negative.
+type modelStore struct {
 	rules    Rules
 	now      time.Time
 	nextID   int64
 	tokens   int
 	orders   map[int64]*Order
 	products map[int64]Product
-	supply   map[int64]int64 // what was put in by hand
+	supply   map[int64]int64 // the sum of the movements
 	payments map[paymentKey]Payment
 	history  map[int64][]Event
 	jobs     map[int64]FailedJob
 }
 
-func newBooks() *books {
-	b := &books{
+func newModelStore() *modelStore {
+	b := &modelStore{
 		rules: DefaultRules(), now: noon, orders: map[int64]*Order{}, products: map[int64]Product{}, supply: map[int64]int64{},
 		payments: map[paymentKey]Payment{}, history: map[int64][]Event{}, jobs: map[int64]FailedJob{},
 	}
@@ -36,8 +36,8 @@ func newBooks() *books {
 	return b
 }
 
-// read hands out copies of the orders, as a transaction reads them; items only where withItems says so.
-func (b *books) read(ids []int64, withItems func(id int64) bool) map[int64]*Order {
+// read returns copies of the orders, with items where withItems returns true.
+func (b *modelStore) read(ids []int64, withItems func(id int64) bool) map[int64]*Order {
 	rows := map[int64]*Order{}
 	for _, id := range ids {
 		if o := b.orders[id]; o != nil {
@@ -51,8 +51,8 @@ func (b *books) read(ids []int64, withItems func(id int64) bool) map[int64]*Orde
 	return rows
 }
 
-// write is one transaction. seen are the orders as the decision left them, which must be what is written.
-func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
+// write applies the effects in one transaction. seen are the orders after the decision, which must equal the rows.
+func (b *modelStore) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 	b.insert(t, e.New)
 	e.SetIDs()
 	changed := map[int64]bool{}
@@ -63,19 +63,19 @@ func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 				t.Fatalf("the change %+v of order %d finds %+v", group, id, row)
 			}
 			changed[id] = true
-			carryOut(row, group.ChangeSet, b.now)
+			applyToRow(row, group.ChangeSet, b.now)
 		}
 	}
 	for id, o := range seen {
 		row := *b.orders[id]
 		row.Items = o.Items
 		if got, want := fmt.Sprintf("%+v", *o), fmt.Sprintf("%+v", row); got != want {
-			t.Fatalf("the decision shows\n%s\nbut wrote\n%s", got, want)
+			t.Fatalf("the order is\n%s\nand the row\n%s", got, want)
 		}
 	}
-	for id, pieces := range e.Stock {
+	for id, units := range e.Stock {
 		p := b.products[id]
-		p.Stock += pieces
+		p.Stock += units
 		b.products[id] = p
 	}
 	b.append(t, e.Events)
@@ -85,10 +85,10 @@ func (b *books) write(t *rapid.T, e Effects, seen map[int64]*Order) {
 			b.payments[key] = p
 		}
 	}
-	b.deadLetters(t, e)
+	b.applyFailedJobs(t, e)
 }
 
-func (b *books) insert(t *rapid.T, orders []*Order) {
+func (b *modelStore) insert(t *rapid.T, orders []*Order) {
 	for _, o := range orders {
 		for _, other := range b.orders {
 			if other.UserID == o.UserID && other.Key == o.Key {
@@ -102,7 +102,7 @@ func (b *books) insert(t *rapid.T, orders []*Order) {
 	}
 }
 
-func (b *books) append(t *rapid.T, events []Event) {
+func (b *modelStore) append(t *rapid.T, events []Event) {
 	for _, e := range events {
 		if want := len(b.history[e.OrderID]) + 1; e.Seq != want {
 			t.Fatalf("event %+v, want sequence %d", e, want)
@@ -111,11 +111,11 @@ func (b *books) append(t *rapid.T, events []Event) {
 	}
 }
 
-func (b *books) deadLetters(t *rapid.T, e Effects) {
+func (b *modelStore) applyFailedJobs(t *rapid.T, e Effects) {
 	opened, closed := map[int64]bool{}, map[int64]bool{}
 	for _, job := range e.FailedJobs {
 		if opened[job.OrderID] {
-			t.Fatalf("two dead letters of order %d in one batch", job.OrderID)
+			t.Fatalf("order %d has two failed jobs in one batch", job.OrderID)
 		}
 		opened[job.OrderID] = true
 		b.jobs[job.OrderID] = job
@@ -123,7 +123,7 @@ func (b *books) deadLetters(t *rapid.T, e Effects) {
 	for _, r := range e.Resolved {
 		job, there := b.jobs[r.OrderID]
 		if !there || closed[r.OrderID] {
-			t.Fatalf("%+v, but there is no dead letter, or it was closed in this batch", r)
+			t.Fatalf("%+v resolves a failed job that does not exist, or is resolved already", r)
 		}
 		closed[r.OrderID] = true
 		job.ResolvedAt, job.Resolution = b.now, r.How
@@ -131,8 +131,8 @@ func (b *books) deadLetters(t *rapid.T, e Effects) {
 	}
 }
 
-// check holds the books against the invariants, by the numbers of the audit.
-func (b *books) check(t *rapid.T) {
+// check verifies the invariants, by the numbers of the audit.
+func (b *modelStore) check(t *rapid.T) {
 	taken := map[int64]int64{}
 	keys := map[OrderKey]int64{}
 	for _, id := range slices.Sorted(maps.Keys(b.orders)) {
@@ -165,17 +165,17 @@ func (b *books) check(t *rapid.T) {
 	}
 }
 
-func (b *books) checkPayments(t *rapid.T, o *Order) {
+func (b *modelStore) checkPayments(t *rapid.T, o *Order) {
 	charges, voids := 0, 0
 	for key, p := range b.payments {
 		if key.order != o.ID {
 			continue
 		}
-		if key.number < 1 || key.number > o.Claims {
-			t.Fatalf("5: order %d has %d attempts and a payment of attempt %d", o.ID, o.Claims, key.number)
+		if key.claim < 1 || key.claim > o.Claims {
+			t.Fatalf("5: order %d has %d claims and a payment of claim %d", o.ID, o.Claims, key.claim)
 		}
 		if p.Outcome == HandedBack {
-			t.Fatalf("5: order %d: what never reached the gateway is recorded", o.ID)
+			t.Fatalf("5: order %d: a call that was not made is recorded", o.ID)
 		}
 		switch {
 		case p.Outcome == Succeeded && p.Kind == KindCharge:
@@ -188,13 +188,13 @@ func (b *books) checkPayments(t *rapid.T, o *Order) {
 	case o.Status == Paid && charges != 1:
 		t.Fatalf("5: order %d is PAID with %d succeeded charges", o.ID, charges)
 	case o.Status == Failed && charges > 0 && voids == 0 && o.DueAt.IsZero():
-		t.Fatalf("5: order %d is FAILED, its charge neither voided nor owed a void", o.ID)
+		t.Fatalf("5: order %d is FAILED, its charge neither voided nor due for a void", o.ID)
 	case o.Status != Paid && o.Status != Failed && charges > 0:
 		t.Fatalf("5: order %d is %s with %d succeeded charges", o.ID, o.Status, charges)
 	}
 }
 
-func (b *books) checkHistory(t *rapid.T, o *Order) {
+func (b *modelStore) checkHistory(t *rapid.T, o *Order) {
 	events := b.history[o.ID]
 	if len(events) != o.Version || len(events) == 0 {
 		t.Fatalf("6: order %d has version %d and %d events", o.ID, o.Version, len(events))
@@ -214,7 +214,7 @@ func (b *books) checkHistory(t *rapid.T, o *Order) {
 	}
 }
 
-func (b *books) checkDue(t *rapid.T, o *Order) {
+func (b *modelStore) checkDue(t *rapid.T, o *Order) {
 	job, there := b.jobs[o.ID]
 	due, open := !o.DueAt.IsZero(), there && job.ResolvedAt.IsZero()
 	switch {
@@ -222,19 +222,19 @@ func (b *books) checkDue(t *rapid.T, o *Order) {
 		o.Status == Processing && due == open,
 		o.Status == Failed && open,
 		(o.Status == Paid || o.Status == Cancelled) && (due || open):
-		t.Fatalf("7: order %d is %s, due: %v, open dead letter: %v", o.ID, o.Status, due, open)
+		t.Fatalf("7: order %d is %s, due: %v, open failed job: %v", o.ID, o.Status, due, open)
 	case o.Status == Failed && due && !b.charged(o.ID):
 		t.Fatalf("7: order %d is FAILED and due, but nothing was charged", o.ID)
 	}
 	switch finished := o.Status.Terminal() && !due; {
 	case finished && there && job.Resolution == "abandoning":
-		t.Fatalf("7: order %d is %s, its dead letter still says %q", o.ID, o.Status, job.Resolution)
+		t.Fatalf("7: order %d is %s, its failed job still has the resolution %q", o.ID, o.Status, job.Resolution)
 	case (finished || open) && o.Lease != "" && o.Lease != abandonMark:
-		t.Fatalf("7: order %d needs nobody, yet has the lease %q", o.ID, o.Lease)
+		t.Fatalf("7: order %d is not claimed, yet has the lease %q", o.ID, o.Lease)
 	}
 }
 
-func (b *books) charged(id int64) bool {
+func (b *modelStore) charged(id int64) bool {
 	for key, p := range b.payments {
 		if key.order == id && p.Kind == KindCharge && p.Outcome == Succeeded {
 			return true

@@ -9,11 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// noon is when decisions of the table tests are taken.
+// noon is the time of decisions.
 var noon = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// shelf is what the table tests sell: 1 plentiful, 2 scarce, 3 stopped, 4 as dear as can be, 5 priced in another currency.
-func shelf() map[int64]Product {
+// testProducts: 1 plentiful, 2 scarce, 3 inactive, 4 at the largest price, 5 priced in another currency.
+func testProducts() map[int64]Product {
 	return map[int64]Product{
 		1: {ID: 1, Name: "Mouse", Price: 2999, Currency: "USD", Stock: 200, Active: true},
 		2: {ID: 2, Name: "Headphones", Price: 29999, Currency: "USD", Stock: 1, Active: true},
@@ -26,7 +26,7 @@ func shelf() map[int64]Product {
 func TestPlaceNewOrder(t *testing.T) {
 	d := draft(t, 7, "key", Line{2, 1}, Line{1, 3})
 	d.PaymentMethod, d.Actor, d.Trace = "tok", "user:7", Trace{"trace", "parent"}
-	answers, effects := Place(DefaultRules(), noon, []Draft{d}, nil, shelf())
+	answers, effects := Place(DefaultRules(), noon, []Draft{d}, nil, testProducts())
 	want := &Order{
 		UserID: 7, Status: Pending, Total: 3*2999 + 29999, Currency: "USD", Key: "key", Fingerprint: d.Fingerprint, PaymentMethod: "tok",
 		Items: []Item{{1, 3, 2999}, {2, 1, 29999}}, AttemptsLeft: 3, DueAt: noon.Add(10 * time.Second), Version: 1,
@@ -37,7 +37,7 @@ func TestPlaceNewOrder(t *testing.T) {
 	}
 	event := Event{Seq: 1, Type: OrderCreated, UserID: 7, Total: want.Total, Currency: "USD", Actor: "user:7", Trace: d.Trace, At: noon}
 	wantEffects := Effects{New: []*Order{want}, Stock: map[int64]int64{1: -3, 2: -1}, Events: []Event{event}}
-	if diff := cmp.Diff(wantEffects, effects, ignoreIndexes); diff != "" {
+	if diff := cmp.Diff(wantEffects, effects, ignoreUnexported); diff != "" {
 		t.Errorf("effects (-want +got):\n%s", diff)
 	}
 }
@@ -45,7 +45,7 @@ func TestPlaceNewOrder(t *testing.T) {
 // TestSetIDs: the first event of each new order has the id of its own order, although the rows are inserted in another order.
 func TestSetIDs(t *testing.T) {
 	drafts := []Draft{draft(t, 2, "b", Line{1, 1}), draft(t, 2, "a", Line{1, 1}), draft(t, 1, "c", Line{1, 1})}
-	_, effects := Place(DefaultRules(), noon, drafts, nil, shelf())
+	_, effects := Place(DefaultRules(), noon, drafts, nil, testProducts())
 	for i, o := range effects.New {
 		o.ID = int64(10 + i)
 	}
@@ -66,18 +66,18 @@ func TestPlaceRefusals(t *testing.T) {
 		lines []Line
 		want  Error
 	}{
-		{"short of stock", []Line{{1, 1}, {2, 2}}, Error{Code: CodeInsufficientStock, ProductID: 2, Requested: 2, Available: 1}},
-		{"stopped", []Line{{3, 1}}, Error{Code: CodeProductInactive, ProductID: 3}},
-		{"stopped comes before short", []Line{{2, 2}, {3, 1}}, Error{Code: CodeProductInactive, ProductID: 3}},
+		{"insufficient stock", []Line{{1, 1}, {2, 2}}, Error{Code: CodeInsufficientStock, ProductID: 2, Requested: 2, Available: 1}},
+		{"inactive", []Line{{3, 1}}, Error{Code: CodeProductInactive, ProductID: 3}},
+		{"inactive takes precedence", []Line{{2, 2}, {3, 1}}, Error{Code: CodeProductInactive, ProductID: 3}},
 		{"line beyond the largest amount", []Line{{4, 2}}, Error{Code: CodeValidation}},
 		{"total beyond the largest amount", []Line{{1, 1}, {4, 1}}, Error{Code: CodeValidation}},
 		{"priced in another currency", []Line{{1, 1}, {5, 1}}, Error{Code: CodeValidation}},
-		{"unknown product", []Line{{1, 1}, {99, 1}}, Error{Code: CodeValidation}},
+		{"missing product", []Line{{1, 1}, {99, 1}}, Error{Code: CodeValidation}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			drafts := []Draft{draft(t, 1, "bad", c.lines...), draft(t, 1, "good", Line{1, 1})}
-			answers, effects := Place(DefaultRules(), noon, drafts, nil, shelf())
+			answers, effects := Place(DefaultRules(), noon, drafts, nil, testProducts())
 			var got *Error
 			if !errors.As(answers[0].Err, &got) || answers[0].Order != nil {
 				t.Fatalf("answer %+v, want an error and no order", answers[0])
@@ -87,7 +87,7 @@ func TestPlaceRefusals(t *testing.T) {
 				t.Errorf("error %q (-want +got):\n%s", got.Message, diff)
 			}
 			if answers[1].Err != nil || len(effects.New) != 1 || !cmp.Equal(effects.Stock, map[int64]int64{1: -1}) {
-				t.Errorf("the refusal disturbed its neighbour: %+v, %+v", answers[1], effects)
+				t.Errorf("the refusal affected the other order: %+v, %+v", answers[1], effects)
 			}
 			if len(effects.Events) != 1 {
 				t.Errorf("%d events, want one of the one order", len(effects.Events))
@@ -97,22 +97,22 @@ func TestPlaceRefusals(t *testing.T) {
 }
 
 func TestPlaceLargestTotal(t *testing.T) {
-	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{4, 1})}, nil, shelf())
+	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{4, 1})}, nil, testProducts())
 	if answers[0].Err != nil || answers[0].Order.Total != MaxMoney {
 		t.Errorf("answer %+v, want an order of %s", answers[0], MaxMoney)
 	}
 }
 
-func TestPlaceUnknownProductsAllNamed(t *testing.T) {
-	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{99, 1}, Line{1, 1}, Line{98, 1})}, nil, shelf())
+func TestPlaceReturnsAllMissingProducts(t *testing.T) {
+	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{99, 1}, Line{1, 1}, Line{98, 1})}, nil, testProducts())
 	want := []string{"items.0.product_id", "items.2.product_id"}
-	if got := faultsOf(t, answers[0].Err); !slices.Equal(got, want) {
-		t.Errorf("faults in %q, want %q", got, want)
+	if got := invalidFields(t, answers[0].Err); !slices.Equal(got, want) {
+		t.Errorf("invalid fields %q, want %q", got, want)
 	}
 }
 
 func TestPlaceOtherCurrency(t *testing.T) {
-	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{1, 1}, Line{5, 1})}, nil, shelf())
+	answers, _ := Place(DefaultRules(), noon, []Draft{draft(t, 1, "k", Line{1, 1}, Line{5, 1})}, nil, testProducts())
 	var got *Error
 	if !errors.As(answers[0].Err, &got) {
 		t.Fatalf("answer %+v, want an error", answers[0])
@@ -131,13 +131,13 @@ func TestPlaceFirstComeFirstServed(t *testing.T) {
 		draft(t, 1, "a", Line{1, 1}),             // a duplicate of the one before
 		draft(t, 1, "a", Line{1, 2}),             // the same key for other items
 		draft(t, 3, "a", Line{1, 1}),             // another user's key is another key
-		draft(t, 4, "old", Line{1, 5}),           // known before
-		draft(t, 4, "old", Line{1, 6}),           // known before, other items
+		draft(t, 4, "old", Line{1, 5}),           // exists
+		draft(t, 4, "old", Line{1, 6}),           // exists, other items
 		draft(t, 2, "z", Line{2, 1}),             // a duplicate needs no stock
 		draft(t, 5, "k", Line{1, 1}, Line{2, 1}), // short of 2: takes nothing of 1 either
 	}
 	old := &Order{ID: 9, UserID: 4, Key: "old", Status: Paid, Fingerprint: drafts[6].Fingerprint, Version: 3}
-	answers, effects := Place(DefaultRules(), noon, drafts, map[OrderKey]*Order{{4, "old"}: old}, shelf())
+	answers, effects := Place(DefaultRules(), noon, drafts, map[OrderKey]*Order{{4, "old"}: old}, testProducts())
 
 	type brief struct {
 		Code  Code
@@ -173,7 +173,7 @@ func TestPlaceFirstComeFirstServed(t *testing.T) {
 	}
 	var short *Error
 	if errors.As(answers[1].Err, &short); short.Available != 0 {
-		t.Errorf("%d available, want what those before have left: 0", short.Available)
+		t.Errorf("%d available, want 0: earlier drafts took the stock", short.Available)
 	}
 	var refs []OrderKey
 	for _, o := range effects.New {

@@ -56,8 +56,8 @@ func TestNewProductDraft(t *testing.T) {
 		{long + "x", "", 0, -1, []string{"idempotency_key", "name", "price", "stock"}},
 	} {
 		_, err := NewProductDraft(nil, bad.key, bad.name, bad.price, bad.stock, true)
-		if got := faultsOf(t, err); !slices.Equal(got, bad.want) {
-			t.Errorf("%+v: faults in %v", bad, got)
+		if got := invalidFields(t, err); !slices.Equal(got, bad.want) {
+			t.Errorf("%+v: invalid fields %v", bad, got)
 		}
 	}
 }
@@ -117,18 +117,18 @@ func TestNewProductChange(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := NewProductChange(nil, 7, nil, nil, nil)
-	if got := faultsOf(t, err); !slices.Equal(got, []string{"body"}) {
-		t.Errorf("nothing to change: faults in %v", got)
+	if got := invalidFields(t, err); !slices.Equal(got, []string{"body"}) {
+		t.Errorf("nothing to change: invalid fields %v", got)
 	}
 	_, err = NewProductChange(nil, 7, &empty, &nothing, nil)
-	if got := faultsOf(t, err); !slices.Equal(got, []string{"name", "price"}) {
-		t.Errorf("faults in %v", got)
+	if got := invalidFields(t, err); !slices.Equal(got, []string{"name", "price"}) {
+		t.Errorf("invalid fields %v", got)
 	}
 }
 
 func TestChangeProducts(t *testing.T) {
 	name, price, dearer, yes, no := "Mouse 2", Money(100), Money(200), true, false
-	products := shelf()
+	products := testProducts()
 	answers, rows := ChangeProducts(products, []ProductChange{
 		{ProductID: 3, Active: &yes},
 		{ProductID: 99, Active: &yes},
@@ -137,14 +137,14 @@ func TestChangeProducts(t *testing.T) {
 		{ProductID: 2, Active: &yes}, // it is already
 		{ProductID: 1, Active: &no},
 	})
-	one, three := shelf()[1], shelf()[3]
+	one, three := testProducts()[1], testProducts()[3]
 	three.Active = true
 	one.Price = price
 	cheap := one
 	one.Name, one.Price = name, dearer
 	dear := one
 	one.Active = false
-	s := shelf() // as they were
+	s := testProducts() // as they were
 	want := []ProductAnswer{
 		{Before: s[3], Product: three},
 		{},

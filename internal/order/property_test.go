@@ -10,26 +10,26 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestLifeOfOrders drives random batches of every decision over the books, with a gateway that really keeps the money,
-// workers that die, reports that come late, twice or with a lease that is over, and transactions that roll back. After
-// each step the invariants hold; in the end, everything that is due gets done and the gateway agrees with the books.
+// TestLifeOfOrders applies random batches of every decision to a model store, with a gateway that has the money, workers that
+// crash, reports that arrive late, twice or with an expired lease, and transactions that roll back. After each step the
+// invariants hold. In the end every order is finished, and the gateway agrees with the store.
 func TestLifeOfOrders(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t)
+		w := newSimulation(t)
 		steps := w.steps()
 		steps["create"], steps["cancel"] = w.create, w.cancel
-		for range 4 { // long enough for an order to be tried out, abandoned and charged late
+		for range 4 { // enough steps to use up the attempts, abandon the order and charge it late
 			t.Repeat(steps)
 		}
 		w.finish(t)
 	})
 }
 
-// TestMoneyOfAbandonedOrder is the same, for one order that was dead-lettered while all its charges are still under way:
-// the gateway and the books must agree whatever the void meets.
-func TestMoneyOfAbandonedOrder(t *testing.T) {
+// TestChargesOfAnAbandonedOrder is the same for an order that became a failed job while its charges are still in progress: the
+// gateway and the store agree whether the void precedes or follows them.
+func TestChargesOfAnAbandonedOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t)
+		w := newSimulation(t)
 		d, err := NewDraft(nil, 1, "k", []Line{{1, 2}}, "")
 		if err != nil {
 			t.Fatal(err)
@@ -41,43 +41,43 @@ func TestMoneyOfAbandonedOrder(t *testing.T) {
 			w.now = w.now.Add(w.rules.Lease)
 		}
 		if len(w.calls) != w.rules.PaymentAttempts || w.jobs[1].OrderID != 1 {
-			t.Fatalf("%d calls and the dead letter %+v", len(w.calls), w.jobs[1])
+			t.Fatalf("%d calls and the failed job %+v", len(w.calls), w.jobs[1])
 		}
 		t.Repeat(w.steps())
 		w.finish(t)
 	})
 }
 
-// world is the books and everything around them.
-type world struct {
-	*books
-	calls     []*call      // of claims that work
-	delivered []Settlement // what was reported, to be reported again
+// simulation is a store, its workers and the gateway.
+type simulation struct {
+	*modelStore
+	calls     []*call      // of claims in progress
+	delivered []Settlement // reports, to be repeated
 	gateway   map[int64]*account
-	blocks    bool // a void makes the charge's key unusable
+	blocks    bool // a void makes the charge's key invalid
 }
 
-// call is a claim on its way to the gateway and back.
+// call is a call of a claim to the gateway.
 type call struct {
 	settlement Settlement
-	done       bool // the gateway was called
-	paid       bool // and took the money, whatever the caller heard
+	done       bool // the gateway received it
+	paid       bool // the gateway took the money, whether its answer arrived or not
 }
 
-// account is what the gateway knows of an order.
+// account is the record of the gateway for an order.
 type account struct {
 	declines bool // all attempts are the same charge: it succeeds always or never
-	live     bool // the money was taken and not given back
+	live     bool // the money was taken and not returned
 	voided   bool
-	unknown  bool // nobody can know better: the report of a charge made after a void was lost, or an operator chose to retry after one
+	unknown  bool // the report of a charge after a void was lost, or an operator retried after a void
 }
 
-func newWorld(t *rapid.T) *world {
-	return &world{books: newBooks(), gateway: map[int64]*account{}, blocks: rapid.Bool().Draw(t, "void blocks charge")}
+func newSimulation(t *rapid.T) *simulation {
+	return &simulation{modelStore: newModelStore(), gateway: map[int64]*account{}, blocks: rapid.Bool().Draw(t, "void blocks charge")}
 }
 
-// steps are what may happen to orders that are there.
-func (w *world) steps() map[string]func(*rapid.T) {
+// steps are the events that may happen to existing orders.
+func (w *simulation) steps() map[string]func(*rapid.T) {
 	return map[string]func(*rapid.T){
 		"claim":   w.claim,
 		"retry":   w.retry,
@@ -89,8 +89,8 @@ func (w *world) steps() map[string]func(*rapid.T) {
 	}
 }
 
-// someID is mostly an order with something left to happen to it.
-func (w *world) someID(t *rapid.T) int64 {
+// someID returns the id of an order, mostly of an unfinished one.
+func (w *simulation) someID(t *rapid.T) int64 {
 	var open []int64
 	for id, o := range w.orders {
 		if !o.Status.Terminal() || !o.DueAt.IsZero() {
@@ -104,7 +104,7 @@ func (w *world) someID(t *rapid.T) int64 {
 	return rapid.SampledFrom(open).Draw(t, "open order")
 }
 
-func (w *world) someIDs(t *rapid.T) []int64 {
+func (w *simulation) someIDs(t *rapid.T) []int64 {
 	ids := make([]int64, rapid.IntRange(1, 4).Draw(t, "size"))
 	for i := range ids {
 		ids[i] = w.someID(t)
@@ -112,17 +112,17 @@ func (w *world) someIDs(t *rapid.T) []int64 {
 	return ids
 }
 
-// commits says whether the transaction goes through.
+// commits reports whether a transaction commits.
 func commits(t *rapid.T) bool { return rapid.IntRange(0, 9).Draw(t, "commit") > 0 }
 
 func never(int64) bool  { return false }
 func always(int64) bool { return true }
 
-func (w *world) pass(t *rapid.T) {
+func (w *simulation) pass(t *rapid.T) {
 	w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "seconds")) * time.Second)
 }
 
-func (w *world) create(t *rapid.T) {
+func (w *simulation) create(t *rapid.T) {
 	drafts := make([]Draft, rapid.IntRange(1, 4).Draw(t, "size"))
 	found := map[OrderKey]*Order{}
 	for i := range drafts {
@@ -155,7 +155,7 @@ func (w *world) create(t *rapid.T) {
 	}
 }
 
-func (w *world) cancel(t *rapid.T) {
+func (w *simulation) cancel(t *rapid.T) {
 	var requests []CancelRequest
 	ids := w.someIDs(t)
 	for _, id := range ids {
@@ -167,7 +167,7 @@ func (w *world) cancel(t *rapid.T) {
 	}
 }
 
-func (w *world) claim(t *rapid.T) {
+func (w *simulation) claim(t *rapid.T) {
 	var requests []ClaimRequest
 	ids := w.someIDs(t)
 	for _, id := range ids {
@@ -176,7 +176,7 @@ func (w *world) claim(t *rapid.T) {
 	w.claimAll(t, ids, requests, commits(t))
 }
 
-func (w *world) claimAll(t *rapid.T, ids []int64, requests []ClaimRequest, commit bool) {
+func (w *simulation) claimAll(t *rapid.T, ids []int64, requests []ClaimRequest, commit bool) {
 	w.tokens++
 	rows := w.read(ids, never)
 	answers, effects := Claim(w.rules, w.now, fmt.Sprint("lease-", w.tokens), rows, requests)
@@ -190,7 +190,7 @@ func (w *world) claimAll(t *rapid.T, ids []int64, requests []ClaimRequest, commi
 			continue
 		}
 		if tasks[a.Order.ID] || a.Order.Lease == "" {
-			t.Fatalf("order %d was given out twice in one batch, or without a lease", a.Order.ID)
+			t.Fatalf("order %d was claimed twice in one batch, or without a lease", a.Order.ID)
 		}
 		tasks[a.Order.ID] = true
 		w.calls = append(w.calls, &call{settlement: Settlement{
@@ -199,7 +199,7 @@ func (w *world) claimAll(t *rapid.T, ids []int64, requests []ClaimRequest, commi
 	}
 }
 
-func (w *world) retry(t *rapid.T) {
+func (w *simulation) retry(t *rapid.T) {
 	ids := w.someIDs(t)
 	rows := w.read(ids, never)
 	answers, effects := Retry(w.rules, w.now, rows, ids)
@@ -214,15 +214,15 @@ func (w *world) retry(t *rapid.T) {
 	w.write(t, effects, rows)
 }
 
-func (w *world) account(t *rapid.T, id int64) *account {
+func (w *simulation) account(t *rapid.T, id int64) *account {
 	if w.gateway[id] == nil {
 		w.gateway[id] = &account{declines: rapid.IntRange(0, 3).Draw(t, "declines") == 0}
 	}
 	return w.gateway[id]
 }
 
-// pick takes a call out of those for which ok holds; nil when there is none.
-func (w *world) pick(t *rapid.T, ok func(*call) bool) *call {
+// pick returns one of the calls that satisfy ok, or nil.
+func (w *simulation) pick(t *rapid.T, ok func(*call) bool) *call {
 	var found []*call
 	for _, c := range w.calls {
 		if ok(c) {
@@ -235,19 +235,19 @@ func (w *world) pick(t *rapid.T, ok func(*call) bool) *call {
 	return rapid.SampledFrom(found).Draw(t, "call")
 }
 
-func (w *world) drop(c *call) {
+func (w *simulation) drop(c *call) {
 	w.calls = slices.DeleteFunc(w.calls, func(other *call) bool { return other == c })
 }
 
-// callGateway lets a call reach the gateway; its report is for settle.
-func (w *world) callGateway(t *rapid.T) {
+// callGateway makes a call; settle reports it.
+func (w *simulation) callGateway(t *rapid.T) {
 	if c := w.pick(t, func(c *call) bool { return !c.done }); c != nil {
 		w.execute(t, c, rapid.IntRange(0, 5).Draw(t, "fate"))
 	}
 }
 
-// execute makes the call. With fate 0 it never arrives, with fate 1 its answer gets lost: the caller hears nothing.
-func (w *world) execute(t *rapid.T, c *call, fate int) {
+// execute makes the call. With fate 0 the call is lost, with fate 1 its answer.
+func (w *simulation) execute(t *rapid.T, c *call, fate int) {
 	a := w.account(t, c.settlement.OrderID)
 	c.done = true
 	c.settlement.Reason = "why"
@@ -271,9 +271,8 @@ func (w *world) execute(t *rapid.T, c *call, fate int) {
 	c.settlement.Outcome = outcome
 }
 
-// settle reports a batch: calls that are back, calls handed back, and reports that were made before, some of them with
-// a lease that is not theirs.
-func (w *world) settle(t *rapid.T) {
+// settle reports a batch of finished calls, of calls handed back, and of repeated reports, some of these under another lease.
+func (w *simulation) settle(t *rapid.T) {
 	var batch []Settlement
 	var reported []*call
 	for range rapid.IntRange(1, 5).Draw(t, "size") {
@@ -307,7 +306,7 @@ func (w *world) settle(t *rapid.T) {
 	}
 }
 
-func (w *world) settleAll(t *rapid.T, batch []Settlement, commit bool) bool {
+func (w *simulation) settleAll(t *rapid.T, batch []Settlement, commit bool) bool {
 	var ids []int64
 	for _, s := range batch {
 		ids = append(ids, s.OrderID)
@@ -328,21 +327,21 @@ func (w *world) settleAll(t *rapid.T, batch []Settlement, commit bool) bool {
 	w.write(t, effects, rows)
 	w.delivered = append(w.delivered, batch...)
 
-	// The commit's own answer may have got lost, so that the batch is decided again: harmless.
+	// The answer of COMMIT may be lost: deciding the batch again is harmless.
 	_, again := Settle(w.rules, w.now, w.read(ids, restocks), batch)
 	if len(again.Events)+len(again.Stock)+len(again.FailedJobs)+len(again.Resolved) > 0 {
-		t.Fatalf("decided again, the batch does %s", describe(again))
+		t.Fatalf("a repeated batch has the effects %s", describe(again))
 	}
 	for _, c := range again.Changes {
 		if c.From != Failed || c.Claims != 0 || c.AttemptsLeft != 0 {
-			t.Fatalf("decided again, the batch changes %+v", c)
+			t.Fatalf("a repeated batch changes %+v", c)
 		}
 	}
 	return true
 }
 
-// crash loses a worker, with what it knew.
-func (w *world) crash(t *rapid.T) {
+// crash loses a worker with its call.
+func (w *simulation) crash(t *rapid.T) {
 	if c := w.pick(t, func(*call) bool { return true }); c != nil {
 		a := w.account(t, c.settlement.OrderID)
 		a.unknown = a.unknown || (c.paid && a.voided)
@@ -350,8 +349,8 @@ func (w *world) crash(t *rapid.T) {
 	}
 }
 
-// verify holds the books against the invariants, and the gateway against the books.
-func (w *world) verify(t *rapid.T) {
+// verify checks the invariants, and compares the gateway with the store.
+func (w *simulation) verify(t *rapid.T) {
 	w.check(t)
 	for id, a := range w.gateway {
 		o := w.orders[id]
@@ -359,15 +358,15 @@ func (w *world) verify(t *rapid.T) {
 		switch {
 		case a.unknown || onTheWay:
 		case o.Status == Failed && o.DueAt.IsZero() && a.live:
-			t.Fatalf("order %d is FAILED, its money was taken and nobody gives it back", id)
+			t.Fatalf("order %d is FAILED, and its money was not returned", id)
 		case o.Status == Paid && !a.live:
-			t.Fatalf("order %d is PAID, its money was not taken or was given back", id)
+			t.Fatalf("order %d is PAID without its money", id)
 		}
 	}
 }
 
-// finish lets the gateway answer, the sweeper sweep and operators give up what is left, until nothing is to be done.
-func (w *world) finish(t *rapid.T) {
+// finish lets the gateway answer, sweeps, and abandons the failed jobs, until every order is finished.
+func (w *simulation) finish(t *rapid.T) {
 	for range 12 {
 		var batch []Settlement
 		for _, c := range w.calls {
@@ -379,7 +378,7 @@ func (w *world) finish(t *rapid.T) {
 		w.calls = nil
 		w.settleAll(t, batch, true)
 		w.verify(t)
-		w.now = w.now.Add(maxVoidBackoff) // no wait is longer, however many attempts an order has had
+		w.now = w.now.Add(maxVoidBackoff) // the longest wait
 		var requests []ClaimRequest
 		ids := slices.Sorted(maps.Keys(w.orders))
 		for _, id := range ids {
@@ -391,7 +390,7 @@ func (w *world) finish(t *rapid.T) {
 	}
 	for id, o := range w.orders {
 		if !o.Status.Terminal() || !o.DueAt.IsZero() {
-			t.Fatalf("order %d is %s, due at %v: it never ends", id, o.Status, o.DueAt)
+			t.Fatalf("order %d is %s, due at %v: it is never finished", id, o.Status, o.DueAt)
 		}
 	}
 }

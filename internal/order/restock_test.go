@@ -34,8 +34,8 @@ func TestNewRestock(t *testing.T) {
 		{0, long + "x", "", []string{"idempotency_key", "quantity", "reason"}},
 	} {
 		_, err := NewRestock(nil, 7, bad.quantity, bad.reason, bad.key)
-		if got := faultsOf(t, err); !slices.Equal(got, bad.want) {
-			t.Errorf("%+v: faults in %v", bad, got)
+		if got := invalidFields(t, err); !slices.Equal(got, bad.want) {
+			t.Errorf("%+v: invalid fields %v", bad, got)
 		}
 	}
 }
@@ -55,7 +55,7 @@ func TestUniqueKey(t *testing.T) {
 	}
 }
 
-func TestMove(t *testing.T) {
+func TestApplyRestocks(t *testing.T) {
 	known := Movement{ProductID: 1, Quantity: 5, Reason: "delivery", UniqueKey: "restock:known", Actor: "token:1", At: noon}
 	full := Product{ID: 5, Stock: MaxID}
 	cases := []struct {
@@ -67,19 +67,19 @@ func TestMove(t *testing.T) {
 	}{
 		{"in", Restock{1, 7, "delivery", "a", "token:2"}, "", 207, false},
 		{"out", Restock{2, -1, "broken", "a", "token:2"}, "", 0, false},
-		{"a stopped product", Restock{3, 1, "delivery", "a", "token:2"}, "", 11, false},
-		{"more than there is", Restock{2, -2, "broken", "a", "token:2"}, CodeInsufficientStock, 0, false},
-		{"an unknown product", Restock{99, 1, "delivery", "a", "token:2"}, CodeNotFound, 0, false},
-		{"too many to tell", Restock{5, 1, "delivery", "a", "token:2"}, CodeValidation, 0, false},
-		{"again, by somebody else", Restock{1, 5, "delivery", "known", "token:2"}, "", 200, true},
+		{"an inactive product", Restock{3, 1, "delivery", "a", "token:2"}, "", 11, false},
+		{"more than the stock", Restock{2, -2, "broken", "a", "token:2"}, CodeInsufficientStock, 0, false},
+		{"a missing product", Restock{99, 1, "delivery", "a", "token:2"}, CodeNotFound, 0, false},
+		{"above the largest stock", Restock{5, 1, "delivery", "a", "token:2"}, CodeValidation, 0, false},
+		{"repeated by another administrator", Restock{1, 5, "delivery", "known", "token:2"}, "", 200, true},
 		{"the key for another product", Restock{2, 5, "delivery", "known", "token:1"}, CodeKeyReused, 0, false},
-		{"the key for an unknown product", Restock{99, 5, "delivery", "known", "token:1"}, CodeKeyReused, 0, false},
-		{"the key for other pieces", Restock{1, 6, "delivery", "known", "token:1"}, CodeKeyReused, 0, false},
+		{"the key for a missing product", Restock{99, 5, "delivery", "known", "token:1"}, CodeKeyReused, 0, false},
+		{"the key for another quantity", Restock{1, 6, "delivery", "known", "token:1"}, CodeKeyReused, 0, false},
 		{"the key for another reason", Restock{1, 5, "gift", "known", "token:1"}, CodeKeyReused, 0, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			products := shelf()
+			products := testProducts()
 			products[5] = full
 			answers, effects := ApplyRestocks(noon, []Restock{c.restock}, map[string]Movement{known.UniqueKey: known}, products)
 			got := answers[0]
@@ -100,25 +100,25 @@ func TestMove(t *testing.T) {
 				t.Errorf("the movement is %+v", got.Movement)
 			}
 			wantEffects := Effects{Stock: map[int64]int64{want.ProductID: want.Quantity}, Movements: []Movement{want}}
-			if diff := cmp.Diff(wantEffects, effects, ignoreIndexes); diff != "" {
+			if diff := cmp.Diff(wantEffects, effects, ignoreUnexported); diff != "" {
 				t.Errorf("effects (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-// The refusal says how many pieces were asked for and how many there are.
-func TestMoveTooMuch(t *testing.T) {
-	answers, _ := ApplyRestocks(noon, []Restock{{2, -3, "broken", "a", ""}}, nil, shelf())
+// The error has the requested and the available quantity.
+func TestRestockBelowZero(t *testing.T) {
+	answers, _ := ApplyRestocks(noon, []Restock{{2, -3, "broken", "a", ""}}, nil, testProducts())
 	var short *Error
 	if !errors.As(answers[0].Err, &short) || short.ProductID != 2 || short.Requested != 3 || short.Available != 1 {
 		t.Errorf("%+v", answers[0].Err)
 	}
 }
 
-// TestMoves drives random batches over a shelf, some of which are lost after they were decided: stock is what the
-// movements come to, never below zero, and each key has one movement, whatever is repeated.
-func TestMoves(t *testing.T) {
+// TestRestockSequences applies random batches, of which some roll back: the stock is the sum of the movements, never below zero,
+// and each key has one movement.
+func TestRestockSequences(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		products, written := map[int64]Product{1: {ID: 1}, 2: {ID: 2}}, map[string]Movement{}
 		restock := rapid.Custom(func(t *rapid.T) Restock {
@@ -144,17 +144,17 @@ func TestMoves(t *testing.T) {
 			}
 			for _, m := range effects.Movements {
 				if _, twice := written[m.UniqueKey]; twice {
-					t.Fatalf("two movements under %s", m.UniqueKey)
+					t.Fatalf("two movements with the key %s", m.UniqueKey)
 				}
 				written[m.UniqueKey] = m
 			}
 			if diff := cmp.Diff(products, after); diff != "" {
-				t.Fatalf("the decision shows other products than it writes:\n%s", diff)
+				t.Fatalf("the products after the decision differ from the rows:\n%s", diff)
 			}
 			for i, a := range answers {
 				m, found := written[batch[i].UniqueKey()]
 				if a.Err == nil && (!found || a.Movement != m || m.Quantity != batch[i].Quantity || m.Reason != batch[i].Reason) {
-					t.Fatalf("%+v was answered %+v, the movement is %+v", batch[i], a, m)
+					t.Fatalf("the answer to %+v is %+v, the movement %+v", batch[i], a, m)
 				}
 			}
 			sums := map[int64]int64{1: 0, 2: 0}
@@ -163,7 +163,7 @@ func TestMoves(t *testing.T) {
 			}
 			for _, id := range slices.Sorted(maps.Keys(sums)) {
 				if products[id].Stock != sums[id] || sums[id] < 0 {
-					t.Fatalf("product %d has %d, its movements come to %d", id, products[id].Stock, sums[id])
+					t.Fatalf("product %d has %d, the sum of its movements is %d", id, products[id].Stock, sums[id])
 				}
 			}
 		}

@@ -7,18 +7,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What the lines of TestSettle say again and again.
+// Effects that several cases have.
 const (
-	paidNow       = "PROCESSING→PAID due never, OrderPaid(), row"
-	failedNow     = "PROCESSING→FAILED due never, OrderFailed(why), row, 1:+1, 2:+2"
-	chargedLate   = "FAILED→FAILED due +0s, row"
-	givenUp       = "PROCESSING→FAILED due never, OrderFailed(abandoned by an operator), row, 1:+1, 2:+2, abandoned"
-	givenUpOwed   = "PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, 1:+1, 2:+2, abandoned"
-	voidUncertain = "PROCESSING→PROCESSING due never, lease abandon:, row, dead(abandon: why)"
+	paidNow          = "PROCESSING→PAID due never, OrderPaid(), row"
+	failedNow        = "PROCESSING→FAILED due never, OrderFailed(why), row, 1:+1, 2:+2"
+	lateCharge       = "FAILED→FAILED due +0s, row"
+	abandonedNow     = "PROCESSING→FAILED due never, OrderFailed(abandoned by an operator), row, 1:+1, 2:+2, abandoned"
+	abandonedVoidDue = "PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, 1:+1, 2:+2, abandoned"
+	voidFailed       = "PROCESSING→PROCESSING due never, lease abandon:, row, job(abandon: why)"
 )
 
-// TestSettle walks every state through every answer to a charge and to a void, reported by the holder of the lease and
-// by others: by one whose lease is over, and by one that never had any.
+// TestSettle reports every outcome of a charge and of a void to every state: under the current lease, a stale one and none.
 func TestSettle(t *testing.T) {
 	type report struct {
 		kind    PaymentKind
@@ -34,47 +33,47 @@ func TestSettle(t *testing.T) {
 		voidSilent  = report{KindVoid, NoAnswer}
 		voidNotDone = report{KindVoid, HandedBack}
 	)
-	// What only keeps a record, whatever the state, unless a line below says otherwise.
+	// The effects in any state, except for the cases below.
 	usual := map[report]string{
 		charged: "", declined: "row", silent: "row", handedBack: "", voided: "row", refused: "row", voidSilent: "row", voidNotDone: "",
 	}
-	anybody := map[string]map[report]string{ // lease or no lease
-		working:      {charged: paidNow, declined: failedNow},
-		lastTry:      {charged: paidNow, declined: failedNow},
-		waiting:      {charged: paidNow, declined: failedNow},
-		parked:       {charged: paidNow + ", settled", declined: failedNow + ", settled"},
-		voiding:      {charged: givenUpOwed, declined: failedNow + ", settled"},
-		doubtful:     {charged: givenUpOwed, declined: failedNow + ", settled"},
-		failed:       {charged: chargedLate},
-		voidOwed:     {charged: chargedLate},
-		voidUnderWay: {charged: chargedLate},
+	anyLease := map[string]map[report]string{ // under any lease, or none
+		charging:        {charged: paidNow, declined: failedNow},
+		lastAttempt:     {charged: paidNow, declined: failedNow},
+		waitingForRetry: {charged: paidNow, declined: failedNow},
+		failedJob:       {charged: paidNow + ", settled", declined: failedNow + ", settled"},
+		beingAbandoned:  {charged: abandonedVoidDue, declined: failedNow + ", settled"},
+		voidUnanswered:  {charged: abandonedVoidDue, declined: failedNow + ", settled"},
+		failed:          {charged: lateCharge},
+		voidDue:         {charged: lateCharge},
+		voidClaimed:     {charged: lateCharge},
 	}
-	onlyHolder := map[string]map[report]string{
-		working: {
+	currentLeaseOnly := map[string]map[report]string{
+		charging: {
 			silent:     "PROCESSING→PROCESSING due +3s, row",
-			handedBack: "PROCESSING→PROCESSING due +0s, attempts+0 tries+1",
+			handedBack: "PROCESSING→PROCESSING due +0s, claims+0 left+1",
 		},
-		lastTry: {
-			silent:     "PROCESSING→PROCESSING due never, row, dead(why)",
-			handedBack: "PROCESSING→PROCESSING due +0s, attempts+0 tries+1",
+		lastAttempt: {
+			silent:     "PROCESSING→PROCESSING due never, row, job(why)",
+			handedBack: "PROCESSING→PROCESSING due +0s, claims+0 left+1",
 		},
-		voiding: {
-			voided: givenUp, refused: voidUncertain, voidSilent: voidUncertain,
-			voidNotDone: "PROCESSING→PROCESSING due never, lease abandon:, dead(abandon: the gateway was not called)",
+		beingAbandoned: {
+			voided: abandonedNow, refused: voidFailed, voidSilent: voidFailed,
+			voidNotDone: "PROCESSING→PROCESSING due never, lease abandon:, job(abandon: the gateway was not called)",
 		},
-		voidUnderWay: {
+		voidClaimed: {
 			voided: "FAILED→FAILED due never, row", refused: "FAILED→FAILED due +3s, row", voidSilent: "FAILED→FAILED due +3s, row",
 			voidNotDone: "FAILED→FAILED due +3s",
 		},
 	}
 	for _, state := range states() {
 		for r, want := range usual {
-			if says, ok := anybody[state][r]; ok {
+			if says, ok := anyLease[state][r]; ok {
 				want = says
 			}
 			for _, lease := range []string{orderIn(state).Lease, "stale", ""} {
 				want := want
-				if says, ok := onlyHolder[state][r]; ok && lease != "" && lease != "stale" {
+				if says, ok := currentLeaseOnly[state][r]; ok && lease != "" && lease != "stale" {
 					want = says
 				}
 				t.Run(state+"/"+string(r.kind)+" "+string(r.outcome)+"/"+lease, func(t *testing.T) {
@@ -100,7 +99,7 @@ func settleOne(t *testing.T, state string, s Settlement, want string) {
 	}
 	sameRow(t, before, o, effects)
 	if len(effects.Stock) > 0 && !s.Restocks(before) {
-		t.Error("stock moves, though Restocks says no: the items would not be read")
+		t.Error("the stock changes although Restocks returns false: the store would not read the items")
 	}
 	if len(effects.Payments) > 0 {
 		wantRow := Payment{1, 2, s.Kind, s.Outcome, "ref", "why", "node-1", noon}
@@ -110,26 +109,26 @@ func settleOne(t *testing.T, state string, s Settlement, want string) {
 	}
 	for _, e := range effects.Events {
 		if e.Actor != "node-1" || e.Trace != (Trace{"t", "p"}) {
-			t.Errorf("event %+v does not say who and why", e)
+			t.Errorf("event %+v lacks the actor or the trace", e)
 		}
 	}
-	// Once more: nothing but the one more void of a late charge, or the same record, which its key refuses.
+	// Repeating it has no effect except another void of a late charge, or the same payment row, which its key refuses.
 	_, again := Settle(DefaultRules(), noon, map[int64]*Order{1: o}, []Settlement{s})
-	if got := describe(again); !slices.Contains([]string{"", "row", chargedLate}, got) {
-		t.Errorf("decided again: %s", got)
+	if got := describe(again); !slices.Contains([]string{"", "row", lateCharge}, got) {
+		t.Errorf("repeated, it has the effects %s", got)
 	}
 }
 
-// TestSettleBatch is several settlements of one order in one batch: written as one change.
+// TestSettleBatch: several settlements of one order in one batch are one change of its row.
 func TestSettleBatch(t *testing.T) {
 	charge := func(attempt int, outcome Outcome, lease string) Settlement {
 		return Settlement{OrderID: 1, Claim: attempt, Lease: lease, Kind: KindCharge, Outcome: outcome, Reason: "why"}
 	}
 	void := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Claim: 3, Lease: abandonMark + holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
+		return Settlement{OrderID: 1, Claim: 3, Lease: abandonMark + currentLease, Kind: KindVoid, Outcome: outcome, Reason: "why"}
 	}
 	lateVoid := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Claim: 3, Lease: holder, Kind: KindVoid, Outcome: outcome, Reason: "why"}
+		return Settlement{OrderID: 1, Claim: 3, Lease: currentLease, Kind: KindVoid, Outcome: outcome, Reason: "why"}
 	}
 	cases := []struct {
 		name, state string
@@ -137,86 +136,86 @@ func TestSettleBatch(t *testing.T) {
 		want        string
 	}{
 		{
-			"two attempts succeed: one paid it", working,
-			[]Settlement{charge(2, Succeeded, holder), charge(1, Succeeded, "old")},
+			"two attempts succeed: paid once", charging,
+			[]Settlement{charge(2, Succeeded, currentLease), charge(1, Succeeded, "old")},
 			paidNow,
 		},
-		{"one report twice", working, []Settlement{charge(2, Succeeded, holder), charge(2, Succeeded, holder)}, paidNow},
+		{"a repeated report", charging, []Settlement{charge(2, Succeeded, currentLease), charge(2, Succeeded, currentLease)}, paidNow},
 		{
-			"no answer, then the late one", working,
-			[]Settlement{charge(2, NoAnswer, holder), charge(1, Succeeded, "old")},
+			"no answer, then a late charge", charging,
+			[]Settlement{charge(2, NoAnswer, currentLease), charge(1, Succeeded, "old")},
 			"PROCESSING→PAID due never, OrderPaid(), row, row",
 		},
 		{
-			"the late one, then no answer", working,
-			[]Settlement{charge(1, Succeeded, "old"), charge(2, NoAnswer, holder)},
+			"a late charge, then no answer", charging,
+			[]Settlement{charge(1, Succeeded, "old"), charge(2, NoAnswer, currentLease)},
 			"PROCESSING→PAID due never, OrderPaid(), row, row",
 		},
 		{
-			"dead-lettered and paid at once", lastTry,
-			[]Settlement{charge(2, NoAnswer, holder), charge(1, Succeeded, "old")},
-			"PROCESSING→PAID due never, OrderPaid(), row, row, dead(why), settled",
+			"failed and paid at once", lastAttempt,
+			[]Settlement{charge(2, NoAnswer, currentLease), charge(1, Succeeded, "old")},
+			"PROCESSING→PAID due never, OrderPaid(), row, row, job(why), settled",
 		},
 		{
-			"no answer counts once", working,
-			[]Settlement{charge(2, NoAnswer, holder), charge(2, NoAnswer, holder)},
+			"no answer counts once", charging,
+			[]Settlement{charge(2, NoAnswer, currentLease), charge(2, NoAnswer, currentLease)},
 			"PROCESSING→PROCESSING due +3s, row",
 		},
 		{
-			"handed back counts once", working,
-			[]Settlement{charge(2, HandedBack, holder), charge(2, HandedBack, holder)},
-			"PROCESSING→PROCESSING due +0s, attempts+0 tries+1",
+			"handed back counts once", charging,
+			[]Settlement{charge(2, HandedBack, currentLease), charge(2, HandedBack, currentLease)},
+			"PROCESSING→PROCESSING due +0s, claims+0 left+1",
 		},
 		{
-			"handed back, then the late one", working,
-			[]Settlement{charge(2, HandedBack, holder), charge(1, Succeeded, "old")},
-			"PROCESSING→PAID due never, attempts+0 tries+1, OrderPaid(), row",
+			"handed back, then a late charge", charging,
+			[]Settlement{charge(2, HandedBack, currentLease), charge(1, Succeeded, "old")},
+			"PROCESSING→PAID due never, claims+0 left+1, OrderPaid(), row",
 		},
 		{
-			"declined, then charged: owed a void", working,
-			[]Settlement{charge(1, Declined, "old"), charge(2, Succeeded, holder)},
+			"declined, then charged: due for a void", charging,
+			[]Settlement{charge(1, Declined, "old"), charge(2, Succeeded, currentLease)},
 			"PROCESSING→FAILED due +0s, OrderFailed(why), row, row, 1:+1, 2:+2",
 		},
 		{
-			"charged, then declined: stays paid", working,
-			[]Settlement{charge(2, Succeeded, holder), charge(1, Declined, "old")},
+			"charged, then declined: stays paid", charging,
+			[]Settlement{charge(2, Succeeded, currentLease), charge(1, Declined, "old")},
 			"PROCESSING→PAID due never, OrderPaid(), row, row",
 		},
 		{
-			"declined twice: put back once", working,
-			[]Settlement{charge(2, Declined, holder), charge(1, Declined, "old")},
+			"declined twice: units returned once", charging,
+			[]Settlement{charge(2, Declined, currentLease), charge(1, Declined, "old")},
 			"PROCESSING→FAILED due never, OrderFailed(why), row, row, 1:+1, 2:+2",
 		},
 		{
-			"abandoned, then charged: owed another void", voiding,
+			"abandoned, then charged: due for another void", beingAbandoned,
 			[]Settlement{void(Succeeded), charge(2, Succeeded, "old")},
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, abandoned",
 		},
 		{
-			"charged, then abandoned: owed another void", voiding,
+			"charged, then abandoned: due for another void", beingAbandoned,
 			[]Settlement{charge(2, Succeeded, "old"), void(Succeeded)},
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, abandoned",
 		},
 		{
-			"a void of unknown fate, then charged", voiding,
+			"a void without an answer, then charged", beingAbandoned,
 			[]Settlement{void(NoAnswer), charge(2, Succeeded, "old")},
-			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, dead(abandon: why), abandoned",
+			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, job(abandon: why), abandoned",
 		},
 		{
-			"a void of unknown fate, twice", voiding, []Settlement{void(NoAnswer), void(NoAnswer)}, voidUncertain,
+			"a void without an answer, twice", beingAbandoned, []Settlement{void(NoAnswer), void(NoAnswer)}, voidFailed,
 		},
 		{
-			"voided, then charged again late", voidUnderWay,
+			"voided, then charged again late", voidClaimed,
 			[]Settlement{lateVoid(Succeeded), charge(2, Succeeded, "old")},
 			"FAILED→FAILED due +0s, row, row",
 		},
 		{
-			"charged again late, then voided: that void came too early", voidUnderWay,
+			"charged again late, then voided: the void may precede the charge", voidClaimed,
 			[]Settlement{charge(2, Succeeded, "old"), lateVoid(Succeeded)},
 			"FAILED→FAILED due +0s, row, row",
 		},
 		{
-			"charge and void of one attempt are two records", voidUnderWay,
+			"charge and void of one attempt are two records", voidClaimed,
 			[]Settlement{charge(3, NoAnswer, "old"), lateVoid(Succeeded)},
 			"FAILED→FAILED due never, row, row",
 		},
@@ -230,7 +229,7 @@ func TestSettleBatch(t *testing.T) {
 			}
 			sameRow(t, before, o, effects)
 			if len(effects.Stock) > 0 && !slices.ContainsFunc(c.batch, func(s Settlement) bool { return s.Restocks(before) }) {
-				t.Error("stock moves, but nothing in the batch says so: the items would not be read")
+				t.Error("the stock changes although Restocks returns false for all: the store would not read the items")
 			}
 			keys := map[paymentKey]bool{}
 			for _, p := range effects.Payments {
@@ -244,7 +243,7 @@ func TestSettleBatch(t *testing.T) {
 }
 
 func TestSettleRefuses(t *testing.T) {
-	o := orderIn(working)
+	o := orderIn(charging)
 	answers, effects := Settle(DefaultRules(), noon, map[int64]*Order{1: o}, []Settlement{
 		{OrderID: 9, Kind: KindCharge, Outcome: Succeeded},
 		{OrderID: 1, Kind: KindCharge},
@@ -258,16 +257,16 @@ func TestSettleRefuses(t *testing.T) {
 		}
 	}
 	if !effects.Empty() {
-		t.Errorf("effects %+v of what means nothing", effects)
+		t.Errorf("invalid settlements have the effects %+v", effects)
 	}
 }
 
-// TestLeaseCountsForItsTaskAlone: a claim for a charge cannot void, nor the other way round.
-func TestLeaseCountsForItsTaskAlone(t *testing.T) {
+// TestLeaseIsValidForItsTaskOnly: the lease of a charge is not valid for a void, nor that of a void for a charge.
+func TestLeaseIsValidForItsTaskOnly(t *testing.T) {
 	for _, c := range []struct {
 		state string
 		kind  PaymentKind
-	}{{working, KindVoid}, {voiding, KindCharge}} {
+	}{{charging, KindVoid}, {beingAbandoned, KindCharge}} {
 		for _, outcome := range []Outcome{NoAnswer, HandedBack} {
 			o := orderIn(c.state)
 			s := Settlement{OrderID: 1, Claim: 2, Lease: o.Lease, Kind: c.kind, Outcome: outcome}

@@ -29,12 +29,12 @@ func TestStatusMachine(t *testing.T) {
 			t.Errorf("%s.Valid() = false", from)
 		}
 		if from.CanBecome("") || Status("").CanBecome(from) {
-			t.Errorf("no status may come before or after %s", from)
+			t.Errorf("the empty status precedes or follows %s", from)
 		}
 	}
 	for _, s := range []Status{"", "paid", "REFUNDED"} {
 		if s.Valid() || s.Terminal() {
-			t.Errorf("%q counts as a status", s)
+			t.Errorf("%q is a status", s)
 		}
 	}
 }
@@ -47,6 +47,6 @@ func TestEventTypesCoverEveryStatusOnce(t *testing.T) {
 		}
 	}
 	if got := EventType("OrderShipped").Status(); got != "" {
-		t.Errorf("an unknown event has the status %q", got)
+		t.Errorf("an event without a status has %q", got)
 	}
 }
