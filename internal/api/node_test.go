@@ -146,7 +146,7 @@ func (r *reader) Order(ctx context.Context, id int64) (*order.Order, error) {
 	return r.Store.Order(ctx, id)
 }
 
-func (r *reader) Known(ctx context.Context, users, products []int64) (map[int64]bool, map[int64]bool, error) {
+func (r *reader) Existing(ctx context.Context, users, products []int64) (map[int64]bool, map[int64]bool, error) {
 	if err := r.err(); err != nil {
 		return nil, nil, err
 	}
