@@ -22,7 +22,7 @@ func traceOf(r *http.Request) order.Trace {
 // follow begins the request's span, where it is to be followed. What comes of the request stands below it.
 func (x *requestContext) follow() {
 	x.span = x.api.options.Tracer.Request(x.r.Context(), x.trace.Parent, x.r.Header["Tracestate"], x.timing.name)
-	if !x.span.On() {
+	if !x.span.Recording() {
 		return
 	}
 	x.trace.Parent = x.span.Parent("")
@@ -32,7 +32,7 @@ func (x *requestContext) follow() {
 
 // followed ends the request's span.
 func (x *requestContext) followed() {
-	if !x.span.On() {
+	if !x.span.Recording() {
 		return
 	}
 	x.span.Set(tracing.Int("http.response.status_code", int64(x.status)))

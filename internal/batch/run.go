@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// Run commits batches until ctx ends; then it lets nobody in any more, commits what was let in, and returns nil. Call
-// it once.
+// Run commits batches until ctx ends. Then it refuses further requests, commits those that wait, and returns nil. Call it once.
 //
-// Nobody is left without an answer: who enters holds the door for reading until the request is in its line, so when Run
-// has had the door for writing, all that were let in are in a line and no more follow. Only then are the loops told, and
-// each ends when it finds both lines empty.
+// No request stays without an answer. A caller has the mutex for reading until its request is in a queue. So when Run has had it
+// for writing, all accepted requests are in a queue and no more follow. Only then do the loops stop, each when it finds both queues
+// empty.
 func (b *Batcher[Req, Res]) Run(ctx context.Context) error {
 	commits := context.WithoutCancel(ctx)
 	var loops sync.WaitGroup
@@ -22,18 +21,18 @@ func (b *Batcher[Req, Res]) Run(ctx context.Context) error {
 		loops.Go(func() { b.loop(commits) })
 	}
 	<-ctx.Done()
-	b.door.Lock()
+	b.mu.Lock()
 	b.stopped = true
-	b.door.Unlock()
-	close(b.shut)
+	b.mu.Unlock()
+	close(b.stopping)
 	loops.Wait()
 	return nil
 }
 
-// loop is one committer: take what waits, commit it, again. All its state is local.
+// loop commits one batch after the other. All its state is local.
 func (b *Batcher[Req, Res]) loop(ctx context.Context) {
 	var batch []*member[Req, Res]
-	var next *member[Req, Res] // taken from the queue, too heavy for the batch before
+	var next *member[Req, Res] // taken from the queue, but too heavy for the previous batch
 	for {
 		if next == nil {
 			if next = b.first(); next == nil {
@@ -41,20 +40,20 @@ func (b *Batcher[Req, Res]) loop(ctx context.Context) {
 			}
 		}
 		if b.options.Max > 1 {
-			// The scheduler runs whom it has just woken ahead of all that is ready to run, so this would often be a batch of
-			// one while many requests are on their way. Yielding lets them come in first. A lone caller waits for nobody:
-			// where nothing is ready to run, yielding returns at once.
+			// The scheduler runs a goroutine that it has just woken before others that are ready, so this would often be a batch
+			// of one although more requests are about to arrive. Yielding lets them arrive first. It returns at once when no
+			// other goroutine is ready.
 			runtime.Gosched()
 		}
 		batch, next = b.take(batch[:0], next)
-		b.settle(ctx, batch)
-		clear(batch) // so that no answered request is kept alive until the next batch of this size
+		b.commitBatch(ctx, batch)
+		clear(batch) // so that answered requests can be garbage-collected
 	}
 }
 
-// first waits for a request; it returns nil when the batcher is shut and empty.
+// first waits for a request. It returns nil when the batcher has stopped and both queues are empty.
 func (b *Batcher[Req, Res]) first() *member[Req, Res] {
-	if m := b.waiting(); m != nil {
+	if m := b.poll(); m != nil {
 		return m
 	}
 	select {
@@ -62,13 +61,13 @@ func (b *Batcher[Req, Res]) first() *member[Req, Res] {
 		return m
 	case m := <-b.queue:
 		return m
-	case <-b.shut:
-		return b.waiting() // what came in between the look above and the end; after the end nothing does
+	case <-b.stopping:
+		return b.poll() // a request may have arrived since the first poll; none arrives from now on
 	}
 }
 
-// waiting returns a request that waits already, those of Ahead first, or nil.
-func (b *Batcher[Req, Res]) waiting() *member[Req, Res] {
+// poll returns a waiting request, those of Ahead first, or nil.
+func (b *Batcher[Req, Res]) poll() *member[Req, Res] {
 	select {
 	case m := <-b.ahead:
 		return m
@@ -82,13 +81,13 @@ func (b *Batcher[Req, Res]) waiting() *member[Req, Res] {
 	}
 }
 
-// take adds to first all that waits, up to the bounds. A request that would make the batch too heavy is returned, to
-// be the first of the next one.
+// take adds first and all waiting requests to the batch, up to its bounds. over is a request that would make the batch too heavy:
+// the first of the next one.
 func (b *Batcher[Req, Res]) take(batch []*member[Req, Res], first *member[Req, Res]) (full []*member[Req, Res], over *member[Req, Res]) {
 	weight := b.options.Weigh(first.request)
 	batch = append(batch, first)
 	for len(batch) < b.options.Max {
-		m := b.waiting()
+		m := b.poll()
 		if m == nil {
 			break
 		}
@@ -101,8 +100,8 @@ func (b *Batcher[Req, Res]) take(batch []*member[Req, Res], first *member[Req, R
 	return batch, nil
 }
 
-// settle commits a batch and answers each member. A batch that fails through what may be one member's fault is halved.
-func (b *Batcher[Req, Res]) settle(ctx context.Context, batch []*member[Req, Res]) {
+// commitBatch commits a batch and answers each member. It halves a batch that fails with an error that one member may have caused.
+func (b *Batcher[Req, Res]) commitBatch(ctx context.Context, batch []*member[Req, Res]) {
 	start := time.Now()
 	requests := make([]Req, len(batch))
 	oldest := start
@@ -112,13 +111,13 @@ func (b *Batcher[Req, Res]) settle(ctx context.Context, batch []*member[Req, Res
 			oldest = m.since
 		}
 	}
-	answers, panicked, err := b.try(ctx, requests)
+	answers, panicked, err := b.tryCommit(ctx, requests)
 	if b.options.Observe != nil {
 		b.options.Observe(len(batch), start.Sub(oldest), time.Since(start))
 	}
 	if err != nil && len(batch) > 1 && (panicked || b.options.Halve(err)) {
-		b.settle(ctx, batch[:len(batch)/2])
-		b.settle(ctx, batch[len(batch)/2:])
+		b.commitBatch(ctx, batch[:len(batch)/2])
+		b.commitBatch(ctx, batch[len(batch)/2:])
 		return
 	}
 	for i, m := range batch {
@@ -136,11 +135,11 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error says what the panic said; the stack is for logs.
+// Error returns the value of the panic. The stack is for logs.
 func (e *PanicError) Error() string { return fmt.Sprintf("batch: commit panicked: %v", e.Value) }
 
-// try runs one commit; a panic in it becomes an error, and so does a wrong number of answers.
-func (b *Batcher[Req, Res]) try(ctx context.Context, requests []Req) (answers []Answer[Res], panicked bool, err error) {
+// tryCommit calls Commit. A panic becomes an error, and so does a wrong number of answers.
+func (b *Batcher[Req, Res]) tryCommit(ctx context.Context, requests []Req) (answers []Answer[Res], panicked bool, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			answers, panicked, err = nil, true, &PanicError{value, debug.Stack()}

@@ -1,18 +1,20 @@
-// Package intake takes orders in: it makes sure of one order a key, keeps the product locks (the first layer of
-// protection), and gathers concurrent requests into batches, each of which is one transaction of the store (the second
-// layer, which decides).
+// Package intake creates and cancels orders. It gathers concurrent requests into batches, each of which is one transaction of
+// the store, and locks the products of a batch before.
 //
-//	Create ──▶ batch ──▶ known? ──▶ key in use? ──▶ lock products ──▶ store.CreateOrders ──▶ unlock ──▶ publish
-//	             ▲          │ 422        │ replay        │ busy, or others wait for it
-//	             │          ▼            ▼               ▼
-//	             └── ahead of the queue ──────── wait: next try of the schedule, or woken by the release
+//	Create ──▶ batch ──▶ missing? ──▶ key in use? ──▶ lock products ──▶ store.CreateOrders ──▶ unlock ──▶ publish
+//	             ▲          │ 422         │ replay       │ busy
+//	             │          ▼             ▼              ▼
+//	             └── ahead of the queue ────────────── waitlist: until the next try of the schedule, or the release
 //
-// Keys are looked up before a batch only while clients repeat requests; else the unique index finds those that are in use.
+// Protection has two layers. The database decides: it locks the rows and checks the stock (layer 2). The product locks only keep
+// contention away from it (layer 1). LOCKS.md describes what happens when they fail.
 //
-// One goroutine commits one batch at a time, so orders of one product are served in order of arrival. An order whose
-// product is locked elsewhere leaves its batch, waits on its own schedule and comes back ahead of newer ones; it never
-// holds the batch up. Newer ones that want the same product join it without a try of their own. LOCKS.md has the argument
-// for what happens when the locks themselves fail.
+// One goroutine commits one batch at a time, so the orders of a product are created in order of arrival. A request with a busy
+// product leaves its batch, joins the waitlist, and re-enters ahead of newer requests, so that it never delays the batch. A newer
+// request for that product joins the waitlist without a try of its own.
+//
+// The unique index of (user, key) ensures one order for each key. Keys are looked up before a batch only while clients repeat
+// requests.
 package intake
 
 import (
@@ -33,73 +35,72 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// Orders is what intake needs of the database. The writes are one whole transaction each.
+// Orders is the database. Each write is one transaction.
 type Orders interface {
-	// Existing tells which of the users and products exist.
-	Existing(ctx context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error)
-	// FindOrders returns the orders that exist under these keys.
-	FindOrders(ctx context.Context, wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error)
+	// Existing returns which of the users and products exist.
+	Existing(ctx context.Context, users, products []int64) (existingUsers, existingProducts map[int64]bool, err error)
+	// FindOrders returns the orders with these keys.
+	FindOrders(ctx context.Context, keys []order.OrderKey) (map[order.OrderKey]*order.Order, error)
 	CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error)
 	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.EventBatch, error)
 }
 
-// Publisher takes the receipts of commits. Publish never blocks and never fails.
+// Publisher publishes the events of commits. Publish does not block and reports no errors.
 type Publisher interface {
-	Publish(receipt order.EventBatch)
+	Publish(events order.EventBatch)
 }
 
-// Options are what a Service works with. All but Random, Logger and Registerer are required.
+// Options are the parts and limits of a Service. Tracer, Random, Logger and Registerer are optional.
 type Options struct {
 	Orders    Orders
 	Locker    lock.Locker
 	Publisher Publisher
 
 	BatchMax int // orders in a transaction; 1 turns batching off
-	QueueMax int // requests that may wait, of creates and of cancels each
+	QueueMax int // creates that may wait, and as many cancels
 	Lines    int // order lines in a transaction
 	Loops    int // transactions at once; more than 1 only makes sense with BatchMax 1
 
-	Tracer     tracing.Tracer // of nothing by default
-	Random     rand.Source    // of the schedule's jitter; nil for the runtime's
+	Tracer     tracing.Tracer // default: no traces
+	Random     rand.Source    // for the schedule's jitter; default: the runtime's generator
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Service takes orders in and cancels them. Its methods may be called from any goroutine.
+// Service creates and cancels orders. Its methods are safe for concurrent use.
 type Service struct {
-	orders    Orders
-	locker    lock.Locker
-	publisher Publisher
-	log       *slog.Logger
-	tracer    tracing.Tracer
-	random    rand.Source
-	metrics   *metrics
-	known     known
-	lot       lot
-	holders   holders
-	lookups   lookups
-	arrivals  atomic.Int64
+	orders        Orders
+	locker        lock.Locker
+	publisher     Publisher
+	log           *slog.Logger
+	tracer        tracing.Tracer
+	random        rand.Source
+	metrics       *metrics
+	existence     existenceCache
+	waitlist      waitlist
+	staleLocks    staleLocks
+	lookups       lookups
+	arrivals      atomic.Int64
+	releaseFailed atomic.Bool // the last release of locks failed
 
-	unreleased atomic.Bool // the last release of locks failed
-
-	creates *batch.Batcher[*ticket, order.Placed]
+	creates *batch.Batcher[*request, order.Placed]
 	cancels *batch.Batcher[order.CancelRequest, *order.Order]
 }
 
-// ticket is a draft on its way in.
-type ticket struct {
-	draft   order.Draft
-	arrival int64 // its place among all that came in
-	looked  bool  // its key was looked up and is free, but for a race that the database decides
-	waited  bool  // it has been in a line
+// request is a request to create an order.
+type request struct {
+	draft    order.Draft
+	arrival  int64 // numbers the requests in order of arrival
+	lookedUp bool  // its key was looked up and not found; the database decides races
+	waited   bool  // it has been on the waitlist
 }
 
-// wants reports whether a product is among those of the ticket.
-func (t *ticket) wants(product int64) bool {
-	return slices.ContainsFunc(t.draft.Lines, func(line order.Line) bool { return line.ProductID == product })
+// contains reports whether a product is among those of the request.
+func (r *request) contains(product int64) bool {
+	return slices.ContainsFunc(r.draft.Lines, func(line order.Line) bool { return line.ProductID == product })
 }
 
-// New returns a Service. It answers only while Run does its work.
+// New returns a Service. Its methods wait for answers until Run runs.
 func New(o Options) *Service {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -109,26 +110,26 @@ func New(o Options) *Service {
 	}
 	s := &Service{
 		orders: o.Orders, locker: o.Locker, publisher: o.Publisher, log: o.Logger, tracer: o.Tracer, random: o.Random,
-		known: newKnown(),
+		existence: newExistenceCache(),
 	}
-	s.creates = batch.New(s.place, batch.Options[*ticket]{
-		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: oneMembersFault,
-		Weight: o.Lines, Weigh: func(t *ticket) int { return len(t.draft.Lines) },
+	s.creates = batch.New(s.place, batch.Options[*request]{
+		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: isMemberError,
+		Weight: o.Lines, Weigh: func(r *request) int { return len(r.draft.Lines) },
 		Observe: func(size int, waited, took time.Duration) { s.metrics.batch("create", size, waited, took) },
 	})
 	s.cancels = batch.New(s.cancel, batch.Options[order.CancelRequest]{
-		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: oneMembersFault,
+		Queue: o.QueueMax, Max: o.BatchMax, Loops: o.Loops, Halve: isMemberError,
 		Observe: func(size int, waited, took time.Duration) { s.metrics.batch("cancel", size, waited, took) },
 	})
 	s.metrics = newMetrics(o.Registerer, s.creates.Queued, s.cancels.Queued)
 	return s
 }
 
-// oneMembersFault: what the store could not tell the reason of may be one member's doing; that the database is away is
-// not.
-func oneMembersFault(err error) bool { return order.CodeOf(err) == order.CodeInternal }
+// isMemberError reports whether one member of a batch may have caused an error. A code names another cause, such as an unreachable
+// database.
+func isMemberError(err error) bool { return order.CodeOf(err) == order.CodeInternal }
 
-// Run commits batches until ctx ends, then commits what was let in, and returns nil. Call it once.
+// Run commits batches until ctx ends, then those that wait, and returns nil. Call it once.
 func (s *Service) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { _ = s.creates.Run(ctx) }) // a batcher's Run always returns nil
@@ -137,39 +138,39 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// Create places an order, and returns after it is durable. The errors carry the codes of order.Place (a refusal),
-// CodeLockConflict (a product stayed locked through all tries), CodeOverloaded (the queue is full; nothing was done),
-// CodeUnavailable (also when a product's row stayed locked through all tries), or the error of ctx, after which the order may
-// still be placed: ask again with the same key.
+// Create places an order and returns when it is durable. The errors carry the codes of order.Place (the order is refused),
+// CodeLockConflict (a product stayed locked through all tries), CodeOverloaded (the queue is full) or CodeUnavailable (also when
+// a product's row stayed locked through all tries). The order is not placed then. After the error of ctx it may still be placed:
+// try again with the same key.
 func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
-	t := &ticket{draft: draft, arrival: s.arrivals.Add(1)}
-	placed, err := s.creates.Do(ctx, t)
+	r := &request{draft: draft, arrival: s.arrivals.Add(1)}
+	placed, err := s.creates.Do(ctx, r)
 	if busy, ok := errors.AsType[*busyError](err); ok {
-		placed, err = s.tryAgain(ctx, t, busy)
+		placed, err = s.retry(ctx, r, busy)
 	}
 	if err == nil {
 		err = placed.Err
 	}
 	s.metrics.created(placed, err)
-	return placed, inWords(err)
+	return placed, withCode(err)
 }
 
-// Cancel cancels a PENDING order, and returns it after that is durable. Cancelling it again is no error. The errors
-// carry the codes of order.Cancel, CodeOverloaded or CodeUnavailable.
+// Cancel cancels a PENDING order and returns it when that is durable. A CANCELLED order is not an error. The errors carry the
+// codes of order.Cancel, CodeOverloaded or CodeUnavailable.
 func (s *Service) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
 	o, err := s.cancels.Do(ctx, request)
 	s.metrics.cancelled(err)
-	return o, inWords(err)
+	return o, withCode(err)
 }
 
-// OrderRefused counts a request to order that was refused before it came to Create, such as by the rate limit.
+// OrderRefused counts a request to order that was refused before Create, such as by the rate limit.
 func (s *Service) OrderRefused(err error) { s.metrics.failed(s.metrics.refused, err) }
 
-// CancelRefused counts a request to cancel that was refused before it came to Cancel.
+// CancelRefused counts a request to cancel that was refused before Cancel.
 func (s *Service) CancelRefused(err error) { s.metrics.failed(s.metrics.cancels, err) }
 
-// inWords gives the batcher's own errors their codes.
-func inWords(err error) error {
+// withCode returns the error of the batcher with its code.
+func withCode(err error) error {
 	switch {
 	case errors.Is(err, batch.ErrOverloaded):
 		const message = "Too many requests are waiting; try again in a second with the same key."
@@ -181,15 +182,15 @@ func inWords(err error) error {
 	}
 }
 
-// cancel is the commit of a batch of cancellations.
+// cancel commits a batch of cancellations.
 func (s *Service) cancel(ctx context.Context, requests []order.CancelRequest) (_ []batch.Answer[*order.Order], err error) {
 	ctx, spans := s.tracer.Batch(ctx, "cancel", tracing.Internal, len(requests), func(i int) string { return requests[i].Trace.Parent })
 	defer func() { spans.End(err) }()
-	changed, receipt, err := s.orders.CancelOrders(ctx, requests)
+	changed, events, err := s.orders.CancelOrders(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
-	s.publisher.Publish(receipt)
+	s.publisher.Publish(events)
 	answers := make([]batch.Answer[*order.Order], len(changed))
 	for i, c := range changed {
 		answers[i] = batch.Answer[*order.Order]{Value: c.Order, Err: c.Err}

@@ -290,7 +290,7 @@ func TestReleaseWakes(t *testing.T) {
 		h := build(t, nil)
 		defer h.stop()
 		grant, err := h.locker.Local.TryLock(t.Context(), []int64{1})
-		if err != nil || len(grant.Held) != 1 {
+		if err != nil || len(grant.Locked) != 1 {
 			t.Fatal(grant, err)
 		}
 		const waiters = 20
@@ -320,7 +320,7 @@ func TestReleaseWakes(t *testing.T) {
 		}
 		h.locker.mu.Unlock()
 		time.Sleep(60 * time.Millisecond)
-		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+		if err := h.locker.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 			t.Fatal(err)
 		}
 		callers.Wait()

@@ -2,18 +2,17 @@ package intake
 
 import "sync/atomic"
 
-// lookupBatches is how many batches after a key in use are looked up before they are placed.
+// lookupBatches is how many batches after a repeated request look up their keys.
 const lookupBatches = 100
 
-// lookups decides whether the keys of a batch are looked up before it is placed.
+// lookups decides whether the keys of a batch are looked up before its transaction. The zero value is ready to use.
 //
-// The unique index finds a key in use as well, but then the whole batch is rolled back and placed again without it. A lookup is a
-// query of its own for each batch, and most batches have only new keys. So keys are looked up while repeated requests are likely:
-// in the first batches of a process, and after a key in use, a locked row or a failed write. A client that repeats a request now and
-// then costs one rollback in lookupBatches at most. The zero value is ready to use.
-type lookups struct{ quiet atomic.Int64 } // batches since a repeated request was met or expected
+// A lookup is one more query for each batch, and most batches have only new keys. Without it the unique index detects a key in use,
+// but then the batch rolls back and runs again. So keys are looked up while repeated requests are likely: in the first batches of a
+// process, and after a key in use, a locked row or a failed write. Occasional repeats cost at most one rollback in lookupBatches.
+type lookups struct{ quiet atomic.Int64 } // batches since the last repeated request
 
-// next reports whether the next batch is looked up.
+// next reports whether the next batch looks up its keys.
 func (l *lookups) next() bool {
 	if l.quiet.Load() >= lookupBatches {
 		return false
@@ -22,7 +21,7 @@ func (l *lookups) next() bool {
 	return true
 }
 
-// expect makes the next batches be looked up: repeated requests are likely.
+// expect makes the next batches look up their keys, since repeated requests are likely.
 func (l *lookups) expect() {
 	if l.quiet.Load() != 0 {
 		l.quiet.Store(0)

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,14 +10,14 @@ import (
 	"orderflow/internal/order"
 )
 
-// metrics are what a Service counts. Series are looked up once, not for each order.
+// metrics are the metrics of a Service. Their series are looked up once, not for each order.
 type metrics struct {
 	placed, replayed, gone prometheus.Counter
 	refused                map[order.Code]prometheus.Counter
 	cancels                map[order.Code]prometheus.Counter // "" for success
 	lockWait               prometheus.Histogram
-	lockless, deadHolder   prometheus.Counter
-	lockedRow              prometheus.Counter
+	lockless, lockedRow    prometheus.Counter
+	staleLocks             atomic.Int64
 	size, wait, commit     map[string]prometheus.Observer
 }
 
@@ -46,13 +47,10 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 			Name: "orderflow_lock_wait_seconds", Help: "Time that orders waited for a product that another process had locked.", Buckets: short,
 		}),
 		lockless: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_lock_unavailable_total", Help: "Batches that went on without product locks, which could not be had.",
-		}),
-		deadHolder: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_lock_dead_holder_total", Help: "Locks of holders that must be dead, which orders went without.",
+			Name: "orderflow_lock_unavailable_total", Help: "Batches that went on without product locks, because the locks were unavailable.",
 		}),
 		lockedRow: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_lock_row_total", Help: "Times that an order found its product's row locked by another transaction, and waited.",
+			Name: "orderflow_lock_row_total", Help: "Times that an order waited because another transaction had locked the row of its product.",
 		}),
 		size: map[string]prometheus.Observer{}, wait: map[string]prometheus.Observer{}, commit: map[string]prometheus.Observer{},
 	}
@@ -63,8 +61,13 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 	for _, name := range []string{"create", "cancel"} {
 		m.size[name], m.wait[name], m.commit[name] = size.WithLabelValues(name), wait.WithLabelValues(name), commit.WithLabelValues(name)
 	}
+	stale := func(name, help string) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(m.staleLocks.Load()) })
+	}
 	if to != nil {
-		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.deadHolder, m.lockedRow,
+		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.lockedRow,
+			stale("orderflow_lock_stale_total", "Orders that went on without a product lock, because the lock was stale."),
+			stale("orderflow_lock_dead_holder_total", "The same as orderflow_lock_stale_total, under its former name."),
 			queued("create", creates), queued("cancel", cancels))
 	}
 	return m

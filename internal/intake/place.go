@@ -11,8 +11,8 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// busyError is the answer to an order with a product that another process has locked. row is the error of the store when it
-// is the product's row that is locked; nobody announces its release, so Released is nil then.
+// busyError is the answer to a request with a busy product. When the product's row is locked, row is the error of the store, and
+// Released is nil: no one announces the release of a row.
 type busyError struct {
 	busy []lock.Busy
 	row  *order.Error
@@ -20,57 +20,57 @@ type busyError struct {
 
 func (*busyError) Error() string { return "a product is locked by another process" }
 
-// round is one batch on its way through place.
-type round struct {
-	tickets []*ticket
-	answers []batch.Answer[order.Placed]
-	open    []int // those that have no answer yet, in order of arrival
+// createBatch is one batch on its way through the steps of place.
+type createBatch struct {
+	requests []*request
+	answers  []batch.Answer[order.Placed]
+	open     []int // indexes of the requests without an answer, in order of arrival
 }
 
-// settle answers the open tickets for which judge has an answer, and keeps the others open.
-func (r *round) settle(judge func(t *ticket) (batch.Answer[order.Placed], bool)) {
-	left := r.open[:0]
-	for _, i := range r.open {
-		answer, done := judge(r.tickets[i])
+// answer sets the answers of the open requests for which decide returns one.
+func (b *createBatch) answer(decide func(r *request) (batch.Answer[order.Placed], bool)) {
+	open := b.open[:0]
+	for _, i := range b.open {
+		answer, done := decide(b.requests[i])
 		if done {
-			r.answers[i] = answer
+			b.answers[i] = answer
 		} else {
-			left = append(left, i)
+			open = append(open, i)
 		}
 	}
-	r.open = left
+	b.open = open
 }
 
-// fail answers all open tickets with an error.
-func (r *round) fail(err error) {
-	r.settle(func(*ticket) (batch.Answer[order.Placed], bool) { return batch.Answer[order.Placed]{Err: err}, true })
+// fail answers all open requests with an error.
+func (b *createBatch) fail(err error) {
+	b.answer(func(*request) (batch.Answer[order.Placed], bool) { return batch.Answer[order.Placed]{Err: err}, true })
 }
 
-// place is the commit of a batch of orders. Running it again for a ticket finds that order by its key.
-func (s *Service) place(ctx context.Context, tickets []*ticket) (_ []batch.Answer[order.Placed], err error) {
-	ctx, spans := s.tracer.Batch(ctx, "create", tracing.Internal, len(tickets), func(i int) string { return tickets[i].draft.Trace.Parent })
+// place commits a batch of orders. It may run again for a request, whose order it then finds by the key.
+func (s *Service) place(ctx context.Context, requests []*request) (_ []batch.Answer[order.Placed], err error) {
+	ctx, spans := s.tracer.Batch(ctx, "create", tracing.Internal, len(requests), func(i int) string { return requests[i].draft.Trace.Parent })
 	defer func() { spans.End(err) }()
-	r := &round{tickets: tickets, answers: make([]batch.Answer[order.Placed], len(tickets)), open: make([]int, len(tickets))}
-	for i := range tickets {
-		r.open[i] = i
+	b := &createBatch{requests: requests, answers: make([]batch.Answer[order.Placed], len(requests)), open: make([]int, len(requests))}
+	for i := range requests {
+		b.open[i] = i
 	}
-	for _, step := range []func(context.Context, *round) error{s.refuseUnknown, s.replay, s.joinLines, s.lockAndCreate} {
-		if len(r.open) == 0 {
+	for _, step := range []func(context.Context, *createBatch) error{s.refuseMissing, s.replay, s.joinWaiters, s.lockAndCreate} {
+		if len(b.open) == 0 {
 			break
 		}
-		if err := step(ctx, r); err != nil {
-			if oneMembersFault(err) && len(tickets) > 1 {
-				return nil, err // the batcher halves; who has an answer already gets the same one again
+		if err := step(ctx, b); err != nil {
+			if isMemberError(err) && len(requests) > 1 {
+				return nil, err // the batcher halves; requests with an answer get the same one again
 			}
-			r.fail(err)
+			b.fail(err)
 		}
 	}
-	return r.answers, nil
+	return b.answers, nil
 }
 
-// refuseUnknown answers orders of users or products that do not exist.
-func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
-	users, products := s.known.missing(r)
+// refuseMissing refuses orders of users or products that do not exist.
+func (s *Service) refuseMissing(ctx context.Context, b *createBatch) error {
+	users, products := s.existence.uncached(b)
 	if len(users) == 0 && len(products) == 0 {
 		return nil
 	}
@@ -78,58 +78,58 @@ func (s *Service) refuseUnknown(ctx context.Context, r *round) error {
 	if err != nil {
 		return err
 	}
-	s.known.add(foundUsers, foundProducts)
-	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
-		err := s.known.check(t.draft, foundUsers, foundProducts)
+	s.existence.add(foundUsers, foundProducts)
+	b.answer(func(r *request) (answer batch.Answer[order.Placed], done bool) {
+		err := s.existence.check(r.draft, foundUsers, foundProducts)
 		return batch.Answer[order.Placed]{Err: err}, err != nil
 	})
 	return nil
 }
 
-// replay answers orders whose key is in use, where a lookup is due (see lookups). It needs no lock: an order, once there, keeps
-// its key. An order that has waited for a product is looked up once, so that it is not refused for a lock when it is there already.
-func (s *Service) replay(ctx context.Context, r *round) error {
+// replay answers requests whose key is in use, if keys are looked up at all (see lookups). It needs no lock: an order keeps its
+// key. A request that has waited is looked up once, so that it is not refused for a lock while its order exists.
+func (s *Service) replay(ctx context.Context, b *createBatch) error {
 	all := s.lookups.next()
-	due := func(t *ticket) bool { return !t.looked && (all || t.waited) }
-	var refs []order.OrderKey
-	for _, open := range r.open {
-		if t := r.tickets[open]; due(t) {
-			refs = append(refs, t.draft.OrderKey())
+	due := func(r *request) bool { return !r.lookedUp && (all || r.waited) }
+	var keys []order.OrderKey
+	for _, open := range b.open {
+		if r := b.requests[open]; due(r) {
+			keys = append(keys, r.draft.OrderKey())
 		}
 	}
-	if len(refs) == 0 {
+	if len(keys) == 0 {
 		return nil
 	}
-	found, err := s.orders.FindOrders(ctx, refs)
+	found, err := s.orders.FindOrders(ctx, keys)
 	if err != nil {
 		return err
 	}
 	if len(found) > 0 {
 		s.lookups.expect()
 	}
-	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
-		earlier := found[t.draft.OrderKey()]
+	b.answer(func(r *request) (answer batch.Answer[order.Placed], done bool) {
+		earlier := found[r.draft.OrderKey()]
 		if earlier == nil {
-			t.looked = t.looked || due(t)
+			r.lookedUp = r.lookedUp || due(r)
 			return answer, false
 		}
-		return batch.Answer[order.Placed]{Value: order.Replay(t.draft, earlier)}, true
+		return batch.Answer[order.Placed]{Value: order.Replay(r.draft, earlier)}, true
 	})
 	return nil
 }
 
-// joinLines answers orders for whose product others of this process wait already as busy too, without asking the lock: it
-// would be for nothing, or overtake them.
-func (s *Service) joinLines(_ context.Context, r *round) error {
-	if s.lot.empty() {
+// joinWaiters sends a new request to the waitlist, without a try of its own, if others wait for one of its products already: a
+// try would fail, or overtake them.
+func (s *Service) joinWaiters(_ context.Context, b *createBatch) error {
+	if s.waitlist.empty() {
 		return nil
 	}
-	r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
-		if t.waited {
+	b.answer(func(r *request) (answer batch.Answer[order.Placed], done bool) {
+		if r.waited {
 			return answer, false
 		}
-		for _, line := range t.draft.Lines {
-			if busy, waiting := s.lot.waiting(line.ProductID); waiting {
+		for _, line := range r.draft.Lines {
+			if busy, found := s.waitlist.busy(line.ProductID); found {
 				return batch.Answer[order.Placed]{Err: &busyError{busy: []lock.Busy{busy}}}, true
 			}
 		}
@@ -138,15 +138,15 @@ func (s *Service) joinLines(_ context.Context, r *round) error {
 	return nil
 }
 
-// lockAndCreate takes the locks, creates the orders that have theirs, and gives the locks back.
-func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
-	token, held := s.lockProducts(ctx, r)
-	used := len(r.open) > 0
-	if len(held) > 0 || used { // without locks the stock changes all the same, and what is cached about the products is too old
+// lockAndCreate locks the products, creates the orders whose products are locked, and releases the locks.
+func (s *Service) lockAndCreate(ctx context.Context, b *createBatch) error {
+	token, locked := s.lockProducts(ctx, b)
+	used := len(b.open) > 0
+	if len(locked) > 0 || used { // also without locks: the stock changes, so the locker must invalidate cached products
 		defer func() {
-			err := s.locker.Unlock(ctx, token, held, used)
-			failed := err != nil && len(held) > 0
-			if before := s.unreleased.Swap(failed); failed && !before { // once, until a release has worked again
+			err := s.locker.Unlock(ctx, token, locked, used)
+			failed := err != nil && len(locked) > 0
+			if before := s.releaseFailed.Swap(failed); failed && !before { // logged once, until a release succeeds
 				s.log.Warn("Product locks were not released; they expire.", "event", "locks.not_released", "error", err.Error())
 			}
 		}()
@@ -154,25 +154,25 @@ func (s *Service) lockAndCreate(ctx context.Context, r *round) error {
 	if !used {
 		return nil
 	}
-	drafts := make([]order.Draft, len(r.open))
-	for i, open := range r.open {
-		drafts[i] = r.tickets[open].draft
+	drafts := make([]order.Draft, len(b.open))
+	for i, open := range b.open {
+		drafts[i] = b.requests[open].draft
 	}
-	placed, receipt, err := s.orders.CreateOrders(ctx, drafts)
+	placed, events, err := s.orders.CreateOrders(ctx, drafts)
 	if err != nil || slices.ContainsFunc(placed, isRepeated) {
 		s.lookups.expect()
 	}
 	if err != nil {
 		return err
 	}
-	s.publisher.Publish(receipt)
-	for i, open := range r.open {
-		r.answers[open] = s.answer(placed[i])
-		if r.answers[open].Err == nil {
-			s.wakeRows(drafts[i])
+	s.publisher.Publish(events)
+	for i, open := range b.open {
+		b.answers[open] = s.answer(placed[i])
+		if b.answers[open].Err == nil {
+			s.requeueRowWaiters(drafts[i])
 		}
 	}
-	r.open = nil
+	b.open = nil
 	return nil
 }
 
@@ -181,8 +181,7 @@ func isRepeated(placed order.Placed) bool {
 	return placed.Replayed || order.CodeOf(placed.Err) == order.CodeKeyReused || errors.Is(placed.Err, order.ErrLocked)
 }
 
-// answer is what an order comes to that was handed to the store. One whose product's row is locked waits like one whose
-// product lock is held.
+// answer converts an answer of the store. A request whose product's row is locked waits like one whose product lock is taken.
 func (s *Service) answer(placed order.Placed) batch.Answer[order.Placed] {
 	if row, ok := errors.AsType[*order.Error](placed.Err); ok && errors.Is(row, order.ErrLocked) && row.ProductID != 0 {
 		s.metrics.lockedRow.Inc()
@@ -191,32 +190,31 @@ func (s *Service) answer(placed order.Placed) batch.Answer[order.Placed] {
 	return batch.Answer[order.Placed]{Value: placed}
 }
 
-// wakeRows wakes the orders that wait for the row of a product that this order could use: nobody announces its release.
-func (s *Service) wakeRows(draft order.Draft) {
-	if s.lot.empty() {
+// requeueRowWaiters requeues the requests that wait for the rows of the draft's products: an order could use these rows, and no one
+// announces their release.
+func (s *Service) requeueRowWaiters(draft order.Draft) {
+	if s.waitlist.empty() {
 		return
 	}
 	for _, line := range draft.Lines {
-		if busy, waiting := s.lot.waiting(line.ProductID); waiting && busy.Released == nil {
-			s.lot.wake(line.ProductID, s.creates.Ahead)
+		if busy, found := s.waitlist.busy(line.ProductID); found && busy.Released == nil {
+			s.waitlist.requeue(line.ProductID, s.creates.Ahead)
 		}
 	}
 }
 
-// lockProducts tries the locks of all products at once. Orders of busy ones are answered so, and what was locked for
-// them alone is given back with the rest. When the locks cannot be had at all, the batch goes on without: the database
-// decides. It does so for products whose locks alone are unusable, and for stale locks.
-func (s *Service) lockProducts(ctx context.Context, r *round) (token string, held []int64) {
+// lockProducts tries to lock all products of the open requests at once, and answers requests with a busy product. The batch
+// continues without a lock where the lock is stale or cannot be used, or where no locks can be had: the database decides.
+func (s *Service) lockProducts(ctx context.Context, b *createBatch) (token string, locked []int64) {
 	var products []int64
-	for _, open := range r.open {
-		t := r.tickets[open]
-		for _, line := range t.draft.Lines {
+	for _, open := range b.open {
+		for _, line := range b.requests[open].draft.Lines {
 			products = append(products, line.ProductID)
 		}
 	}
 	slices.Sort(products)
 	products = slices.Compact(products)
-	locking, span := tracing.Inside(ctx, "lock products", tracing.Client)
+	locking, span := tracing.Start(ctx, "lock products", tracing.Client)
 	grant, err := s.locker.TryLock(locking, products)
 	span.End(err)
 	if err != nil {
@@ -226,28 +224,28 @@ func (s *Service) lockProducts(ctx context.Context, r *round) (token string, hel
 	if len(grant.Failed) == len(products) {
 		s.metrics.lockless.Inc()
 	}
-	alive, dead := s.holders.judge(grant)
-	if len(alive) > 0 {
-		r.settle(func(t *ticket) (answer batch.Answer[order.Placed], done bool) {
-			var mine []lock.Busy
-			for _, busy := range alive {
-				if t.wants(busy.Product) {
-					mine = append(mine, busy)
+	live, stale := s.staleLocks.split(grant)
+	if len(live) > 0 {
+		b.answer(func(r *request) (answer batch.Answer[order.Placed], done bool) {
+			var own []lock.Busy
+			for _, busy := range live {
+				if r.contains(busy.Product) {
+					own = append(own, busy)
 				}
 			}
-			return batch.Answer[order.Placed]{Err: &busyError{busy: mine}}, len(mine) > 0
+			return batch.Answer[order.Placed]{Err: &busyError{busy: own}}, len(own) > 0
 		})
 	}
 	for _, product := range grant.Failed {
-		s.lot.wake(product, s.creates.Ahead) // orders that wait for this lock can go on without it
+		s.waitlist.requeue(product, s.creates.Ahead) // the waiters can continue without this lock
 	}
-	for _, product := range dead {
-		s.lot.wake(product, s.creates.Ahead) // nobody will release it
-		for _, open := range r.open {
-			if r.tickets[open].wants(product) {
-				s.metrics.deadHolder.Inc()
+	for _, product := range stale {
+		s.waitlist.requeue(product, s.creates.Ahead) // its owner will not release it
+		for _, open := range b.open {
+			if b.requests[open].contains(product) {
+				s.metrics.staleLocks.Add(1)
 			}
 		}
 	}
-	return grant.Token, grant.Held
+	return grant.Token, grant.Locked
 }

@@ -1,37 +1,34 @@
-// Package lock is the port for product locks, layer 1 of the two that guard stock, with its in-process adapter, the
-// tokens that name a holder, and the schedule by which a busy product is tried again.
+// Package lock has the interface of product locks, their in-process adapter, their tokens, and the schedule of tries for a busy
+// product.
 //
-// # Why these locks are only layer 1
+// # Role
 //
-// A lock with a time to live is a promise that nobody can keep: its holder may be stopped for longer than the TTL, the
-// server that keeps it may forget, a message may arrive late. So nothing is ever decided by a product lock. The
-// database decides: the product rows are locked and read in the transaction that takes the stock, the count of changed
-// rows is checked, and CHECK (stock >= 0) stands behind that. Layer 1 only keeps contention away from the database: of
-// all who want a product, one at a time goes in, and the others wait where waiting costs nothing. Layer 2 alone is
-// correct, and slower.
+// Product locks are layer 1 of the two that protect stock. They only keep contention away from the database: one process at a
+// time enters for a product, and the others wait where waiting is cheap. The database (layer 2) decides: a transaction locks and
+// reads the product rows, checks the count of changed rows, and has CHECK (stock >= 0). Layer 2 alone is correct, but slower. No
+// decision depends on layer 1, because a lock with a time to live is not safe: its owner may be suspended for longer than the TTL,
+// and its server may lose it.
 //
-// # What may go wrong without harm
+// # Failures without harm
 //
-//   - A holder dies. Its locks expire after TTL; until then an order that meets the same token of ours from its first
-//     try to its last goes in under layer 2 alone.
-//   - A holder is slow and its lock expires under it. Two are inside; the row lock puts them in line. Its late Unlock
+//   - The owner crashes: its lock expires after TTL. Package intake detects the stale lock after two seconds under the same token
+//     of ours, and continues under layer 2 alone.
+//   - The owner is slow, and its lock expires: two owners are active, and the row lock makes the second one wait. The late Unlock
 //     finds another token and deletes nothing.
-//   - TryLock fails, or its answer is lost. The caller goes on without locks; what may have been taken expires.
-//   - A release is not heard. Released is closed TTL after the failed try at the latest, and the schedule tries again
-//     on its own.
-//   - A release is heard and another was quicker. A wake-up is an extra try and promises nothing.
+//   - TryLock fails, or its answer is lost: the caller continues without locks. Locks that it may own expire.
+//   - The announcement of a release is lost: Released closes at the latest TTL after the try, and the schedule tries again before.
+//   - Another process is faster after a release: a wake-up adds a try, and does not promise the lock.
 //
-// # What keeps it from locking up
+// # No deadlock
 //
-// TryLock waits for nobody, so no one waits for a product while holding another, and there is no cycle to fall into,
-// in whatever order products are named. They are tried in ascending order all the same: two who want the same ones
-// then meet at the first, and one of them gets all.
+// TryLock never waits for an owner, so no process waits for one product while it has another, in whatever order products are
+// named. It tries them in ascending order all the same: two callers with the same products conflict at the first one, and one of
+// them gets all.
 //
 // # No lost wake-up
 //
-// A waiter must not look (busy), miss the release, and only then begin to listen. In the in-process adapter the look
-// and the listening are one step under one mutex: the channel handed out belongs to the very hold that made the
-// product busy, and whatever ends that hold (Unlock, expiry, being taken after expiry) closes it under the same mutex.
-// A hold that somebody listens to has a timer; others expire silently, when somebody next tries them. An adapter over a
-// server must begin to listen before it tries.
+// A release between a failed try and the start of waiting must not be missed. The in-process adapter does both in one step, under
+// one mutex: the channel Released belongs to the entry that made the product busy. Whatever ends this entry (Unlock, expiry, the
+// next owner after expiry) closes the channel under the same mutex. An entry with a waiter has a timer; the others expire silently,
+// when the product is next tried. An adapter over a server must subscribe before it tries.
 package lock

@@ -44,7 +44,7 @@ func TestLocalExpiresAtItsTime(t *testing.T) {
 		time.Sleep(lock.TTL - time.Nanosecond)
 		synctest.Wait()
 		waiter := tryLock(t, local, 1)
-		if len(waiter.Held) != 0 || isClosed(waiter.Busy[0].Released) {
+		if len(waiter.Locked) != 0 || isClosed(waiter.Busy[0].Released) {
 			t.Fatalf("a nanosecond before its time the lock had gone: %+v", waiter)
 		}
 		time.Sleep(time.Nanosecond)
@@ -52,7 +52,7 @@ func TestLocalExpiresAtItsTime(t *testing.T) {
 		if !isClosed(waiter.Busy[0].Released) {
 			t.Error("the waiter was not told of the expiry")
 		}
-		if next := tryLock(t, local, 1, 2); len(next.Held) != 2 { // 2 expired without anybody listening
+		if next := tryLock(t, local, 1, 2); len(next.Locked) != 2 { // 2 expired without anybody listening
 			t.Errorf("after its time the lock was still held: %+v", next)
 		}
 	})
@@ -65,14 +65,14 @@ func TestLocalTakingAnExpiredLockWakesItsWaiters(t *testing.T) {
 		waiter := tryLock(t, local, 1)
 		time.Sleep(time.Second) // the timer and this goroutine wake together: either may be first
 		next := tryLock(t, local, 1)
-		if len(next.Held) != 1 {
+		if len(next.Locked) != 1 {
 			t.Fatalf("an expired lock could not be taken: %+v", next)
 		}
 		if !isClosed(waiter.Busy[0].Released) {
 			t.Error("the lock changed hands and the waiter was not told")
 		}
 		synctest.Wait() // a timer that came second must leave the new holder alone
-		if third := tryLock(t, local, 1); len(third.Held) != 0 || third.Busy[0].Token != next.Token {
+		if third := tryLock(t, local, 1); len(third.Locked) != 0 || third.Busy[0].Token != next.Token {
 			t.Errorf("the expiry of the first hold released the second: %+v", third)
 		}
 	})
@@ -118,7 +118,7 @@ func BenchmarkLocal(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				grant := tryLock(b, local, products...)
-				if err := local.Unlock(b.Context(), grant.Token, grant.Held, true); err != nil {
+				if err := local.Unlock(b.Context(), grant.Token, grant.Locked, true); err != nil {
 					b.Fatal(err)
 				}
 			}

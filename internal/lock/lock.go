@@ -6,58 +6,58 @@ import (
 	"time"
 )
 
-// TTL is how long a lock lives when nobody releases it. It is longer than any transaction may last (5 s), so that a
-// live holder keeps its lock to the end.
+// TTL is the time to live of a lock. It is longer than the time limit of a transaction (5 s), so that the lock of a live owner does
+// not expire.
 const TTL = 10 * time.Second
 
-// Key is the name of a product's lock wherever locks have names: inventory:product:7.
+// Key returns the name of a product's lock, such as inventory:product:7.
 func Key(product int64) string {
 	return string(strconv.AppendInt([]byte("inventory:product:"), product, 10))
 }
 
-// Locker locks products. Its methods may be called from any goroutine.
+// Locker locks products. Its methods are safe for concurrent use.
 type Locker interface {
-	// TryLock tries each of the products once, in ascending order, whatever order they come in; one named twice counts
-	// once. It waits for no holder. Those that were free are held for the caller, under one new token, until Unlock or
-	// for TTL; the others are reported busy. A product whose lock alone is unusable has failed: the caller goes on
-	// with it under the database's locks alone, and does not unlock it. TryLock neither keeps nor changes the slice.
+	// TryLock tries to lock each of the products once, in ascending order, without waiting. Duplicates count once. It neither
+	// keeps nor changes the slice.
 	//
-	// An error says that the locks cannot be had, not that a product is busy: nothing is held that counts on being
-	// released, and the caller goes on under the database's locks alone.
+	// Free products are locked under one new token until Unlock or for TTL; the others are busy. A product has failed when its
+	// lock alone cannot be used: the caller continues under the locks of the database, and does not unlock it.
+	//
+	// An error means that no locks can be had, not that a product is busy. The caller continues under the locks of the database
+	// and need not unlock.
 	TryLock(ctx context.Context, products []int64) (Grant, error)
 
-	// Unlock releases those of the products whose holder is token, and leaves the others as they are, so that a holder
-	// whose lock has expired cannot release its successor's. Releasing twice is no error. Hand in a context that
-	// outlives the request. After an error the locks go by TTL.
+	// Unlock releases the products that token has locked. It ignores the others, so that an owner whose lock has expired cannot
+	// release that of its successor, and a repeated call is harmless. Pass a context that outlives the request. After an error the
+	// locks expire by TTL.
 	//
-	// used says whether something was done under them, or, with no products, past the locks of others or, with no token, without
-	// any because TryLock failed. Then a locker that keeps something about the products forgets it, and one that processes
-	// share gives the lock to the longest waiter.
-	// Locks that were of no use, because others were busy, are free for anybody: were each of them kept for somebody, two
-	// who want the same ones could for ever give each other one of them.
+	// used reports that the caller changed stock: under these locks; without products, despite the locks of others; or without a
+	// token, because TryLock failed. A locker that caches products then invalidates them, and a shared one passes the lock to the
+	// longest waiter. Unused locks, of a caller that met a busy product, are free for everyone: if they were passed on as well, two
+	// callers with the same products could forever pass one lock each to the other.
 	Unlock(ctx context.Context, token string, products []int64, used bool) error
 }
 
-// Grant is what TryLock got.
+// Grant is the result of TryLock. Its slices ascend.
 type Grant struct {
-	Token  string  // of this call; see NewToken
-	Held   []int64 // now held, ascending
-	Busy   []Busy  // held by others, ascending
-	Failed []int64 // neither, since their locks alone are unusable; ascending
+	Token  string // of this call; see NewToken
+	Locked []int64
+	Busy   []Busy  // locked by others
+	Failed []int64 // neither, because the lock of this product cannot be used
 }
 
-// Busy is a product that somebody else holds.
+// Busy is a product that another caller has locked.
 type Busy struct {
 	Product int64
-	Token   string // the holder's, at the time of the try
+	Token   string // of the owner, at the time of the try
 
-	// Released is closed at the product's next release after the try: an Unlock by its holder or the lock's expiry,
-	// and at the latest TTL after the try. It may be closed early: who is woken tries again and may find it busy.
+	// Released closes at the product's next release after the try: by Unlock or by expiry, at the latest TTL after the try. It may
+	// close early, so that the waiter's next try finds the product busy again.
 	Released <-chan struct{}
 }
 
-// Features says what an adapter promises beyond Locker.
+// Features are the promises of an adapter beyond Locker.
 type Features struct {
 	Shared bool // other processes see the locks
-	Prompt bool // Released is closed before the Unlock that closes it returns; else soon after
+	Prompt bool // Unlock closes Released before it returns; otherwise soon after
 }

@@ -6,21 +6,19 @@ import (
 	"time"
 )
 
-// Tries is how often a busy product is tried, wake-ups apart.
+// Tries is the number of tries for a busy product, without those after a wake-up.
 const Tries = 6
 
-// The schedule's figures.
 const (
-	firstDelay = 100 * time.Millisecond  // doubled for each further one, ±25 %
-	shortest   = 2500 * time.Millisecond // of all delays together; the longest follows from theirs: 3.875 s
+	firstDelay = 100 * time.Millisecond  // doubles with each further delay, ±25 %
+	shortest   = 2500 * time.Millisecond // lower bound of the sum of all delays
 )
 
-// Schedule returns how long to wait before each try: nothing before the first, then 100 ms, 200 ms, 400 ms, 800 ms and
-// 1.6 s, each ±25 % with a jitter drawn from source, and between 2.5 s and 3.9 s in all. A wake-up (Busy.Released) is
-// an extra try that uses up none of these.
+// Schedule returns the delay before each try: none before the first, then 100 ms, 200 ms, 400 ms, 800 ms and 1.6 s, each with a
+// jitter of ±25 % from source, and 2.5 s to 3.9 s in all. A wake-up (Busy.Released) adds a try and uses up none of these.
 //
-// Each delay keeps its own bounds. Five short ones would add up to 2.325 s; the last then makes up what is missing,
-// which takes it to 1.375 s at most and so never out of its bounds.
+// The sum of five short delays can be 2.325 s. The last delay then makes up the difference to 2.5 s, which leaves it within its own
+// bounds: 1.375 s at most.
 func Schedule(source rand.Source) [Tries]time.Duration {
 	var delays [Tries]time.Duration
 	var total time.Duration
@@ -35,7 +33,7 @@ func Schedule(source rand.Source) [Tries]time.Duration {
 	return delays
 }
 
-// Random is a source for Schedule that any number of goroutines may share: the runtime's own generator.
+// Random is a source for Schedule that is safe for concurrent use: the runtime's generator.
 type Random struct{}
 
 // Uint64 returns 64 random bits.

@@ -58,7 +58,7 @@ func (s *Server) tellNews(messages []bus.Message) {
 
 // tellEvent tells one customer of one event, on both of the customer's channels.
 func (s *Server) tellEvent(e *order.Event) {
-	span := s.options.Tracer.Below(e.Trace.Parent, "broadcast", tracing.Consumer)
+	span := s.options.Tracer.ChildOf(e.Trace.Parent, "broadcast", tracing.Consumer)
 	defer span.End(nil)
 	data := string(appendNews(make([]byte, 0, 256), e))
 	user := strconv.FormatInt(e.UserID, 10)

@@ -99,7 +99,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			use := func() { // what the process itself does not do: two who want one product, a limit, a cache channel
 				if first, err := p.locker.TryLock(t.Context(), []int64{1}); err == nil {
 					_, _ = p.locker.TryLock(t.Context(), []int64{1})
-					_ = p.locker.Unlock(t.Context(), first.Token, first.Held, true)
+					_ = p.locker.Unlock(t.Context(), first.Token, first.Locked, true)
 				}
 				_, _ = limiter.Allow(t.Context(), "client", rate)
 				_, _ = lasts.Get(t.Context(), "cache-a")

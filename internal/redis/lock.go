@@ -118,7 +118,7 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 	products = slices.Clone(products)
 	slices.Sort(products)
 	products = slices.Compact(products)
-	grant := lock.Grant{Token: lock.NewToken(), Held: make([]int64, 0, len(products))}
+	grant := lock.Grant{Token: lock.NewToken(), Locked: make([]int64, 0, len(products))}
 	if len(products) == 0 {
 		return grant, nil
 	}
@@ -151,7 +151,7 @@ func (l *Locker) try(ctx context.Context, conn rueidis.Client, products []int64,
 	if contested = append(contested, busy...); len(contested) > 0 {
 		slices.Sort(contested)
 		err = l.tryContested(ctx, conn, contested, grant)
-		slices.Sort(grant.Held)
+		slices.Sort(grant.Locked)
 	}
 	return err
 }
@@ -203,7 +203,7 @@ func (l *Locker) tryFree(ctx context.Context, conn rueidis.Client, products []in
 			if slices.Contains(positions, int64(k+1)) {
 				busy = append(busy, p)
 			} else {
-				grant.Held = append(grant.Held, p)
+				grant.Locked = append(grant.Locked, p)
 			}
 		}
 	}
@@ -266,7 +266,7 @@ func (l *Locker) taken(product int64, its place, released <-chan struct{}, answe
 		l.leaveLine(product)
 		l.end(product, released) // other waiters of this process try again
 		if refusal == "" {
-			grant.Held = append(grant.Held, product)
+			grant.Locked = append(grant.Locked, product)
 		} else {
 			grant.Failed = append(grant.Failed, product)
 		}

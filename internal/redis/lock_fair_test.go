@@ -31,7 +31,7 @@ func shop(ctx context.Context, l *redis.Locker, products []int64, hold time.Dura
 			timer := time.NewTimer(hold)
 			<-timer.C
 		}
-		if err := l.Unlock(context.WithoutCancel(ctx), grant.Token, grant.Held, used); err != nil {
+		if err := l.Unlock(context.WithoutCancel(ctx), grant.Token, grant.Locked, used); err != nil {
 			return held, err
 		}
 		if !used {
@@ -104,7 +104,7 @@ func busyShop(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) 
 			held++
 			pause(ctx, hold)
 		}
-		if err := l.Unlock(context.WithoutCancel(ctx), grant.Token, grant.Held, true); err != nil {
+		if err := l.Unlock(context.WithoutCancel(ctx), grant.Token, grant.Locked, true); err != nil {
 			return held, err
 		}
 	}
@@ -147,7 +147,7 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	if busy, err := dead.TryLock(t.Context(), []int64{1}); err != nil || len(busy.Busy) != 1 {
 		t.Fatalf("%+v, %v", busy, err)
 	}
-	if err := holder.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+	if err := holder.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
 	value, _ := env.Command(t, server.Addr(), "GET", "inventory:product:1").(string)
@@ -159,7 +159,7 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	}
 	eventually(t, func() bool {
 		grant, err := holder.TryLock(t.Context(), []int64{1})
-		return err == nil && len(grant.Held) == 1
+		return err == nil && len(grant.Locked) == 1
 	})
 }
 
@@ -188,7 +188,7 @@ func TestPlaceIsKept(t *testing.T) {
 	grant := takes(t, holder, 1)
 	waits(first)
 	want := line()
-	if err := holder.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+	if err := holder.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { // the first one's turn is over
@@ -218,7 +218,7 @@ func BenchmarkLocker(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := l.Unlock(b.Context(), grant.Token, grant.Held, true); err != nil {
+				if err := l.Unlock(b.Context(), grant.Token, grant.Locked, true); err != nil {
 					b.Fatal(err)
 				}
 			}

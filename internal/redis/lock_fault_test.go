@@ -51,7 +51,7 @@ func besideAt(t *testing.T, address string) rueidis.Client {
 func takes(t *testing.T, l *redis.Locker, products ...int64) lock.Grant {
 	t.Helper()
 	grant, err := l.TryLock(t.Context(), products)
-	if err != nil || len(grant.Held) != len(products) {
+	if err != nil || len(grant.Locked) != len(products) {
 		t.Fatalf("%v: %+v, %v", products, grant, err)
 	}
 	return grant
@@ -68,7 +68,7 @@ func TestLockInRedis(t *testing.T) {
 	if err := errors.Join(err, err2); err != nil || value != grant.Token || !lock.Ours(value) || left < 9000 || left > 10_000 {
 		t.Errorf("the lock is %q for %d ms (%v)", value, left, err)
 	}
-	if err := l.Unlock(ctx, grant.Token, grant.Held, true); err != nil {
+	if err := l.Unlock(ctx, grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := raw.Do(ctx, raw.B().Dbsize().Build()).AsInt64(); err != nil || n != 1 { // the probe's
@@ -79,7 +79,7 @@ func TestLockInRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy, err := l.TryLock(ctx, []int64{7, 8})
-	if err != nil || len(busy.Busy) != 1 || busy.Busy[0].Token != "by hand" || len(busy.Held) != 1 {
+	if err != nil || len(busy.Busy) != 1 || busy.Busy[0].Token != "by hand" || len(busy.Locked) != 1 {
 		t.Errorf("beside a stranger: %+v, %v", busy, err)
 	}
 	if err := l.Unlock(ctx, "by", []int64{8}, true); err != nil {
@@ -99,7 +99,7 @@ func TestLockVanishes(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := takes(t, l, 1)
-	if err := l.Unlock(t.Context(), first.Token, first.Held, true); err != nil {
+	if err := l.Unlock(t.Context(), first.Token, first.Locked, true); err != nil {
 		t.Fatal(err)
 	}
 	if grant, err := l.TryLock(t.Context(), []int64{1}); err != nil || len(grant.Busy) != 1 || grant.Busy[0].Token != second.Token {
@@ -129,7 +129,7 @@ func TestFrozenRedis(t *testing.T) {
 	eventually(t, c.Up)
 	eventually(t, func() bool { // what the frozen server was asked for, it gave; and it was given back
 		grant, err := l.TryLock(t.Context(), []int64{1})
-		return err == nil && len(grant.Held) == 1
+		return err == nil && len(grant.Locked) == 1
 	})
 }
 
@@ -167,11 +167,11 @@ func TestRestartedRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, c.Up)
-		if err := l.Unlock(t.Context(), holder.Token, holder.Held, true); err != nil {
+		if err := l.Unlock(t.Context(), holder.Token, holder.Locked, true); err != nil {
 			t.Error(err)
 		}
 		next := takes(t, l, 5)
-		if err := l.Unlock(t.Context(), next.Token, next.Held, true); err != nil {
+		if err := l.Unlock(t.Context(), next.Token, next.Locked, true); err != nil {
 			t.Error(err)
 		}
 	}
@@ -270,7 +270,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 	spoil()
 	for range 2 { // the second try knows nothing of the first
 		grant, err := l.TryLock(ctx, []int64{2, 3, 4, 5})
-		got := lock.Grant{Token: grant.Token, Held: []int64{2, 4, 5}, Failed: []int64{3}}
+		got := lock.Grant{Token: grant.Token, Locked: []int64{2, 4, 5}, Failed: []int64{3}}
 		if diff := cmp.Diff(got, grant); err != nil || diff != "" {
 			t.Fatalf("error %v, grant (-want +got):\n%s", err, diff)
 		}
@@ -280,7 +280,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 		for _, product := range []string{"2", "4", "5"} {
 			wantType(product, "string")
 		}
-		if err := l.Unlock(ctx, grant.Token, grant.Held, true); err != nil {
+		if err := l.Unlock(ctx, grant.Token, grant.Locked, true); err != nil {
 			t.Error(err)
 		}
 		for _, product := range []string{"2", "4", "5"} {
@@ -297,7 +297,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 		t.Fatalf("%+v, %v", waiter, err)
 	}
 	spoil()
-	if err := l.Unlock(ctx, holder.Token, holder.Held, true); err == nil {
+	if err := l.Unlock(ctx, holder.Token, holder.Locked, true); err == nil {
 		t.Error("a release that fails returns no error")
 	}
 	eventually(t, func() bool {

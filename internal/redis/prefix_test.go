@@ -74,7 +74,7 @@ func useEverything(t *testing.T, c *redis.Client) {
 	eventually(t, func() bool { // a busy machine may need more than the time of a try
 		var err error
 		holder, err = locker.TryLock(ctx, []int64{1, 2})
-		return err == nil && len(holder.Held) == 2
+		return err == nil && len(holder.Locked) == 2
 	})
 	if waiter, err := locker.TryLock(ctx, []int64{1}); err != nil || len(waiter.Busy) != 1 {
 		t.Fatalf("waiter: %+v, %v", waiter, err)

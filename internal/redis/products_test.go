@@ -39,7 +39,7 @@ func TestProducts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := locker.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+				if err := locker.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 					t.Fatal(err)
 				}
 				if err := mine.Put(t.Context(), before, []byte("too old"), time.Minute); err != nil {
@@ -78,10 +78,10 @@ func TestProductsWithoutLocks(t *testing.T) {
 	keep()
 	env.Command(t, server.Addr(), "RPUSH", "inventory:product:1", "x")
 	grant, err := l.TryLock(t.Context(), []int64{1})
-	if err != nil || len(grant.Held) > 0 {
+	if err != nil || len(grant.Locked) > 0 {
 		t.Fatalf("a key of another type: %+v, %v", grant, err)
 	}
-	if err := l.Unlock(t.Context(), grant.Token, grant.Held, true); err != nil {
+	if err := l.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
 	if list, _, err := theirs.Get(t.Context()); err != nil || list != nil {
@@ -93,7 +93,7 @@ func TestProductsWithoutLocks(t *testing.T) {
 	before := env.Command(t, server.Addr(), "GET", version)
 	env.Command(t, server.Addr(), "SET", version, "no number") // which cannot be raised
 	held := takes(t, l, 2)
-	if err := l.Unlock(t.Context(), held.Token, held.Held, true); err != nil {
+	if err := l.Unlock(t.Context(), held.Token, held.Locked, true); err != nil {
 		t.Errorf("the locks were not released: %v", err)
 	}
 	env.Command(t, server.Addr(), "SET", version, "9223372036854775807")

@@ -148,7 +148,7 @@ func (p *process) comes(holds func() bool) bool {
 // work is an order of the process: locks, and one message.
 func (p *process) work(ctx context.Context, n int) {
 	if grant, err := p.locker.TryLock(ctx, []int64{1, 2}); err == nil {
-		_ = p.locker.Unlock(ctx, grant.Token, grant.Held, true) // the health is what is looked at
+		_ = p.locker.Unlock(ctx, grant.Token, grant.Locked, true) // the health is what is looked at
 	}
 	_ = p.bus.Publish(ctx, numbered(n, n))
 }

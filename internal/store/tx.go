@@ -36,8 +36,8 @@ type tx struct {
 func (s *Store) write(ctx context.Context, name string, work func(*tx) error) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.limits.write)
 	defer cancel()
-	ctx, span := tracing.Inside(ctx, "transaction", tracing.Client)
-	if span.On() {
+	ctx, span := tracing.Start(ctx, "transaction", tracing.Client)
+	if span.Recording() {
 		span.Set(tracing.Text("db.operation.name", name))
 	}
 	defer func() { span.End(err) }()

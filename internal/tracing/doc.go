@@ -1,8 +1,8 @@
-// Package tracing follows single orders through the product, in the terms of OpenTelemetry. It is the one place that says
-// what a span is here; who makes them says where they begin and end.
+// Package tracing creates the OpenTelemetry spans of single orders. It defines which spans exist and whether an order is traced;
+// its callers decide where a span begins and ends.
 //
-//	request ─┬─ create ──▶ batch ─┬─ lock products      a batch's spans stand below the first of its orders that is
-//	         │                    ├─ transaction        followed; the others are linked to it
+//	request ─┬─ create ──▶ batch ─┬─ lock products      the parent of a batch's span is the first traced order in it;
+//	         │                    ├─ transaction        the other traced orders are linked to it
 //	         ├─ publish ─▶ batch
 //	         ├─ claim ───▶ batch ─── transaction
 //	         └─ process ─┬─ charge
@@ -10,8 +10,7 @@
 //	                     ├─ publish ─▶ batch
 //	                     └─ broadcast
 //
-// Whether an order is followed is decided once, with its request. From there the decision travels in the traceparent of its
-// events (W3C Trace Context), through the database and the bus: a span is made below a traceparent whose sampled flag is
-// set, and below no other. So an order that is not followed costs a look at one character, and without a provider not even
-// that is looked at.
+// Whether an order is traced is decided once, for its request. The traceparent of its events (W3C Trace Context) carries that
+// decision through the database and the bus: only a traceparent with the sampled flag gets child spans. So an untraced order costs
+// the test of one character, and nothing without a trace provider.
 package tracing

@@ -4,10 +4,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// parentLength is that of a traceparent of version 00: 00-{trace id}-{span id}-{flags}, 2, 32, 16 and 2 hex digits.
+// parentLength is the length of a traceparent of version 00: 00-{trace id}-{span id}-{flags}, with 2, 32, 16 and 2 hex digits.
 const parentLength = 2 + 1 + 32 + 1 + 16 + 1 + 2
 
-// sampled reports whether a traceparent has the flag by which its sender says that it records this trace.
+// sampled reports whether a traceparent has the sampled flag: its sender records this trace.
 func sampled(parent string) bool {
 	if len(parent) != parentLength {
 		return false
@@ -19,7 +19,7 @@ func sampled(parent string) bool {
 	return digit&1 == 1
 }
 
-// parse returns what a traceparent names; it is not valid where the text is not.
+// parse parses a traceparent. The result of an invalid one is not valid either.
 func parse(parent string) trace.SpanContext {
 	if len(parent) != parentLength || parent[:3] != "00-" || parent[35] != '-' || parent[52] != '-' {
 		return trace.SpanContext{}
@@ -33,7 +33,7 @@ func parse(parent string) trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, TraceFlags: flags, Remote: true})
 }
 
-// format is the traceparent of a span.
+// format returns the traceparent of a span.
 func format(c trace.SpanContext) string {
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
 }

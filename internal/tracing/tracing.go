@@ -10,17 +10,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-const scope = "orderflow" // what made the spans, as receivers show it
+const scope = "orderflow" // the instrumentation scope of all spans
 
-// Tracer begins spans. The zero value begins none and costs nothing. It may be used from any goroutine.
+// Tracer begins spans. The zero value begins none, at no cost. It is safe for concurrent use.
 type Tracer struct{ tracer trace.Tracer }
 
-// New returns a Tracer whose spans go to a provider, which also decides what requests are followed.
+// New returns a Tracer with a provider, which also decides which requests are traced.
 func New(provider trace.TracerProvider) Tracer { return Tracer{provider.Tracer(scope)} }
 
-// Request begins the span of a request that came in, below the caller's traceparent if it sent one. The span has the caller's
-// tracestate headers; a malformed one is dropped. No other span has them, since they are not kept with an order. It is the only
-// span that is begun without knowing that its trace is recorded.
+// Request begins the span of a request, under the client's traceparent if there is one. It is the only span that does not require
+// the sampled flag. It has the client's tracestate, unless that is malformed. Other spans have none: orders do not store it.
 func (t Tracer) Request(ctx context.Context, parent string, state []string, name string) Span {
 	if t.tracer == nil {
 		return Span{}
@@ -35,8 +34,8 @@ func (t Tracer) Request(ctx context.Context, parent string, state []string, name
 	return recording(span)
 }
 
-// Below begins a span below a traceparent, when that is sampled.
-func (t Tracer) Below(parent, name string, kind trace.SpanKind) Span {
+// ChildOf begins a span under a traceparent with the sampled flag; otherwise it returns the zero Span.
+func (t Tracer) ChildOf(parent, name string, kind trace.SpanKind) Span {
 	if t.tracer == nil || !sampled(parent) {
 		return Span{}
 	}
@@ -49,18 +48,17 @@ func (t Tracer) Below(parent, name string, kind trace.SpanKind) Span {
 	return recording(span)
 }
 
-// Inside begins a span below the live one of ctx, if there is one, and returns a context that has it.
-func Inside(ctx context.Context, name string, kind trace.SpanKind) (context.Context, Span) {
-	above := trace.SpanFromContext(ctx)
-	if !above.IsRecording() {
+// Start begins a span under that of ctx, and returns a context with the new one. Without a span in ctx it begins none.
+func Start(ctx context.Context, name string, kind trace.SpanKind) (context.Context, Span) {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
 		return ctx, Span{}
 	}
-	ctx, span := above.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind))
+	ctx, span := parent.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind))
 	return ctx, recording(span)
 }
 
-// Span is a piece of work, or nothing: the zero value, on which every method does nothing. It may be used from any
-// goroutine.
+// Span is a span that is recorded. The zero value is none, and its methods do nothing. It is safe for concurrent use.
 type Span struct{ span trace.Span }
 
 func recording(span trace.Span) Span {
@@ -70,10 +68,10 @@ func recording(span trace.Span) Span {
 	return Span{span}
 }
 
-// On reports whether there is a span.
-func (s Span) On() bool { return s.span != nil }
+// Recording reports whether there is a span.
+func (s Span) Recording() bool { return s.span != nil }
 
-// Parent is the traceparent that makes others' spans stand below this one; other when there is no span.
+// Parent returns the traceparent for child spans of this one, or other without a span.
 func (s Span) Parent(other string) string {
 	if s.span == nil {
 		return other
@@ -81,7 +79,7 @@ func (s Span) Parent(other string) string {
 	return format(s.span.SpanContext())
 }
 
-// In returns a context that has the span.
+// In returns a context with the span.
 func (s Span) In(ctx context.Context) context.Context {
 	if s.span == nil {
 		return ctx
@@ -89,22 +87,21 @@ func (s Span) In(ctx context.Context) context.Context {
 	return trace.ContextWithSpan(ctx, s.span)
 }
 
-// Set adds attributes. Where making them costs something, ask On first.
+// Set sets attributes. Test Recording first where their values are expensive.
 func (s Span) Set(attributes ...attribute.KeyValue) {
 	if s.span != nil {
 		s.span.SetAttributes(attributes...)
 	}
 }
 
-// Fail marks the span as failed. reason must be fit for people who may not see the data.
+// Fail marks the span as failed. reason must not contain data: readers of traces may not be allowed to see it.
 func (s Span) Fail(reason string) {
 	if s.span != nil {
 		s.span.SetStatus(codes.Error, reason)
 	}
 }
 
-// End ends the span, as failed when err is not nil. Of err it tells the type or the code and not the text, which may quote
-// data.
+// End ends the span, as failed when err is not nil. It records the type or code of err, and not the text, which may contain data.
 func (s Span) End(err error) {
 	if s.span == nil {
 		return

@@ -27,7 +27,7 @@ func recorder() (tracing.Tracer, func() tracetest.SpanStubs) {
 	return tracing.New(provider), spans.GetSpans
 }
 
-func TestBelow(t *testing.T) {
+func TestChildOf(t *testing.T) {
 	for _, test := range []struct {
 		name, parent string
 		want         bool
@@ -47,9 +47,9 @@ func TestBelow(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tracer, ended := recorder()
-			span := tracer.Below(test.parent, "work", tracing.Internal)
-			if span.On() != test.want {
-				t.Fatalf("a span: %t", span.On())
+			span := tracer.ChildOf(test.parent, "work", tracing.Internal)
+			if span.Recording() != test.want {
+				t.Fatalf("a span: %t", span.Recording())
 			}
 			if got := span.Parent("other"); (got == "other") == test.want {
 				t.Errorf("traceparent %q", got)
@@ -69,11 +69,11 @@ func TestRequest(t *testing.T) {
 	for parent, want := range map[string]bool{followed: true, ignored: false, "": false} {
 		tracer, _ := recorder()
 		span := tracer.Request(t.Context(), parent, nil, "POST /orders")
-		if span.On() != want {
-			t.Errorf("%q: a span: %t", parent, span.On())
+		if span.Recording() != want {
+			t.Errorf("%q: a span: %t", parent, span.Recording())
 		}
-		if below := tracer.Below(span.Parent(""), "create", tracing.Internal); below.On() != want {
-			t.Errorf("%q: a span below it: %t", parent, below.On())
+		if below := tracer.ChildOf(span.Parent(""), "create", tracing.Internal); below.Recording() != want {
+			t.Errorf("%q: a span below it: %t", parent, below.Recording())
 		}
 	}
 }
@@ -106,7 +106,7 @@ func TestBatch(t *testing.T) {
 	other := strings.Replace(followed, "0af7", "1bf8", 1)
 	parents := []string{"", other, ignored, followed}
 	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, len(parents), func(i int) string { return parents[i] })
-	_, inner := tracing.Inside(ctx, "transaction", tracing.Client)
+	_, inner := tracing.Start(ctx, "transaction", tracing.Client)
 	inner.End(fmt.Errorf("within: %w", failure{}))
 	batch.End(nil)
 
@@ -144,7 +144,7 @@ func TestBatchAfterShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1, func(int) string { return followed })
-	_, span := tracing.Inside(ctx, "transaction", tracing.Client)
+	_, span := tracing.Start(ctx, "transaction", tracing.Client)
 	span.End(nil)
 	batch.End(nil)
 }
@@ -166,8 +166,8 @@ func TestNothing(t *testing.T) {
 		ctx := context.Background()
 		work := func() {
 			ctx, batch := tracer.Batch(ctx, "create", tracing.Internal, 100, func(int) string { return ignored })
-			ctx, span := tracing.Inside(ctx, "transaction", tracing.Client)
-			below := tracer.Below("", "process", tracing.Internal)
+			ctx, span := tracing.Start(ctx, "transaction", tracing.Client)
+			below := tracer.ChildOf("", "process", tracing.Internal)
 			_ = below.In(ctx)
 			below.Fail("")
 			below.End(nil)

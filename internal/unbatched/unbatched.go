@@ -1,14 +1,14 @@
-// Package unbatched takes orders one transaction per order: the server that `orderflow bench --compare` compares Orderflow with.
-// It is what a good engineer writes without batches. The HTTP server, the encoding, the connections and the rows of an order
-// are those of the product, so that the difference is batching alone.
+// Package unbatched creates orders with one transaction each. `orderflow bench --compare` compares Orderflow with it: a well-written
+// service without batches. The HTTP server, the encoding, the connections and the rows are those of the product, so that batching
+// is the only difference.
 //
 //	Create ──▶ [lock products] ──▶ store.CreateUnbatched (one transaction, one commit) ──▶ [unlock]
 //
-// The locks are optional. With row locks only, the database serialises the orders of one product. With product locks in Redis,
-// orders of one product form a queue in this process, whose head alone asks Redis. A release wakes the next order of the queue at
-// once, and Redis announces it to other processes, so that nothing polls.
+// Product locks are optional. Without them the database serialises the orders of a product by row locks. With locks in Redis, the
+// orders of a product form a queue in each process, of which only the first one uses Redis. A release wakes the next order of the
+// queue, and Redis announces it to other processes, so that nothing polls.
 //
-// It does less than the product: it publishes no events, and counts no orders in its metrics.
+// It does less than the product: it publishes no events and counts no orders in metrics.
 package unbatched
 
 import (
@@ -19,10 +19,10 @@ import (
 	"orderflow/internal/order"
 )
 
-// patience is how long an order waits for its locks before the answer is CodeLockConflict: the longest wait of the product's own schedule.
-const patience = 3900 * time.Millisecond
+// maxWait is how long an order waits for its locks before it is refused with CodeLockConflict: the longest wait of lock.Schedule.
+const maxWait = 3900 * time.Millisecond
 
-// Orders is what a Service needs of the database.
+// Orders is the database.
 type Orders interface {
 	CreateUnbatched(ctx context.Context, draft order.Draft) (order.Placed, error)
 	CancelOrders(ctx context.Context, requests []order.CancelRequest) ([]order.Changed, order.EventBatch, error)
@@ -30,18 +30,18 @@ type Orders interface {
 
 // Locker locks products for all processes.
 type Locker interface {
-	// Lock locks all of the products, which ascend, and waits for those that are locked: by announcement, not by polling. Its only
-	// error is that of ctx; busy is a product that was locked then. Without Redis it locks nothing: the rows of the database decide.
+	// Lock locks the products, which must ascend. It waits for the release of locked ones, without polling. Its only error is that
+	// of ctx; busy is a product that was locked then. When Redis is unavailable, it locks nothing.
 	Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error)
 }
 
-// Service takes orders. Its methods may be called from any goroutine.
+// Service creates and cancels orders. Its methods are safe for concurrent use.
 type Service struct {
 	orders Orders
 	locker Locker // nil for row locks only
 
 	mu    sync.Mutex
-	turns map[int64]chan struct{} // of each product that was ordered; it has an element while no order of this process has its turn
+	turns map[int64]chan struct{} // by product; a channel has an element while no order of this process has the turn
 }
 
 // New returns a Service. Without a locker the rows of the database are the only locks.
@@ -49,7 +49,7 @@ func New(orders Orders, locker Locker) *Service {
 	return &Service{orders: orders, locker: locker, turns: map[int64]chan struct{}{}}
 }
 
-// Create places an order, and returns after it is durable. The errors carry the codes of order.Place, CodeLockConflict or
+// Create places an order and returns when it is durable. The errors carry the codes of order.Place, CodeLockConflict or
 // CodeUnavailable.
 func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
 	if s.locker == nil {
@@ -59,7 +59,7 @@ func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, 
 	for i, line := range draft.Lines {
 		products[i] = line.ProductID
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	var turns []chan struct{}
 	defer func() {
@@ -84,7 +84,7 @@ func (s *Service) Create(ctx context.Context, draft order.Draft) (order.Placed, 
 	return s.orders.CreateUnbatched(ctx, draft)
 }
 
-// conflict is the error of an order that waited too long for a product, or whose caller has left.
+// conflict returns the error for a wait that ended: that of ctx, or CodeLockConflict.
 func conflict(ctx context.Context, product int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func conflict(ctx context.Context, product int64) error {
 	return err
 }
 
-// turn returns the channel that gives the turns of a product, to waiters in the order of their arrival.
+// turn returns the channel of a product's turns. Receivers get them in order of arrival.
 func (s *Service) turn(product int64) chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

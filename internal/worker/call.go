@@ -47,7 +47,7 @@ func settlement(claimed order.Claimed, actor string) order.Settlement {
 func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	limited, span := tracing.Inside(limited, string(s.Kind), tracing.Client)
+	limited, span := tracing.Start(limited, string(s.Kind), tracing.Client)
 	defer func() { tellOutcome(span, o, s) }()
 	request := payment.Request{
 		Key: c.key(o.ID), OrderID: o.ID, Attempt: o.Claims, Amount: o.Total, Currency: o.Currency,
@@ -69,7 +69,7 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 
 // tellOutcome ends the span of a call.
 func tellOutcome(span tracing.Span, o *order.Order, s *order.Settlement) {
-	if span.On() {
+	if span.Recording() {
 		span.Set(tracing.Int("order.id", o.ID), tracing.Int("payment.attempt", int64(s.Claim)), tracing.Text("payment.outcome", string(s.Outcome)))
 	}
 	if s.Outcome == order.NoAnswer {

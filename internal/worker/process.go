@@ -15,7 +15,7 @@ const settleTries = 5
 // process carries a claim to its end: ask the gateway, settle. A claim that a shutdown overtook is handed back.
 func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
-	span := w.options.Tracer.Below(s.Trace.Parent, "process", tracing.Internal)
+	span := w.options.Tracer.ChildOf(s.Trace.Parent, "process", tracing.Internal)
 	defer span.End(nil)
 	s.Trace.Parent = span.Parent(s.Trace.Parent) // what comes of the order from now on stands below it
 	a.entering.Add(-1)

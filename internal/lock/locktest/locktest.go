@@ -112,8 +112,8 @@ func unlock(t *testing.T, locker lock.Locker, token string, products []int64) {
 // wantHeld checks which products a grant holds, and that the others of it are busy under the given tokens.
 func wantHeld(t *testing.T, grant lock.Grant, held []int64, busy map[int64]string) {
 	t.Helper()
-	if !slices.Equal(grant.Held, held) {
-		t.Errorf("held %v, want %v", grant.Held, held)
+	if !slices.Equal(grant.Locked, held) {
+		t.Errorf("held %v, want %v", grant.Locked, held)
 	}
 	if len(grant.Busy) != len(busy) {
 		t.Errorf("busy %+v, want %v", grant.Busy, busy)

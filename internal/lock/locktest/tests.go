@@ -140,7 +140,7 @@ func endedContext(t *testing.T, r room) {
 	defer cancel()
 	for {
 		grant := try(t, r.b, r.products(1))
-		if len(grant.Held) == 1 {
+		if len(grant.Locked) == 1 {
 			return
 		}
 		select {
@@ -199,17 +199,17 @@ func buyAll(ctx context.Context, view lock.Locker, wanted []int64, inside []atom
 		if err != nil {
 			return err
 		}
-		if err := occupy(grant.Held, inside, base); err != nil {
+		if err := occupy(grant.Locked, inside, base); err != nil {
 			return err
 		}
-		if err := view.Unlock(ctx, grant.Token, grant.Held, len(grant.Busy) == 0); err != nil && !late(ctx, err) {
+		if err := view.Unlock(ctx, grant.Token, grant.Locked, len(grant.Busy) == 0); err != nil && !late(ctx, err) {
 			return err
 		}
 		wanted = wanted[:0]
 		for _, busy := range grant.Busy {
 			wanted = append(wanted, busy.Product)
 		}
-		if len(grant.Held) > 0 || len(wanted) == 0 {
+		if len(grant.Locked) > 0 || len(wanted) == 0 {
 			continue
 		}
 		select {
@@ -241,7 +241,7 @@ func expires(t *testing.T, r room) {
 	defer cancel()
 	for { // an early wake-up is allowed
 		waiter := try(t, r.b, r.products(1))
-		if len(waiter.Held) == 1 {
+		if len(waiter.Locked) == 1 {
 			break
 		}
 		wantHeld(t, waiter, nil, map[int64]string{r.base + 1: holder.Token})
@@ -258,8 +258,8 @@ func lateRelease(t *testing.T, r room) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var successor lock.Grant
-	for len(successor.Held) == 0 {
-		if successor = try(t, r.b, r.products(1)); len(successor.Held) == 0 {
+	for len(successor.Locked) == 0 {
+		if successor = try(t, r.b, r.products(1)); len(successor.Locked) == 0 {
 			select {
 			case <-successor.Busy[0].Released:
 			case <-ctx.Done():

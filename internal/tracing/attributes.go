@@ -5,7 +5,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// What a span is to its neighbours (https://opentelemetry.io/docs/specs/otel/trace/api/#spankind).
+// The kinds of spans (https://opentelemetry.io/docs/specs/otel/trace/api/#spankind).
 const (
 	Internal = trace.SpanKindInternal
 	Client   = trace.SpanKindClient
@@ -13,8 +13,8 @@ const (
 	Consumer = trace.SpanKindConsumer
 )
 
-// Text is an attribute.
+// Text returns a string attribute.
 func Text(name, value string) attribute.KeyValue { return attribute.String(name, value) }
 
-// Int is an attribute.
+// Int returns an integer attribute.
 func Int(name string, value int64) attribute.KeyValue { return attribute.Int64(name, value) }
