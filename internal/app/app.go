@@ -175,7 +175,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 			s.log.Logger().Error("The database file is damaged; nothing more is written to it. Stop the server and restore a backup.",
 				"event", "database.damaged", "error", err.Error())
 		},
-		Served: func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
+		BusReachable: func() bool { return s.ports.client == nil || s.ports.client.Up() }, // by this very process
 	})
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func CreateDatabase(ctx context.Context, settings config.Settings) (*Database, e
 
 func openDatabase(ctx context.Context, settings config.Settings, existing bool) (*Database, error) {
 	db, err := store.Open(ctx, settings.Database.Reveal(), store.Options{
-		Rules: Rules(settings), Existing: existing, Served: func() bool { return busAnswers(ctx, settings) },
+		Rules: Rules(settings), Existing: existing, BusReachable: func() bool { return busAnswers(ctx, settings) },
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // brokenMax is how many rows at fault a Finding names.
@@ -124,28 +125,27 @@ const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.mo
 func (s *Store) Audit(ctx context.Context) ([]order.InvariantResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
-	now, err := s.clock(ctx) // of the snapshot: reading every order may take minutes
+	now, err := s.db.Clock(ctx) // of the snapshot: reading every order may take minutes
 	if err != nil {
-		return nil, s.coded(err)
+		return nil, coded(err)
 	}
-	snapshot, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.snapshot()})
-	if err != nil {
-		return nil, s.coded(err)
-	}
-	defer func() { _ = snapshot.Rollback() }() // it only reads
-	var findings []order.InvariantResult
-	for i, c := range checks {
-		f, err := c.run(ctx, snapshot, i+1)
-		if err != nil {
-			return nil, s.coded(fmt.Errorf("check invariant %d: %w", i+1, err))
+	var results []order.InvariantResult
+	err = s.db.Snapshot(ctx, func(snapshot *sql.Tx) error {
+		for i, c := range checks {
+			r, err := c.run(ctx, snapshot, i+1)
+			if err != nil {
+				return fmt.Errorf("check invariant %d: %w", i+1, err)
+			}
+			results = append(results, r)
 		}
-		findings = append(findings, f)
-	}
-	if err := s.overdue(ctx, snapshot, now, &findings[6]); err != nil {
-		return nil, s.coded(err)
-	}
-	unpublished, err := s.unpublished(ctx, snapshot, now)
-	return append(findings, unpublished), s.coded(err)
+		if err := s.overdue(ctx, snapshot, now, &results[6]); err != nil {
+			return err
+		}
+		unpublished, err := s.unpublished(ctx, snapshot, now)
+		results = append(results, unpublished)
+		return err
+	})
+	return results, coded(err)
 }
 
 func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.InvariantResult, error) {
@@ -169,7 +169,7 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Inv
 	if err != nil {
 		return f, err
 	}
-	return f, each(found, func(scan func(...any) error) error {
+	return f, sqldb.Each(found, func(scan sqldb.Scan) error {
 		texts := make([]string, len(columns))
 		targets, told := make([]any, len(columns)), make([]any, len(columns))
 		for i := range texts {
@@ -191,8 +191,8 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Inv
 func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f *order.InvariantResult) error {
 	var count int64
 	var oldest time.Time
-	err := snapshot.QueryRowContext(ctx, "SELECT count(*), min(due_at) FROM orders WHERE due_at < ?", s.dialect.time(now)).
-		Scan(&count, scanTime{&oldest})
+	err := snapshot.QueryRowContext(ctx, "SELECT count(*), min(due_at) FROM orders WHERE due_at < ?", s.dialect.Time(now)).
+		Scan(&count, sqldb.ScanTime(&oldest))
 	late := int64(0)
 	if count > 0 {
 		late = now.Sub(oldest).Milliseconds()
@@ -209,14 +209,14 @@ const refusalCounts = time.Minute
 func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.InvariantResult, error) {
 	f := order.InvariantResult{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute although it accepts messages"}
 	var waiting, old, refused int64
-	minuteAgo, since, until := s.dialect.time(now.Add(-time.Minute)), s.dialect.time(now.Add(-refusalCounts)), s.dialect.time(now.Add(time.Second))
+	minuteAgo, since, until := s.dialect.Time(now.Add(-time.Minute)), s.dialect.Time(now.Add(-refusalCounts)), s.dialect.Time(now.Add(time.Second))
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0), "+
 		"(SELECT count(*) FROM outbox_refusals WHERE refused_at > ? AND refused_at <= ?) FROM outbox WHERE paid_at IS NULL",
 		minuteAgo, since, until).Scan(&waiting, &old, &refused) // a refusal in the future is of a clock that has stepped back
 	f.Figures = []order.Figure{
 		{Name: "owed", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},
 	}
-	if err == nil && old > 0 && refused == 0 && s.served() {
+	if err == nil && old > 0 && refused == 0 && s.busReachable() {
 		f.ViolationCount = old
 		f.Violations = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
 	}

@@ -361,7 +361,7 @@ func TestAuditOfAFullBus(t *testing.T) {
 func TestAuditWithoutItsBus(t *testing.T) {
 	path := newFile(t)
 	reachable := false
-	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: storetest.Rules(), Served: func() bool { return reachable }})
+	s, err := store.Open(t.Context(), "sqlite:"+path, store.Options{Rules: storetest.Rules(), BusReachable: func() bool { return reachable }})
 	if err != nil {
 		t.Fatal(err)
 	}

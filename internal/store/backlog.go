@@ -6,25 +6,26 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // Backlog counts what waits. It reads no more of any index than what it counts, and counts up to order.BacklogMax, so that
 // it costs the same however many orders there are.
 func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
-	if err := s.intact(); err != nil {
+	if err := s.db.CheckFile(); err != nil {
 		return b, err // the metric that shows whether the database works comes from here
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
-		now, err := s.clock(ctx)
+		now, err := s.db.Clock(ctx)
 		if err != nil {
 			return err
 		}
-		pending, processing, failed, at := string(order.Pending), string(order.Processing), string(order.Failed), s.dialect.time(now)
+		pending, processing, failed, at := string(order.Pending), string(order.Processing), string(order.Failed), s.dialect.Time(now)
 		var due [3]time.Time // pending, processing, failed
 		var oldest time.Time
-		err = s.query(ctx, func(scan func(...any) error) error {
-			return scan(&b.Pending, &b.Processing, &b.FailedJobs, scanTime{&due[0]}, scanTime{&due[1]}, scanTime{&due[2]},
-				&b.Unpublished, scanTime{&oldest})
+		err = s.query(ctx, func(scan sqldb.Scan) error {
+			return scan(&b.Pending, &b.Processing, &b.FailedJobs, sqldb.ScanTime(&due[0]), sqldb.ScanTime(&due[1]), sqldb.ScanTime(&due[2]),
+				&b.Unpublished, sqldb.ScanTime(&oldest))
 		}, backlogQuery, pending, order.BacklogMax, processing, order.BacklogMax, processing, order.BacklogMax,
 			pending, at, processing, at, failed, at, order.BacklogMax)
 		b.Overdue, b.OldestUnpublished = 0, since(oldest, now)

@@ -97,21 +97,6 @@ func TestBackupsAtOnce(t *testing.T) {
 	}
 }
 
-// TestFloors: a floor of any id is kept, none lower than it, and the next one is above it.
-func TestFloors(t *testing.T) {
-	t.Parallel()
-	const gap, oldLimit = 1_000_000_000, math.MaxInt32 * 1000
-	for _, floor := range []int64{0, 1000, gap, oldLimit - gap, oldLimit, oldLimit + 1000, oldLimit + 1, oldLimit + gap, order.MaxID - gap, order.MaxID} {
-		kept := store.DecodeFloor(store.EncodeFloor(floor))
-		if kept < floor-999 || kept > floor+gap {
-			t.Errorf("floor %d is kept as %d", floor, kept)
-		}
-		if next := store.DecodeFloor(store.EncodeFloor(kept + gap)); next <= kept {
-			t.Errorf("the floor after %d is %d", kept, next)
-		}
-	}
-}
-
 // TestBackupsWithoutEnd restores at the limit of what user_version can count in thousands, and where ids end.
 func TestBackupsWithoutEnd(t *testing.T) {
 	t.Parallel()

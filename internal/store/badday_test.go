@@ -237,26 +237,6 @@ func TestOpenWhileLocked(t *testing.T) {
 	}
 }
 
-// TestSettingsHoldOnEveryConnection reads back, from all readers at once and from a writer that opened again.
-func TestSettingsHoldOnEveryConnection(t *testing.T) {
-	s, _ := sample(t, 1)
-	for name, want := range map[string]string{
-		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000", "trusted_schema": "0", "cell_size_check": "1",
-		"cache_size": "-16384", "wal_autocheckpoint": "4000", "journal_size_limit": "67108864",
-	} {
-		values, err := s.Pragma(t.Context(), name, store.Readers)
-		if err != nil || len(values) != store.Readers+1 {
-			t.Fatal(name, values, err)
-		}
-		for _, value := range values {
-			if value != want {
-				t.Errorf("%s is %s, want %s", name, values, want)
-				break
-			}
-		}
-	}
-}
-
 // TestInactiveProduct stops a sale by hand, since nothing in the store does so yet.
 func TestInactiveProduct(t *testing.T) {
 	s, path := sample(t, 10)

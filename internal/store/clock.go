@@ -45,11 +45,11 @@ func (c *steadyClock) now() time.Time {
 // wait, counted from now; unpublished events are of now, and leased to nobody. It does nothing on MySQL, where the server's
 // clock goes on while processes come and go.
 func (s *Store) CorrectTimes(ctx context.Context) error {
-	if _, ok := s.dialect.(sqliteDialect); !ok {
+	if s.dialect.Clock() != "" {
 		return nil
 	}
 	return s.write(ctx, "correct times", func(t *tx) error {
-		now := s.dialect.time(t.now)
+		now := s.dialect.Time(t.Now)
 		for _, correction := range []statement{
 			{
 				"UPDATE orders SET due_at = ? + max(due_at - updated_at, 0), updated_at = ? " +
@@ -60,7 +60,7 @@ func (s *Store) CorrectTimes(ctx context.Context) error {
 				"WHERE paid_at IS NULL AND (created_at > ? OR leased_until > ?)", []any{now, now, now, now}},
 			{"UPDATE outbox SET paid_at = ? WHERE paid_at > ?", []any{now, now}},
 		} {
-			if _, err := t.exec(correction.query, correction.args...); err != nil {
+			if _, err := t.Exec(correction.query, correction.args...); err != nil {
 				return err
 			}
 		}

@@ -159,8 +159,8 @@ func TestOutcomeThatStaysUnknown(t *testing.T) {
 	}
 }
 
-// TestPaidMarksSurviveALostCommit: marks are forgotten only once they are written.
-func TestPaidMarksSurviveALostCommit(t *testing.T) {
+// TestMarksSurviveALostCommit: marks are forgotten only once they are written.
+func TestMarksSurviveALostCommit(t *testing.T) {
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := sample(t, 100)
@@ -186,9 +186,9 @@ func TestPaidMarksSurviveALostCommit(t *testing.T) {
 
 func TestMarksAreBounded(t *testing.T) {
 	s, _ := sample(t, 1)
-	s.MarkPublished(make([]string, store.PaidMax-1))
+	s.MarkPublished(make([]string, store.PublishedMax-1))
 	s.MarkPublished(make([]string, 5))
-	if got := s.Remembered(); got != store.PaidMax {
+	if got := s.Remembered(); got != store.PublishedMax {
 		t.Errorf("%d marks are remembered", got)
 	}
 	if err := s.FlushPublished(t.Context()); err != nil || s.Remembered() != 0 {
@@ -204,7 +204,7 @@ func TestRunWritesMarksByThemselves(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	s.MarkPublished([]string{"some receipt"})
-	for deadline := time.Now().Add(10 * store.PayAfter); s.Remembered() > 0; {
+	for deadline := time.Now().Add(10 * store.MarkAfter); s.Remembered() > 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the mark is still not written")
 		}
@@ -250,28 +250,11 @@ func TestErrorRollsBack(t *testing.T) {
 	}
 }
 
-// TestAbandonedTransactionFreesTheFile: a writer that is dropped in mid-transaction takes its lock along.
-func TestAbandonedTransactionFreesTheFile(t *testing.T) {
-	s, path := sample(t, 10)
-	if err := s.LeaveTransactionOpen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
-		t.Errorf("on the same handle: %v", err)
-	}
-	if err := s.LeaveTransactionOpen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := open(t, path, storetest.Rules()).Write(t.Context(), func() error { return nil }); err != nil {
-		t.Errorf("on another handle: %v", err)
-	}
-}
-
-// TestStuckWriterHoldsNobodyForever: callers wait no longer than the limit for a writer that does not come back.
-func TestStuckWriterHoldsNobodyForever(t *testing.T) {
+// TestStuckWriter: callers wait no longer than the limit for a writer that does not come back.
+func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 10)
-	release := s.HoldWriter()
+	release := s.HoldWriter(t.Context())
 	s.AllowTime(time.Millisecond)
 	err := s.Write(t.Context(), func() error { t.Error("it was run"); return nil })
 	if order.CodeOf(err) != order.CodeUnavailable {

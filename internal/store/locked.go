@@ -1,8 +1,6 @@
 package store
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -10,6 +8,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // Bounds of lockedRows.
@@ -18,12 +17,11 @@ const (
 	lockedFor = 10 * time.Minute // how long a row is remembered after a transaction last found it locked
 )
 
-// lockedRows remembers the rows that other transactions keep locked, so that only the first write that meets such a row
-// waits for it. Writes that need one of them lock with SKIP LOCKED, and answer the requests that need a locked row one by
-// one. DESIGN.md, "Locked rows".
+// lockedRows remembers the rows that other transactions keep locked, so that only the first write that needs such a row waits for
+// it. Later writes that need one of them lock with SKIP LOCKED, and answer the requests that need a locked row one by one.
+// DESIGN.md, "Locked rows".
 type lockedRows struct {
-	skipOne atomic.Bool  // a write ran out of time: the next one skips, whatever rows it needs
-	count   atomic.Int64 // of until; the usual 0 is read without the mutex
+	count atomic.Int64 // of until; the usual 0 is read without the mutex
 
 	mu    sync.Mutex
 	until map[lockedRow]time.Time
@@ -32,18 +30,6 @@ type lockedRows struct {
 type lockedRow struct {
 	table string
 	id    int64
-}
-
-// skipNext reports whether a write skips locked rows from its first run on.
-func (l *lockedRows) skipNext() bool { return l.skipOne.Load() && l.skipOne.Swap(false) }
-
-// timedOut takes note of a failed run, and reports whether the next run skips locked rows. A write that has run out of time
-// may have waited for several locks, each below the time-out of a lock; it has no next run, so the next write skips.
-func (l *lockedRows) timedOut(ctx context.Context, d dialect, err error) bool {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		l.skipOne.Store(true)
-	}
-	return d.lockTimedOut(err)
 }
 
 // any reports whether one of these rows was found locked.
@@ -103,8 +89,8 @@ type rowLock struct {
 // lockFree runs a rowLock and returns the rows that exist and are locked by other transactions. It waits for them, and
 // returns none, unless the transaction skips them, or one of the rows was found locked before, or skip is set.
 func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
-	timedOut := t.skips || t.s.locked.any(l.table, l.ids)
-	skip = (skip || timedOut) && t.s.dialect.skipLocked() != ""
+	timedOut := t.Skips() || t.s.locked.any(l.table, l.ids)
+	skip = (skip || timedOut) && t.s.dialect.SkipLocked() != ""
 	if err := l.run(skip); err != nil || !skip {
 		return nil, err
 	}
@@ -116,7 +102,7 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 	}
 	if len(missing) > 0 { // locked, or not there
 		locked = map[int64]bool{}
-		err = t.queryIn(addID(locked), "SELECT id FROM "+t.s.dialect.table(l.table)+" WHERE id IN ", missing, "")
+		err = t.QueryIn(addID(locked), "SELECT id FROM "+t.s.dialect.ByPrimaryKey(l.table)+" WHERE id IN ", missing, "")
 	}
 	if err == nil {
 		t.s.locked.update(l.table, l.ids, locked, timedOut)
@@ -128,7 +114,7 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 // for each order that needs a locked product. Items have been read. It does so only where a product may be locked: in the
 // usual case it sends nothing, and the UPDATE of the stock waits for the rows.
 func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order) bool) (locked map[int64]error, err error) {
-	if !t.skips && t.s.locked.count.Load() == 0 {
+	if !t.Skips() && t.s.locked.count.Load() == 0 {
 		return nil, nil //nolint:nilnil // none is locked
 	}
 	var ids []int64
@@ -140,12 +126,12 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 		}
 	}
 	ids = ascending(ids)
-	if !t.skips && !t.s.locked.any("products", ids) {
+	if !t.Skips() && !t.s.locked.any("products", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
 	has := map[int64]bool{}
 	products, err := t.lockFree(rowLock{"products", ids, func(skip bool) error {
-		return t.lock(addID(has), "id", "products", "", ids, skip)
+		return t.Lock(addID(has), "id", "products", "", ids, skip)
 	}, func(id int64) bool { return has[id] }}, true)
 	if err != nil {
 		return nil, err
@@ -168,7 +154,7 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 // other transactions. In the usual case, where no row is known to be locked, it sends nothing: the INSERT waits for a user's
 // row, to which its foreign key refers.
 func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) {
-	if !t.skips && t.s.locked.count.Load() == 0 {
+	if !t.Skips() && t.s.locked.count.Load() == 0 {
 		return nil, nil //nolint:nilnil // none is locked
 	}
 	ids := make([]int64, len(drafts))
@@ -176,18 +162,18 @@ func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) 
 		ids[i] = d.UserID
 	}
 	ids = ascending(ids)
-	if !t.skips && !t.s.locked.any("users", ids) {
+	if !t.Skips() && !t.s.locked.any("users", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
 	has := map[int64]bool{}
 	return t.lockFree(rowLock{"users", ids, func(bool) error {
-		return t.queryIn(addID(has), "SELECT id FROM "+t.s.dialect.table("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.shareUnlocked())
+		return t.QueryIn(addID(has), "SELECT id FROM "+t.s.dialect.ByPrimaryKey("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.ShareUnlocked())
 	}, func(id int64) bool { return has[id] }}, true)
 }
 
 // addID returns a reader of rows of one id that puts each into a set.
-func addID(ids map[int64]bool) func(scan func(...any) error) error {
-	return func(scan func(...any) error) error {
+func addID(ids map[int64]bool) func(scan sqldb.Scan) error {
+	return func(scan sqldb.Scan) error {
 		var id int64
 		err := scan(&id)
 		ids[id] = true

@@ -110,6 +110,6 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 
 func TestMySQLAuditOfAFullBus(t *testing.T) {
 	address := newMySQL(t)
-	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Served: func() bool { return true }})
+	s := openAt(t, address, store.Options{Rules: storetest.Rules(), BusReachable: func() bool { return true }})
 	fullBus(t, s, func(statement string) { must(t, env.Admin(t, address), statement) }, "UTC_TIMESTAMP(6) - INTERVAL 2 MINUTE")
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -169,25 +168,5 @@ func TestMySQLMigrateRefuses(t *testing.T) {
 	s = openAt(t, address, store.Options{Rules: storetest.Rules()})
 	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "another program") {
 		t.Errorf("tables of another program: %v", err)
-	}
-}
-
-// TestMySQLMigrateWaitsForAnother holds the lock under which another process would migrate.
-func TestMySQLMigrateWaitsForAnother(t *testing.T) {
-	t.Parallel()
-	address := env.MySQL(t)
-	s := openAt(t, address, store.Options{Rules: storetest.Rules()})
-	release := s.LockMigrations(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := openAt(t, address, store.Options{Rules: storetest.Rules()}).Migrate(ctx); order.CodeOf(err) != order.CodeUnavailable {
-		t.Errorf("while another migrates: %v", err)
-	}
-	if got := mysqlSchema(t, env.Admin(t, address)); len(got) != 0 {
-		t.Errorf("it migrated all the same: %v", got)
-	}
-	release()
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Error(err)
 	}
 }

@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -254,30 +253,6 @@ func TestKilledDatabase(t *testing.T) {
 		}
 	}
 	storetest.CheckInvariants(t, s)
-}
-
-// TestForeignConnection: only the connection that holds a writer's named lock is ended. One that merely has a number that a
-// writer may have had, as after a restart of the server, is left alone.
-func TestForeignConnection(t *testing.T) {
-	t.Parallel()
-	_, address := ownServer(t)
-	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})
-	conn, err := env.Admin(t, address).Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.ExecContext(t.Context(), "DO GET_LOCK('orderflow:writer:mine', 0)"); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(s.Settle(t.Context(), "orderflow:writer:other"), conn.PingContext(t.Context())); err != nil {
-		t.Errorf("a foreign connection: %v", err)
-	}
-	if err := s.Settle(t.Context(), "orderflow:writer:mine"); err != nil {
-		t.Errorf("the lost connection: %v", err)
-	}
-	if conn.PingContext(t.Context()) == nil {
-		t.Error("the lost connection goes on")
-	}
 }
 
 // TestFrozenDatabase: a server that does not answer costs a write its time and no more; afterwards all is well.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 	"orderflow/internal/store"
 	"orderflow/internal/store/storetest"
 	"orderflow/test/env"
@@ -70,7 +71,7 @@ func TestIdleWritersStayOpen(t *testing.T) {
 	if err := alone.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := alone.ExecContext(t.Context(), fmt.Sprint("SET SESSION wait_timeout = ", store.SilentAfter)); err != nil {
+	if _, err := alone.ExecContext(t.Context(), fmt.Sprint("SET SESSION wait_timeout = ", sqldb.SessionTimeout)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() bool { return !slices.Contains(sessionsOf(t, admin, databaseOf(address)), id) })
@@ -206,7 +207,7 @@ func TestSwitchOverWithAGap(t *testing.T) {
 		return answers[0].Order, answers[0].Err
 	}
 	o.refuse()
-	for i, start := 0, time.Now(); time.Since(start) < 2*store.SettleTime; i++ { // longer than a refusal counts
+	for i, start := 0, time.Now(); time.Since(start) < 2*sqldb.SettleTime; i++ { // longer than a refusal counts
 		if _, err := write(fmt.Sprint("refused", i)); order.CodeOf(err) != order.CodeUnavailable {
 			t.Fatalf("on a read-only server: %v", err)
 		}

@@ -11,22 +11,23 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // Bounds of the outbox.
 const (
-	refsMax   = 1_000_000       // events of one transaction, many times what a batch has
-	paidMax   = 10_000          // receipts remembered as paid; more than that are published again, which is harmless
-	payAtOnce = 512             // marks written with one transaction
-	payAfter  = 1 * time.Second // marks are written by themselves when no transaction comes
+	refsMax      = 1_000_000   // events of one transaction, many times what a batch has
+	publishedMax = 10_000      // marks that wait to be written; events beyond that are published again, which is harmless
+	marksAtOnce  = 512         // marks written with one transaction
+	markAfter    = time.Second // marks are written by themselves when no other transaction does it
 )
 
-// owe keeps what the transaction owes the bus.
-func (t *tx) owe(events []order.Event) error {
+// insertOutbox keeps the transaction's events until the bus has them. The row is its commit marker.
+func (t *tx) insertOutbox(events []order.Event) error {
 	d := t.s.dialect
-	t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
-	return t.post(-1, "", "INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
-		t.id, encodeRefs(events), d.time(t.now), d.time(t.now))
+	t.SetCommitMarker("SELECT 1 FROM outbox WHERE id = ?", t.ID)
+	return t.Enqueue(sqldb.AnyRows, "", "INSERT INTO outbox (id, events, created_at, leased_until) VALUES (?, ?, ?, ?)",
+		t.ID, encodeRefs(events), d.Time(t.Now), d.Time(t.Now))
 }
 
 // encodeRefs names events as "order:sequence", with runs of consecutive orders as "first-last:sequence", separated by
@@ -68,7 +69,7 @@ func decodeRefs(text string) ([]eventRef, error) {
 		first, err1 := strconv.ParseInt(firstText, 10, 64)
 		last, err2 := strconv.ParseInt(lastText, 10, 64)
 		seq, err3 := strconv.Atoi(seqText)
-		if !ok || err1 != nil || err2 != nil || err3 != nil || first < 1 || last < first || last > order.MaxID || last-first > 1_000_000 {
+		if !ok || err1 != nil || err2 != nil || err3 != nil || first < 1 || last < first || last > order.MaxID || last-first > refsMax {
 			return nil, fmt.Errorf("outbox entry %q is not a list of events", part)
 		}
 		for id := first; id <= last; id++ {
@@ -78,59 +79,59 @@ func decodeRefs(text string) ([]eventRef, error) {
 	return refs, nil
 }
 
-// MarkPublished remembers that the bus has what these receipts owed; the next write transaction marks them.
+// MarkPublished notes that the bus has the events of these batches. The next write transaction marks their outbox rows.
 func (s *Store) MarkPublished(ids []string) {
-	s.paidLock.Lock()
-	defer s.paidLock.Unlock()
-	if room := paidMax - len(s.paid); len(ids) > room {
-		ids = ids[:max(0, room)]
+	s.publishedLock.Lock()
+	defer s.publishedLock.Unlock()
+	if free := publishedMax - len(s.published); len(ids) > free {
+		ids = ids[:max(0, free)]
 	}
-	s.paid = append(s.paid, ids...)
+	s.published = append(s.published, ids...)
 }
 
-// payOff marks what MarkPaid remembered, up to a bound, and returns it, to be forgotten after the commit.
-func (t *tx) payOff() ([]string, error) {
-	t.s.paidLock.Lock()
-	ids := append([]string(nil), t.s.paid[:min(len(t.s.paid), payAtOnce)]...)
-	t.s.paidLock.Unlock()
+// markPublished marks what MarkPublished has noted, up to a bound. It returns the ids, which are forgotten after the commit.
+func (t *tx) markPublished() ([]string, error) {
+	t.s.publishedLock.Lock()
+	ids := append([]string(nil), t.s.published[:min(len(t.s.published), marksAtOnce)]...)
+	t.s.publishedLock.Unlock()
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	if err := t.needClock(); err != nil {
+	if err := t.NeedClock(); err != nil {
 		return nil, err
 	}
 	d := t.s.dialect
 	written := ids
-	if t.skips {
+	if t.Skips() {
 		var err error
 		if written, err = t.lockMarks(ids); err != nil {
 			return nil, err
 		}
 	}
-	return ids, chunks(d, written, func(padded []string, _ int) error {
-		args := append([]any{d.time(t.now)}, anys(padded)...)
-		return t.post(-1, "", "UPDATE "+d.table("outbox")+" SET paid_at = ? WHERE id IN "+placeholders(len(padded)), args...)
+	return ids, sqldb.Chunks(d, written, func(padded []string, _ int) error {
+		args := append([]any{d.Time(t.Now)}, sqldb.Anys(padded)...)
+		return t.Enqueue(sqldb.AnyRows, "", "UPDATE "+d.ByPrimaryKey("outbox")+" SET paid_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
 	})
 }
 
-// lockMarks locks those of the outbox rows that no other transaction has locked, and returns them. The marks of the others
-// are lost, so that no further write waits for their rows: the relay publishes those events again.
+// lockMarks locks those of the outbox rows that no other transaction has locked, and returns them. The marks of the others are
+// given up, so that no further write waits for their rows: the relay publishes those events again.
 func (t *tx) lockMarks(ids []string) (free []string, err error) {
 	d := t.s.dialect
-	err = chunks(d, ids, func(padded []string, _ int) error {
-		return t.query(func(scan func(...any) error) error {
+	err = sqldb.Chunks(d, ids, func(padded []string, _ int) error {
+		return t.Query(func(scan sqldb.Scan) error {
 			var id string
 			err := scan(&id)
 			free = append(free, id)
 			return err
-		}, "SELECT id FROM "+d.table("outbox")+" WHERE id IN "+placeholders(len(padded))+d.lockRows()+d.skipLocked(), anys(padded)...)
+		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+d.LockRows()+d.SkipLocked(), sqldb.Anys(padded)...)
 	})
 	return free, err
 }
 
-// forgetPaid takes marks that are written from what is remembered. With several writers, two may have written the same
-// ones, so they are taken by name.
-func (s *Store) forgetPaid(written []string) {
+// forgetPublished removes marks that are written. With several writers, two may have written the same ones, so they are removed by
+// id.
+func (s *Store) forgetPublished(written []string) {
 	if len(written) == 0 {
 		return
 	}
@@ -138,37 +139,48 @@ func (s *Store) forgetPaid(written []string) {
 	for _, id := range written {
 		done[id] = struct{}{}
 	}
-	s.paidLock.Lock()
-	defer s.paidLock.Unlock()
-	kept := s.paid[:0]
-	for _, id := range s.paid {
-		if _, gone := done[id]; !gone {
+	s.publishedLock.Lock()
+	defer s.publishedLock.Unlock()
+	kept := s.published[:0]
+	for _, id := range s.published {
+		if _, written := done[id]; !written {
 			kept = append(kept, id)
 		}
 	}
-	s.paid = kept
+	s.published = kept
 }
 
-// FlushPublished writes what MarkPaid remembered, by itself.
+// firstPublished returns the mark that has waited for longest; "" when none waits.
+func (s *Store) firstPublished() string {
+	s.publishedLock.Lock()
+	defer s.publishedLock.Unlock()
+	if len(s.published) == 0 {
+		return ""
+	}
+	return s.published[0]
+}
+
+// FlushPublished writes what MarkPublished has noted, in transactions of its own.
 func (s *Store) FlushPublished(ctx context.Context) error {
-	for {
-		s.paidLock.Lock()
-		left := len(s.paid)
-		s.paidLock.Unlock()
-		if left == 0 {
-			return nil
-		}
-		if err := s.write(ctx, "pay off", func(*tx) error { return nil }); err != nil {
+	for s.remembered() > 0 {
+		if err := s.write(ctx, "mark published", func(*tx) error { return nil }); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-// Run writes paid-off marks when no other write has done so for a second, and keeps the connections for writes open, until
-// ctx ends; then it writes what is left.
-// A failure is no loss: what stays unmarked is published again.
+// remembered is how many marks wait to be written.
+func (s *Store) remembered() int {
+	s.publishedLock.Lock()
+	defer s.publishedLock.Unlock()
+	return len(s.published)
+}
+
+// Run writes marks of published events when no other write has done so for a second, and keeps the connections for writes open,
+// until ctx ends; then it writes the remaining marks. A failure loses nothing: events without a mark are published again.
 func (s *Store) Run(ctx context.Context) error {
-	tick := time.NewTicker(payAfter)
+	tick := time.NewTicker(markAfter)
 	defer tick.Stop()
 	waiting := "" // the first mark that waited at the last tick
 	for {
@@ -177,104 +189,100 @@ func (s *Store) Run(ctx context.Context) error {
 			return s.FlushPublished(context.WithoutCancel(ctx))
 		case <-tick.C:
 		}
-		s.keepAlive(ctx)
-		s.paidLock.Lock()
-		first := ""
-		if len(s.paid) > 0 {
-			first = s.paid[0]
-		}
-		s.paidLock.Unlock()
+		s.db.KeepAlive(ctx)
+		first := s.firstPublished()
 		if first != "" && first == waiting {
-			_ = s.FlushPublished(ctx) // tried again at the next tick, and published again at worst
+			_ = s.FlushPublished(ctx) // tried again at the next tick
 		}
 		waiting = first
 	}
 }
 
-// LeaseOutbox finds up to limit receipts that are owed for longer than age and that nobody has leased, leases them for
-// the given time, and returns them with their events, oldest first. A row that cannot be read is told in the error and
-// holds the others up no longer than its lease.
+// LeaseOutbox finds up to limit outbox rows that are unpublished for longer than age and not leased, leases them for the given
+// time, and returns them with their events, oldest first. A row that cannot be read is in the error; it delays the others no
+// longer than its lease.
 func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.EventBatch, error) {
-	owed, err := s.owedBefore(ctx, age, limit)
-	if err != nil || len(owed) == 0 {
+	waiting, err := s.unpublishedBefore(ctx, age, limit)
+	if err != nil || len(waiting) == 0 {
 		return nil, err
 	}
-	var mine []outboxRow
+	var leased []outboxRow
 	err = s.write(ctx, "relay", func(t *tx) (err error) {
-		mine, err = t.leaseRows(owed, lease)
+		leased, err = t.leaseRows(waiting, lease)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	receipts := make([]order.EventBatch, 0, len(mine))
-	var faults []error
-	for _, row := range mine {
+	batches := make([]order.EventBatch, 0, len(leased))
+	var unreadable []error
+	for _, row := range leased {
 		events, err := s.eventsOf(ctx, row.events)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("read back receipt %s: %w", row.id, err))
+			unreadable = append(unreadable, fmt.Errorf("read the events of outbox row %s: %w", row.id, err))
 			continue
 		}
-		receipts = append(receipts, order.EventBatch{ID: row.id, Events: events})
+		batches = append(batches, order.EventBatch{ID: row.id, Events: events})
 	}
-	return receipts, errors.Join(faults...)
+	return batches, errors.Join(unreadable...)
 }
 
 type outboxRow struct{ id, events string }
 
-// leaseRows leases those of the rows that nobody has paid or leased meanwhile, and returns them in their order. A row that
-// another transaction has locked is left out, so that it keeps no relay from the others.
-func (t *tx) leaseRows(owed []outboxRow, lease time.Duration) (mine []outboxRow, err error) {
-	if err := t.needClock(); err != nil {
+// leaseRows leases those of the rows that are still unpublished and not leased, and returns them in their order. A row that another
+// transaction has locked is left out, so that it does not keep the relay from the others.
+func (t *tx) leaseRows(waiting []outboxRow, lease time.Duration) (leased []outboxRow, err error) {
+	if err := t.NeedClock(); err != nil {
 		return nil, err
 	}
 	d := t.s.dialect
-	ids := make([]string, len(owed))
-	for i, row := range owed {
+	ids := make([]string, len(waiting))
+	for i, row := range waiting {
 		ids[i] = row.id
 	}
 	slices.Sort(ids) // in one order, so that two relays do not wait for each other
 	free := map[string]bool{}
-	err = chunks(d, ids, func(padded []string, _ int) error {
-		return t.query(func(scan func(...any) error) error {
+	err = sqldb.Chunks(d, ids, func(padded []string, _ int) error {
+		return t.Query(func(scan sqldb.Scan) error {
 			var id string
 			err := scan(&id)
 			free[id] = true
 			return err
-		}, "SELECT id FROM "+d.table("outbox")+" WHERE id IN "+placeholders(len(padded))+" AND paid_at IS NULL AND leased_until <= ? ORDER BY id"+
-			d.lockRows()+d.skipLocked(), append(anys(padded), d.time(t.now))...)
+		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+" AND paid_at IS NULL AND leased_until <= ? ORDER BY id"+
+			d.LockRows()+d.SkipLocked(), append(sqldb.Anys(padded), d.Time(t.Now))...)
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range owed {
+	for _, row := range waiting {
 		if free[row.id] {
-			mine = append(mine, row)
+			leased = append(leased, row)
 		}
 	}
-	return mine, chunks(d, slices.Sorted(maps.Keys(free)), func(padded []string, n int) error {
-		return t.post(n, "receipts to lease", "UPDATE "+d.table("outbox")+" SET leased_until = ? WHERE id IN "+placeholders(len(padded)),
-			append([]any{d.time(t.now.Add(lease))}, anys(padded)...)...)
+	return leased, sqldb.Chunks(d, slices.Sorted(maps.Keys(free)), func(padded []string, n int) error {
+		return t.Enqueue(n, "outbox rows to lease", "UPDATE "+d.ByPrimaryKey("outbox")+" SET leased_until = ? WHERE id IN "+sqldb.Placeholders(len(padded)),
+			append([]any{d.Time(t.Now.Add(lease))}, sqldb.Anys(padded)...)...)
 	})
 }
 
-func (s *Store) owedBefore(ctx context.Context, age time.Duration, limit int) (owed []outboxRow, err error) {
+// unpublishedBefore returns up to limit rows that are unpublished for longer than age and not leased, oldest first.
+func (s *Store) unpublishedBefore(ctx context.Context, age time.Duration, limit int) (rows []outboxRow, err error) {
 	d := s.dialect
 	err = s.read(ctx, func(ctx context.Context) error {
-		owed = nil
-		now, err := s.clock(ctx)
+		rows = nil
+		now, err := s.db.Clock(ctx)
 		if err != nil {
 			return err
 		}
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			var row outboxRow
 			err := scan(&row.id, &row.events)
-			owed = append(owed, row)
+			rows = append(rows, row)
 			return err
 		}, "SELECT id, events FROM outbox WHERE paid_at IS NULL AND created_at <= ? AND leased_until <= ? "+
-			"ORDER BY created_at LIMIT ?", d.time(now.Add(-age)), d.time(now), limit)
+			"ORDER BY created_at LIMIT ?", d.Time(now.Add(-age)), d.Time(now), limit)
 	})
-	return owed, err
+	return rows, err
 }
 
 // eventsOf reads the events that an outbox row names.
@@ -292,43 +300,43 @@ func (s *Store) eventsOf(ctx context.Context, text string) ([]order.Event, error
 	var events []order.Event
 	err = s.read(ctx, func(ctx context.Context) error {
 		events = nil
-		return chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
-			return s.query(ctx, func(scan func(...any) error) error {
+		return sqldb.Chunks(s.dialect, ascending(ids), func(padded []int64, _ int) error {
+			return s.query(ctx, func(scan sqldb.Scan) error {
 				e, err := scanEvent(scan)
 				if wanted[eventRef{e.OrderID, e.Seq}] {
 					events = append(events, e)
 				}
 				return err
-			}, "SELECT "+eventColumns+" FROM order_events WHERE order_id IN "+placeholders(len(padded))+
-				" ORDER BY order_id, sequence", anys(padded)...)
+			}, "SELECT "+eventColumns+" FROM order_events WHERE order_id IN "+sqldb.Placeholders(len(padded))+
+				" ORDER BY order_id, sequence", sqldb.Anys(padded)...)
 		})
 	})
 	return events, err
 }
 
-// PurgeOutbox deletes up to limit rows that were paid longer ago than age, and returns how many.
+// PurgeOutbox deletes up to limit rows that were published longer ago than age, and returns how many.
 func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
 	d := s.dialect
 	var ids []string
 	err := s.read(ctx, func(ctx context.Context) error {
 		ids = nil
-		now, err := s.clock(ctx)
+		now, err := s.db.Clock(ctx)
 		if err != nil {
 			return err
 		}
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			var id string
 			err := scan(&id)
 			ids = append(ids, id)
 			return err
-		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.time(now.Add(-age)), limit)
+		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.Time(now.Add(-age)), limit)
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	return len(ids), s.write(ctx, "purge", func(t *tx) error {
-		return chunks(d, ids, func(padded []string, _ int) error {
-			return t.post(-1, "", d.deleteFrom("outbox")+" WHERE id IN "+placeholders(len(padded)), anys(padded)...)
+		return sqldb.Chunks(d, ids, func(padded []string, _ int) error {
+			return t.Enqueue(sqldb.AnyRows, "", d.DeleteFrom("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded)), sqldb.Anys(padded)...)
 		})
 	})
 }
@@ -336,18 +344,18 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 // RecordRefusal records that a full bus refused events at this moment.
 func (s *Store) RecordRefusal(ctx context.Context) error {
 	return s.write(ctx, "refusal", func(t *tx) error {
-		if err := t.needClock(); err != nil {
+		if err := t.NeedClock(); err != nil {
 			return err
 		}
-		now := s.dialect.time(t.now)
-		result, err := t.exec(s.dialect.update()+"outbox_refusals SET refused_at = ? WHERE id = 1", now)
+		now := s.dialect.Time(t.Now)
+		result, err := t.Exec(s.dialect.Update()+"outbox_refusals SET refused_at = ? WHERE id = 1", now)
 		if err != nil {
 			return err
 		}
 		if matched, err := result.RowsAffected(); err != nil || matched > 0 {
 			return err
 		}
-		_, err = t.exec("INSERT INTO outbox_refusals (id, refused_at) VALUES (1, ?)"+s.dialect.ignoreDuplicate("id"), now)
+		_, err = t.Exec("INSERT INTO outbox_refusals (id, refused_at) VALUES (1, ?)"+s.dialect.IgnoreDuplicate("id"), now)
 		return err
 	})
 }

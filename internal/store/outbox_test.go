@@ -72,8 +72,8 @@ func FuzzDecodeRefs(f *testing.F) {
 	})
 }
 
-// TestBrokenReceiptHoldsNobodyUp: one row that cannot be read is told, and the others come all the same.
-func TestBrokenReceiptHoldsNobodyUp(t *testing.T) {
+// TestUnreadableOutboxRow: a row that cannot be read is in the error, and the others are returned.
+func TestUnreadableOutboxRow(t *testing.T) {
 	s, path := sample(t, 10)
 	must(t, raw(t, path), "INSERT INTO outbox (id, events, created_at, leased_until) VALUES ('broken', '1-x:1', 0, 0)")
 	_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
@@ -81,7 +81,7 @@ func TestBrokenReceiptHoldsNobodyUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := s.LeaseOutbox(t.Context(), -1, 0, 10)
-	if err == nil || !strings.Contains(err.Error(), "receipt broken") || !strings.Contains(err.Error(), `"1-x:1"`) {
+	if err == nil || !strings.Contains(err.Error(), "outbox row broken") || !strings.Contains(err.Error(), `"1-x:1"`) {
 		t.Errorf("the error: %v", err)
 	}
 	if diff := cmp.Diff([]order.EventBatch{receipt}, got); diff != "" {

@@ -68,7 +68,7 @@ func TestReadPlans(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
 	aliveAndDead(t, s)
-	texts := s.Spy()
+	texts := s.SpyOnReads(path)
 	ctx := t.Context()
 	list := func(q order.ListQuery) func() error {
 		return func() error {
@@ -189,6 +189,7 @@ func TestWritePlans(t *testing.T) {
 	rules := storetest.Rules()
 	rules.Lease = time.Microsecond
 	s := open(t, path, rules)
+	texts := s.SpyOnWrites(t.Context(), path)
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +199,7 @@ func TestWritePlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	explained := 0
-	for _, query := range s.Statements() {
+	for _, query := range texts() {
 		if strings.HasPrefix(query, "INSERT") {
 			continue
 		}
@@ -316,9 +317,10 @@ func everyCatalogueWrite(t *testing.T, s *store.Store) {
 // TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.
 func TestPreparedStatementsAreFew(t *testing.T) {
 	t.Parallel()
-	s, _ := sample(t, 100)
+	s, path := sample(t, 100)
+	texts := s.SpyOnWrites(t.Context(), path)
 	everyWrite(t, s)
-	before := len(s.Statements())
+	before := len(texts())
 	if before > 90 {
 		t.Errorf("%d statements are kept prepared", before)
 	}
@@ -331,7 +333,7 @@ func TestPreparedStatementsAreFew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if after := len(s.Statements()); after > before+2 {
+	if after := len(texts()); after > before+2 {
 		t.Errorf("from %d, the prepared statements grew to %d", before, after)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // sampleHash is the argon2id hash of "password", the password of the sample users: a constant, so that seeding costs
@@ -62,7 +63,7 @@ func sampleProducts() []sampleProduct {
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var n int
 	err := s.read(ctx, func(ctx context.Context) error {
-		return s.reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM products)").Scan(&n)
+		return s.db.Reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM products)").Scan(&n)
 	})
 	return n == 0, err
 }
@@ -71,7 +72,7 @@ func (s *Store) Empty(ctx context.Context) (bool, error) {
 func (s *Store) SampleLogins(ctx context.Context) (n int, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		const query = "SELECT count(*) FROM users WHERE id <= ? AND password_hash = ?"
-		return s.reader.QueryRowContext(ctx, query, len(sampleUsers()), sampleHash).Scan(&n)
+		return s.db.Reader.QueryRowContext(ctx, query, len(sampleUsers()), sampleHash).Scan(&n)
 	})
 	return n, err
 }
@@ -89,7 +90,7 @@ func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {
 		}
 		return t.insertSampleProducts(nextIDs(0, int64(len(sampleProducts()))))
 	})
-	if s.dialect.classify(err) == classDuplicate { // another process was faster
+	if s.db.Classify(err) == sqldb.Duplicate { // another process was faster
 		return false, nil
 	}
 	return err == nil, err
@@ -118,29 +119,29 @@ func (s *Store) Seed(ctx context.Context, plan SeedPlan) error {
 // count returns the number of rows and the largest id of a table.
 func (s *Store) count(ctx context.Context, table string) (rows, last int64, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
-		return s.reader.QueryRowContext(ctx, "SELECT count(*), COALESCE(max(id), 0) FROM "+table).Scan(&rows, &last)
+		return s.db.Reader.QueryRowContext(ctx, "SELECT count(*), COALESCE(max(id), 0) FROM "+table).Scan(&rows, &last)
 	})
 	return rows, last, err
 }
 
 // insertSampleUsers adds the users with these ids. Only those with a name and an address of their own can log in.
 func (t *tx) insertSampleUsers(ids []int64) error {
-	if err := t.needClock(); err != nil {
+	if err := t.NeedClock(); err != nil {
 		return err
 	}
 	samples := sampleUsers()
-	return t.insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
+	return t.Insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
 		name, email, hash := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i]), ""
 		if ids[i] <= int64(len(samples)) {
 			name, email, hash = samples[ids[i]-1].name, samples[ids[i]-1].email, sampleHash
 		}
-		return append(args, ids[i], name, email, hash, t.s.dialect.time(t.now))
+		return append(args, ids[i], name, email, hash, t.s.dialect.Time(t.Now))
 	}, "")
 }
 
 // insertSampleProducts adds the products with these ids, and their stock.
 func (t *tx) insertSampleProducts(ids []int64) error {
-	if err := t.needClock(); err != nil {
+	if err := t.NeedClock(); err != nil {
 		return err
 	}
 	d, samples := t.s.dialect, sampleProducts()
@@ -150,9 +151,9 @@ func (t *tx) insertSampleProducts(ids []int64) error {
 		}
 		return sampleProduct{fmt.Sprintf("Product %d", ids[i]), 19_99, newStock}
 	}
-	err := t.insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
+	err := t.Insert("products (id, name, price, currency, stock, active, created_at, updated_at)", 8, len(ids), func(args []any, i int) []any {
 		p := sample(i)
-		return append(args, ids[i], p.name, d.money(p.price), t.s.rules.Currency, p.stock, true, d.time(t.now), d.time(t.now))
+		return append(args, ids[i], p.name, t.s.money(p.price), t.s.rules.Currency, p.stock, true, d.Time(t.Now), d.Time(t.Now))
 	}, "")
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func nextIDs(last, n int64) []int64 {
 // sampleMove is a movement of the sample data, under a key that nothing else has.
 func (t *tx) sampleMove(product, quantity int64) order.Movement {
 	return order.Movement{
-		ProductID: product, Quantity: quantity, Reason: seedReason, UniqueKey: seedActor + "-" + rand.Text(), Actor: seedActor, At: t.now,
+		ProductID: product, Quantity: quantity, Reason: seedReason, UniqueKey: seedActor + "-" + rand.Text(), Actor: seedActor, At: t.Now,
 	}
 }
 

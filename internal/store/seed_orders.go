@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // seedBlock is how many chunks of sample orders go through the decisions that a real one goes through. Beyond them the
@@ -64,14 +65,14 @@ func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, 
 // copyOrders adds finished orders that are like those with ids from first to last, under ids that are higher by so much,
 // and puts in by a movement what they hold.
 func (t *tx) copyOrders(first, last, by int64) error {
-	if err := t.needClock(); err != nil {
+	if err := t.NeedClock(); err != nil {
 		return err
 	}
 	d := t.s.dialect
 	for _, c := range []statement{
 		{"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, " +
 			"lease_token, due_at, version, cancelled_at, created_at, updated_at) SELECT id + ?, user_id, status, total_amount, currency, " +
-			d.concat("idempotency_key", "'-'", "CAST(? AS CHAR(20))") + ", fingerprint, payment_method, attempts, tries_left, " +
+			d.Concat("idempotency_key", "'-'", "CAST(? AS CHAR(20))") + ", fingerprint, payment_method, attempts, tries_left, " +
 			"lease_token, due_at, version, cancelled_at, created_at, updated_at FROM orders WHERE id", []any{by, by}},
 		{"order_items (order_id, product_id, quantity, unit_price) SELECT order_id + ?, product_id, quantity, unit_price " +
 			"FROM order_items WHERE order_id", []any{by}},
@@ -80,13 +81,13 @@ func (t *tx) copyOrders(first, last, by int64) error {
 		{"payments (order_id, attempt, kind, outcome, reference, error, actor, created_at) SELECT order_id + ?, attempt, kind, outcome, " +
 			"reference, error, actor, created_at FROM payments WHERE order_id", []any{by}},
 	} {
-		query := d.insert() + c.query + " BETWEEN ? AND ? ORDER BY 1"
-		if err := t.post(-1, "", query, append(c.args, first, last)...); err != nil {
+		query := d.Insert() + c.query + " BETWEEN ? AND ? ORDER BY 1"
+		if err := t.Enqueue(sqldb.AnyRows, "", query, append(c.args, first, last)...); err != nil {
 			return err
 		}
 	}
 	var moves []order.Movement
-	err := t.query(func(scan func(...any) error) error {
+	err := t.Query(func(scan sqldb.Scan) error {
 		var product, quantity int64
 		err := scan(&product, &quantity)
 		moves = append(moves, t.sampleMove(product, quantity))
@@ -103,7 +104,7 @@ func (t *tx) copyOrders(first, last, by int64) error {
 func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		ids = nil
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			var id int64
 			err := scan(&id)
 			ids = append(ids, id)
@@ -115,7 +116,7 @@ func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) 
 
 // seedOrders adds n orders, each through the decisions that a real one goes through, and returns their first and last ids.
 func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) (first, last int64, err error) {
-	if err := t.needClock(); err != nil {
+	if err := t.NeedClock(); err != nil {
 		return 0, 0, err
 	}
 	drafts := make([]order.Draft, n)
@@ -132,7 +133,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 		d.Actor, d.Trace.ID = seedActor, fmt.Sprintf("seed-%d", k+1)
 		drafts[i] = d
 	}
-	answers, placed := order.Place(t.s.rules, t.now, drafts, nil, byID)
+	answers, placed := order.Place(t.s.rules, t.Now, drafts, nil, byID)
 	if len(placed.New) != len(drafts) {
 		return 0, 0, fmt.Errorf("%d of %d sample orders were placed", len(placed.New), len(drafts))
 	}
@@ -153,8 +154,8 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 	if err := t.insertEvents(placed.Events); err != nil {
 		return 0, 0, err
 	}
-	_, cancelled := order.Cancel(t.now, orders, cancels)
-	claimed, processing := order.Claim(t.s.rules, t.now, t.id, orders, claims)
+	_, cancelled := order.Cancel(t.Now, orders, cancels)
+	claimed, processing := order.Claim(t.s.rules, t.Now, t.ID, orders, claims)
 	settlements := make([]order.Settlement, len(claimed))
 	for i, c := range claimed {
 		settlements[i] = order.Settlement{
@@ -165,10 +166,10 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 			settlements[i].Outcome, settlements[i].Reason = order.Declined, "declined by the sample data"
 		}
 	}
-	_, settled := order.Settle(t.s.rules, t.now, orders, settlements)
+	_, settled := order.Settle(t.s.rules, t.Now, orders, settlements)
 	for _, effects := range []*order.Effects{&cancelled, &processing, &settled} {
 		effects.Stock = nil // the pieces were never taken from the stock at hand
-		if _, err := t.carry(effects, false); err != nil {
+		if _, err := t.apply(effects, false); err != nil {
 			return 0, 0, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // statsLimit is how long the figures may take to be counted.
@@ -15,12 +16,12 @@ const statsLimit = 20 * time.Second
 // What is due and what is owed go by an index as well, and read no more than that; products and dead letters are few.
 func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 	stats := order.Stats{}
-	err := s.readWithin(ctx, statsLimit, func(ctx context.Context) (err error) {
+	err := coded(s.db.ReadWithin(ctx, statsLimit, func(ctx context.Context) (err error) {
 		stats = order.Stats{ByStatus: map[order.Status]int64{}}
 		for _, status := range order.Statuses() {
 			stats.ByStatus[status] = 0
 		}
-		if stats.At, err = s.clock(ctx); err != nil {
+		if stats.At, err = s.db.Clock(ctx); err != nil {
 			return err
 		}
 		if err := s.countOrders(ctx, &stats); err != nil {
@@ -28,9 +29,9 @@ func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 		}
 		var oldest time.Time
 		one := func(query string, targets ...any) error {
-			return s.query(ctx, func(scan func(...any) error) error { return scan(targets...) }, query)
+			return s.query(ctx, func(scan sqldb.Scan) error { return scan(targets...) }, query)
 		}
-		if err := one("SELECT count(*), min(created_at) FROM outbox WHERE paid_at IS NULL", &stats.Unpublished, scanTime{&oldest}); err != nil {
+		if err := one("SELECT count(*), min(created_at) FROM outbox WHERE paid_at IS NULL", &stats.Unpublished, sqldb.ScanTime(&oldest)); err != nil {
 			return err
 		}
 		if !oldest.IsZero() {
@@ -40,13 +41,13 @@ func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 			return err
 		}
 		return one("SELECT (SELECT count(*) FROM products), (SELECT count(*) FROM products WHERE stock = 0)", &stats.Products, &stats.SoldOut)
-	})
+	}))
 	return stats, err
 }
 
 // countOrders counts the orders by status, and those that are due.
 func (s *Store) countOrders(ctx context.Context, stats *order.Stats) error {
-	err := s.query(ctx, func(scan func(...any) error) error {
+	err := s.query(ctx, func(scan sqldb.Scan) error {
 		var status order.Status
 		var orders int64
 		err := scan(&status, &orders)
@@ -57,10 +58,10 @@ func (s *Store) countOrders(ctx context.Context, stats *order.Stats) error {
 		return err
 	}
 	var first time.Time
-	err = s.query(ctx, func(scan func(...any) error) error { return scan(&stats.Due, &stats.Overdue, scanTime{&first}) },
+	err = s.query(ctx, func(scan sqldb.Scan) error { return scan(&stats.Due, &stats.Overdue, sqldb.ScanTime(&first)) },
 		"SELECT count(*), COALESCE(sum(CASE WHEN due_at <= ? THEN 1 ELSE 0 END), 0), min(due_at) FROM orders "+
 			"WHERE status IN (?, ?, ?) AND due_at IS NOT NULL",
-		s.dialect.time(stats.At), string(order.Pending), string(order.Processing), string(order.Failed))
+		s.dialect.Time(stats.At), string(order.Pending), string(order.Processing), string(order.Failed))
 	if stats.Overdue > 0 {
 		stats.LongestOverdue = max(0, stats.At.Sub(first))
 	}

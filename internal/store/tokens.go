@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // maxTokens is how many tokens a list has at most.
@@ -12,9 +13,9 @@ const maxTokens = 1000
 
 const tokenColumns = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at" //nolint:gosec // no credentials, their columns
 
-func scanToken(scan func(...any) error) (order.Token, error) {
+func scanToken(scan sqldb.Scan) (order.Token, error) {
 	var t order.Token
-	err := scan(&t.ID, &t.UserID, &t.Name, &t.Admin, scanTime{&t.CreatedAt}, scanTime{&t.ExpiresAt}, scanTime{&t.RevokedAt})
+	err := scan(&t.ID, &t.UserID, &t.Name, &t.Admin, sqldb.ScanTime(&t.CreatedAt), sqldb.ScanTime(&t.ExpiresAt), sqldb.ScanTime(&t.RevokedAt))
 	return t, err
 }
 
@@ -24,30 +25,30 @@ func scanToken(scan func(...any) error) (order.Token, error) {
 func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte) (order.Token, error) {
 	var created order.Token
 	err := s.write(ctx, "token", func(t *tx) error {
-		if err := t.needClock(); err != nil {
+		if err := t.NeedClock(); err != nil {
 			return err
 		}
 		created = token
-		created.CreatedAt = t.now
+		created.CreatedAt = t.Now
 		if !token.ExpiresAt.IsZero() && !token.CreatedAt.IsZero() {
-			created.ExpiresAt = t.now.Add(token.ExpiresAt.Sub(token.CreatedAt))
+			created.ExpiresAt = t.Now.Add(token.ExpiresAt.Sub(token.CreatedAt))
 		}
 		d := s.dialect
-		t.proof, t.proofArgs = "SELECT 1 FROM api_tokens WHERE token_hash = "+d.binaryMark(hash), d.withBinary(nil, hash)
+		t.SetCommitMarker("SELECT 1 FROM api_tokens WHERE token_hash = "+d.BinaryMark(hash), d.WithBinary(nil, hash)...)
 		var user any
 		if token.UserID > 0 {
 			user = token.UserID
 		}
-		args := append(d.withBinary([]any{user}, hash), token.Name, token.Admin, d.time(created.CreatedAt), d.time(created.ExpiresAt))
-		result, err := t.exec(d.insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
-			d.binaryMark(hash)+",?,?,?,?)", args...)
+		args := append(d.WithBinary([]any{user}, hash), token.Name, token.Admin, d.Time(created.CreatedAt), d.Time(created.ExpiresAt))
+		result, err := t.Exec(d.Insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
+			d.BinaryMark(hash)+",?,?,?,?)", args...)
 		if err != nil {
 			return err
 		}
 		created.ID, err = result.LastInsertId()
 		return err
 	})
-	if err != nil && s.dialect.classify(err) == classForeignKey {
+	if err != nil && s.db.Classify(err) == sqldb.ForeignKey {
 		err = order.NotFound(fmt.Sprintf("User %d", token.UserID))
 	}
 	return created, err
@@ -58,21 +59,21 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
 	var found []order.Token
 	d := s.dialect
-	now, args := d.clock(), d.withBinary(nil, hash)
+	now, args := d.Clock(), d.WithBinary(nil, hash)
 	err := s.read(ctx, func(ctx context.Context) error {
 		found = nil
-		if d.clock() == "" {
-			clock, err := s.clock(ctx)
+		if d.Clock() == "" {
+			clock, err := s.db.Clock(ctx)
 			if err != nil {
 				return err
 			}
-			now, args = "?", append(d.withBinary(nil, hash), d.time(clock))
+			now, args = "?", append(d.WithBinary(nil, hash), d.Time(clock))
 		}
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			t, err := scanToken(scan)
 			found = append(found, t)
 			return err
-		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = "+d.binaryMark(hash)+
+		}, "SELECT "+tokenColumns+" FROM api_tokens WHERE token_hash = "+d.BinaryMark(hash)+
 			" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")", args...)
 	})
 	if err == nil && len(found) == 0 {
@@ -87,10 +88,10 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, erro
 // RevokeToken takes a token back; doing so again changes nothing. The error carries CodeNotFound when there is none.
 func (s *Store) RevokeToken(ctx context.Context, id int64) error {
 	return s.write(ctx, "token", func(t *tx) error {
-		if err := t.needClock(); err != nil {
+		if err := t.NeedClock(); err != nil {
 			return err
 		}
-		result, err := t.exec(s.dialect.update()+"api_tokens SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?", s.dialect.time(t.now), id)
+		result, err := t.Exec(s.dialect.Update()+"api_tokens SET revoked_at = COALESCE(revoked_at, ?) WHERE id = ?", s.dialect.Time(t.Now), id)
 		if err != nil {
 			return err
 		}
@@ -106,11 +107,11 @@ func (s *Store) RevokeToken(ctx context.Context, id int64) error {
 func (s *Store) Tokens(ctx context.Context) (tokens []order.Token, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		tokens = nil
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			t, err := scanToken(scan)
 			tokens = append(tokens, t)
 			return err
-		}, "SELECT "+tokenColumns+" FROM "+s.dialect.table("api_tokens")+" ORDER BY id DESC LIMIT ?", maxTokens)
+		}, "SELECT "+tokenColumns+" FROM "+s.dialect.ByPrimaryKey("api_tokens")+" ORDER BY id DESC LIMIT ?", maxTokens)
 	})
 	return tokens, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 // staleTries is how often one order is decided anew because its stock was sold between the decision and the UPDATE.
@@ -23,12 +24,12 @@ const staleTries = 5
 func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed order.Placed, err error) {
 	for try := 1; ; try++ {
 		placed, err = s.placeUnbatched(ctx, draft)
-		if !errors.Is(err, errNotAsRead) || try == staleTries {
+		if !errors.Is(err, sqldb.ErrRowsChanged) || try == staleTries {
 			break
 		}
 	}
-	switch s.dialect.classify(err) {
-	case classDuplicate:
+	switch s.db.Classify(err) {
+	case sqldb.Duplicate:
 		found, err := s.findWritten(ctx, []order.OrderKey{draft.OrderKey()})
 		if err != nil {
 			return order.Placed{}, err
@@ -37,7 +38,7 @@ func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed 
 			return order.Replay(draft, earlier), nil
 		}
 		return order.Placed{}, order.Errorf(order.CodeUnavailable, "Another request used the key at the same time; try again with the same key.")
-	case classForeignKey: // the products were read, so it is the user
+	case sqldb.ForeignKey: // the products were read, so it is the user
 		return order.Placed{Err: draft.Missing(false, func(int64) bool { return true })}, nil
 	default:
 		return placed, err
@@ -51,7 +52,7 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		if err != nil {
 			return err
 		}
-		answers, effects := order.Place(s.rules, t.now, []order.Draft{draft}, nil, products)
+		answers, effects := order.Place(s.rules, t.Now, []order.Draft{draft}, nil, products)
 		placed = answers[0]
 		if placed.Err != nil { // a refusal counts only where the key is free
 			taken, err := t.findOrders([]order.OrderKey{draft.OrderKey()})
@@ -65,9 +66,9 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		}
 		effects.SetIDs()
 		for _, line := range draft.Lines { // ascending
-			err := t.post(1, "products with stock", s.dialect.update()+s.dialect.table("products")+
+			err := t.Enqueue(1, "products with stock", s.dialect.Update()+s.dialect.ByPrimaryKey("products")+
 				" SET stock = stock - ?, updated_at = ? WHERE id = ? AND stock >= ? AND active",
-				line.Quantity, s.dialect.time(t.now), line.ProductID, line.Quantity)
+				line.Quantity, s.dialect.Time(t.Now), line.ProductID, line.Quantity)
 			if err != nil {
 				return err
 			}
@@ -78,10 +79,10 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		if err := t.insertEvents(effects.Events); err != nil {
 			return err
 		}
-		now := s.dialect.time(t.now)
-		t.proof, t.proofArgs = "SELECT 1 FROM outbox WHERE id = ?", []any{t.id}
-		return t.post(-1, "", "INSERT INTO outbox (id, events, created_at, leased_until, paid_at) VALUES (?, ?, ?, ?, ?)",
-			t.id, encodeRefs(effects.Events), now, now, now)
+		now := s.dialect.Time(t.Now)
+		t.SetCommitMarker("SELECT 1 FROM outbox WHERE id = ?", t.ID)
+		return t.Enqueue(sqldb.AnyRows, "", "INSERT INTO outbox (id, events, created_at, leased_until, paid_at) VALUES (?, ?, ?, ?, ?)",
+			t.ID, encodeRefs(effects.Events), now, now, now)
 	})
 	return placed, err
 }
@@ -93,7 +94,7 @@ func (t *tx) readProducts(lines []order.Line) (map[int64]order.Product, error) {
 		ids[i] = line.ProductID
 	}
 	products := make(map[int64]order.Product, len(lines))
-	return products, t.firstRead(func(scan func(...any) error) error {
+	return products, t.FirstRead(func(scan sqldb.Scan) error {
 		p, err := scanProduct(scan)
 		products[p.ID] = p
 		return err

@@ -15,7 +15,7 @@ type room struct {
 // domain needs one.
 func rooms() [][]room {
 	order, batch := "internal/order", "internal/batch"
-	store, lock, bus, limit := "internal/store", "internal/lock", "internal/bus", "internal/limit"
+	sqldb, store, lock, bus, limit := "internal/sqldb", "internal/store", "internal/lock", "internal/bus", "internal/limit"
 	redis, servers, env := "internal/redis", "test/servers", "test/env"
 	payment, auth, telemetry, tracing := "internal/payment", "internal/auth", "internal/telemetry", "internal/tracing"
 	intake, worker, outbox, audit := "internal/intake", "internal/worker", "internal/outbox", "internal/audit"
@@ -33,8 +33,11 @@ func rooms() [][]room {
 		{ // the environment of tests, over real servers
 			{path: env, imports: []string{servers}, suite: true},
 		},
+		{ // the databases, below the product's SQL
+			{path: sqldb},
+		},
 		{ // one driver or one port each
-			{path: store, imports: []string{order, tracing}},
+			{path: store, imports: []string{order, sqldb, tracing}},
 			{path: store + "/storetest", imports: []string{order, store}, suite: true},
 			{path: lock},
 			{path: lock + "/locktest", imports: []string{lock}, suite: true},
@@ -98,10 +101,10 @@ type library struct {
 // their package may, and what is in testLibraries.
 func libraries() []library {
 	return []library{
-		{"modernc.org/sqlite", []string{"internal/store"}},
-		{"github.com/go-sql-driver/mysql", []string{"internal/store"}},
+		{"modernc.org/sqlite", []string{"internal/sqldb"}},
+		{"github.com/go-sql-driver/mysql", []string{"internal/sqldb"}},
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
-		{"github.com/pressly/goose/v3", []string{"internal/store"}},
+		{"github.com/pressly/goose/v3", []string{"internal/sqldb"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
 		{"github.com/go-json-experiment/json", []string{"internal/web", "internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
 		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "cmd/bench-realtime", "cmd/bench-watched", "cmd/bench-guard"}},
@@ -142,6 +145,7 @@ func testLibraries() []string {
 		"go.uber.org/goleak",
 		"go.yaml.in/yaml/v4", // deploy reads what others run
 		"google.golang.org/protobuf",
+		"modernc.org/sqlite", // for tests of store, which limit the size of a file and record statements
 		"pgregory.net/rapid",
 	}
 }
@@ -149,7 +153,7 @@ func testLibraries() []string {
 // guarded are packages of the standard library that only these may import, tests aside.
 func guarded() []library {
 	return []library{
-		{"database/sql", []string{"internal/store", "test/env"}},
+		{"database/sql", []string{"internal/sqldb", "internal/store", "test/env"}},
 		{"log", nil},              // log/slog is what we log with
 		{"unsafe", nil},           // nothing here needs it
 		{"expvar", nil},           // registers a handler for everybody

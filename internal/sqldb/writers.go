@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"context"
@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// writer is one connection for writes with its prepared statements, opened when it is first needed and again after it
+// writer is one connection for writes with its prepared statements. It is opened when it is first needed, and again after it
 // broke.
 type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 
-	session   session     // MySQL
-	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
-	expired   func() bool // MySQL: whether the connection should make way for a new one
-	used      time.Time   // when it was last put back after work
-	pinged    time.Time   // when keepAlive last had it
+	session   mysqlSession // MySQL
+	idsSpread bool         // MySQL: ids of rows inserted together need not follow each other
+	expired   func() bool  // MySQL: whether the connection should make way for a new one
+	used      time.Time    // when it was last put back after work
+	pinged    time.Time    // when KeepAlive last used it
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would
@@ -30,13 +30,13 @@ func (w *writer) drop() {
 	}
 	if w.conn != nil {
 		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error is the one given here
-		_ = w.conn.Close()                                           // whatever it says, the connection is not used again
+		_ = w.conn.Close()                                           // its error does not matter: the connection is not used again
 	}
-	w.conn, w.statements = nil, nil // session stays: afterFailedCommit asks what became of it
+	w.conn, w.statements = nil, nil // session stays: resolveUnknownCommit needs it
 }
 
-// writers are those that are free. The one that was free last is taken first, so that as few connections are opened, and
-// kept warm, as are used at once.
+// writers are the free ones. The writer that was put back last is taken first, so that only as many connections are opened,
+// and kept open, as are used at once.
 type writers struct {
 	free  chan struct{} // an element for each of them
 	stack *writerStack
@@ -80,8 +80,8 @@ func (w writers) put(one *writer) {
 	w.free <- struct{}{}
 }
 
-// back gives a writer back that did no work, below those that were used later.
-func (w writers) back(one *writer) {
+// putIdle puts a writer back that did no work, below those that were used later.
+func (w writers) putIdle(one *writer) {
 	w.stack.Lock()
 	at := len(w.stack.top)
 	if later := slices.IndexFunc(w.stack.top, func(other *writer) bool { return other.used.After(one.used) }); later >= 0 {
@@ -92,13 +92,13 @@ func (w writers) back(one *writer) {
 	w.free <- struct{}{}
 }
 
-// longIdle takes a writer whose connection was neither used nor kept warm since then, the one idle for longest; nil when
-// there is none.
+// longIdle takes the writer that is idle for longest, if its connection was neither used nor pinged since then; nil when there
+// is none.
 func (w writers) longIdle(since time.Time) *writer {
 	select {
 	case <-w.free:
 	default:
-		return nil // all are at work
+		return nil // all are in use
 	}
 	w.stack.Lock()
 	for i, one := range w.stack.top {
@@ -114,22 +114,22 @@ func (w writers) longIdle(since time.Time) *writer {
 }
 
 const (
-	aliveAfter     = 4 * time.Second // half of mysqlSilent, after which the server ends a session
-	aliveAtOnce    = 8               // connections
+	pingAfter      = 4 * time.Second // half of SessionTimeout, after which the server ends a session
+	pingsAtOnce    = 8               // connections
 	pingLimit      = time.Second     // for the server's answer
 	closeIdleAfter = 5 * time.Minute // without work, after which a writer's connection is closed
 )
 
-// keepAlive sends a statement over each connection for writes that was idle for aliveAfter, so that the server does not take
-// it for one of a client that vanished. It takes a few at a time, and leaves the others to orders.
-func (s *Store) keepAlive(ctx context.Context) {
-	if !s.dialect.endsIdleSessions() {
+// KeepAlive sends a statement over each connection for writes that was idle for four seconds, so that the server does not end
+// it as one of a client that vanished. It takes a few at a time, and leaves the others to work. Call it every second.
+func (db *DB) KeepAlive(ctx context.Context) {
+	if !db.dialect.endsIdleSessions() {
 		return
 	}
 	for start := time.Now(); ; {
 		var idle []*writer
-		for range min(aliveAtOnce, max(1, len(s.writers.free)/2)) {
-			w := s.writers.longIdle(start.Add(-aliveAfter))
+		for range min(pingsAtOnce, max(1, len(db.writers.free)/2)) {
+			w := db.writers.longIdle(start.Add(-pingAfter))
 			if w == nil {
 				break
 			}
@@ -141,28 +141,28 @@ func (s *Store) keepAlive(ctx context.Context) {
 		var pings sync.WaitGroup
 		for _, w := range idle {
 			pings.Go(func() {
-				if start.Sub(w.used) >= closeIdleAfter || s.ping(ctx, w) != nil {
+				if start.Sub(w.used) >= closeIdleAfter || db.ping(ctx, w) != nil {
 					w.drop()
 				}
 				w.pinged = time.Now()
-				s.writers.back(w)
+				db.writers.putIdle(w)
 			})
 		}
 		pings.Wait()
 	}
 }
 
-// ping sends a write that changes nothing, and takes it back. A server that refuses it may have been replaced while nothing
-// was written: the connections that lead to it are given up, and health shows the refusal.
-func (s *Store) ping(ctx context.Context, w *writer) error {
+// ping sends a write that changes nothing, and rolls it back. A server that refuses it may have been replaced while nothing
+// was written: the connections that lead to it are given up, and CheckWritable reports the refusal.
+func (db *DB) ping(ctx context.Context, w *writer) error {
 	ctx, cancel := context.WithTimeout(ctx, pingLimit)
 	defer cancel()
-	_, err := w.conn.ExecContext(ctx, "UPDATE installation SET id = id WHERE FALSE; ROLLBACK")
-	if s.dialect.classify(err) == classMoved {
-		s.dialect.moved()
+	_, err := w.conn.ExecContext(ctx, db.probe+"; ROLLBACK")
+	if db.dialect.classify(err) == moved {
+		db.dialect.noteMoved()
 	}
 	if err != nil {
-		s.writeFailed(err)
+		db.noteFailedWrite(err)
 	}
 	return err
 }

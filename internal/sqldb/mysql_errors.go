@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"context"
@@ -14,49 +14,58 @@ import (
 
 // classify goes by the error numbers of MySQL and MariaDB
 // (https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html).
-func (*mysqlDialect) classify(err error) class {
+func (*mysqlDialect) classify(err error) Class {
 	if err == nil {
-		return classOther
+		return Other
 	}
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return classOfNumber(e.Number)
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
-		return classUnavailable
+		return unavailable
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return classUnavailable
+		return unavailable
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF),
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, mysql.ErrMalformPkt), errors.Is(err, mysql.ErrPktSync),
 		errors.Is(err, net.ErrClosed):
-		return classLost
+		return lost
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
-		return classLost
+		return lost
 	}
-	return classOther
+	return Other
 }
 
-// lockTimedOut implements dialect.
+// mayReturn implements errorClasses.
+func (d *mysqlDialect) mayReturn(err error) bool {
+	class := d.classify(err)
+	return class == lost || class == unavailable
+}
+
+// unavailable does not explain: errors of a server name its accounts and hosts.
+func (*mysqlDialect) unavailable(error) string { return unavailableMessage }
+
+// lockTimedOut implements errorClasses.
 func (*mysqlDialect) lockTimedOut(err error) bool {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	return ok && (e.Number == 1205 || e.Number == 3572) // lock wait time-out; NOWAIT
 }
 
-func classOfNumber(number uint16) class {
+func classOfNumber(number uint16) Class {
 	switch number {
 	case 1062, // duplicate entry
 		1586: // the same, with the name of the key
-		return classDuplicate
+		return Duplicate
 	case 1216, 1452: // no such row for a foreign key
-		return classForeignKey
+		return ForeignKey
 	case 1213, // deadlock; a certification conflict of Galera
 		1205, // lock wait time-out
 		1020, // a row changed since it was read
 		3572, // NOWAIT
 		1614: // XA transaction rolled back by a deadlock
-		return classTransient
+		return transient
 	case 1053, // shutting down
 		1077, 1078, 1079, // likewise
 		1317, // the statement was interrupted
@@ -64,9 +73,9 @@ func classOfNumber(number uint16) class {
 		4031, // disconnected for being idle
 		1180, // COMMIT failed; a Galera node that cannot replicate, since it met a conflict or lost its cluster
 		2006, 2013:
-		return classLost
+		return lost
 	case 1290, 1792, 1836: // read-only
-		return classMoved
+		return moved
 	case 1040, 1203, 1226, // too many connections, of all or of this user
 		1044, 1045, 1049, 1142, // not allowed in, no such database
 		1047,                               // a Galera node without quorum
@@ -75,12 +84,12 @@ func classOfNumber(number uint16) class {
 		1036, 1194, 1195, // a table that is read-only or broken
 		1969,       // max_statement_time of MariaDB
 		3100, 3101: // group replication gave the transaction up
-		return classUnavailable
+		return unavailable
 	}
-	return classOther
+	return Other
 }
 
-// needsRemedy implements dialect.
+// needsRemedy implements errorClasses.
 func (*mysqlDialect) needsRemedy(err error) bool {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {

@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"context"
@@ -18,19 +18,19 @@ const (
 	forMigrations
 )
 
-// Times that the server allows a session, in seconds. A client that vanishes without closing its connection, in the middle
-// of a transaction, keeps its row locks until the server ends the session. The short ones free the rows within 10 s. They
-// exceed writeLimit, so that they never end a transaction of a client that is alive.
+// Times without a statement after which the server ends a session, in seconds. A client that vanishes in the middle of a
+// transaction, without closing its connection, keeps its row locks until then. SessionTimeout frees the rows within 10 s. It
+// must exceed Limits.Write, so that it never ends a transaction of a live client.
 const (
-	mysqlSilent  = 8     // of a connection for writes: without a statement, or in the middle of a packet
-	mysqlResting = 600   // of a connection for reads without a statement; the pool closes it after mysqlIdle
-	mysqlMigrate = 28800 // of a connection for migrations, which holds the migration lock while another one works
+	SessionTimeout = 8     // of a connection for writes; also in the middle of a packet
+	mysqlReadIdle  = 600   // of a connection for reads; the pool closes it after mysqlIdle
+	mysqlMigrate   = 28800 // of a connection for migrations, which holds the migration lock while another one works
 )
 
 // sqlMode rejects values that the column would change.
 const sqlMode = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,ONLY_FULL_GROUP_BY'"
 
-// sessionVariable is a variable that a statement of the store depends on, with the value that every session gets. The
+// sessionVariable is a variable that a statement depends on, with the value that every session gets. The
 // server's defaults are the operator's and may be anything. The names follow
 // https://dev.mysql.com/doc/refman/9.7/en/server-system-variables.html and
 // https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables; each server knows a part
@@ -92,7 +92,7 @@ func sessionVariables(galera bool) []sessionVariable {
 		{"div_precision_increment", always("4")},
 		{"max_sort_length", always("1024")},
 		{"default_storage_engine", always("InnoDB")}, // of goose's own table
-		// Long lists of ids stay lookups by index; otherwise a locking read would lock rows that nobody asked for.
+		// Long lists of ids stay lookups by index; otherwise a locking read would lock rows that were not named.
 		{"range_optimizer_max_mem_size", always("0")}, // MySQL; 0 is no limit
 		{"optimizer_max_sel_arg_weight", always("0")}, // MariaDB; 0 is no limit as well
 		{"optimizer_max_sel_args", always("16000")},
@@ -101,18 +101,18 @@ func sessionVariables(galera bool) []sessionVariable {
 		{"wait_timeout", func(p purpose) string {
 			switch p {
 			case forWrites:
-				return strconv.Itoa(mysqlSilent)
+				return strconv.Itoa(SessionTimeout)
 			case forMigrations:
 				return strconv.Itoa(mysqlMigrate)
 			case forReads:
 			}
-			return strconv.Itoa(mysqlResting)
+			return strconv.Itoa(mysqlReadIdle)
 		}},
-		{"net_read_timeout", seconds(mysqlSilent, 30)},
-		{"net_write_timeout", seconds(mysqlSilent, 60)},
+		{"net_read_timeout", seconds(SessionTimeout, 30)},
+		{"net_write_timeout", seconds(SessionTimeout, 60)},
 		{"autocommit", func(p purpose) string {
 			if p == forWrites {
-				return "0" // the first statement begins the transaction, and saves a round trip
+				return "0" // the first statement begins the transaction, which saves a round trip
 			}
 			return "1"
 		}},
@@ -127,21 +127,21 @@ func sessionVariables(galera bool) []sessionVariable {
 	return variables
 }
 
-// setStatement is the one statement that sets all variables which the server knows. SET NAMES comes with it, since a server
+// setStatement is the one statement that sets all variables that the server has. SET NAMES comes with it, since a server
 // may ignore the character set of the handshake.
-func setStatement(variables []sessionVariable, knows map[string]bool, p purpose) string {
+func setStatement(variables []sessionVariable, names map[string]bool, p purpose) string {
 	var b strings.Builder
 	b.WriteString("SET NAMES utf8mb4 COLLATE utf8mb4_bin")
 	for _, v := range variables {
-		if knows[v.name] {
+		if names[v.name] {
 			b.WriteString(", SESSION " + v.name + " = " + v.value(p))
 		}
 	}
 	return b.String()
 }
 
-// variableNames reads the names of the session variables that the server knows. The server's limits on statements are
-// lifted before, as far as both kinds of servers have always had them.
+// variableNames reads the names of the session variables that the server has. It first lifts the server's limits on
+// statements, as far as both kinds of servers have always had them.
 func variableNames(ctx context.Context, conn *mysqlConn) (names map[string]bool, err error) {
 	limits := "SESSION max_execution_time = 0"
 	if conn.mariaDB {

@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"context"
@@ -12,8 +12,12 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// needsRemedy implements dialect.
-func (sqliteDialect) needsRemedy(err error) bool {
+func (*sqliteDialect) lockTimedOut(error) bool { return false }
+
+// mayReturn: a file needs no connection, so what failed will fail again.
+func (*sqliteDialect) mayReturn(error) bool { return false }
+
+func (*sqliteDialect) needsRemedy(err error) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
 		return false
@@ -25,8 +29,8 @@ func (sqliteDialect) needsRemedy(err error) bool {
 	return false
 }
 
-// unavailable returns cause and remedy of permanent errors.
-func (d sqliteDialect) unavailable(err error) string {
+// unavailable returns cause and remedy of lasting errors.
+func (d *sqliteDialect) unavailable(err error) string {
 	if d.needsRemedy(err) {
 		return "The database file cannot be read or written: " + d.explain(err)
 	}
@@ -34,33 +38,33 @@ func (d sqliteDialect) unavailable(err error) string {
 }
 
 // classify goes by SQLite's result codes (https://www.sqlite.org/rescode.html).
-func (sqliteDialect) classify(err error) class {
+func (*sqliteDialect) classify(err error) Class {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrConnDone) {
-		return classUnavailable
+		return unavailable
 	}
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return classOther
+		return Other
 	}
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return classDuplicate
+		return Duplicate
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return classForeignKey
+		return ForeignKey
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return classTransient
+		return transient
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM:
-		return classUnavailable
+		return unavailable
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return classDamaged
+		return damaged
 	}
-	return classOther
+	return Other
 }
 
-func (d sqliteDialect) explain(err error) string {
+func (d *sqliteDialect) explain(err error) string {
 	var e *sqlite.Error
 	switch {
 	case errors.As(err, &e):

@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"context"
@@ -16,10 +16,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// session is how a connection for writes is known: by its server, and there by a named lock that the session holds from its
-// start to its end. The lock ends after the transaction, so a lock that nobody holds proves that the transaction is over; and
-// its holder is the session itself, never a foreign one that has got the same number. Asking for it needs no privilege.
-type session struct {
+// mysqlSession identifies a connection for writes: by its server, and there by a named lock that the session holds from its
+// start to its end. The lock ends after the transaction, so a lock without a holder proves that the transaction is over. Its
+// holder is the session itself, never a foreign one that got the same number. To query it needs no privilege.
+type mysqlSession struct {
 	server string
 	lock   string // "" for a connection that holds none
 }
@@ -46,7 +46,7 @@ type mysqlConn struct {
 	generation int64    // of primary
 	opened     time.Time
 	expires    time.Time
-	session    session
+	session    mysqlSession
 	idsSpread  bool // ids of rows inserted together need not follow each other
 	mariaDB    bool
 }
@@ -54,7 +54,7 @@ type mysqlConn struct {
 // expired reports whether the connection should make way for a new one.
 func (c *mysqlConn) expired() bool {
 	now := time.Now()
-	return now.After(c.expires) || c.primary != nil && c.primary.left(c, now)
+	return now.After(c.expires) || c.primary != nil && c.primary.replaced(c, now)
 }
 
 // ResetSession implements driver.SessionResetter: a pool calls it before it hands a connection out again.
@@ -114,11 +114,11 @@ func (c connector) setUp(ctx context.Context, conn *mysqlConn) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		knows, err := c.dialect.known(ctx, conn, try > 1)
+		names, err := c.dialect.variables(ctx, conn, try > 1)
 		if err != nil {
 			return err
 		}
-		_, err = conn.ExecContext(ctx, setStatement(sessionVariables(c.dialect.galera), knows, c.purpose), nil)
+		_, err = conn.ExecContext(ctx, setStatement(sessionVariables(c.dialect.galera), names, c.purpose), nil)
 		if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == mysqlUnknownVariable && try == 1 {
 			continue // another release of the server has taken the place of the one that was asked
 		}
@@ -146,7 +146,7 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 	}
 	conn.idsSpread = step != 1 || c.dialect.galera
 	if c.primary != nil {
-		conn.generation = c.primary.met(conn.session.server)
+		conn.generation = c.primary.noteServer(conn.session.server)
 	}
 	return nil
 }
@@ -214,15 +214,15 @@ type primary struct {
 	refused    time.Time
 }
 
-// An address that has led to another server so often in settlePeriod leads to several for good: connections are used for
-// settleTime at least then, and not opened for every statement.
+// SettleTime is how long a connection is used at least where the address has led to several servers within settlePeriod.
+// Otherwise a connection would be opened for every statement.
 const (
+	SettleTime   = time.Second
 	settlePeriod = 10 * time.Second
-	settleTime   = time.Second
 )
 
-// met notes which server a new connection leads to, and returns the connection's generation.
-func (p *primary) met(server string) int64 {
+// noteServer notes which server a new connection leads to, and returns the connection's generation.
+func (p *primary) noteServer(server string) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.server != "" && p.server != server {
@@ -233,8 +233,8 @@ func (p *primary) met(server string) int64 {
 	return p.generation
 }
 
-// left reports whether a connection leads to a server that has been replaced, or may have been.
-func (p *primary) left(c *mysqlConn, now time.Time) bool {
+// replaced reports whether a connection leads to a server that has been replaced, or may have been.
+func (p *primary) replaced(c *mysqlConn, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c.generation != p.generation {
@@ -244,14 +244,14 @@ func (p *primary) left(c *mysqlConn, now time.Time) bool {
 		return false
 	}
 	several := now.Sub(p.changes[p.changed%len(p.changes)]) < settlePeriod // the earliest of the latest changes
-	return !several || now.Sub(c.opened) >= settleTime
+	return !several || now.Sub(c.opened) >= SettleTime
 }
 
-// moved notes that the server takes no writes any more, at most once in settleTime.
-func (p *primary) moved() {
+// noteMoved notes that the server accepts no more writes, at most once in SettleTime.
+func (p *primary) noteMoved() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(p.refused) >= settleTime {
+	if time.Since(p.refused) >= SettleTime {
 		p.generation++
 		p.refused = time.Now()
 	}

@@ -1,10 +1,8 @@
-package store
+package sqldb
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -14,9 +12,6 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/pressly/goose/v3"
-
-	"orderflow/internal/order"
 )
 
 // mysqlServer is a server as the settings name it.
@@ -101,28 +96,25 @@ func (d *mysqlDialect) open(ctx context.Context) (p pools, err error) {
 	writes := d.server.config.Clone()
 	writes.MultiStatements = true
 	d.primary.balanced = d.galera
-	if p.writer, err = d.connect(writes, forWrites, &d.primary, d.server.pool); err != nil {
+	if p.Writer, err = d.connect(writes, forWrites, &d.primary, d.server.pool); err != nil {
 		return p, err
 	}
-	p.writer.SetConnMaxIdleTime(0) // the writers keep theirs
-	if p.reader, err = d.connect(d.server.config, forReads, &d.primary, d.server.pool); err != nil {
+	p.Writer.SetConnMaxIdleTime(0) // the writers keep theirs
+	if p.Reader, err = d.readers(d.server.config, &d.primary); err != nil {
 		return p, err
 	}
 	if d.server.replica != nil {
-		p.replica, err = d.connect(d.server.replica, forReads, nil, d.server.pool)
+		p.Replica, err = d.readers(d.server.replica, nil)
 	}
 	return p, err
 }
 
-// close closes what is open of the pools.
-func (p pools) close() error {
-	var errs []error
-	for _, db := range []*sql.DB{p.writer, p.reader, p.replica} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+func (d *mysqlDialect) readers(config *mysql.Config, server *primary) (*Pool, error) {
+	db, err := d.connect(config, forReads, server, d.server.pool)
+	if err != nil {
+		return nil, err
 	}
-	return errors.Join(errs...)
+	return NewPool(db, d.Prepares()), nil
 }
 
 // createDatabase creates the database if the server has none of that name.
@@ -160,7 +152,7 @@ func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	err = each(found, func(scan func(...any) error) error {
+	err = Each(found, func(scan Scan) error {
 		var name, value string
 		err := scan(&name, &value)
 		variables[strings.ToLower(name)] = strings.ToUpper(value)
@@ -174,7 +166,7 @@ func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
 		return galera, err
 	}
 	for _, warning := range warnings(variables, galera) {
-		d.server.warn(d.name() + ": " + warning)
+		d.server.warn(d.address() + ": " + warning)
 	}
 	return galera, nil
 }
@@ -192,14 +184,14 @@ func refuse(variables map[string]string) error {
 	for i := range has {
 		if has[i] != least[i] {
 			if has[i] < least[i] {
-				return order.Errorf(order.CodeUnavailable, "The server is %s %s; Orderflow needs %d.%d.%d or later (MariaDB 10.6, MySQL 8.0.16).",
+				return errorf(Unavailable, "The server is %s %s; Orderflow needs %d.%d.%d or later (MariaDB 10.6, MySQL 8.0.16).",
 					name, strings.ToLower(version), least[0], least[1], least[2])
 			}
 			break
 		}
 	}
 	if packet, err := strconv.ParseInt(variables["max_allowed_packet"], 10, 64); err == nil && packet < mysqlPacketMin {
-		return order.Errorf(order.CodeUnavailable, "max_allowed_packet of the server is %d; a batch needs %d or more.", packet, mysqlPacketMin)
+		return errorf(Unavailable, "max_allowed_packet of the server is %d; a batch needs %d or more.", packet, mysqlPacketMin)
 	}
 	return nil
 }
@@ -236,133 +228,17 @@ func (d *mysqlDialect) connected(w *writer) error {
 	})
 }
 
-func (d *mysqlDialect) name() string {
+func (d *mysqlDialect) address() string {
 	c := d.server.config
 	return "mysql://" + c.User + "@" + c.Addr + "/" + c.DBName
 }
 
 func (d *mysqlDialect) openError(err error) error {
-	if e, ok := errors.AsType[*order.Error](err); ok {
-		return &order.Error{Code: e.Code, Message: fmt.Sprintf("Cannot use the database %s: %s", d.name(), e.Message)}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return errorf(e.Kind, "Cannot use the database %s: %s", d.address(), e.Message)
 	}
-	code := order.CodeUnavailable
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1049 {
-		return order.Errorf(order.CodeNotFound, "There is no database %s; check the name, or make one with orderflow migrate up.", d.name())
+		return errorf(NotFound, "There is no database %s; check the name, or make one with orderflow migrate up.", d.address())
 	}
-	return &order.Error{Code: code, Message: fmt.Sprintf("Cannot open the database %s: %s", d.name(), d.explain(err))}
-}
-
-// migrator returns connections of their own: goose expects every statement to be committed that it does not put into a
-// transaction. A change of a table waits until nobody reads it any more, and who comes after it waits with it; so it gives
-// up early, to let them pass, and is tried again (see insist).
-func (d *mysqlDialect) migrator(*sql.DB) (*sql.DB, func(), string, goose.Dialect, error) {
-	db, err := d.connect(d.server.config, forMigrations, nil, 4)
-	if err != nil {
-		return nil, nil, "", "", err
-	}
-	return db, func() { _ = db.Close() }, "migrations/mysql", goose.DialectMySQL, nil
-}
-
-// sessions implements dialect. A Galera node shows its own alone. SHOW PROCESSLIST needs no privilege for the account's own
-// sessions. Unlike information_schema.processlist of MySQL, it does not fail on the texts of other sessions' statements.
-func (d *mysqlDialect) sessions(ctx context.Context, db *sql.DB) (n int, err error) {
-	found, err := db.QueryContext(ctx, "SHOW PROCESSLIST")
-	if err != nil {
-		return 0, err
-	}
-	defer found.Close()
-	columns, err := found.Columns()
-	if err != nil {
-		return 0, err
-	}
-	var name sql.NullString
-	targets := make([]any, len(columns))
-	for i, column := range columns {
-		if targets[i] = new(sql.RawBytes); strings.EqualFold(column, "db") {
-			targets[i] = &name
-		}
-	}
-	err = each(found, func(scan func(...any) error) error {
-		err := scan(targets...)
-		if name.String == d.server.config.DBName {
-			n++
-		}
-		return err
-	})
-	return n, err
-}
-
-// lockMigrations takes a named lock of the server on a connection of its own; it ends with the connection at the latest.
-// Nodes of a Galera cluster do not see each other's, and take a lock for all of them besides.
-func (d *mysqlDialect) lockMigrations(ctx context.Context, db *sql.DB) (release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, migrateWait+mysqlOpen)
-	defer cancel()
-	ofServer, err := d.lockServer(ctx, db)
-	if err != nil || !d.galera {
-		return ofServer, err
-	}
-	ofCluster, err := d.lockCluster(ctx, db)
-	if err != nil {
-		ofServer()
-		return nil, err
-	}
-	return func() {
-		ofCluster()
-		ofServer()
-	}, nil
-}
-
-// lockCluster creates a table: of all nodes that do so at once, one succeeds. It stays when its owner dies, and the error
-// of the next one says so.
-func (d *mysqlDialect) lockCluster(ctx context.Context, db *sql.DB) (release func(), err error) {
-	const name = "orderflow_migrating"
-	for deadline := time.Now().Add(migrateWait); ; {
-		_, err := db.ExecContext(ctx, "CREATE TABLE "+name+" (id INT PRIMARY KEY) ENGINE=InnoDB ROW_FORMAT=DYNAMIC")
-		e, failed := errors.AsType[*mysql.MySQLError](err)
-		switch {
-		case err == nil:
-			return func() {
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mysqlDial)
-				defer cancel()
-				_, _ = db.ExecContext(ctx, "DROP TABLE IF EXISTS "+name) // what stays is told to the next one
-			}, nil
-		case !failed || e.Number != mysqlTableExists:
-			return nil, d.openError(err)
-		case time.Now().After(deadline) || !sleep(ctx, 10*lockPause):
-			return nil, order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one. "+
-				"If there is none, it died on its way: DROP TABLE %s, and try again.", d.name(), name)
-		}
-	}
-}
-
-// mysqlTableExists is the error of a table that is there already.
-const mysqlTableExists = 1050
-
-func (d *mysqlDialect) lockServer(ctx context.Context, db *sql.DB) (release func(), err error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, d.openError(err)
-	}
-	var got sql.NullInt64
-	err = conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", d.migrationLock(), int(migrateWait.Seconds())).Scan(&got)
-	switch {
-	case err != nil:
-		err = d.openError(err)
-	case got.Int64 != 1:
-		err = order.Errorf(order.CodeUnavailable, "Another process has been migrating %s for too long; look after that one.", d.name())
-	default:
-		return func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mysqlDial)
-			defer cancel()
-			_, _ = conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", d.migrationLock()) // else it ends with the connection
-			_ = conn.Close()
-		}, nil
-	}
-	return nil, errors.Join(err, conn.Close())
-}
-
-// migrationLock is the name of the lock: names of locks are the server's, not the database's, and short.
-func (d *mysqlDialect) migrationLock() string {
-	sum := sha256.Sum256([]byte(d.server.config.DBName))
-	return "orderflow:migrate:" + hex.EncodeToString(sum[:16])
+	return errorf(Unavailable, "Cannot open the database %s: %s", d.address(), d.explain(err))
 }

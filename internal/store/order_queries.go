@@ -8,45 +8,52 @@ import (
 	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/sqldb"
 )
 
 const eventColumns = "order_id, sequence, type, payload, actor, trace_id, traceparent, created_at"
 
-func scanEvent(scan func(...any) error) (order.Event, error) {
+func scanEvent(scan sqldb.Scan) (order.Event, error) {
 	var e order.Event
 	var payload []byte
-	err := scan(&e.OrderID, &e.Seq, &e.Type, &payload, &e.Actor, &e.Trace.ID, &e.Trace.Parent, scanTime{&e.At})
+	err := scan(&e.OrderID, &e.Seq, &e.Type, &payload, &e.Actor, &e.Trace.ID, &e.Trace.Parent, sqldb.ScanTime(&e.At))
 	if err == nil {
 		err = e.ReadPayload(payload)
 	}
 	return e, err
 }
 
+// orderKeys is the index of idempotency keys.
+var orderKeys = sqldb.PairIndex{ //nolint:gochecknoglobals // a table that nobody changes
+	Table: "orders", Alias: "o", Index: "idx_orders_idempotency", First: "user_id", Second: "idempotency_key",
+}
+
 // FindOrders returns the orders, with items, that exist under these keys.
 func (s *Store) FindOrders(ctx context.Context, wanted []order.OrderKey) (found map[order.OrderKey]*order.Order, err error) {
-	err = s.look(ctx, func(t *tx) error {
+	err = coded(s.db.Lookup(ctx, func(inner *sqldb.Tx) error {
+		t := &tx{inner, s}
 		found, err = t.findOrders(wanted)
 		return err
-	})
+	}))
 	return found, err
 }
 
 func (t *tx) findOrders(wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
 	byRef, byID := map[order.OrderKey]*order.Order{}, map[int64]*order.Order{}
 	d := t.s.dialect
-	err := chunks(d, wanted, func(padded []order.OrderKey, _ int) error {
+	err := sqldb.Chunks(d, wanted, func(padded []order.OrderKey, _ int) error {
 		args := make([]any, 0, 2*len(padded))
 		for _, r := range padded {
 			args = append(args, r.UserID, r.Key)
 		}
-		return t.query(func(scan func(...any) error) error {
+		return t.Query(func(scan sqldb.Scan) error {
 			o, err := scanOrder(scan)
 			ref := order.OrderKey{UserID: o.UserID, Key: o.Key}
 			if byRef[ref] == nil {
 				byRef[ref], byID[o.ID] = o, o
 			}
 			return err
-		}, d.findByRef(orderColumns, len(padded)), args...)
+		}, d.SelectPairs(orderColumns, orderKeys, len(padded)), args...)
 	})
 	if err != nil || len(byID) == 0 {
 		return byRef, err
@@ -70,19 +77,19 @@ func (s *Store) Order(ctx context.Context, id int64) (*order.Order, error) {
 	return orders[0], nil
 }
 
-// readOrders returns the orders that a query finds, in its order, with their items.
-func (s *Store) readOrders(ctx context.Context, ask ask, query string, args ...any) (orders []*order.Order, err error) {
+// readOrders returns the orders that a query text finds, in its order, with their items.
+func (s *Store) readOrders(ctx context.Context, query sqldb.QueryFunc, text string, args ...any) (orders []*order.Order, err error) {
 	byID := map[int64]*order.Order{}
-	err = ask(ctx, func(scan func(...any) error) error {
+	err = query(ctx, func(scan sqldb.Scan) error {
 		o, err := scanOrder(scan)
 		orders, byID[o.ID] = append(orders, o), o
 		return err
-	}, query, args...)
+	}, text, args...)
 	if err != nil {
 		return nil, err
 	}
-	return orders, chunks(s.dialect, slices.Sorted(maps.Keys(byID)), func(padded []int64, _ int) error {
-		return ask(ctx, addItem(byID), selectItems+placeholders(len(padded))+orderItems, anys(padded)...)
+	return orders, sqldb.Chunks(s.dialect, slices.Sorted(maps.Keys(byID)), func(padded []int64, _ int) error {
+		return query(ctx, addItem(byID), selectItems+sqldb.Placeholders(len(padded))+orderItems, sqldb.Anys(padded)...)
 	})
 }
 
@@ -92,16 +99,16 @@ func (s *Store) Orders(ctx context.Context, q order.ListQuery) (page order.Page,
 	if q.Page > 0 {
 		offset = (q.Page - 1) * q.PerPage
 	} else {
-		limit++ // one more tells whether another page follows
+		limit++ // one more shows whether another page follows
 	}
-	query, args := listQuery(s.dialect, q, limit, offset)
+	text, args := listQuery(s.dialect, q, limit, offset)
 	var orders []*order.Order
-	err = s.readOld(ctx, func(ctx context.Context, ask ask) (err error) {
-		if orders, err = s.readOrders(ctx, ask, query, args...); err != nil || q.Page == 0 {
+	err = s.readReplica(ctx, func(ctx context.Context, query sqldb.QueryFunc) (err error) {
+		if orders, err = s.readOrders(ctx, query, text, args...); err != nil || q.Page == 0 {
 			return err
 		}
 		where, args := listWhere(q)
-		return ask(ctx, func(scan func(...any) error) error { return scan(&page.Total) }, "SELECT count(*) FROM orders"+where, args...)
+		return query(ctx, func(scan sqldb.Scan) error { return scan(&page.Total) }, "SELECT count(*) FROM orders"+where, args...)
 	})
 	if err != nil {
 		return order.Page{}, err
@@ -135,12 +142,12 @@ func listWhere(q order.ListQuery) (where string, args []any) {
 
 // listQuery is the query of one page. A list by status alone goes through idx_orders_status in two halves, each of
 // which the index holds in order of id or nearly so: those that are not due (all finished ones), and the few that are.
-func listQuery(d dialect, q order.ListQuery, limit, offset int) (query string, args []any) {
+func listQuery(d sqldb.Dialect, q order.ListQuery, limit, offset int) (text string, args []any) {
 	where, whereArgs := listWhere(q)
 	if q.Status == "" || q.UserID > 0 {
 		from := "orders o"
 		if q.UserID > 0 {
-			from = d.ordersOfUser()
+			from = d.ByIndex("orders o", "idx_orders_user")
 		}
 		return "SELECT " + orderColumns + " FROM " + from + where + " ORDER BY id DESC LIMIT ? OFFSET ?", append(whereArgs, limit, offset)
 	}
@@ -159,7 +166,7 @@ func listQuery(d dialect, q order.ListQuery, limit, offset int) (query string, a
 func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []order.Event, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		events = nil
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			e, err := scanEvent(scan)
 			events = append(events, e)
 			return err
@@ -169,18 +176,18 @@ func (s *Store) Events(ctx context.Context, orderID int64, after int) (events []
 	if err != nil || len(events) > 0 {
 		return events, err
 	}
-	var there int
+	var count int
 	err = s.read(ctx, func(ctx context.Context) error {
-		return s.reader.QueryRowContext(ctx, "SELECT count(*) FROM orders WHERE id = ?", orderID).Scan(&there)
+		return s.db.Reader.QueryRowContext(ctx, "SELECT count(*) FROM orders WHERE id = ?", orderID).Scan(&count)
 	})
-	if err == nil && there == 0 {
+	if err == nil && count == 0 {
 		err = order.NotFound(fmt.Sprintf("Order %d", orderID))
 	}
 	return nil, err
 }
 
-// DueOrders returns up to limit orders that need a hand now, those due longest first, with the trace of the request
-// that made each; empty when the order has no first event. With kinds it returns only those that need a charge, or a void.
+// DueOrders returns up to limit orders that are due, those due longest first, with the trace of the request that created each;
+// empty when the order has no first event. With kinds it returns only those that need a charge, or a void.
 func (s *Store) DueOrders(ctx context.Context, limit int, kinds ...order.PaymentKind) (due []order.ClaimRequest, err error) {
 	var statuses []order.Status
 	if len(kinds) == 0 || slices.Contains(kinds, order.KindCharge) {
@@ -191,18 +198,18 @@ func (s *Store) DueOrders(ctx context.Context, limit int, kinds ...order.Payment
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		due = nil
-		clock, err := s.clock(ctx)
+		clock, err := s.db.Clock(ctx)
 		if err != nil {
 			return err
 		}
-		now := s.dialect.time(clock)
+		now := s.dialect.Time(clock)
 		parts := make([]string, len(statuses))
 		var args []any
 		for i, status := range statuses {
 			parts[i] = "SELECT * FROM (SELECT id, due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT ?) " + string('a'+rune(i))
 			args = append(args, string(status), now, limit)
 		}
-		return s.query(ctx, func(scan func(...any) error) error {
+		return s.query(ctx, func(scan sqldb.Scan) error {
 			var r order.ClaimRequest
 			err := scan(&r.OrderID, &r.Trace.ID, &r.Trace.Parent)
 			due = append(due, r)
@@ -216,15 +223,55 @@ func (s *Store) DueOrders(ctx context.Context, limit int, kinds ...order.Payment
 
 // MissingOrders returns those of ids that no order has.
 func (s *Store) MissingOrders(ctx context.Context, ids []int64) ([]int64, error) {
-	known, err := s.known(ctx, "SELECT id FROM orders WHERE id IN ", ids)
+	existing, err := s.existingIDs(ctx, "SELECT id FROM orders WHERE id IN ", ids)
 	if err != nil {
 		return nil, err
 	}
 	var missing []int64
 	for _, id := range ids {
-		if !known[id] {
+		if !existing[id] {
 			missing = append(missing, id)
 		}
 	}
 	return missing, nil
+}
+
+// keyReach is how many of the newest orders OrdersByKey searches for a key of an unknown user: there is no index on the key alone.
+const keyReach = 100_000
+
+// OrdersByKey returns up to limit orders with an idempotency key, newest first, with their items: of one user, at most one; with
+// user 0, of all users among the newest 100,000 orders. It reads the primary: on a replica that lags, an order that was just
+// confirmed would seem not to exist, and an operator might ask the customer to order again.
+func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit int) (orders []*order.Order, err error) {
+	err = s.read(ctx, func(ctx context.Context) (err error) {
+		if user > 0 {
+			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, key)
+			return err
+		}
+		var oldest int64 // ids may have gaps, huge ones after a restore
+		err = s.query(ctx, func(scan sqldb.Scan) error { return scan(&oldest) },
+			"SELECT COALESCE(min(id), 0) FROM (SELECT id FROM orders ORDER BY id DESC LIMIT ?) newest", keyReach)
+		if err != nil {
+			return err
+		}
+		orders, err = s.readOrders(ctx, s.query,
+			"SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?", oldest, key, limit)
+		return err
+	})
+	return orders, err
+}
+
+// Payments returns the calls of the gateway for an order, in order of the claims; none for an order that does not exist.
+func (s *Store) Payments(ctx context.Context, orderID int64) (payments []order.Payment, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		payments = nil
+		return s.query(ctx, func(scan sqldb.Scan) error {
+			p := order.Payment{OrderID: orderID}
+			err := scan(&p.Claim, &p.Kind, &p.Outcome, &p.Reference, &p.Error, &p.Actor, sqldb.ScanTime(&p.At))
+			payments = append(payments, p)
+			return err
+		}, "SELECT attempt, kind, outcome, reference, error, actor, created_at FROM payments WHERE order_id = ? ORDER BY attempt, created_at",
+			orderID)
+	})
+	return payments, err
 }

@@ -1,4 +1,4 @@
-package store
+package sqldb
 
 import (
 	"database/sql"
@@ -21,7 +21,7 @@ func TestIdleWriterStaysLast(t *testing.T) {
 	if idle != first {
 		t.Fatal("the writer that was used longest ago is not the first to be kept alive")
 	}
-	all.back(idle)
+	all.putIdle(idle)
 	if got := all.take(); got != third {
 		t.Error("the writer that was used last is not taken first")
 	}
