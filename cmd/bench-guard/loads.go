@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// load is a kind of work that both builds are given.
+// load is a load for both builds.
 type load struct {
 	name     string
 	shared   bool // over MariaDB and Redis, not SQLite
 	products int  // that are bought at random
-	pipeline bool // the server also charges and settles, and a turn lasts until the last order is settled
+	pipeline bool // the server also processes payments, and a turn ends with the last finished order
 	orders   int  // of each client in a turn, which takes about half a second
 }
 

@@ -1,12 +1,11 @@
-// Command guard compares two builds of the product: it sends the same orders to both in alternating turns, and compares the
-// processor time an order of the server, the database and Redis.
+// Command bench-guard compares two builds of the product. It sends the same orders to both in alternating turns, and compares the
+// processor time per order of the server, the database and Redis.
 //
 //	go run ./cmd/bench-guard --base bin/before --work bin/after
 //
 // `make bench-guard BASE=<commit>` builds both and runs it. docs/performance.md describes the method.
 //
-// Exit codes: 0 when all loads pass, 3 when a load fails, 4 when a load is not known and none fails, 1 when it could not
-// be measured.
+// Exit codes: 0 when all loads pass, 3 when a load fails, 4 when a load is not known and none fails, 1 when the measurement failed.
 package main
 
 import (
@@ -24,15 +23,15 @@ import (
 	"orderflow/test/servers"
 )
 
-// settings are what the command line says.
+// settings are the flags.
 type settings struct {
-	Base    string   `help:"The binary to compare with." required:"" placeholder:"FILE"`
-	Work    string   `help:"The binary that is compared." default:"bin/orderflow" placeholder:"FILE"`
-	Loads   []string `help:"Only loads whose name contains one of these words, such as sqlite or create-100." placeholder:"WORD"`
-	Pairs   int      `help:"Pairs of each load before its verdict is read." default:"13"`
-	Most    int      `help:"Limit of pairs of a load whose interval is too wide for a verdict." default:"60"`
-	Orders  int      `help:"Orders of each client in a turn; 0 for those of the load." placeholder:"N"`
-	Clients int      `help:"Connections, each with one request under way." default:"256"`
+	Base    string   `help:"Binary to compare with." required:"" placeholder:"FILE"`
+	Work    string   `help:"Binary that is compared (default: ${default})." default:"bin/orderflow" placeholder:"FILE"`
+	Loads   []string `help:"Only loads whose name contains one of these words, such as sqlite or create-100 (default: all)." placeholder:"WORD"`
+	Pairs   int      `help:"Pairs of each load before its verdict is computed (default: ${default})." placeholder:"N" default:"13"`
+	Most    int      `help:"Limit of pairs of a load whose interval is too wide for a verdict (default: ${default})." placeholder:"N" default:"60"`
+	Orders  int      `help:"Orders of each client in a turn (default: those of the load)." placeholder:"N"`
+	Clients int      `help:"Connections, each with one request in flight (default: ${default})." placeholder:"N" default:"256"`
 }
 
 // Validate is called by the parser.
@@ -48,10 +47,10 @@ func (s *settings) Validate() error {
 	return nil
 }
 
-// minPairs is the smallest number of pairs that a verdict may rest on.
+// minPairs is the least number of pairs for a verdict.
 const minPairs = 12
 
-// Exit codes beside 0, and those of the parser.
+// Exit codes, besides 0 and those of the parser.
 const (
 	exitNotMeasured = 1
 	exitFails       = 3
@@ -61,8 +60,8 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var s settings
-	kong.Parse(&s, kong.Name("guard"), kong.Description("Compare the processor time an order of two builds."))
-	for _, variable := range os.Environ() { // the servers must not read settings of the caller
+	kong.Parse(&s, kong.Name("bench-guard"), kong.Description("Compare the processor time per order of two builds.\n\nExample: bench-guard --base bin/before --work bin/after --loads sqlite"))
+	for _, variable := range os.Environ() { // the servers must not read the caller's settings
 		if name, _, _ := strings.Cut(variable, "="); name != "PATH" && name != "HOME" && name != "TMPDIR" {
 			_ = os.Unsetenv(name)
 		}
@@ -70,7 +69,7 @@ func main() {
 	code, err := run(ctx, s, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "guard:", err)
+		fmt.Fprintln(os.Stderr, "bench-guard:", err)
 	}
 	os.Exit(code)
 }

@@ -14,8 +14,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// turnsEach is the number of turns that each build has in a pair. They are short and alternate, so that other work on the
-// machine slows both builds alike.
+// turnsEach is the number of turns of each build in a pair. Turns are short and alternate, so that other work on the machine slows
+// both builds alike.
 const turnsEach = 4
 
 // turnTimeout limits a turn.
@@ -29,7 +29,7 @@ type guard struct {
 	mariadb  *servers.Server // started with the first load that needs it; the same for both builds
 }
 
-// measure compares both builds under a load, pair after pair, until there is a verdict or the limit of pairs is reached.
+// measure measures pairs under a load until there is a verdict or the limit of pairs is reached.
 func (g *guard) measure(ctx context.Context, l load) ([]pair, error) {
 	var pairs []pair
 	for total := []float64{}; !enough(total, g.Pairs, g.Most); total = ratios(pairs, cost.total) {
@@ -45,9 +45,8 @@ func (g *guard) measure(ctx context.Context, l load) ([]pair, error) {
 	return pairs, nil
 }
 
-// pair measures one pair: both builds start on new data, have a turn that warms them up, and then take turns: A B B A and
-// so on, or B A A B. New processes in each pair count because the layout of memory differs between two
-// processes of one binary, which an interval over pairs has to include.
+// pair measures one pair. Both builds start on new data, have a warm-up turn, and then alternate: A B B A and so on, or B A A B. Each
+// pair has new processes: the memory layout differs between processes of one binary, and the interval must include that.
 func (g *guard) pair(ctx context.Context, l load, number int) (p pair, err error) {
 	dir := filepath.Join(g.dir, "pair")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -64,7 +63,7 @@ func (g *guard) pair(ctx context.Context, l load, number int) (p pair, err error
 		if sides[i], err = start(ctx, build.binary, build.name, dir, l, shared); err != nil {
 			return p, err
 		}
-		defer func() { err = errors.Join(err, sides[i].server.Kill()) }() // its data are deleted
+		defer func() { err = errors.Join(err, sides[i].server.Kill()) }() // its data is deleted
 	}
 	for turn := range 1 + turnsEach {
 		order := [2]int{0, 1}
@@ -84,8 +83,8 @@ func (g *guard) pair(ctx context.Context, l load, number int) (p pair, err error
 	return pair{sides[0].used, sides[1].used}, nil
 }
 
-// warmUp is how many orders each client places at least before anything is counted. A new process looks keys up in its first
-// hundred batches (internal/intake), and a batch has at most an order of each client.
+// warmUp is the least number of orders of each client in the warm-up turn. A new process looks up keys in its first hundred batches
+// (internal/intake), and a batch has at most one order of each client.
 const warmUp = 100
 
 // load returns the orders of a turn, the same for both builds. The first turn warms up.
@@ -125,7 +124,7 @@ func (g *guard) stop() error {
 	if g.mariadb == nil {
 		return nil
 	}
-	return g.mariadb.Kill() // its data are deleted
+	return g.mariadb.Kill() // its data is deleted
 }
 
 // shared are the database servers of a pair, nil over SQLite. Each build has a database and a key prefix of its own.
@@ -141,8 +140,7 @@ func (s shared) stop() error {
 // side is one build in one pair.
 type side struct {
 	binary string
-	server *servers.Server
-	url    string
+	server *bench.Process
 	shared shared
 	used   cost
 }
@@ -153,7 +151,7 @@ func (s *side) turn(ctx context.Context, load bench.Load, pipeline bool) (cost, 
 	if err != nil {
 		return cost{}, err
 	}
-	result, err := bench.Drive(ctx, []string{s.url}, load)
+	result, err := bench.Drive(ctx, []string{s.server.URL}, load)
 	if err != nil {
 		return cost{}, err
 	}
@@ -161,7 +159,7 @@ func (s *side) turn(ctx context.Context, load bench.Load, pipeline bool) (cost, 
 		return cost{}, fmt.Errorf("%d of %d orders were created: %v", result.Created, want, result.Answers)
 	}
 	if pipeline {
-		if err := bench.Drain(ctx, s.url); err != nil {
+		if err := bench.Drain(ctx, s.server.URL); err != nil {
 			return cost{}, err
 		}
 	}
@@ -171,12 +169,12 @@ func (s *side) turn(ctx context.Context, load bench.Load, pipeline bool) (cost, 
 
 // clocks returns the processor time that the processes have used since they started.
 func (s *side) clocks() (used cost, err error) {
-	read := func(server *servers.Server) (used time.Duration) {
-		if server != nil && err == nil {
-			used, err = bench.ProcessCPU(server.PID())
-		}
-		return used
+	if used.server, err = bench.ProcessCPU(s.server.PID()); err != nil || s.shared.redis == nil {
+		return used, err
 	}
-	used.server, used.database, used.redis = read(s.server), read(s.shared.mariadb), read(s.shared.redis)
+	if used.database, err = bench.ProcessCPU(s.shared.mariadb.PID()); err != nil {
+		return used, err
+	}
+	used.redis, err = bench.ProcessCPU(s.shared.redis.PID())
 	return used, err
 }

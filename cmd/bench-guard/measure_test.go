@@ -11,14 +11,14 @@ import (
 	"orderflow/test/servers"
 )
 
-// product builds the product, as make build does, whose packages are compiled already.
+// product builds the product as make build does, which reuses its compiled packages.
 func product(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "orderflow")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "orderflow/cmd/orderflow")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, said)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	return binary
 }
@@ -57,7 +57,7 @@ func TestPair(t *testing.T) {
 		})
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, "pair")); err == nil {
-		t.Errorf("%v are left of the pairs", left)
+		t.Errorf("the pairs left %v behind", left)
 	}
 }
 

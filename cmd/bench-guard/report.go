@@ -17,7 +17,7 @@ type outcome struct {
 	pairs []pair
 }
 
-// worst is the verdict of all loads together: the worst one. A failure is worse than "not known".
+// worst returns the worst verdict of all loads. A failure is worse than "not known".
 func worst(done []outcome) verdict {
 	all := passes
 	for _, o := range done {
@@ -35,7 +35,7 @@ func worst(done []outcome) verdict {
 // report prints the table: for each load a row of the sum, with the verdict, and a row of each part, without.
 func report(out io.Writer, done []outcome) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(table, "load\tprocessor time of\tbase, µs an order\tthis build\tloss\t90 % interval\tpairs\tverdict\t")
+	_, _ = fmt.Fprintln(table, "load\tprocessor time of\tbase, µs per order\tthis build\tloss\t90 % interval\tpairs\tverdict\t")
 	for _, o := range done {
 		total := ratios(o.pairs, cost.total)
 		_, _ = fmt.Fprintf(table, "%s\tall\t%s\t%d\t%s\t\n", o.load.name, figures(o.pairs, cost.total), len(total), judge(total))
@@ -64,7 +64,7 @@ func meaning(v verdict) string {
 	return "the interval of at least one load is too wide, which is not a pass. Run it again on an idle machine."
 }
 
-// parts are the processes that a cost is the sum of, for loads over MariaDB and Redis.
+// parts are the processes in a cost of a load over MariaDB and Redis.
 func parts() []struct {
 	name string
 	of   func(cost) time.Duration

@@ -26,12 +26,12 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `
-              load  processor time of  base, µs an order  this build     loss       90 % interval  pairs  verdict
-   sqlite/create-1                all              100.0       100.0   +0.0 %    +0.0 % to +0.0 %     12   passes
-  mariadb/create-1                all              100.0       107.0   +7.0 %    +7.0 % to +7.0 %     24    fails
-                               server               70.0        77.0  +10.0 %  +10.0 % to +10.0 %
-                             database               25.0        25.0   +0.0 %    +0.0 % to +0.0 %
-                                Redis                5.0         5.0   +0.0 %    +0.0 % to +0.0 %
+              load  processor time of  base, µs per order  this build     loss       90 % interval  pairs  verdict
+   sqlite/create-1                all               100.0       100.0   +0.0 %    +0.0 % to +0.0 %     12   passes
+  mariadb/create-1                all               100.0       107.0   +7.0 %    +7.0 % to +7.0 %     24    fails
+                               server                70.0        77.0  +10.0 %  +10.0 % to +10.0 %
+                             database                25.0        25.0   +0.0 %    +0.0 % to +0.0 %
+                                Redis                 5.0         5.0   +0.0 %    +0.0 % to +0.0 %
 
 fails: the interval of at least one load is at a loss of 3 % or above.
 `
@@ -40,7 +40,7 @@ fails: the interval of at least one load is at a loss of 3 % or above.
 	}
 }
 
-// trimLines takes the blanks from the ends of lines.
+// trimLines removes the spaces at the ends of lines.
 func trimLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {

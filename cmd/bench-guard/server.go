@@ -2,38 +2,29 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
 
+	"orderflow/internal/bench"
 	"orderflow/test/servers"
 )
 
-// forSale is how many products there are, whatever a load buys of them; their ids begin at 1.
+// forSale is the number of products, of which a load buys some; their ids begin at 1.
 const forSale = 100
 
-// readyTimeout is how long a server may take to be ready after it accepts connections.
-const readyTimeout = 30 * time.Second
-
-// start fills an empty database and starts the server of a build on it. Commands and flags are those that builds have had
-// for long, since BASE may be an old one.
+// start fills an empty database and starts the server of a build on it. It uses only commands and flags that old builds have, too,
+// since BASE may be an old commit.
 func start(ctx context.Context, binary, name, dir string, l load, shared shared) (*side, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
 	}
-	port, err := servers.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	address := "127.0.0.1:" + strconv.Itoa(port)
 	database := "sqlite:" + filepath.Join(dir, name+".db")
 	args := []string{
-		"serve", "--addr", address, "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json", "--roles", "api",
+		"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--rate-limit", "off", "--log-format", "json", "--roles", "api",
 	}
 	if l.shared {
 		database = servers.MySQLURL(shared.mariadb.Addr(), "orderflow_"+name)
@@ -42,46 +33,14 @@ func start(ctx context.Context, binary, name, dir string, l load, shared shared)
 	if l.pipeline {
 		args = append(args, "--roles", "api,worker", "--simulated-latency", "0", "--simulated-success", "1")
 	}
-	for _, verb := range [][]string{{"migrate", "fresh", "--yes"}, {"seed", "--products", strconv.Itoa(forSale), "--stock", "1000000000"}} {
-		if said, err := exec.CommandContext(ctx, binary, append(verb, "--database", database)...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%s %s: %w: %s", binary, verb[0], err, said)
+	for _, command := range [][]string{{"migrate", "fresh", "--yes"}, {"seed", "--products", strconv.Itoa(forSale), "--stock", "1000000000"}} {
+		if out, err := exec.CommandContext(ctx, binary, append(command, "--database", database)...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s %s: %w: %s", binary, command[0], err, out)
 		}
 	}
-	server, err := servers.Program(ctx, dir, binary, port, append(args, "--database", database)...)
+	server, err := bench.StartProcess(ctx, binary, append(args, "--database", database), os.Environ())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", binary, err)
 	}
-	s := &side{binary: binary, server: server, url: "http://" + address, shared: shared}
-	if err := s.ready(ctx); err != nil {
-		return nil, errors.Join(err, server.Kill())
-	}
-	return s, nil
-}
-
-// ready waits until the server takes orders.
-func (s *side) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // ctx limits its time
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err == nil {
-			_ = response.Body.Close() // the status is all that is read
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("%s is not ready: %s", s.binary, response.Status)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%w; its log says:\n%s", err, s.server.Log())
-		}
-	}
+	return &side{binary: binary, server: server, shared: shared}, nil
 }

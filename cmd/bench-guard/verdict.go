@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// limit is the ratio of processor time an order from which on a build counts as slower.
+// limit is the ratio of processor time per order from which a build counts as slower.
 const limit = 1.03
 
 // confidence of the intervals.
 const confidence = 0.90
 
-// leastPairs is the smallest number of pairs that has an interval: from the smallest to the largest of five, with 94 %.
+// leastPairs is the least number of pairs with an interval: from the smallest to the largest of five, with 94 %.
 const leastPairs = 5
 
 // cost is the processor time that a build used in a pair.
@@ -30,8 +30,7 @@ func (c cost) total() time.Duration { return c.server + c.database + c.redis }
 // pair is the cost of the same orders on both builds, measured side by side.
 type pair struct{ base, work cost }
 
-// ratios returns, pair by pair, the processor time an order of the build that is judged ÷ that of the base, for one part
-// of the costs.
+// ratios returns for each pair the processor time per order of the compared build ÷ that of the base, for one part of the costs.
 func ratios(pairs []pair, part func(cost) time.Duration) []float64 {
 	all := make([]float64, len(pairs))
 	for i, p := range pairs {
@@ -40,7 +39,7 @@ func ratios(pairs []pair, part func(cost) time.Duration) []float64 {
 	return all
 }
 
-// each is the processor time an order in µs.
+// each is the processor time per order in µs.
 func each(c cost, part func(cost) time.Duration) float64 {
 	return float64(part(c).Nanoseconds()) / 1e3 / float64(c.orders)
 }
@@ -90,8 +89,8 @@ func judge(ratios []float64) verdict {
 	}
 }
 
-// enough reports whether a load needs no more pairs. The verdict is read after each multiple of pairs only, since each
-// reading is one more chance of a wrong verdict.
+// enough reports whether a load needs no more pairs. The verdict is computed only after each multiple of pairs, since each computation
+// is one more chance of a wrong verdict.
 func enough(ratios []float64, pairs, most int) bool {
 	n := len(ratios)
 	return n >= most || n >= pairs && n%pairs == 0 && judge(ratios) != notKnown

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// upTo is 1 to n, in an order that is not theirs.
+// upTo returns 1 to n, shuffled.
 func upTo(n int) []float64 {
 	var values []float64
 	for i := range n {
@@ -18,7 +18,7 @@ func upTo(n int) []float64 {
 	return values
 }
 
-// The ranks were computed apart, with exact fractions: the largest k for which B(n, 1/2) is below k with at most 5 %.
+// The ranks were computed separately, with exact fractions: the largest k for which B(n, 1/2) is below k with at most 5 %.
 func TestIntervalEndsAtTheRanksOfTheSignTest(t *testing.T) {
 	for n, k := range map[int]int{5: 1, 6: 1, 8: 2, 10: 2, 11: 3, 12: 3, 13: 4, 15: 4, 20: 6, 24: 8, 26: 9, 30: 11, 36: 13, 48: 18, 60: 24} {
 		low, high := interval(upTo(n))
@@ -71,15 +71,15 @@ func TestEnough(t *testing.T) {
 		ratios []float64
 		want   bool
 	}{
-		"none":                                  {nil, false},
-		"clear, but fewer than are wanted":      {times(11, 1), false},
-		"clear":                                 {times(12, 1), true},
-		"clearly slower":                        {times(12, 1.1), true},
-		"too wide":                              {wide(12), false},
-		"clear, but between two looks":          {times(13, 1), false},
-		"clear at the second look":              {times(24, 1), true},
-		"too wide, and one fewer than the most": {wide(59), false},
-		"too wide, and no more are wanted":      {wide(60), true},
+		"none":                            {nil, false},
+		"clear, but too few":              {times(11, 1), false},
+		"clear":                           {times(12, 1), true},
+		"clearly slower":                  {times(12, 1.1), true},
+		"too wide":                        {wide(12), false},
+		"clear, but between two verdicts": {times(13, 1), false},
+		"clear at the second verdict":     {times(24, 1), true},
+		"too wide, one below the limit":   {wide(59), false},
+		"too wide, at the limit":          {wide(60), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := enough(c.ratios, 12, 60); got != c.want {
@@ -89,7 +89,7 @@ func TestEnough(t *testing.T) {
 	}
 }
 
-func TestRatiosAreThoseOfAnOrder(t *testing.T) {
+func TestRatiosPerOrder(t *testing.T) {
 	pairs := []pair{
 		{cost{10, 100, 50, 10}, cost{10, 200, 50, 10}},
 		{cost{10, 100, 50, 0}, cost{20, 100, 50, 0}},

@@ -86,7 +86,7 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 	viewed := strconv.Itoa(s.Viewers) + " look at the console"
 	all := []*subject{{name: "nobody watches"}, {name: "traces"}, {name: viewed}}
 	all[1].flags = traces
-	defer func() { err = errors.Join(err, stopAll(all)) }()
+	defer func() { err = errors.Join(err, stopAll(context.WithoutCancel(ctx), all)) }()
 	for i, one := range all {
 		if one.server, err = start(ctx, s.Binary, filepath.Join(dir, strconv.Itoa(i)+".db"), one.flags); err != nil {
 			return err
@@ -112,11 +112,11 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 }
 
 // stopAll ends the servers that have been started.
-func stopAll(all []*subject) error {
+func stopAll(ctx context.Context, all []*subject) error {
 	var errs []error
 	for _, one := range all {
 		if one.server != nil {
-			errs = append(errs, one.server.stop())
+			errs = append(errs, one.server.process.Stop(ctx))
 		}
 	}
 	return errors.Join(errs...)

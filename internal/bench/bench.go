@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Names of what is compared.
+// Names of the compared servers.
 const (
 	nameOurs      = "Orderflow"
 	nameUnbatched = "unbatched"
@@ -16,31 +16,31 @@ const (
 	nameNoop      = "no-op handler"
 )
 
-// plenty is the stock of every product of a private server: no load buys it up.
-const plenty = 1_000_000_000
+// largeStock is the stock of every product of a private server; no load sells it out.
+const largeStock = 1_000_000_000
 
-// spread is how many products are bought where it is not one hot one.
-const spread = 100
+// manyProducts is the number of products of a load that is not on one hot product.
+const manyProducts = 100
 
-// users is how many users of the sample data buy.
-const users = 3
+// sampleUsers is the number of users in the sample data.
+const sampleUsers = 3
 
-// Options are what `orderflow bench` was asked for.
+// Options are the options of `orderflow bench`.
 type Options struct {
-	At    *Running // servers that run already; its Audit and Verify are nil where their database was not given. nil: private ones
-	Start Starter  // starts private servers; needed without At
+	At    *Running // running servers; Audit and Verify are nil when their database is not known. nil: private servers
+	Start Starter  // starts private servers; required without At
 
 	Clients  int           // 0: 256
-	Duration time.Duration // of load on each server in all, warm-up apart; 0: 10 s
-	Rounds   int           // that Duration is split into where something is compared; 0: 3
-	Products int           // for sale and bought at random; 0: 100, or as many as the server at At has
+	Duration time.Duration // of all load on each server, without the warm-up; 0: 10 s
+	Rounds   int           // into which Duration is split when servers are compared; 0: 3
+	Products int           // that are bought at random; 0: 100, or with At up to 100
 	Lines    int           // products in an order; 0: 1
-	Hot      bool          // as many products as are in an order instead
-	Roles    string        // of private servers; "": "api", so that creating orders is what is measured
-	Servers  int           // processes of each private server on its database; 0: 1
-	Store    string        // what private servers keep their data in, for the report; "" for SQLite
-	Compare  bool          // the same load on an unbatched server: one transaction per order
-	Redis    bool          // private servers have a Redis; Compare then means an unbatched server with product locks there, too
+	Hot      bool          // as many products as are in an order
+	Roles    string        // of private servers; "": "api", which measures the creation of orders alone
+	Servers  int           // processes of each private server; 0: 1
+	Store    string        // stores of private servers, for the report; "" for SQLite
+	Compare  bool          // the same load on an unbatched server, with one transaction per order
+	Redis    bool          // private servers have a Redis; Compare then adds an unbatched server with Redis locks
 	Ceiling  bool          // the same load on NoopHandler
 	Machine  Machine       // for the report
 	Show     Display
@@ -55,7 +55,7 @@ func (o Options) complete() (Options, error) {
 	}
 	o.Lines = max(1, o.Lines)
 	if o.Products == 0 && o.At == nil {
-		o.Products = spread
+		o.Products = manyProducts
 	}
 	if o.Hot {
 		o.Products = o.Lines
@@ -70,31 +70,30 @@ func (o Options) complete() (Options, error) {
 	}
 	switch {
 	case o.At != nil && (o.Compare || o.Ceiling):
-		return o, errors.New("a comparison needs private servers, which share this machine: leave the server's address out")
+		return o, errors.New("a comparison needs private servers on this machine: remove the server's address")
 	case o.Compare && o.Roles != "api":
-		return o, errors.New("an unbatched server only takes orders: compare without workers")
+		return o, errors.New("an unbatched server only takes orders: compare with the role api alone")
 	case o.At == nil && o.Start == nil:
-		return o, errors.New("there is neither a server to load nor a way to start one")
+		return o, errors.New("set At or Start: there is no server to load")
 	case o.Rounds < 1 || o.Rounds > 100:
 		return o, fmt.Errorf("%d rounds: it must be 1 to 100", o.Rounds)
 	case o.Products < 0 || o.Products > MaxProducts:
 		return o, fmt.Errorf("%d products: it must be 1 to %d", o.Products, MaxProducts)
 	case o.Products > 0 && o.Products < o.Lines:
-		return o, fmt.Errorf("%d products in an order, and %d are bought", o.Lines, o.Products)
+		return o, fmt.Errorf("%d products in an order are more than the %d that are bought", o.Lines, o.Products)
 	}
 	load := Load{Clients: o.Clients, Duration: o.Duration, Products: []int64{1}}
 	return o, load.check()
 }
 
-// Run measures what the options ask for. Its errors are those of Drive, of starting and stopping servers, and broken
-// promises: an id that came twice, an order that does not exist, an audit that fails. The report then holds what was
-// measured until there, and is nil when nothing was.
+// Run measures. It returns the errors of Drive, of starting and stopping servers, and of the checks: a duplicate id, a missing order,
+// a failed audit. With an error the report holds the figures until then, or is nil when there are none.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	options, err := options.complete()
 	if err != nil {
 		return nil, err
 	}
-	subjects, err := startSubjects(ctx, options)
+	subjects, err := startServers(ctx, options)
 	if err == nil {
 		var report *Report
 		report, err = measure(ctx, options, subjects)
@@ -103,17 +102,17 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return nil, stopAll(ctx, err, subjects...)
 }
 
-// startSubjects returns the servers that the options need; after an error those that run already.
-func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
+// startServers returns the servers of the options; with an error, those that were started.
+func startServers(ctx context.Context, o Options) ([]*measuredServer, error) {
 	if o.At != nil {
 		at := *o.At
-		at.Stop = nil // they are somebody else's
-		return []*subject{{name: nameOurs, running: at}}, nil
+		at.Stop = nil // the run did not start them
+		return []*measuredServer{{name: nameOurs, running: at}}, nil
 	}
-	ours := Server{Roles: o.Roles, Products: o.Products, Stock: plenty, Processes: o.Servers}
+	ours := Server{Roles: o.Roles, Products: o.Products, Stock: largeStock, Processes: o.Servers}
 	wanted := []struct {
-		name string
-		when bool
+		name   string
+		needed bool
 		Server
 	}{
 		{nameOurs, true, ours},
@@ -121,12 +120,12 @@ func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
 		{nameLocked, o.Compare && o.Redis, ours.unbatched(ProductLocks)},
 		{nameNoop, o.Ceiling, Server{Noop: true, Products: o.Products}},
 	}
-	var subjects []*subject
+	var subjects []*measuredServer
 	for _, want := range wanted {
-		if !want.when {
+		if !want.needed {
 			continue
 		}
-		s, err := start(ctx, o.Start, want.name, want.Server)
+		s, err := startServer(ctx, o.Start, want.name, want.Server)
 		if err != nil {
 			return subjects, err
 		}
@@ -135,14 +134,14 @@ func startSubjects(ctx context.Context, o Options) ([]*subject, error) {
 	return subjects, nil
 }
 
-func measure(ctx context.Context, o Options, subjects []*subject) (*Report, error) {
-	web := newWeb(subjects[0].running.URLs[0])
+func measure(ctx context.Context, o Options, subjects []*measuredServer) (*Report, error) {
+	web := newAPIClient(subjects[0].running.URLs[0])
 	defer web.close()
-	products, err := web.forSale(ctx, max(o.Lines, o.Products), max(o.Lines, cmp.Or(o.Products, spread)))
+	products, err := web.forSale(ctx, max(o.Lines, o.Products), max(o.Lines, cmp.Or(o.Products, manyProducts)))
 	if err != nil {
 		return nil, err
 	}
-	load := Load{Clients: o.Clients, Duration: o.Duration / time.Duration(o.Rounds), Products: products, Lines: o.Lines, Users: users}
+	load := Load{Clients: o.Clients, Duration: o.Duration / time.Duration(o.Rounds), Products: products, Lines: o.Lines, Users: sampleUsers}
 	what := fmt.Sprintf("%d products", len(products))
 	if len(products) == 1 {
 		what = fmt.Sprintf("product %d", products[0])
@@ -156,8 +155,8 @@ func measure(ctx context.Context, o Options, subjects []*subject) (*Report, erro
 		if s.noop {
 			continue
 		}
-		books, err := s.prove(ctx)
-		report.Servers[i].Books = &books
+		audit, err := s.verify(ctx)
+		report.Servers[i].Audit = &audit
 		if err != nil {
 			return report, err
 		}

@@ -16,16 +16,16 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// asWanted is the shop for a private server.
-func asWanted(want Server) *shop {
+// asWanted returns the fake server for a private server.
+func asWanted(want Server) *fakeServer {
 	if want.Noop {
-		want.Stock = plenty
+		want.Stock = largeStock
 	}
-	return newShop(max(5, want.Products), max(100, want.Stock))
+	return newFakeServer(max(5, want.Products), max(100, want.Stock))
 }
 
 func TestRunComparesInTurn(t *testing.T) {
-	var f fleet
+	var f fakeServers
 	var log bytes.Buffer
 	report, err := Run(t.Context(), Options{
 		Start: f.starter(t, asWanted), Clients: 4, Duration: 400 * time.Millisecond, Rounds: 2, Hot: true, Compare: true, Redis: true, Ceiling: true,
@@ -35,9 +35,9 @@ func TestRunComparesInTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Server{
-		{Roles: "api", Products: 1, Stock: plenty},
-		{Roles: "api", Products: 1, Stock: plenty, Unbatched: RowLocks},
-		{Roles: "api", Products: 1, Stock: plenty, Unbatched: ProductLocks},
+		{Roles: "api", Products: 1, Stock: largeStock},
+		{Roles: "api", Products: 1, Stock: largeStock, Unbatched: RowLocks},
+		{Roles: "api", Products: 1, Stock: largeStock, Unbatched: ProductLocks},
 		{Noop: true, Products: 1},
 	}
 	if diff := cmp.Diff(want, f.wanted); diff != "" || f.stopped != 4 {
@@ -66,24 +66,24 @@ func TestRunComparesInTurn(t *testing.T) {
 		t.Errorf("%g × the orders/s of the one with product locks", report.Locked.OrdersPerSecond)
 	}
 	ours := report.Servers[0]
-	if ours.Orders == 0 || len(ours.Rounds) != 2 || ours.Answers["201"] != ours.Orders || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
+	if ours.Orders == 0 || len(ours.Rounds) != 2 || ours.Answers["201"] != ours.Orders || ours.Audit == nil || !ours.Audit.Audited || !ours.Audit.Verified {
 		t.Errorf("%+v", ours)
 	}
-	if report.Servers[3].Books != nil {
-		t.Error("the no-op handler keeps no books")
+	if report.Servers[3].Audit != nil {
+		t.Error("the no-op handler was audited")
 	}
 	if ours.ServerCPU == nil || math.Abs(*ours.ServerCPU-2e6/float64(ours.Orders)) > 1e-6 { // a second each round
 		t.Errorf("processor time %v µs an order of %d", orNaN(ours.ServerCPU), ours.Orders)
 	}
 }
 
-func TestRunOnAServerThatRuns(t *testing.T) {
-	shop := newShop(5, plenty)
-	report, err := Run(t.Context(), Options{At: &Running{URLs: []string{shop.serve(t)}}, Clients: 2, Duration: 30 * time.Millisecond})
+func TestRunOnARunningServer(t *testing.T) {
+	server := newFakeServer(5, largeStock)
+	report, err := Run(t.Context(), Options{At: &Running{URLs: []string{server.serve(t)}}, Clients: 2, Duration: 30 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Products) != 5 || report.Servers[0].Books.Audited {
+	if len(report.Products) != 5 || report.Servers[0].Audit.Audited {
 		t.Errorf("%+v", report)
 	}
 	var text, data bytes.Buffer
@@ -99,31 +99,31 @@ func TestRunOnAServerThatRuns(t *testing.T) {
 	}
 }
 
-func TestRunFindsBrokenPromises(t *testing.T) {
+func TestRunFindsViolations(t *testing.T) {
 	missing := errors.New("order 7 is missing")
 	tests := []struct {
 		name   string
-		change func(*shop, *fleet, *Running)
+		change func(*fakeServer, *fakeServers, *Running)
 		want   string
 	}{
-		{"an id twice", func(s *shop, _ *fleet, _ *Running) { s.noIDTwice = 1 }, "carry order"},
-		{"books", func(_ *shop, f *fleet, _ *Running) { f.books = "books: stock is short" }, "stock is short"},
-		{"an order that is not there", func(_ *shop, _ *fleet, r *Running) {
+		{"a duplicate id", func(s *fakeServer, _ *fakeServers, _ *Running) { s.duplicateIDAfter = 1 }, "have order"},
+		{"a failed audit", func(_ *fakeServer, f *fakeServers, _ *Running) { f.violation = "stock is short" }, "stock is short"},
+		{"a missing order", func(_ *fakeServer, _ *fakeServers, r *Running) {
 			r.Verify = func(context.Context, []int64) error { return missing }
 		}, missing.Error()},
-		{"an end that fails", func(_ *shop, _ *fleet, r *Running) {
+		{"an error of Stop", func(_ *fakeServer, _ *fakeServers, r *Running) {
 			r.Stop = func(context.Context) error { return errors.New("it hangs") }
 		}, "it hangs"},
-		{"a rate limit", func(s *shop, _ *fleet, _ *Running) { s.limit = 1 }, "--rate-limit off"},
+		{"a rate limit", func(s *fakeServer, _ *fakeServers, _ *Running) { s.limit = 1 }, "--rate-limit off"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var f fleet
-			toy := newShop(3, plenty)
-			starter := f.starter(t, func(Server) *shop { return toy })
+			var f fakeServers
+			fake := newFakeServer(3, largeStock)
+			starter := f.starter(t, func(Server) *fakeServer { return fake })
 			start := func(ctx context.Context, want Server) (Running, error) {
 				running, err := starter(ctx, want)
-				test.change(toy, &f, &running)
+				test.change(fake, &f, &running)
 				return running, err
 			}
 			report, err := Run(t.Context(), Options{Start: start, Clients: 2, Duration: 200 * time.Millisecond, Products: 3})
@@ -135,7 +135,7 @@ func TestRunFindsBrokenPromises(t *testing.T) {
 }
 
 func TestRunStopsWhatItStarted(t *testing.T) {
-	var f fleet
+	var f fakeServers
 	starter := f.starter(t, asWanted)
 	failed := errors.New("no room")
 	_, err := Run(t.Context(), Options{Compare: true, Start: func(ctx context.Context, want Server) (Running, error) {
@@ -162,8 +162,8 @@ func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	shop := newShop(2, 10)
-	if _, err := Run(t.Context(), Options{At: &Running{URLs: []string{shop.serve(t)}}, Products: 3}); err == nil || !strings.Contains(err.Error(), "seed --products 3") {
+	server := newFakeServer(2, 10)
+	if _, err := Run(t.Context(), Options{At: &Running{URLs: []string{server.serve(t)}}, Products: 3}); err == nil || !strings.Contains(err.Error(), "seed --products 3") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -176,12 +176,12 @@ func TestReportText(t *testing.T) {
 			{
 				Name: nameOurs, OrdersPerSecond: 12412.4, Orders: 124120, Seconds: 10, Latency: Latency{19.84, 28.1, 33.04, 61},
 				Answers: map[string]int64{"201": 124120, "503 overloaded": 3}, ServerCPU: &cost,
-				Books: &AuditResult{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nThe books are right."},
+				Audit: &AuditResult{Distinct: 125000, Verified: true, Audited: true, Report: "holds  1\nAudit passed."},
 			},
 			{
 				Name: nameUnbatched, OrdersPerSecond: 310.3, Orders: 3103, Seconds: 10.4, Latency: Latency{810, 1210, 1530, 2044},
 				Answers: map[string]int64{"201": 3103, "409 lock_conflict": 12}, ServerCPU: &unbatched,
-				Books: &AuditResult{Distinct: 3103, Audited: true, Report: "holds  1\nThe books are right, too."},
+				Audit: &AuditResult{Distinct: 3103, Audited: true, Report: "holds  1\nAudit passed, too."},
 			},
 		},
 		Compare: &Ratios{OrdersPerSecond: 40.003, ServerCPU: known(unbatched / cost)},
@@ -213,9 +213,9 @@ func TestReportText(t *testing.T) {
 
   Orderflow: 125,000 answers of 201, each exists, once
   holds  1
-  The books are right.
+  Audit passed.
   unbatched: 3,103 answers of 201, each id once
-  The books are right, too.
+  Audit passed, too.
 
 `
 	if diff := cmp.Diff(want, text.String()); diff != "" {
@@ -245,8 +245,8 @@ func TestMedianAndRatio(t *testing.T) {
 }
 
 // measured is a subject whose rounds made so many orders in a second each, for so much processor time an order.
-func measured(name string, cost time.Duration, rates ...int64) *subject {
-	s := &subject{name: name}
+func measured(name string, cost time.Duration, rates ...int64) *measuredServer {
+	s := &measuredServer{name: name}
 	for _, rate := range rates {
 		s.rounds = append(s.rounds, round{
 			Result: Result{Created: rate, Elapsed: time.Second, Latency: newLatency(), Answers: map[string]int64{"201": rate}},
@@ -260,7 +260,7 @@ func TestRatiosAreOfMedians(t *testing.T) {
 	ours, unbatched := measured(nameOurs, 80*time.Microsecond, 9000, 12000, 100), measured(nameUnbatched, time.Millisecond, 300, 5, 400)
 	locked := measured(nameLocked, 2*time.Millisecond, 150)
 	noop := measured(nameNoop, 20*time.Microsecond, 36000)
-	report := newReport(Options{Clients: 1}, []int64{1}, []*subject{ours, unbatched, locked, noop})
+	report := newReport(Options{Clients: 1}, []int64{1}, []*measuredServer{ours, unbatched, locked, noop})
 	if got := report.Compare; got.OrdersPerSecond != 30 || math.Abs(*got.ServerCPU-12.5) > 1e-9 {
 		t.Errorf("against the unbatched server: %+v", got)
 	}
@@ -274,8 +274,8 @@ func TestRatiosAreOfMedians(t *testing.T) {
 		t.Error("processor time that is not known has a figure")
 	}
 	run := &table{}
-	run.rates("hot", [][2]float64{{6, 12}, {6, 12}}, ours, []*subject{unbatched, locked})
-	run.processor(ours, []*subject{unbatched, locked})
+	run.rates("hot", [][2]float64{{6, 12}, {6, 12}}, ours, []*measuredServer{unbatched, locked})
+	run.processor(ours, []*measuredServer{unbatched, locked})
 	var got []float64
 	for _, row := range run.rows {
 		got = append(got, *row.Measured)
@@ -296,7 +296,7 @@ func TestNoopHandlerTakesTheSameLoad(t *testing.T) {
 		t.Errorf("%d products, %+v", len(report.Products), s)
 	}
 	const body = `{"user_id":7,"idempotency_key":"k","items":[{"product_id":3,"quantity":2}]}`
-	web := newWeb(server.URL)
+	web := newAPIClient(server.URL)
 	defer web.close()
 	status, _, answer, err := web.do(t.Context(), http.MethodPost, ordersPath, body)
 	if err != nil || status != http.StatusCreated {

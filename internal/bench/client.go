@@ -16,43 +16,43 @@ import (
 	"time"
 )
 
-// ordersPath is where orders are placed.
+// ordersPath is the path that creates orders.
 const ordersPath = "/api/v1/orders"
 
-// client sends one request at a time. It belongs to one goroutine.
+// client sends one request at a time. It is for one goroutine.
 type client interface {
 	connect(ctx context.Context) error
-	// send returns the answer, valid until the next send. After an error the next send starts on a new connection.
+	// send returns the answer, which is valid until the next send. After an error the next send opens a new connection.
 	send(ctx context.Context, r *request) (answer, error)
 	close()
-	server() string // its address, for errors
+	server() string // address, for errors
 }
 
 // target is a server under load.
 type target struct {
 	base    *url.URL
-	raw     bool // plain http without a proxy between: worth a connection of our own
+	raw     bool // plain http without a proxy: uses rawClient
 	timeout time.Duration
 }
 
-// newTarget checks a server's address. https, and http through a proxy that the environment names, are left to
-// net/http; all else goes over connections of our own, which cost half the processor time.
+// newTarget checks a server's address. https, and http through a proxy of the environment, use net/http; the rest uses rawClient, which
+// costs half the processor time.
 func newTarget(address string, timeout time.Duration) (target, error) {
 	base, err := url.Parse(address)
 	if err != nil {
 		return target{}, fmt.Errorf("the server's address: %w", err)
 	}
 	if (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
-		return target{}, fmt.Errorf("the server's address is %q; it must look like http://127.0.0.1:8000", address)
+		return target{}, fmt.Errorf("the server's address %q is invalid; it must look like http://127.0.0.1:8000", address)
 	}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: base})
 	if err != nil {
-		return target{}, fmt.Errorf("the proxy that the environment names: %w", err)
+		return target{}, fmt.Errorf("the proxy in the environment: %w", err)
 	}
 	return target{base: base, raw: base.Scheme == "http" && proxy == nil, timeout: timeout}, nil
 }
 
-// client returns a new client that gives up on everything at the deadline.
+// client returns a new client, whose requests fail after the deadline.
 func (t target) client(deadline time.Time) client {
 	if t.raw {
 		return &rawClient{base: t.base.String(), host: t.hostPort(), deadline: deadline}
@@ -65,7 +65,7 @@ func (t target) client(deadline time.Time) client {
 	}
 }
 
-// path is where orders are placed; a server may stand below a path of its own.
+// path is the path that creates orders, below the path of the server's address.
 func (t target) path() string { return strings.TrimSuffix(t.base.EscapedPath(), "/") + ordersPath }
 
 func (t target) hostPort() string {
@@ -75,13 +75,13 @@ func (t target) hostPort() string {
 	return t.base.Host
 }
 
-// request is one client's request to order a piece of each of some products: written once, then patched in place. JSON allows spaces ahead of
-// a number, so every field keeps its width and Content-Length never changes.
+// request is a client's request for one unit of each of some products. It is built once and then patched in place. JSON allows spaces
+// before a number, so every field keeps its width and Content-Length never changes.
 type request struct {
 	bytes     []byte
 	body      int   // where the body begins
-	key, user int   // where the sequence within the key and the user id begin
-	pieces    []int // where the product ids begin
+	key, user int   // where the sequence in the key and the user id begin
+	products  []int // where the product ids begin
 	sequence  uint32
 }
 
@@ -91,7 +91,7 @@ const (
 	numberWidth   = 16
 )
 
-// newRun draws the prefix that sets the idempotency keys of one load apart from all others.
+// newRun returns a random prefix for the idempotency keys of one load.
 func newRun() string { return strings.ToLower(rand.Text()[:12]) }
 
 func (t target) newRequest(run string, client, lines int) *request {
@@ -105,13 +105,13 @@ func (t target) newRequest(run string, client, lines int) *request {
 		strconv.Itoa(len(body)) + "\r\n\r\n"
 	after := func(mark string) int { return len(head) + strings.Index(body, mark) + len(mark) }
 	r := &request{bytes: []byte(head + body), body: len(head), user: after(`"user_id":`), key: after(fmt.Sprintf("-%05x-", client))}
-	for piece := after(product); len(r.pieces) < lines; piece += len(product) + numberWidth + len(`,"quantity":1},`) {
-		r.pieces = append(r.pieces, piece)
+	for at := after(product); len(r.products) < lines; at += len(product) + numberWidth + len(`,"quantity":1},`) {
+		r.products = append(r.products, at)
 	}
 	return r
 }
 
-// next makes it the client's next request, with a key of its own, for as many products as it was made for.
+// next sets a new key, the user and the products.
 func (r *request) next(user int64, products []int64) {
 	r.sequence++
 	const digits = "0123456789abcdef"
@@ -119,12 +119,12 @@ func (r *request) next(user int64, products []int64) {
 		r.bytes[r.key+i] = digits[n&15]
 	}
 	patch(r.bytes[r.user:r.user+numberWidth], user)
-	for i, piece := range r.pieces {
-		patch(r.bytes[piece:piece+numberWidth], products[i])
+	for i, at := range r.products {
+		patch(r.bytes[at:at+numberWidth], products[i])
 	}
 }
 
-// patch writes n, which is positive, flush right into a field.
+// patch writes a positive n flush right into a field.
 func patch(field []byte, n int64) {
 	for i := len(field) - 1; i >= 0; i-- {
 		if n == 0 {
@@ -142,10 +142,10 @@ type rawClient struct {
 	host     string
 	deadline time.Time
 
-	conn net.Conn
-	in   *bufio.Reader
-	room []byte
-	free func() bool // takes the connection out of its context's care
+	conn    net.Conn
+	in      *bufio.Reader
+	buffer  []byte
+	release func() bool // detaches the connection from its context
 }
 
 func (c *rawClient) connect(ctx context.Context) error {
@@ -158,8 +158,8 @@ func (c *rawClient) connect(ctx context.Context) error {
 		return errors.Join(err, conn.Close())
 	}
 	c.conn = conn
-	// One call for the connection's life instead of one for each request: an ended context ends what waits on it.
-	c.free = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	// One call per connection instead of one per request: when the context ends, pending reads and writes fail.
+	c.release = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	if c.in == nil {
 		c.in = bufio.NewReaderSize(conn, bufferSize)
 	} else {
@@ -178,12 +178,12 @@ func (c *rawClient) send(ctx context.Context, r *request) (answer, error) {
 		c.close()
 		return answer{}, err
 	}
-	a, err := readAnswer(c.in, c.room)
+	a, err := readAnswer(c.in, c.buffer)
 	if err == nil && c.in.Buffered() > 0 {
-		err = fmt.Errorf("%w: more bytes than it announced", errMalformed)
+		err = fmt.Errorf("%w: more bytes than Content-Length", errMalformed)
 	}
-	if cap(a.body) > cap(c.room) {
-		c.room = a.body[:0]
+	if cap(a.body) > cap(c.buffer) {
+		c.buffer = a.body[:0]
 	}
 	if err != nil || a.last {
 		c.close()
@@ -197,12 +197,12 @@ func (c *rawClient) close() {
 	if c.conn == nil {
 		return
 	}
-	c.free()
-	_ = c.conn.Close() // nothing is owed on it: what was asked is answered or given up
+	c.release()
+	_ = c.conn.Close() // no request is pending
 	c.conn = nil
 }
 
-// stdClient goes through net/http: for https and proxies.
+// stdClient uses net/http, for https and proxies.
 type stdClient struct {
 	base     string
 	url      string

@@ -9,18 +9,18 @@ import (
 	"net/http/httputil"
 )
 
-// Bounds of an answer; one beyond them is malformed.
+// Bounds of an answer; an answer beyond them is malformed.
 const (
 	maxBody    = 1 << 20 // bytes
 	maxHeaders = 100
-	maxInterim = 10 // 1xx answers ahead of the real one
+	maxInterim = 10 // 1xx answers before the final one
 	bufferSize = 4096
 )
 
-// errMalformed is in the chain of every error about an answer that is not the HTTP/1.1 (RFC 9112) that we read.
+// errMalformed is in the chain of every error about an answer that is not valid HTTP/1.1 (RFC 9112).
 var errMalformed = errors.New("malformed answer")
 
-// answer is what the server said to one request. Its body is valid until the next answer is read.
+// answer is the answer to one request. Its body is valid until the next answer is read.
 type answer struct {
 	status     int
 	body       []byte
@@ -28,16 +28,16 @@ type answer struct {
 	last       bool // the server closes the connection after it
 }
 
-// framing is how the end of a body is found: by its length, by chunks, or (neither) by the end of the connection.
+// framing determines the end of a body: its length, chunks, or (neither) the end of the connection.
 type framing struct {
-	length  int // -1: not said
+	length  int // -1: none
 	chunked bool
 }
 
-// readAnswer reads one answer to a POST, its body into room, which it grows as needed. It is strict, since a driver
-// that misreads answers counts wrongly: two lengths, a length beside chunks or a folded header are errors. io.EOF means
-// that the connection ended before the first byte; every other end is io.ErrUnexpectedEOF.
-func readAnswer(in *bufio.Reader, room []byte) (answer, error) {
+// readAnswer reads one answer to a POST. It reads the body into buffer, or a larger one. It is strict, since a driver that misreads
+// answers counts wrongly: two lengths, a length with chunks or a folded header are errors. io.EOF means that the connection ended
+// before the first byte; any later end is io.ErrUnexpectedEOF.
+func readAnswer(in *bufio.Reader, buffer []byte) (answer, error) {
 	for range maxInterim {
 		a, frame, err := readHead(in)
 		if err != nil {
@@ -52,7 +52,7 @@ func readAnswer(in *bufio.Reader, room []byte) (answer, error) {
 		if frame.length < 0 && !frame.chunked {
 			a.last = true
 		}
-		if a.body, err = readBody(in, frame, room); err != nil {
+		if a.body, err = readBody(in, frame, buffer); err != nil {
 			return answer{}, fmt.Errorf("read the body: %w", unexpected(err))
 		}
 		return a, nil
@@ -108,23 +108,23 @@ func parseStatus(line []byte) (answer, error) {
 	rest, ok := bytes.CutPrefix(line, []byte("HTTP/1."))
 	if !ok || len(line) < digits+3 || rest[1] != ' ' || (rest[0] != '0' && rest[0] != '1') ||
 		(len(line) > digits+3 && line[digits+3] != ' ') {
-		return answer{}, fmt.Errorf("%w: %.40q is no HTTP/1.1 status line", errMalformed, line)
+		return answer{}, fmt.Errorf("%w: %.40q is not an HTTP/1.1 status line", errMalformed, line)
 	}
 	status, ok := parseNumber(line[digits:digits+3], 599)
 	if !ok || status < 100 || status == 101 {
-		return answer{}, fmt.Errorf("%w: %.40q has no status that a POST may get", errMalformed, line)
+		return answer{}, fmt.Errorf("%w: %.40q has an invalid status", errMalformed, line)
 	}
 	return answer{status: status, last: rest[0] == '0'}, nil
 }
 
-// header takes what matters out of a header line: where the body ends, whether the connection does, when to come back.
+// header evaluates a header line: framing, Connection and Retry-After.
 func (a *answer) header(line []byte, frame *framing) error {
 	name, value, ok := bytes.Cut(line, []byte{':'})
 	if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
-		return fmt.Errorf("%w: %.40q is no header line", errMalformed, line)
+		return fmt.Errorf("%w: %.40q is not a header line", errMalformed, line)
 	}
 	value = bytes.Trim(value, " \t")
-	switch len(name) { // cheaper than comparing every name in full
+	switch len(name) { // cheaper than comparing every name
 	case len("connection"):
 		if bytes.EqualFold(name, []byte("connection")) && bytes.EqualFold(value, []byte("close")) {
 			a.last = true
@@ -139,7 +139,7 @@ func (a *answer) header(line []byte, frame *framing) error {
 		}
 		length, ok := parseNumber(value, maxBody)
 		if !ok || frame.length >= 0 {
-			return fmt.Errorf("%w: content length %.20q; it must be said once, from 0 to %d", errMalformed, value, maxBody)
+			return fmt.Errorf("%w: content length %.20q; there must be one, from 0 to %d", errMalformed, value, maxBody)
 		}
 		frame.length = length
 	case len("transfer-encoding"):
@@ -154,15 +154,15 @@ func (a *answer) header(line []byte, frame *framing) error {
 	return nil
 }
 
-// readBody reads a body of at most maxBody bytes into room.
-func readBody(in *bufio.Reader, frame framing, room []byte) ([]byte, error) {
+// readBody reads a body of at most maxBody bytes into buffer, or a larger one.
+func readBody(in *bufio.Reader, frame framing, buffer []byte) ([]byte, error) {
 	if frame.length >= 0 {
-		if cap(room) < frame.length {
-			room = make([]byte, frame.length)
+		if cap(buffer) < frame.length {
+			buffer = make([]byte, frame.length)
 		}
-		room = room[:frame.length]
-		_, err := io.ReadFull(in, room)
-		return room, err
+		buffer = buffer[:frame.length]
+		_, err := io.ReadFull(in, buffer)
+		return buffer, err
 	}
 	from := io.Reader(in)
 	if frame.chunked {
@@ -181,7 +181,7 @@ func readBody(in *bufio.Reader, frame framing, room []byte) ([]byte, error) {
 	return body, err
 }
 
-// skipTrailers reads what follows the last chunk: trailing headers, if any, and the empty line.
+// skipTrailers reads the trailers after the last chunk, and the empty line.
 func skipTrailers(in *bufio.Reader) error {
 	for range maxHeaders {
 		line, err := readLine(in)
@@ -192,7 +192,7 @@ func skipTrailers(in *bufio.Reader) error {
 			return nil
 		}
 		if !bytes.ContainsRune(line, ':') {
-			return fmt.Errorf("%w: %.40q is no trailer", errMalformed, line)
+			return fmt.Errorf("%w: %.40q is not a trailer", errMalformed, line)
 		}
 	}
 	return fmt.Errorf("%w: more than %d trailers", errMalformed, maxHeaders)
@@ -213,7 +213,7 @@ func parseNumber(digits []byte, most int) (int, bool) {
 	return n, n <= most
 }
 
-// unexpected turns a plain end into one that came too early.
+// unexpected turns io.EOF into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -221,8 +221,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// orderID finds the order's id in the body of a 201: the first member named "id", since `{"data":{"id":…` opens it. A
-// quote inside a JSON string is escaped, so no text a customer chose can look like it. 0 when there is none.
+// orderID returns the order's id in the body of a 201: the first member named "id", since the body begins with `{"data":{"id":…`.
+// Quotes inside a JSON string are escaped, so a text of a customer cannot match. 0 when there is none.
 func orderID(body []byte) int64 {
 	_, rest, ok := bytes.Cut(body, []byte(`"id":`))
 	if !ok {
@@ -242,7 +242,7 @@ func orderID(body []byte) int64 {
 	return id
 }
 
-// errorCode finds the code in an error's body, such as "insufficient_stock"; "" when there is none.
+// errorCode returns the code in the body of an error, such as "insufficient_stock"; "" when there is none.
 func errorCode(body []byte) string {
 	_, rest, ok := bytes.Cut(body, []byte(`"error":`))
 	if !ok {

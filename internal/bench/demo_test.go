@@ -15,11 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tourOf runs the tour of a shop without a terminal.
-func tourOf(t *testing.T, s *shop, books string) (string, error) {
+// runTour runs the tour without a terminal.
+func runTour(t *testing.T, s *fakeServer, violation string) (string, error) {
 	t.Helper()
-	f := fleet{books: books}
-	running, err := f.starter(t, func(Server) *shop { return s })(t.Context(), Server{})
+	f := fakeServers{violation: violation}
+	running, err := f.starter(t, func(Server) *fakeServer { return s })(t.Context(), Server{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func tourOf(t *testing.T, s *shop, books string) (string, error) {
 }
 
 func TestDemo(t *testing.T) {
-	text, err := tourOf(t, sampleShop(), "")
+	text, err := runTour(t, newSampleServer(), "")
 	if err != nil {
 		t.Fatal(err, text)
 	}
@@ -40,27 +40,27 @@ func TestDemo(t *testing.T) {
   Orderflow in one minute  a private server, a temporary database, plain HTTP
 
   1  An order, and its payment as it happens
-     The order takes stock and is on disk before it is answered; payment follows on its own.
+     The order takes stock and is durable before the answer; the payment follows in the background.
      POST /api/v1/orders   1 × Thing 1, 2 × Thing 2
      201 in <time>: order 1, 29.99 USD
- <time>  PENDING     stock taken, on disk
- <time>  PROCESSING  a worker asks the bank
+ <time>  PENDING     stock taken, durable
+ <time>  PROCESSING  a worker charges it
  <time>  PAID        charged, once
 
   2  Fifty buyers, one item
-     Thing 3: 1 in stock, 50 orders at the same moment.
+     Thing 3: 1 in stock, 50 orders at the same time.
      1 × 201 created   49 × 409 insufficient_stock
-     Order 2 is paid for: sold, once.
+     Order 2 is paid: sold, once.
 
   3  One order, sent fifty times
-     The same idempotency key each time: the first is placed, the others are told of it.
+     The same idempotency key each time: one order is created, the other answers return it.
      1 × 201 created   49 × 200 the same order, 3
 
-  4  The books
-     Stock, orders, payments and histories, each figure proved against the others.
-     books: right
+  4  The audit
+     Stock, orders, payments and histories are checked against each other.
+     audit: passed
 
-  ✔  Every promise held, in <time>.
+  ✔  All guarantees held, in <time>.
      Your turn: orderflow serve --samples
 
 `
@@ -70,48 +70,48 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoDrawsEveryAnswer(t *testing.T) {
-	text, err := tourOf(t, sampleShop(), "")
+	text, err := runTour(t, newSampleServer(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if placed, others := strings.Count(text, " ●"), strings.Count(text, " ·"); placed != 2 || others != 98 {
-		t.Errorf("%d answers drawn as placed, %d as others; want 2 and 98", placed, others)
+		t.Errorf("%d answers drawn as created, %d as others; want 2 and 98", placed, others)
 	}
 }
 
 func TestDemoOrdersAgainWhenDeclined(t *testing.T) {
-	s := sampleShop()
+	s := newSampleServer()
 	s.declines = 2
-	text, err := tourOf(t, s, "")
+	text, err := runTour(t, s, "")
 	if err != nil || strings.Count(text, "FAILED") != 2 || strings.Count(text, "with a new key") != 2 || !strings.Contains(text, "PAID") {
 		t.Errorf("%v\n%s", err, text)
 	}
-	s = sampleShop()
+	s = newSampleServer()
 	s.declines = maxDeclined
-	if _, err := tourOf(t, s, ""); err == nil {
+	if _, err := runTour(t, s, ""); err == nil {
 		t.Error("a gateway that declines everything passed")
 	}
 }
 
-func TestDemoFailsWhenAPromiseIsBroken(t *testing.T) {
+func TestDemoFindsViolations(t *testing.T) {
 	tests := []struct {
-		name  string
-		shop  func(*shop)
-		books string
-		want  string
+		name      string
+		server    func(*fakeServer)
+		violation string
+		want      string
 	}{
-		{"oversold", func(s *shop) { s.oversells = true }, "", "oversold: 50 buyers"},
-		{"sold to nobody", func(s *shop) { s.stock[3] = 0 }, "", "one piece left"},
-		{"a key places two orders", func(s *shop) { s.forgets = true }, "", "one key placed two orders"},
-		{"books", func(*shop) {}, "stock is short", "books broken"},
-		{"a rate limit", func(s *shop) { s.limit = 1 }, "", "too_many_requests"},
+		{"oversold", func(s *fakeServer) { s.oversells = true }, "", "oversold: 50 buyers"},
+		{"nothing in stock", func(s *fakeServer) { s.stock[3] = 0 }, "", "a stock of one"},
+		{"a key creates two orders", func(s *fakeServer) { s.forgetsKeys = true }, "", "one key created two orders"},
+		{"audit", func(*fakeServer) {}, "stock is short", "the audit failed"},
+		{"a rate limit", func(s *fakeServer) { s.limit = 1 }, "", "too_many_requests"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := sampleShop()
-			test.shop(s)
-			text, err := tourOf(t, s, test.books)
-			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(text, "Every promise held") {
+			s := newSampleServer()
+			test.server(s)
+			text, err := runTour(t, s, test.violation)
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(text, "All guarantees held") {
 				t.Errorf("%v\n%s", err, text)
 			}
 		})
@@ -119,8 +119,8 @@ func TestDemoFailsWhenAPromiseIsBroken(t *testing.T) {
 }
 
 func TestDemoEndsWithItsContext(t *testing.T) {
-	f := fleet{}
-	running, err := f.starter(t, func(Server) *shop { return sampleShop() })(t.Context(), Server{})
+	f := fakeServers{}
+	running, err := f.starter(t, func(Server) *fakeServer { return newSampleServer() })(t.Context(), Server{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestFollowWantsTheEnd(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("event: OrderCreated\ndata: {}\n\n"))
 	})
-	web := newWeb(url)
+	web := newAPIClient(url)
 	defer web.close()
 	if err := web.follow(t.Context(), 1, func(streamEvent) error { return nil }); err == nil {
 		t.Error("a stream that ended early passed")

@@ -1,23 +1,22 @@
-// Package bench is the load driver behind `orderflow bench` and the tour behind `orderflow demo`. It speaks HTTP and
-// knows no other package of the product: who calls it hands in functions that start a server, stop it and audit its
-// books. So it measures what a customer sees, and can point at any server that keeps the same contract.
+// Package bench is the load driver of `orderflow bench` and the tour of `orderflow demo`. It uses HTTP only and imports no other
+// package of the product: the caller passes functions that start, stop and audit a server. So it measures what a client measures, and
+// can load any server with the same API.
 //
 //	clients ──POST /api/v1/orders──▶ server        Drive: one load, one Result
-//	   │ every id of a 201                         Run:   `bench`, with the comparisons
+//	   │ ids of the 201 answers                    Run:   `bench`, with the comparisons
 //	   ▼                                           Table: every figure that has a floor
-//	each id once? exists? books right?             Demo:  the tour
+//	unique? each exists? audit passed?             Demo:  the tour
 //
-// What makes the figures worth reading:
+// How it measures:
 //
-//   - Ratios, not absolutes. What is compared runs in alternating rounds within one run, each on a server of its own
-//     that is up the whole time, so that a noisy machine hits both; the ratio is that of the medians.
-//   - The driver shares its processors with the server, so it must be cheap: one goroutine and one raw keep-alive
-//     connection a client, a request that is written once and then only patched (key, user, product), and a parser
-//     that reads no more of an answer than it needs. Its own processor time is printed beside the server's.
-//   - Latency goes into an HDR histogram. The load is a closed loop (a client asks again when it has its answer), so
-//     the percentiles are plain: they are what these clients saw, and say nothing of clients who come at a rate. Only
-//     where a rate is asked for (Load.Rate) is there a schedule, and then an answer's time counts from the moment at
-//     which its request was due, which corrects for coordinated omission at the root.
-//   - Orders a second are 201 answers over the time from the first request to the last answer, stragglers included.
-//   - Every id that came with a 201 is kept; an id that comes twice fails the run, and so does a broken audit.
+//   - Ratios count, not absolute figures. Servers that are compared run at the same time and are loaded in alternating rounds, so
+//     that other work on the machine affects all of them. The ratio is that of the medians.
+//   - The driver shares the processors with the server, so it must be cheap. A client is one goroutine with one keep-alive
+//     connection. It builds its request once and then overwrites key, user and product. The parser reads only the parts of an answer
+//     that it needs. The report has the processor time of driver and server.
+//   - Latencies go into an HDR histogram. The load is a closed loop: a client sends its next request after the answer, so the
+//     percentiles are those of these clients. With Load.Rate requests have a schedule; the latency then counts from the scheduled
+//     time, which avoids coordinated omission.
+//   - Orders per second are 201 answers divided by the time from the first request to the last answer.
+//   - The ids of all 201 answers are kept. A duplicate id or a failed audit fails the run.
 package bench

@@ -37,26 +37,26 @@ func created(w http.ResponseWriter, id int64) {
 }
 
 func TestDriveCountsWhatTheServerAnswered(t *testing.T) {
-	shop := newShop(3, 40) // 120 pieces: then it is sold out
-	shop.limit = 1000      // and here the load ends
-	result, err := Drive(t.Context(), []string{shop.serve(t)}, Load{Clients: 8, Duration: forEver, Products: []int64{1, 2, 3}, Users: 3})
+	server := newFakeServer(3, 40) // 120 units, then it is sold out
+	server.limit = 1000            // ends the load
+	result, err := Drive(t.Context(), []string{server.serve(t)}, Load{Clients: 8, Duration: forEver, Products: []int64{1, 2, 3}, Users: 3})
 	if !errors.Is(err, ErrRateLimited) {
 		t.Fatal(err)
 	}
-	shop.mu.Lock()
-	defer shop.mu.Unlock()
-	want := map[string]int64{"201": 120, "409 insufficient_stock": 880, "429 too_many_requests": int64(shop.seen) - 1000}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	want := map[string]int64{"201": 120, "409 insufficient_stock": 880, "429 too_many_requests": int64(server.seen) - 1000}
 	if diff := cmp.Diff(want, result.Answers); diff != "" || result.Created != 120 {
 		t.Errorf("created %d, answers %s", result.Created, diff)
 	}
-	if len(shop.orders) != 120 {
-		t.Errorf("120 orders went by %d keys", len(shop.orders))
+	if len(server.orders) != 120 {
+		t.Errorf("120 orders have %d keys", len(server.orders))
 	}
-	if twice := distinct(result.IDs); len(result.IDs) != 120 || twice != 0 {
+	if twice := duplicate(result.IDs); len(result.IDs) != 120 || twice != 0 {
 		t.Errorf("%d ids, %d twice", len(result.IDs), twice)
 	}
-	if n := result.Latency.TotalCount(); n != int64(shop.seen) {
-		t.Errorf("%d latencies of %d answers", n, shop.seen)
+	if n := result.Latency.TotalCount(); n != int64(server.seen) {
+		t.Errorf("%d latencies of %d answers", n, server.seen)
 	}
 	if rate := result.OrdersPerSecond(); math.Abs(rate*result.Elapsed.Seconds()-120) > 1e-6 {
 		t.Errorf("%g orders/s in %s", rate, result.Elapsed)
@@ -101,7 +101,7 @@ func TestRequestsAreWhatTheServerReads(t *testing.T) {
 	}
 }
 
-// Clients are spread evenly over servers, and what each of these did is told apart.
+// Clients are spread evenly over servers, and the results of each server are counted.
 func TestDriveSpreadsOverServers(t *testing.T) {
 	var bases []string
 	var seen [3]atomic.Int64
@@ -119,12 +119,12 @@ func TestDriveSpreadsOverServers(t *testing.T) {
 	for i, want := range []int{3, 3, 2} {
 		conns := 0
 		clients[i].Range(func(any, any) bool { conns++; return true })
-		if conns != want || result.By[i] != seen[i].Load() || result.By[i] == 0 {
-			t.Errorf("server %d: %d clients, want %d; %d orders, and %d are told", i, conns, want, seen[i].Load(), result.By[i])
+		if conns != want || result.ByServer[i] != seen[i].Load() || result.ByServer[i] == 0 {
+			t.Errorf("server %d: %d clients, want %d; %d orders, and %d are reported", i, conns, want, seen[i].Load(), result.ByServer[i])
 		}
 	}
-	if sum := result.By[0] + result.By[1] + result.By[2]; sum != result.Created || distinct(result.IDs) != 0 {
-		t.Errorf("%d orders in all, %v by server", result.Created, result.By)
+	if sum := result.ByServer[0] + result.ByServer[1] + result.ByServer[2]; sum != result.Created || duplicate(result.IDs) != 0 {
+		t.Errorf("%d orders in all, %v by server", result.Created, result.ByServer)
 	}
 	for _, bases := range [][]string{nil, bases, make([]string, MaxServers+1)} {
 		if _, err := Drive(t.Context(), bases, Load{Clients: 2, Duration: time.Second, Products: []int64{1}}); err == nil {
@@ -198,9 +198,9 @@ func TestOrdersOfManyLines(t *testing.T) {
 }
 
 func TestDriveStopsAtTheFirst429(t *testing.T) {
-	shop := newShop(1, plenty)
-	shop.limit = 50
-	result, err := Drive(t.Context(), []string{shop.serve(t)}, Load{Clients: 4, Duration: forEver, Products: []int64{1}})
+	server := newFakeServer(1, largeStock)
+	server.limit = 50
+	result, err := Drive(t.Context(), []string{server.serve(t)}, Load{Clients: 4, Duration: forEver, Products: []int64{1}})
 	if !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "429, Retry-After 1 s") || !strings.Contains(err.Error(), "--rate-limit off") {
 		t.Errorf("error %v", err)
 	}

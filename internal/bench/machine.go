@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Machine is what the figures were measured on, and by what.
+// Machine is the machine, the commit and the command of a measurement.
 type Machine struct {
 	CPU     string `json:"cpu"`
 	Cores   int    `json:"cores"`
@@ -17,7 +17,7 @@ type Machine struct {
 	Command string `json:"command,omitempty"`
 }
 
-// ThisMachine describes this machine; commit and the command line are the caller's to say.
+// ThisMachine describes this machine. The caller passes the commit and the command line.
 func ThisMachine(commit, command string) Machine {
 	return Machine{
 		CPU: processorName(), Cores: runtime.NumCPU(), Kernel: kernelName(),
@@ -25,7 +25,7 @@ func ThisMachine(commit, command string) Machine {
 	}
 }
 
-// processorName reads Linux's /proc; elsewhere, and where it names none, the architecture has to do.
+// processorName returns the name in Linux's /proc, or the architecture.
 func processorName() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// noopOrder is the body of a request to order, as a server has to decode it.
+// noopOrder is the body of POST /orders.
 type noopOrder struct {
 	UserID int64      `json:"user_id"`
 	Key    string     `json:"idempotency_key"`
@@ -23,7 +23,7 @@ type noopItem struct {
 	UnitPrice string `json:"unit_price,omitempty"`
 }
 
-// noopAnswer is the body of a 201, as a server has to encode it.
+// noopAnswer is the body of a 201.
 type noopAnswer struct {
 	Data noopPlaced `json:"data"`
 }
@@ -41,8 +41,8 @@ type noopPlaced struct {
 	Items       []noopItem `json:"items"`
 }
 
-// NoopHandler is the ceiling that `bench --ceiling` measures: it decodes the same JSON as the order API and encodes the
-// same answer, and does nothing between. It serves 100 made-up products, so that the same load fits.
+// NoopHandler is the no-op server of `bench --ceiling`. It decodes the same JSON as the order API, encodes the same answer and does
+// nothing else. It lists 100 products, so that the same load fits.
 func NoopHandler() http.Handler {
 	var last atomic.Int64
 	mux := http.NewServeMux()
@@ -88,5 +88,5 @@ func writeNoop(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that left is not waited for
+	_, _ = w.Write(body) // the client may be disconnected
 }

@@ -8,23 +8,22 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Display is where a run tells how far it is: a bar on a terminal, one plain line a load elsewhere, nothing when Out is
-// nil.
+// Display shows the progress of a run: a bar on a terminal, one line per load elsewhere, nothing when Out is nil.
 type Display struct {
 	Out      io.Writer
 	Terminal bool
 }
 
-// load announces a load and returns what Load.Progress is to be, and what to call when it has ended.
-func (d Display) load(what string, takes time.Duration) (progress func(time.Duration), over func()) {
+// load shows a load. It returns the function for Load.Progress, and one to call at the end.
+func (d Display) load(what string, duration time.Duration) (progress func(time.Duration), over func()) {
 	if d.Out == nil {
 		return nil, func() {}
 	}
 	if !d.Terminal {
-		d.say("%s, %s", what, takes)
+		d.status("%s, %s", what, duration)
 		return nil, func() {}
 	}
-	bar := progressbar.NewOptions64(takes.Milliseconds(),
+	bar := progressbar.NewOptions64(duration.Milliseconds(),
 		progressbar.OptionSetWriter(d.Out),
 		progressbar.OptionSetDescription(fmt.Sprintf("  %-52s", what)),
 		progressbar.OptionSetWidth(24),
@@ -33,13 +32,30 @@ func (d Display) load(what string, takes time.Duration) (progress func(time.Dura
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "━", SaucerHead: "━", SaucerPadding: " ", BarStart: "", BarEnd: ""}),
 	)
-	// A bar that cannot be drawn is no reason to stop measuring.
+	// An error of drawing does not stop the measurement.
 	return func(since time.Duration) { _ = bar.Set64(since.Milliseconds()) }, func() { _ = bar.Finish() }
 }
 
-// say prints a line about what is being done, where there is no bar that says it.
-func (d Display) say(format string, args ...any) {
+// status prints a line, unless bars are drawn.
+func (d Display) status(format string, args ...any) {
 	if d.Out != nil && !d.Terminal {
 		_, _ = fmt.Fprintf(d.Out, format+"\n", args...)
 	}
+}
+
+// Count shows the progress of long work with a count: a bar on a terminal, nothing elsewhere.
+func (d Display) Count(what string, total int64) (set func(done int64), over func()) {
+	if d.Out == nil || !d.Terminal {
+		return func(int64) {}, func() {}
+	}
+	bar := progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(d.Out),
+		progressbar.OptionSetDescription(fmt.Sprintf("  %-12s", what)),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionClearOnFinish(),
+	)
+	// An error of drawing does not stop the work.
+	return func(done int64) { _ = bar.Set64(done) }, func() { _ = bar.Finish() }
 }

@@ -12,23 +12,23 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Report is what `orderflow bench` measured. Its JSON form is for machines.
+// Report is the result of `orderflow bench`.
 type Report struct {
 	Machine  Machine        `json:"machine"`
-	URLs     []string       `json:"urls,omitempty"` // of servers that ran already
+	URLs     []string       `json:"urls,omitempty"` // of running servers (--url)
 	Store    string         `json:"store,omitempty"`
 	Roles    string         `json:"roles,omitempty"`
 	Clients  int            `json:"clients"`
 	Rounds   int            `json:"rounds"`
-	Products []int64        `json:"products"`          // the ids that were bought; one is a hot one
+	Products []int64        `json:"products"`          // ids of the bought products; a single one is a hot product
 	Lines    int            `json:"lines"`             // products in an order
-	Servers  []ServerReport `json:"servers"`           // the first one is Orderflow; the others were loaded in turn with it
+	Servers  []ServerReport `json:"servers"`           // the first is Orderflow; the others were loaded in turn with it
 	Compare  *Ratios        `json:"compare,omitempty"` // one transaction per order, row locks only
 	Locked   *Ratios        `json:"compare_product_locks,omitempty"`
 	Ceiling  *Ratios        `json:"ceiling,omitempty"`
 }
 
-// ServerReport is what one server did.
+// ServerReport is the result of one server.
 type ServerReport struct {
 	Name            string           `json:"name"`
 	OrdersPerSecond float64          `json:"orders_per_second"` // the median of the rounds
@@ -37,14 +37,14 @@ type ServerReport struct {
 	Seconds         float64          `json:"seconds"`
 	Latency         Latency          `json:"latency_ms"`
 	Answers         map[string]int64 `json:"answers"`
-	Processes       []ProcessReport  `json:"processes,omitempty"`     // where the load was spread over several
-	ServerCPU       *float64         `json:"server_cpu_us_per_order"` // null: not known
-	ServerCPUOf     string           `json:"server_cpu_of,omitempty"` // whose it is
+	Processes       []ProcessReport  `json:"processes,omitempty"`     // when the load was spread over several
+	ServerCPU       *float64         `json:"server_cpu_us_per_order"` // null: unknown
+	ServerCPUOf     string           `json:"server_cpu_of,omitempty"` // processes that it includes
 	DriverCPU       *float64         `json:"driver_cpu_us_per_order"`
-	Books           *AuditResult     `json:"books,omitempty"`
+	Audit           *AuditResult     `json:"audit,omitempty"`
 }
 
-// ProcessReport is what one of several servers on the same database did: how fair they are to each other.
+// ProcessReport is the result of one of several servers on the same database: it shows whether they share the load evenly.
 type ProcessReport struct {
 	URL             string  `json:"url"`
 	Orders          int64   `json:"orders"`
@@ -52,7 +52,7 @@ type ProcessReport struct {
 	Share           float64 `json:"share"` // of the orders of all, 0 to 1
 }
 
-// processes tells apart what the servers of a load did; nil of one.
+// processes returns the results of several servers; nil of one.
 func processes(urls []string, all round) []ProcessReport {
 	if len(urls) < 2 {
 		return nil
@@ -60,14 +60,14 @@ func processes(urls []string, all round) []ProcessReport {
 	reports := make([]ProcessReport, len(urls))
 	for i, url := range urls {
 		reports[i] = ProcessReport{
-			URL: url, Orders: all.By[i], OrdersPerSecond: finite(ratio(float64(all.By[i]), all.Elapsed.Seconds())),
-			Share: finite(ratio(float64(all.By[i]), float64(all.Created))),
+			URL: url, Orders: all.ByServer[i], OrdersPerSecond: finite(ratio(float64(all.ByServer[i]), all.Elapsed.Seconds())),
+			Share: finite(ratio(float64(all.ByServer[i]), float64(all.Created))),
 		}
 	}
 	return reports
 }
 
-// Latency is how long answers took, in ms: plain percentiles of a closed loop.
+// Latency is the latency of answers in ms: plain percentiles of a closed loop.
 type Latency struct {
 	P50 float64 `json:"p50"`
 	P95 float64 `json:"p95"`
@@ -75,10 +75,10 @@ type Latency struct {
 	Max float64 `json:"max"`
 }
 
-// Ratios set Orderflow against another server.
+// Ratios compare Orderflow with another server.
 type Ratios struct {
 	OrdersPerSecond float64  `json:"orders_per_second"`          // Orderflow ÷ the other
-	ServerCPU       *float64 `json:"server_cpu_inverse_of_ours"` // the other ÷ Orderflow; null: not known
+	ServerCPU       *float64 `json:"server_cpu_inverse_of_ours"` // the other ÷ Orderflow; null: unknown
 }
 
 func latencyOf(h *hdrhistogram.Histogram) Latency {
@@ -86,7 +86,7 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 	return Latency{P50: ms(50), P95: ms(95), P99: ms(99), Max: float64(h.Max()) / 1e3}
 }
 
-func newReport(o Options, products []int64, subjects []*subject) *Report {
+func newReport(o Options, products []int64, subjects []*measuredServer) *Report {
 	report := &Report{Machine: o.Machine, Clients: o.Clients, Rounds: o.Rounds, Products: products, Lines: o.Lines}
 	if o.At != nil {
 		report.URLs = o.At.URLs
@@ -94,7 +94,7 @@ func newReport(o Options, products []int64, subjects []*subject) *Report {
 		report.Roles, report.Store = o.Roles, o.Store
 	}
 	for _, s := range subjects {
-		all := s.together()
+		all := s.total()
 		server := ServerReport{
 			Name: s.name, OrdersPerSecond: finite(s.medianRate()), Rounds: []float64{}, Orders: all.Created,
 			Seconds: all.Elapsed.Seconds(), Latency: latencyOf(all.Latency), Answers: all.Answers,
@@ -127,7 +127,7 @@ func newReport(o Options, products []int64, subjects []*subject) *Report {
 	return report
 }
 
-// known returns a figure, nil when there is none.
+// known returns nil for an unknown figure.
 func known(x float64) *float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil
@@ -135,7 +135,7 @@ func known(x float64) *float64 {
 	return &x
 }
 
-// finite is a figure that JSON can carry: 0 for none.
+// finite returns 0 for an unknown figure, which JSON cannot represent.
 func finite(x float64) float64 {
 	if p := known(x); p != nil {
 		return *p
@@ -150,20 +150,20 @@ func orNaN(x *float64) float64 {
 	return *x
 }
 
-// WriteJSON writes the report for machines.
+// WriteJSON writes the report as JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)
 }
 
-// WriteText writes the report for people.
+// WriteText writes the report as text.
 func (r *Report) WriteText(w io.Writer, terminal bool) error {
 	colours := paint(terminal)
 	if _, err := fmt.Fprintf(w, "\n  %s\n\n", colours.bold(r.title())); err != nil {
 		return err
 	}
-	if err := writeGrid(w, r.figures(colours)); err != nil {
+	if err := writeColumns(w, r.figures(colours)); err != nil {
 		return err
 	}
 	for _, server := range r.Servers {
@@ -171,7 +171,7 @@ func (r *Report) WriteText(w io.Writer, terminal bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%s%s%s\n", r.ratios(colours), r.counted(), r.proofs(colours))
+	_, err := fmt.Fprintf(w, "\n%s%s%s\n", r.ratios(colours), r.counted(), r.audits(colours))
 	return err
 }
 
@@ -202,7 +202,7 @@ func (r *Report) title() string {
 	return title
 }
 
-// figures is the table: a figure a row, a server a column.
+// figures returns the table: a row per figure, a column per server.
 func (r *Report) figures(colours paint) [][]cell {
 	var rows [][]cell
 	add := func(name, unit string, of func(ServerReport) string) {
@@ -241,7 +241,7 @@ func (r *Report) figures(colours paint) [][]cell {
 	return rows
 }
 
-// writeProcesses says how the servers on one database shared the load.
+// writeProcesses shows how the servers on one database shared the load.
 func (s ServerReport) writeProcesses(w io.Writer, colours paint) error {
 	if len(s.Processes) == 0 {
 		return nil
@@ -256,18 +256,18 @@ func (s ServerReport) writeProcesses(w io.Writer, colours paint) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return writeGrid(w, rows)
+	return writeColumns(w, rows)
 }
 
-// counted says whose processor time the figures of servers are.
+// counted describes which processes the processor time of servers includes.
 func (r *Report) counted() string {
 	if of := r.Servers[0].ServerCPUOf; of != "" {
-		return "  Processor time of the server is that of: " + of + ".\n\n"
+		return "  The processor time of the server includes: " + of + ".\n\n"
 	}
 	return ""
 }
 
-// kinds are all kinds of answers, in order.
+// kinds returns all kinds of answers, sorted.
 func (r *Report) kinds() []string {
 	all := map[string]bool{"201": true}
 	for _, server := range r.Servers {
@@ -303,26 +303,26 @@ func (r *Report) ratios(colours paint) string {
 	return text.String()
 }
 
-// proofs says what was proved, and what could not be.
-func (r *Report) proofs(colours paint) string {
+// audits returns the results of the audits, and reports an audit that did not run.
+func (r *Report) audits(colours paint) string {
 	var text strings.Builder
 	for i, server := range r.Servers {
-		if server.Books == nil {
+		if server.Audit == nil {
 			continue
 		}
 		exists := ", each id once"
-		if server.Books.Verified {
+		if server.Audit.Verified {
 			exists = ", each exists, once"
 		}
-		fmt.Fprintf(&text, "  %s: %s answers of 201%s\n", server.Name, count(server.Books.Distinct), exists)
-		if server.Books.Audited {
-			report := server.Books.Report
-			if i > 0 { // only a comparison: its last line sums it up
+		fmt.Fprintf(&text, "  %s: %s answers of 201%s\n", server.Name, count(server.Audit.Distinct), exists)
+		if server.Audit.Audited {
+			report := server.Audit.Report
+			if i > 0 { // for a server of a comparison the last line is enough
 				report = report[strings.LastIndexByte(report, '\n')+1:]
 			}
 			text.WriteString("  " + strings.ReplaceAll(report, "\n", "\n  ") + "\n")
 		} else {
-			text.WriteString("  " + colours.yellow("No audit: it reads the database, which was not given (--database).") + "\n")
+			text.WriteString("  " + colours.yellow("No audit: set --database to the database of the server.") + "\n")
 		}
 	}
 	return text.String()

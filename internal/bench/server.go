@@ -16,58 +16,58 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Paths of the order API that are read besides ordersPath.
+// productsPath is the path of the list of products.
 const productsPath = "/api/v1/products"
 
-// Server is what a private server must be: a child process, or several, on addresses and a database of its own, with
-// logs and metrics on and the rate limit off.
+// Server describes a private server: one or several child processes, on addresses and a database of its own, with logs and metrics on
+// and the rate limit off.
 type Server struct {
-	Noop           bool          // serve NoopHandler; all else is then without meaning
-	Roles          string        // such as "api,worker"; "" for those of `orderflow serve`
-	Unbatched      Unbatched     // take orders one transaction per order; needs the role api alone
-	InstantGateway bool          // payments take no time and always succeed; else the simulated gateway's defaults
-	Products       int           // at least so many products are for sale; 0: the sample data
+	Noop           bool          // serve NoopHandler; the other fields are then ignored
+	Roles          string        // such as "api,worker"; "" for the default of `orderflow serve`
+	Unbatched      Unbatched     // one transaction per order; requires the role api alone
+	InstantGateway bool          // payments have no latency and always succeed; else the defaults of the simulated gateway
+	Products       int           // number of products, at least; 0: the sample data
 	Stock          int64         // of every product; 0: as in the sample data
-	Orders         int64         // finished orders in the tables before the start
-	Processes      int           // that serve the one database; 0: 1
-	Forwarded      bool          // reach the database and Redis through a Forwarder each
-	Delay          time.Duration // of these
+	Orders         int64         // number of finished orders in the tables at the start
+	Processes      int           // number of processes on the one database; 0: 1
+	Proxied        bool          // connect to the database and to Redis through a DelayProxy each
+	Delay          time.Duration // of these proxies
 }
 
-// Unbatched is whether a server takes orders one transaction per order, and under which locks. It is the server that a good
-// engineer writes without batches: same answers, same rows, and a durable commit for each order (package unbatched).
+// Unbatched selects a server with one transaction per order, and its locks. It is the well-written service without batches that Orderflow
+// is compared with: same answers, same rows, and a durable commit per order (package unbatched).
 type Unbatched string
 
 // The kinds of unbatched servers; "" is Orderflow.
 const (
-	RowLocks     Unbatched = "row locks"     // those of the database alone
-	ProductLocks Unbatched = "product locks" // a lock in Redis for each product, too
+	RowLocks     Unbatched = "row locks"     // row locks of the database only
+	ProductLocks Unbatched = "product locks" // and a Redis lock per product
 )
 
-// unbatched is the same server, one transaction per order.
+// unbatched returns the same server with one transaction per order.
 func (s Server) unbatched(locks Unbatched) Server {
 	s.Unbatched = locks
 	return s
 }
 
-// Running are servers on one database. Its functions may be called while they are under load; those that are nil or
-// return an error leave out what they would have told.
+// Running are running servers on one database. Its functions may be called during a load. Figures are missing in the report where a
+// function is nil or returns an error.
 type Running struct {
 	URLs    []string  // of each process, without a path, such as http://127.0.0.1:40123
-	Spawned time.Time // when the first process was started, its database being ready; for the start-up figure
+	Spawned time.Time // start of the first process, for the start-up figure
 
-	Stop   func(ctx context.Context) error // ends it and removes what it left
+	Stop   func(ctx context.Context) error // ends the servers and removes their data
 	Audit  func(ctx context.Context) (report string, ok bool, err error)
-	Verify func(ctx context.Context, ids []int64) error // every one of these orders exists
-	CPU    func() (time.Duration, error)                // processor time so far of what Counted names
-	Memory func() (int64, error)                        // bytes resident, of the first process
-	// Sweep runs the query for what is due, as a worker does, so many times, and says how long each took.
+	Verify func(ctx context.Context, ids []int64) error // returns an error unless every order exists
+	CPU    func() (time.Duration, error)                // processor time of the processes in Counted
+	Memory func() (int64, error)                        // resident bytes of the first process
+	// Sweep runs the sweeper's query for due orders, and returns the time of each run.
 	Sweep func(ctx context.Context, times int) ([]time.Duration, error)
 
 	Counted string // such as "server process", or "server, mariadbd and redis-server"
 }
 
-// Starter starts a private server and returns when it listens.
+// Starter starts a private server and returns when it is ready.
 type Starter func(ctx context.Context, want Server) (Running, error)
 
 // product is a product as GET /products lists it.
@@ -84,23 +84,23 @@ type productList struct {
 	Data []product `json:"data"`
 }
 
-// web is the everyday HTTP client: for all that is not the load itself.
-type web struct {
+// apiClient is the HTTP client for requests other than the load.
+type apiClient struct {
 	base string
 	http *http.Client
 }
 
-// newWeb returns a client for the server at base. It goes through the environment's proxy, if any, as the load does.
-func newWeb(base string) *web {
-	return &web{base: base, http: &http.Client{Transport: &http.Transport{
+// newAPIClient returns a client for the server at base. Like the load it uses the proxy of the environment, if any.
+func newAPIClient(base string) *apiClient {
+	return &apiClient{base: base, http: &http.Client{Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute,
 	}}}
 }
 
-func (w *web) close() { w.http.CloseIdleConnections() }
+func (w *apiClient) close() { w.http.CloseIdleConnections() }
 
 // do sends a request and returns status, header and body.
-func (w *web) do(ctx context.Context, method, path, body string) (int, http.Header, []byte, error) {
+func (w *apiClient) do(ctx context.Context, method, path, body string) (int, http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(w.base, "/")+path, strings.NewReader(body))
@@ -115,19 +115,19 @@ func (w *web) do(ctx context.Context, method, path, body string) (int, http.Head
 		return 0, nil, nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	const most = 64 << 20 // a list of 100,000 products has its place
+	const most = 64 << 20 // enough for a list of 100,000 products
 	answer, err := io.ReadAll(io.LimitReader(response.Body, most))
 	return response.StatusCode, response.Header, answer, err
 }
 
 // get reads a JSON answer that must be a 200.
-func (w *web) get(ctx context.Context, path string, into any) error {
+func (w *apiClient) get(ctx context.Context, path string, into any) error {
 	status, header, body, err := w.do(ctx, http.MethodGet, path, "")
 	switch {
 	case err != nil:
 		return fmt.Errorf("GET %s: %w", path, err)
 	case status == http.StatusTooManyRequests:
-		return fmt.Errorf("%w (429, Retry-After %s s): measure one that was started with --rate-limit off",
+		return fmt.Errorf("%w (429, Retry-After %s s): start it with --rate-limit off",
 			ErrRateLimited, header.Get("Retry-After"))
 	case status != http.StatusOK:
 		return fmt.Errorf("GET %s: status %d: %.200s", path, status, body)
@@ -138,21 +138,21 @@ func (w *web) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-func (w *web) products(ctx context.Context) ([]product, error) {
+func (w *apiClient) products(ctx context.Context) ([]product, error) {
 	var list productList
 	err := w.get(ctx, productsPath, &list)
 	return list.Data, err
 }
 
-// forSale picks products that are for sale, those with the most stock first: at least and at most so many.
-func (w *web) forSale(ctx context.Context, least, most int) ([]int64, error) {
+// forSale returns from least to most products that are for sale, those with the most stock first.
+func (w *apiClient) forSale(ctx context.Context, least, most int) ([]int64, error) {
 	all, err := w.products(ctx)
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(p product) bool { return !p.Active || p.Stock < 1 })
 	if len(all) < least {
-		return nil, fmt.Errorf("%d products wanted, but only %d are for sale; `orderflow seed --products %d --stock 1000000` adds some",
+		return nil, fmt.Errorf("the load needs %d products, but only %d are for sale; `orderflow seed --products %d --stock 1000000` adds more",
 			least, len(all), least)
 	}
 	slices.SortFunc(all, func(a, b product) int {
@@ -165,8 +165,8 @@ func (w *web) forSale(ctx context.Context, least, most int) ([]int64, error) {
 	return ids, nil
 }
 
-// open is the number of orders that are not finished yet.
-func (w *web) open(ctx context.Context) (int64, error) {
+// open returns the number of unfinished orders.
+func (w *apiClient) open(ctx context.Context) (int64, error) {
 	var sum int64
 	for _, status := range []string{"PENDING", "PROCESSING"} {
 		var page struct {
@@ -185,9 +185,8 @@ func (w *web) open(ctx context.Context) (int64, error) {
 	return sum, nil
 }
 
-// walk reads so many pages of a list by cursor, one after the other and from the newest on again after the last, and
-// records in µs how long each took.
-func (w *web) walk(ctx context.Context, query string, pages int, took *hdrhistogram.Histogram) error {
+// walk reads this number of pages of a list by cursor, and begins again after the last page. It records the time of each in µs.
+func (w *apiClient) walk(ctx context.Context, query string, pages int, took *hdrhistogram.Histogram) error {
 	cursor := ""
 	for range pages {
 		var page struct {
@@ -209,7 +208,7 @@ func (w *web) walk(ctx context.Context, query string, pages int, took *hdrhistog
 	return nil
 }
 
-// placed is an order as the API shows it.
+// placed is an order in an answer.
 type placed struct {
 	ID       int64  `json:"id"`
 	Status   string `json:"status"`
@@ -218,7 +217,7 @@ type placed struct {
 }
 
 // order places an order of product and quantity pairs.
-func (w *web) order(ctx context.Context, user int64, key string, items ...[2]int64) (ordered, error) {
+func (w *apiClient) order(ctx context.Context, user int64, key string, items ...[2]int64) (ordered, error) {
 	lines := make([]string, len(items))
 	for i, item := range items {
 		lines[i] = fmt.Sprintf(`{"product_id":%d,"quantity":%d}`, item[0], item[1])
@@ -242,10 +241,10 @@ func (w *web) order(ctx context.Context, user int64, key string, items ...[2]int
 	return o, nil
 }
 
-// ordered is the answer to an order: the order when status is 200 or 201, else the error's code.
+// ordered is the answer to POST /orders: the order when status is 200 or 201, else the error's code.
 type ordered struct {
 	status   int
-	at       time.Time // when the answer was read
+	at       time.Time // time of the answer
 	replayed bool
 	code     string
 	placed   placed

@@ -20,14 +20,14 @@ type streamEvent struct {
 	data []byte
 }
 
-// last tells whether nothing follows it in an order's life.
+// last reports whether it is the last event of an order.
 func (e streamEvent) last() bool {
 	return e.name == "OrderPaid" || e.name == "OrderFailed" || e.name == "OrderCancelled"
 }
 
-// follow reads an order's events as they happen, the past ones first, and hands each to told, until the order is
-// finished. A stream that ends before that is an error.
-func (w *web) follow(ctx context.Context, id int64, told func(streamEvent) error) error {
+// follow reads an order's events, the past ones first, and calls handle for each until the order is finished. A stream that ends
+// earlier is an error.
+func (w *apiClient) follow(ctx context.Context, id int64, handle func(streamEvent) error) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	path := ordersPath + "/" + strconv.FormatInt(id, 10) + "/events"
@@ -48,7 +48,7 @@ func (w *web) follow(ctx context.Context, id int64, told func(streamEvent) error
 	finished := false
 	err = readStream(response.Body, func(e streamEvent) error {
 		finished = e.last()
-		if err := told(e); err != nil || !finished {
+		if err := handle(e); err != nil || !finished {
 			return err
 		}
 		return io.EOF
@@ -59,16 +59,16 @@ func (w *web) follow(ctx context.Context, id int64, told func(streamEvent) error
 	case !finished:
 		return fmt.Errorf("GET %s: the stream ended before the order was finished", path)
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, bufferSize)) // so that the connection can serve again
+	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, bufferSize)) // so that the connection can be reused
 	if err != nil {
 		return fmt.Errorf("GET %s: %w", path, err)
 	}
 	return nil
 }
 
-// readStream reads server-sent events (WHATWG HTML, section 9.2) until the end, or until told returns io.EOF. An event
-// without a name takes the one that its data carry as type.
-func readStream(from io.Reader, told func(streamEvent) error) error {
+// readStream reads server-sent events (WHATWG HTML, section 9.2) until the end, or until handle returns io.EOF. An event without a
+// name gets the type in its data.
+func readStream(from io.Reader, handle func(streamEvent) error) error {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, maxBody)
 	var e streamEvent
@@ -82,7 +82,7 @@ func readStream(from io.Reader, told func(streamEvent) error) error {
 				if e.name == "" {
 					e.name = typeOf(e.data)
 				}
-				if err := told(e); err != nil {
+				if err := handle(e); err != nil {
 					if errors.Is(err, io.EOF) {
 						return nil
 					}

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// TableOptions are what a run of every figure needs.
+// TableOptions are the options of Table.
 type TableOptions struct {
 	Start    Starter       // of servers over MySQL and Redis with Shared, else over SQLite
-	Shared   bool          // the figures of servers that share MySQL and Redis
-	Delays   bool          // with Shared: Start knows Server.Forwarded
-	Clients  int           // of the loads that do not say their own; 0: 256
+	Shared   bool          // measure servers over MySQL and Redis
+	Delays   bool          // with Shared: Start supports Server.Proxied
+	Clients  int           // of loads without a number of their own; 0: 256
 	Duration time.Duration // of one load; 0: 4 s
 	Rounds   int           // 0: 3
-	Orders   int64         // finished orders in the tables for the last figure; 0 leaves it out, since seeding is slow
-	Binary   string        // the file whose size counts; "": this process's own
+	Orders   int64         // finished orders in the tables for the last figures; 0 skips them, since seeding is slow
+	Binary   string        // the file whose size is measured; "": that of this process
 	Machine  Machine
 	Show     Display
 }
@@ -31,10 +31,10 @@ type Figures struct {
 	Rows    []Row   `json:"rows"`
 }
 
-// bars are those of the bars that differ from one kind of store to the other: floors, and goals.
+// bars are the floors and goals that depend on the stores.
 type bars struct {
 	hot, spread             [2]float64 // orders/s against one transaction per order, row locks only
-	hotLocked, spreadLocked [2]float64 // the same with product locks in Redis
+	hotLocked, spreadLocked [2]float64 // against one transaction per order with product locks in Redis
 	ceiling                 float64    // floor of orders/s against the no-op handler
 }
 
@@ -47,24 +47,23 @@ func barsOf(shared bool) bars {
 	return bars{hot: [2]float64{6, 12}, spread: [2]float64{6, 12}, ceiling: 0.25}
 }
 
-// table is a run of every figure.
+// table is a run of Table.
 type table struct {
 	TableOptions
 	bars      bars
-	probes    int // orders that are followed one by one on an idle server
+	probes    int // orders of paidWhenIdle
 	rows      []Row
-	sustained float64 // orders/s of the whole pipeline; half of it is the half load
+	sustained float64 // orders/s of the whole pipeline, for paidAtHalfLoad
 }
 
-// Table measures every figure that has a floor, group by group, each group on new servers whose books are proved at the
-// end. It takes a few minutes. After an error it returns the rows until there; a figure below its floor is no error:
-// see Figures.Below.
+// Table measures every figure that has a floor, group by group, each group on new servers that are audited at the end. It takes a few
+// minutes. With an error it returns the rows until then. A figure below its floor is not an error: see Figures.Below.
 func Table(ctx context.Context, options TableOptions) (Figures, error) {
 	t := &table{TableOptions: options, probes: 200}
 	return t.all(ctx)
 }
 
-// all completes and checks the options, then measures group by group.
+// all completes and checks the options, and measures group by group.
 func (t *table) all(ctx context.Context) (Figures, error) {
 	if t.Clients == 0 {
 		t.Clients = 256
@@ -76,16 +75,16 @@ func (t *table) all(ctx context.Context) (Figures, error) {
 		t.Rounds = 3
 	}
 	if t.Start == nil || t.Rounds < 1 || t.Rounds > 100 || t.Orders < 0 {
-		return Figures{}, errors.New("the table needs a way to start servers, 1 to 100 rounds, and no negative number of orders")
+		return Figures{}, errors.New("set Start, 1 to 100 rounds, and at least 0 orders")
 	}
 	if err := (Load{Clients: t.Clients, Duration: t.Duration, Products: []int64{1}}).check(); err != nil {
 		return Figures{}, err
 	}
 	t.bars = barsOf(t.Shared)
-	groups := []func(context.Context) error{t.footprint, t.throughput, t.crowd, t.pipeline, t.idle, t.halfLoad, t.history}
+	groups := []func(context.Context) error{t.footprint, t.throughput, t.manyClients, t.pipeline, t.paidWhenIdle, t.paidAtHalfLoad, t.fullTables}
 	if t.Shared {
 		groups = []func(context.Context) error{
-			t.throughput, t.crowd, t.pairs, t.pipeline, t.idle, t.halfLoad, t.processes, t.delays, t.history,
+			t.throughput, t.manyClients, t.twoHotProducts, t.pipeline, t.paidWhenIdle, t.paidAtHalfLoad, t.twoProcesses, t.networkDelay, t.fullTables,
 		}
 	}
 	var err error
@@ -97,17 +96,17 @@ func (t *table) all(ctx context.Context) (Figures, error) {
 	return Figures{Machine: t.Machine, Rows: t.rows}, err
 }
 
-func (t *table) add(b bar, measured float64, note string, args ...any) {
+func (t *table) add(b threshold, measured float64, note string, args ...any) {
 	t.rows = append(t.rows, b.judge(measured, fmt.Sprintf(note, args...)))
 }
 
-// on starts servers, runs a measurement on them, proves their books and stops them.
-func (t *table) on(ctx context.Context, measure func(servers []*subject) error, wanted ...named) error {
-	var subjects []*subject
+// withServers starts servers, measures, audits and stops them.
+func (t *table) withServers(ctx context.Context, measure func(servers []*measuredServer) error, wanted ...wantedServer) error {
+	var subjects []*measuredServer
 	var err error
 	for _, want := range wanted {
-		var s *subject
-		if s, err = start(ctx, t.Start, want.name, want.Server); err != nil {
+		var s *measuredServer
+		if s, err = startServer(ctx, t.Start, want.name, want.Server); err != nil {
 			return stopAll(ctx, err, subjects...)
 		}
 		subjects = append(subjects, s)
@@ -115,36 +114,36 @@ func (t *table) on(ctx context.Context, measure func(servers []*subject) error, 
 	err = measure(subjects)
 	for _, s := range subjects {
 		if err == nil && !s.noop {
-			t.Show.say("%s: proving the books", s.name)
-			_, err = s.prove(ctx)
+			t.Show.status("%s: audit", s.name)
+			_, err = s.verify(ctx)
 		}
 	}
 	return stopAll(ctx, err, subjects...)
 }
 
-// named is a server that is wanted, under the name that it has in reports.
-type named struct {
+// wantedServer is a server to start, and its name in reports.
+type wantedServer struct {
 	name string
 	Server
 }
 
-// load is a load of the table's size on so many products of a server's.
-func (t *table) load(ctx context.Context, s *subject, products int) (Load, error) {
-	web := newWeb(s.running.URLs[0])
+// load returns a load on this number of products.
+func (t *table) load(ctx context.Context, s *measuredServer, products int) (Load, error) {
+	web := newAPIClient(s.running.URLs[0])
 	defer web.close()
 	ids, err := web.forSale(ctx, products, products)
-	return Load{Clients: t.Clients, Duration: t.Duration, Products: ids, Users: users}, err
+	return Load{Clients: t.Clients, Duration: t.Duration, Products: ids, Users: sampleUsers}, err
 }
 
-// throughput: orders a second and processor time an order, on one hot product and spread, against one transaction per order and
-// against the no-op handler.
+// throughput compares orders per second and processor time per order, on one hot product and on many, with one transaction per order and
+// with the no-op handler.
 func (t *table) throughput(ctx context.Context) error {
-	server := Server{Roles: "api", Products: spread, Stock: plenty}
-	wanted := []named{{nameOurs, server}, {nameUnbatched, server.unbatched(RowLocks)}}
+	server := Server{Roles: "api", Products: manyProducts, Stock: largeStock}
+	wanted := []wantedServer{{nameOurs, server}, {nameUnbatched, server.unbatched(RowLocks)}}
 	if t.Shared {
-		wanted = append(wanted, named{nameLocked, server.unbatched(ProductLocks)})
+		wanted = append(wanted, wantedServer{nameLocked, server.unbatched(ProductLocks)})
 	}
-	return t.on(ctx, func(servers []*subject) error {
+	return t.withServers(ctx, func(servers []*measuredServer) error {
 		ours, others, noop := servers[0], servers[1:len(servers)-1], servers[len(servers)-1]
 		hot, err := t.load(ctx, ours, 1)
 		if err != nil {
@@ -155,13 +154,13 @@ func (t *table) throughput(ctx context.Context) error {
 		}
 		t.rates("one hot product", [][2]float64{t.bars.hot, t.bars.hotLocked}, ours, others)
 		t.processor(ours, others)
-		t.add(bar{"orders/s against a no-op handler of the same JSON", "×", t.bars.ceiling, 0.5, false},
+		t.add(threshold{"orders/s against a no-op handler of the same JSON", "×", t.bars.ceiling, 0.5, false},
 			ratio(ours.medianRate(), noop.medianRate()), "%s against %s answers/s, hot product",
 			number(ours.medianRate()), number(noop.medianRate()))
 		for _, s := range servers {
 			s.rounds = nil
 		}
-		all, err := t.load(ctx, ours, spread)
+		all, err := t.load(ctx, ours, manyProducts)
 		if err != nil {
 			return err
 		}
@@ -170,31 +169,31 @@ func (t *table) throughput(ctx context.Context) error {
 		}
 		t.rates("100 products", [][2]float64{t.bars.spread, t.bars.spreadLocked}, ours, others)
 		return nil
-	}, append(wanted, named{nameNoop, Server{Noop: true}})...)
+	}, append(wanted, wantedServer{nameNoop, Server{Noop: true}})...)
 }
 
-// inFull is the name of an unbatched server in a figure.
-func inFull(name string) string {
+// fullName is the name of an unbatched server in a figure.
+func fullName(name string) string {
 	if name == nameLocked {
 		return "one transaction per order with a Redis lock"
 	}
 	return "one transaction per order"
 }
 
-// rates adds the orders/s of ours against those of others, with a floor and a goal for each.
-func (t *table) rates(what string, marks [][2]float64, ours *subject, others []*subject) {
+// rates compares the orders/s of ours with those of others; marks has a floor and a goal for each.
+func (t *table) rates(what string, marks [][2]float64, ours *measuredServer, others []*measuredServer) {
 	for i, other := range others {
-		t.add(bar{what + ", " + count(int64(t.Clients)) + " clients: orders/s against " + inFull(other.name), "×", marks[i][0], marks[i][1], false},
+		t.add(threshold{what + ", " + count(int64(t.Clients)) + " clients: orders/s against " + fullName(other.name), "×", marks[i][0], marks[i][1], false},
 			ratio(ours.medianRate(), other.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(other.medianRate()),
 			refusals(ours, other))
 	}
 }
 
-// refusals says how many answers were no 201, if any: a rate is only worth what was answered.
-func refusals(subjects ...*subject) string {
+// refusals describes the share of answers other than 201, if any.
+func refusals(subjects ...*measuredServer) string {
 	var text strings.Builder
 	for _, s := range subjects {
-		all := s.together()
+		all := s.total()
 		if n := refused(all); n > 0 {
 			fmt.Fprintf(&text, "; %s: %s%% refused", s.name, number(100*float64(n)/float64(n+all.Created)))
 		}
@@ -202,7 +201,7 @@ func refusals(subjects ...*subject) string {
 	return text.String()
 }
 
-// refused is the number of requests that came to anything but a 201.
+// refused counts the requests without a 201.
 func refused(r round) int64 {
 	var n int64
 	for what, times := range r.Answers {
@@ -213,15 +212,15 @@ func refused(r round) int64 {
 	return n
 }
 
-func (t *table) processor(ours *subject, others []*subject) {
-	a := ours.together()
+func (t *table) processor(ours *measuredServer, others []*measuredServer) {
+	a := ours.total()
 	cost := a.perOrder(a.server)
 	for _, other := range others {
-		b := other.together()
-		t.add(bar{"processor time an order: that of " + inFull(other.name) + " against ours", "×", 6, none(), false},
+		b := other.total()
+		t.add(threshold{"processor time an order: that of " + fullName(other.name) + " against ours", "×", 6, none(), false},
 			ratio(b.perOrder(b.server), cost), "%s against %s, %s", withUnit(b.perOrder(b.server), "µs"), withUnit(cost, "µs"), ours.running.Counted)
 	}
-	t.add(bar{"processor time an order", "µs", none(), 90, true},
+	t.add(threshold{"processor time an order", "µs", none(), 90, true},
 		cost, "%s, hot product; the driver takes %s more", ours.running.Counted, withUnit(a.perOrder(a.driver), "µs"))
 }
 
@@ -236,7 +235,7 @@ func (f Figures) Below() []Row {
 	return below
 }
 
-// WriteText writes the table for people.
+// WriteText writes the table as text.
 func (f Figures) WriteText(w io.Writer, terminal bool) error {
 	colours := paint(terminal)
 	rows := [][]cell{plain("figure", "floor", "goal", "measured", "verdict", "made of")}
@@ -259,17 +258,17 @@ func (f Figures) WriteText(w io.Writer, terminal bool) error {
 		rows = append(rows, cells)
 	}
 	const verdict, note = 4, 5
-	return writeGrid(w, rows, verdict, note)
+	return writeColumns(w, rows, verdict, note)
 }
 
-// WriteJSON writes the table for machines.
+// WriteJSON writes the table as JSON.
 func (f Figures) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(f)
 }
 
-// WriteMarkdown writes the table as a page's section: the rows, then what they were measured on.
+// WriteMarkdown writes the table and the machine as Markdown.
 func (f Figures) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| figure | floor | goal | measured | verdict | made of |\n|---|---:|---:|---:|---|---|\n")
@@ -296,13 +295,13 @@ func (f Figures) WriteMarkdown(w io.Writer) error {
 	return err
 }
 
-// cells are the row's words: figure, floor, goal, measured, verdict, note.
+// cells returns figure, floor, goal, measured, verdict and note.
 func (r Row) cells() []string {
 	mark := func(x *float64) string { return withUnit(orNaN(x), r.Unit) }
 	return []string{r.Figure, mark(r.Floor), mark(r.Goal), mark(r.Measured), string(r.Verdict), r.Note}
 }
 
-// binarySize is the size of the program's file in bytes.
+// binarySize returns the size of the binary in bytes.
 func (t *table) binarySize() (int64, error) {
 	path := t.Binary
 	if path == "" {

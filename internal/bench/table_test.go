@@ -11,10 +11,10 @@ import (
 )
 
 func TestJudge(t *testing.T) {
-	more := bar{"f", "×", 6, 12, false}
-	less := bar{"f", "ms", 20, 5, true}
+	more := threshold{"f", "×", 6, 12, false}
+	less := threshold{"f", "ms", 20, 5, true}
 	tests := []struct {
-		bar      bar
+		bar      threshold
 		measured float64
 		want     Verdict
 	}{
@@ -30,13 +30,13 @@ func TestJudge(t *testing.T) {
 		{less, 0, AtGoal},
 		{more, math.NaN(), NotKnown},
 		{less, math.Inf(1), NotKnown},
-		{bar{"none refused", "", 0, 0, true}, 0, AtGoal},
-		{bar{"none refused", "", 0, 0, true}, 1, BelowFloor},
-		{bar{"a goal alone", "µs", none(), 90, true}, 91, Shown},
-		{bar{"a goal alone", "µs", none(), 90, true}, 90, AtGoal},
-		{bar{"a floor alone", "×", 6, none(), false}, 60, AtFloor},
-		{bar{"a floor alone", "×", 6, none(), false}, 5, BelowFloor},
-		{bar{"context", "", none(), none(), false}, 1, Shown},
+		{threshold{"none refused", "", 0, 0, true}, 0, AtGoal},
+		{threshold{"none refused", "", 0, 0, true}, 1, BelowFloor},
+		{threshold{"a goal alone", "µs", none(), 90, true}, 91, Shown},
+		{threshold{"a goal alone", "µs", none(), 90, true}, 90, AtGoal},
+		{threshold{"a floor alone", "×", 6, none(), false}, 60, AtFloor},
+		{threshold{"a floor alone", "×", 6, none(), false}, 5, BelowFloor},
+		{threshold{"context", "", none(), none(), false}, 1, Shown},
 	}
 	for _, test := range tests {
 		if got := test.bar.judge(test.measured, "").Verdict; got != test.want {
@@ -49,11 +49,11 @@ func sampleFigures() Figures {
 	return Figures{
 		Machine: Machine{CPU: "Some CPU", Cores: 2, Kernel: "Linux 6.1", Go: "go1.26.0 linux/amd64", Commit: "abc123", Command: "orderflow bench --table"},
 		Rows: []Row{
-			bar{"hot product against one transaction per order", "×", 6, 12, false}.judge(41.234, "12,412 against 301 orders/s"),
-			bar{"processor time an order", "µs", none(), 90, true}.judge(95, "server | process"),
-			bar{"start-up", "ms", 300, 100, true}.judge(301.4, ""),
-			bar{"memory", "MB", 60, 30, true}.judge(math.NaN(), ""),
-			bar{"lock_conflict answers", "", 0, 0, true}.judge(0, "of 5 orders"),
+			threshold{"hot product against one transaction per order", "×", 6, 12, false}.judge(41.234, "12,412 against 301 orders/s"),
+			threshold{"processor time an order", "µs", none(), 90, true}.judge(95, "server | process"),
+			threshold{"start-up", "ms", 300, 100, true}.judge(301.4, ""),
+			threshold{"memory", "MB", 60, 30, true}.judge(math.NaN(), ""),
+			threshold{"lock_conflict answers", "", 0, 0, true}.judge(0, "of 5 orders"),
 		},
 	}
 }
@@ -128,7 +128,7 @@ func TestTableMeasuresEveryFigureOfSharedStores(t *testing.T) {
 		"lock_conflict answers among them", "lock_conflict answers: 1,000 clients on two hot products together, two processes",
 		"create, claim and settle (gateway at 0 ms) against create alone",
 		"create to PAID beyond the gateway's time, p95, idle", "create to PAID beyond the gateway's time, p95, half load",
-		"two API processes on one hot product: the weaker one's share of the orders",
+		"two API processes on one hot product: the smaller share of the orders",
 		"two API processes on one hot product: orders/s of both against one alone",
 		"orders/s at 1,000 clients with 1 ms of delay to MySQL and Redis, against none",
 		"orders/s at 1,000 clients with 5 ms of delay to MySQL and Redis, against none",
@@ -138,7 +138,7 @@ func TestTableMeasuresEveryFigureOfSharedStores(t *testing.T) {
 	var delays []time.Duration
 	pairs := 0
 	for _, want := range wanted {
-		if want.Forwarded {
+		if want.Proxied {
 			delays = append(delays, want.Delay)
 		}
 		if want.Processes == 2 {
@@ -150,10 +150,10 @@ func TestTableMeasuresEveryFigureOfSharedStores(t *testing.T) {
 	}
 }
 
-// measures runs a table on toy shops; it has these figures, each measured. It returns what servers were wanted.
+// measures runs a table on fake shops; it has these figures, each measured. It returns what servers were wanted.
 func measures(t *testing.T, options TableOptions, want []string) []Server {
 	t.Helper()
-	var f fleet
+	var f fakeServers
 	options.Start, options.Clients, options.Duration, options.Rounds, options.Orders =
 		f.starter(t, asWanted), 4, 200*time.Millisecond, 1, 1000
 	figures, err := (&table{probes: 20, TableOptions: options}).all(t.Context())
@@ -177,7 +177,7 @@ func measures(t *testing.T, options TableOptions, want []string) []Server {
 }
 
 func TestTableStopsAtABrokenPromise(t *testing.T) {
-	f := fleet{books: "stock is short"}
+	f := fakeServers{violation: "stock is short"}
 	_, err := Table(t.Context(), TableOptions{Start: f.starter(t, asWanted), Clients: 2, Duration: 20 * time.Millisecond, Rounds: 1})
 	if err == nil || !strings.Contains(err.Error(), "stock is short") || f.stopped != len(f.wanted) {
 		t.Errorf("error %v; %d of %d servers stopped", err, f.stopped, len(f.wanted))

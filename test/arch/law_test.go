@@ -80,7 +80,7 @@ func rooms() [][]room {
 			// measurements, which the product does not need
 			{path: "cmd/bench-guard", imports: []string{servers, bench}},
 			{path: "cmd/bench-realtime", imports: []string{servers, bench}},
-			{path: "cmd/bench-watched", imports: []string{bench}},
+			{path: "cmd/bench-watched", imports: []string{servers, bench}},
 			{path: "cmd/with-servers", imports: []string{servers}},
 			// tests of the repository as a whole
 			{path: "test/arch"},

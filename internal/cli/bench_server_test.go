@@ -46,7 +46,7 @@ func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 // reportOf runs a load to its end and returns its report, and that as it was printed.
 func reportOf(t *testing.T, command *exec.Cmd) (report bench.Report, out []byte) {
 	t.Helper()
-	said := lastBytes{max: childLog}
+	var said strings.Builder
 	command.Stderr = &said
 	out, err := command.Output()
 	if err != nil {
@@ -87,7 +87,7 @@ func TestBenchOnSharedStores(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--pipeline", "--json")
 	report, out := reportOf(t, command)
 	ours := report.Servers[0]
-	if report.Store != "MySQL and Redis" || report.Lines != 2 || ours.Books == nil || !ours.Books.Audited || !ours.Books.Verified {
+	if report.Store != "MySQL and Redis" || report.Lines != 2 || ours.Audit == nil || !ours.Audit.Audited || !ours.Audit.Verified {
 		t.Errorf("%s", out)
 	}
 	if len(ours.Processes) != 2 || ours.Processes[0].Orders+ours.Processes[1].Orders != ours.Orders || ours.Processes[1].Orders == 0 {
@@ -139,8 +139,8 @@ func TestBenchComparesOnSharedStores(t *testing.T) {
 		if server.Orders == 0 {
 			t.Errorf("%s: no orders", server.Name)
 		}
-		if server.Books == nil || !server.Books.Audited || !server.Books.Verified {
-			t.Errorf("%s: %+v", server.Name, server.Books)
+		if server.Audit == nil || !server.Audit.Audited || !server.Audit.Verified {
+			t.Errorf("%s: %+v", server.Name, server.Audit)
 		}
 	}
 	if want := []string{"Orderflow", "unbatched", "unbatched, Redis lock"}; !slices.Equal(names, want) {
@@ -155,8 +155,8 @@ func TestBenchComparesOnSharedStores(t *testing.T) {
 // An interrupted load leaves nothing behind either.
 func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "1m")
-	said := lastBytes{max: childLog}
-	command.Stderr = &said
+	said := newCollector()
+	command.Stderr = said
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -10,28 +10,28 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// drainTimeout is how long after a load the last order may take to be finished.
+// drainTimeout limits the wait for the last finished order after a load.
 const drainTimeout = 2 * time.Minute
 
-// whole is a server that also takes the payments, from a gateway that takes no time.
-func whole() Server {
-	return Server{Roles: "api,worker", InstantGateway: true, Products: spread, Stock: plenty}
+// pipelineServer is a server that also processes payments, with a gateway without latency.
+func pipelineServer() Server {
+	return Server{Roles: "api,worker", InstantGateway: true, Products: manyProducts, Stock: largeStock}
 }
 
-// pipeline: orders a second that are created, claimed and settled, against those of a server that only creates them.
-// The time runs until the last order is finished, so that nothing is put off.
+// pipeline compares orders per second that are created, claimed and settled with those of a server that only creates them. The time
+// ends with the last finished order, so that no work is deferred.
 func (t *table) pipeline(ctx context.Context) error {
-	return t.on(ctx, func(servers []*subject) error {
-		load, err := t.load(ctx, servers[0], spread)
+	return t.withServers(ctx, func(servers []*measuredServer) error {
+		load, err := t.load(ctx, servers[0], manyProducts)
 		if err != nil {
 			return err
 		}
-		web := newWeb(servers[0].running.URLs[0])
+		web := newAPIClient(servers[0].running.URLs[0])
 		defer web.close()
 		var finished []float64
 		for turn := range t.Rounds {
 			what := fmt.Sprintf("100 products: round %d of %d", turn+1, t.Rounds)
-			r, err := t.once(ctx, servers[0], what, load)
+			r, err := t.loadOnce(ctx, servers[0], what, load)
 			if err != nil {
 				return err
 			}
@@ -40,20 +40,20 @@ func (t *table) pipeline(ctx context.Context) error {
 				return err
 			}
 			finished = append(finished, ratio(float64(r.Created), (r.Elapsed+took).Seconds()))
-			if _, err := t.once(ctx, servers[1], what, load); err != nil {
+			if _, err := t.loadOnce(ctx, servers[1], what, load); err != nil {
 				return err
 			}
 		}
 		t.sustained = Median(finished)
-		t.add(bar{"create, claim and settle (gateway at 0 ms) against create alone", "×", 0.4, 0.6, false},
+		t.add(threshold{"create, claim and settle (gateway at 0 ms) against create alone", "×", 0.4, 0.6, false},
 			ratio(t.sustained, servers[1].medianRate()), "%s finished against %s created orders/s",
 			number(t.sustained), number(servers[1].medianRate()))
 		return nil
-	}, named{"whole pipeline", whole()}, named{"create alone", Server{Roles: "api", Products: spread, Stock: plenty}})
+	}, wantedServer{"whole pipeline", pipelineServer()}, wantedServer{"create alone", Server{Roles: "api", Products: manyProducts, Stock: largeStock}})
 }
 
-// once sends one load that counts.
-func (t *table) once(ctx context.Context, s *subject, what string, load Load) (round, error) {
+// loadOnce sends one load and keeps its result.
+func (t *table) loadOnce(ctx context.Context, s *measuredServer, what string, load Load) (round, error) {
 	progress, over := t.Show.load(what+", "+s.name, load.Duration)
 	defer over()
 	load.Progress = progress
@@ -64,16 +64,16 @@ func (t *table) once(ctx context.Context, s *subject, what string, load Load) (r
 	return r, nil
 }
 
-// Drain waits until the server at base has finished every order, for at most two minutes.
+// Drain waits at most two minutes until the server at base has finished every order.
 func Drain(ctx context.Context, base string) error {
-	web := newWeb(base)
+	web := newAPIClient(base)
 	defer web.close()
 	_, err := drain(ctx, web)
 	return err
 }
 
-// drain waits until every order is finished, and returns how long that took.
-func drain(ctx context.Context, web *web) (time.Duration, error) {
+// drain waits until every order is finished, and returns the time that it took.
+func drain(ctx context.Context, web *apiClient) (time.Duration, error) {
 	begin := time.Now()
 	for {
 		left, err := web.open(ctx)
@@ -92,28 +92,28 @@ func drain(ctx context.Context, web *web) (time.Duration, error) {
 	}
 }
 
-// idle: from the 201 to OrderPaid on a server that has nothing else to do, one order after the other.
-func (t *table) idle(ctx context.Context) error {
-	return t.on(ctx, func(servers []*subject) error {
-		load, err := t.load(ctx, servers[0], spread)
+// paidWhenIdle measures the time from the 201 to OrderPaid on an idle server, one order after the other.
+func (t *table) paidWhenIdle(ctx context.Context) error {
+	return t.withServers(ctx, func(servers []*measuredServer) error {
+		load, err := t.load(ctx, servers[0], manyProducts)
 		if err != nil {
 			return err
 		}
-		t.Show.say("create to PAID, idle: %d orders", t.probes)
+		t.Show.status("create to PAID, idle: %d orders", t.probes)
 		waits, err := t.probe(ctx, servers[0], load.Products, 1, t.probes, time.Now().Add(time.Minute))
 		if err != nil {
 			return err
 		}
-		t.paid(bar{"create to PAID beyond the gateway's time, p95, idle", "ms", 20, 5, true}, waits)
+		t.addPaidLatency(threshold{"create to PAID beyond the gateway's time, p95, idle", "ms", 20, 5, true}, waits)
 		return nil
-	}, named{nameOurs, whole()})
+	}, wantedServer{nameOurs, pipelineServer()})
 }
 
-// halfLoad: the same while orders come at half the rate that the whole pipeline sustains.
-func (t *table) halfLoad(ctx context.Context) error {
+// paidAtHalfLoad measures the same while orders arrive at half the rate of the whole pipeline.
+func (t *table) paidAtHalfLoad(ctx context.Context) error {
 	const probers, most = 4, 100_000
-	return t.on(ctx, func(servers []*subject) error {
-		load, err := t.load(ctx, servers[0], spread)
+	return t.withServers(ctx, func(servers []*measuredServer) error {
+		load, err := t.load(ctx, servers[0], manyProducts)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (t *table) halfLoad(ctx context.Context) error {
 				cancel()
 			}
 		})
-		ids := &subject{name: servers[0].name, running: servers[0].running} // the load writes the other one's
+		ids := &measuredServer{name: servers[0].name, running: servers[0].running} // the load appends to the ids of the other one
 		waits, err := t.probe(ctx, ids, load.Products, probers, most, time.Now().Add(load.Duration))
 		under.Wait()
 		servers[0].ids = append(servers[0].ids, ids.ids...)
@@ -140,12 +140,12 @@ func (t *table) halfLoad(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.paid(bar{"create to PAID beyond the gateway's time, p95, half load", "ms", 100, 30, true}, waits)
+		t.addPaidLatency(threshold{"create to PAID beyond the gateway's time, p95, half load", "ms", 100, 30, true}, waits)
 		return nil
-	}, named{nameOurs, whole()})
+	}, wantedServer{nameOurs, pipelineServer()})
 }
 
-func (t *table) paid(b bar, waits *hdrhistogram.Histogram) {
+func (t *table) addPaidLatency(b threshold, waits *hdrhistogram.Histogram) {
 	all, p95 := latencyOf(waits), math.NaN()
 	if waits.TotalCount() > 0 {
 		p95 = all.P95
@@ -154,13 +154,13 @@ func (t *table) paid(b bar, waits *hdrhistogram.Histogram) {
 		count(waits.TotalCount()), number(all.P50), number(all.P99))
 }
 
-// probe places orders one after the other, each by so many probers, and follows each until it is paid: until the time
-// is up or each prober has placed most orders. It returns the times from 201 to OrderPaid in µs.
+// probe starts probers, each of which places orders one after the other and follows each until it is paid, until the deadline or until
+// it has placed most orders. It returns the times from 201 to OrderPaid in µs.
 func (t *table) probe(
-	ctx context.Context, s *subject, products []int64, probers, most int, until time.Time,
+	ctx context.Context, s *measuredServer, products []int64, probers, most int, until time.Time,
 ) (*hdrhistogram.Histogram, error) {
-	const rest = 10 * time.Millisecond // between two orders of a prober, so that probes are no load
-	web := newWeb(s.running.URLs[0])
+	const rest = 10 * time.Millisecond // between two orders of a prober, so that the probes add little load
+	web := newAPIClient(s.running.URLs[0])
 	defer web.close()
 	var (
 		mu    sync.Mutex
@@ -195,7 +195,7 @@ func (t *table) probe(
 }
 
 // probeOnce places an order and follows it until it is paid.
-func probeOnce(ctx context.Context, web *web, key string, product int64) (id int64, wait time.Duration, err error) {
+func probeOnce(ctx context.Context, web *apiClient, key string, product int64) (id int64, wait time.Duration, err error) {
 	o, err := web.order(ctx, 1, key, [2]int64{product, 1})
 	if err != nil {
 		return 0, 0, err

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// fault names why there was no answer, in a few words that can be counted by.
-func fault(err error) string {
+// failureKind names the reason for a missing answer, for counting.
+func failureKind(err error) string {
 	var network *net.OpError
 	switch {
 	case errors.Is(err, errMalformed):
@@ -21,7 +21,7 @@ func fault(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "connection lost"
 	case errors.As(err, &network):
-		return "network fault"
+		return "network error"
 	default:
 		return "other"
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// echo is a server that says what it is told, and ends when it is told no more.
+// echo is a server that returns its input, and ends with it.
 func echo(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -35,9 +35,9 @@ func echo(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func forwarder(t *testing.T, target string, delay time.Duration) *Forwarder {
+func forwarder(t *testing.T, target string, delay time.Duration) *DelayProxy {
 	t.Helper()
-	f, err := Forward(t.Context(), target, delay)
+	f, err := NewDelayProxy(t.Context(), target, delay)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestForwarderKeepsOrder(t *testing.T) {
 	conns.Wait()
 }
 
-// Whoever is connected through a Forwarder learns of its end, and of a target that is not there.
+// Whoever is connected through a DelayProxy learns of its end, and of a target that is not there.
 func TestForwarderEnds(t *testing.T) {
 	f := forwarder(t, echo(t), time.Millisecond)
 	conn := dial(t, f.Addr())
@@ -131,7 +131,7 @@ func TestForwarderEnds(t *testing.T) {
 	if n, err := dial(t, gone.Addr()).Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes from nowhere", n)
 	}
-	if _, err := Forward(t.Context(), "127.0.0.1:1", -1); err == nil {
+	if _, err := NewDelayProxy(t.Context(), "127.0.0.1:1", -1); err == nil {
 		t.Error("a negative delay was accepted")
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// shop is a toy that keeps the order API's contract in memory, and breaks it where a test asks for that.
-type shop struct {
-	noIDTwice int // ids count up to here and then start again; 0: never
-	declines  int // so many payments are declined first
-	limit     int // 429 after so many orders; 0: never
-	oversells bool
-	forgets   bool // keys are forgotten, so that a repetition is a new order
+// fakeServer implements the order API in memory. Its fields make it violate the API's guarantees.
+type fakeServer struct {
+	duplicateIDAfter int // ids begin again after this one; 0: never
+	declines         int // number of payments that are declined first
+	limit            int // 429 after this number of orders; 0: never
+	oversells        bool
+	forgetsKeys      bool // a repeated key creates a new order
 
 	mu     sync.Mutex
 	stock  map[int64]int64
@@ -28,22 +28,22 @@ type shop struct {
 	last   int64
 }
 
-func newShop(products int, stock int64) *shop {
-	s := &shop{stock: map[int64]int64{}, orders: map[string]int64{}}
+func newFakeServer(products int, stock int64) *fakeServer {
+	s := &fakeServer{stock: map[int64]int64{}, orders: map[string]int64{}}
 	for id := range int64(products) {
 		s.stock[id+1] = stock
 	}
 	return s
 }
 
-// sampleShop has two products with stock and one with a last piece, as the sample data have.
-func sampleShop() *shop {
-	s := newShop(2, 200)
+// newSampleServer has two products with stock and one with a single unit, like the sample data.
+func newSampleServer() *fakeServer {
+	s := newFakeServer(2, 200)
 	s.stock[3] = 1
 	return s
 }
 
-func (s *shop) serve(t *testing.T) string {
+func (s *fakeServer) serve(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+ordersPath, s.create)
@@ -59,7 +59,7 @@ func (s *shop) serve(t *testing.T) string {
 	return server.URL
 }
 
-func (s *shop) create(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) create(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var order noopOrder
@@ -82,10 +82,10 @@ func (s *shop) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `{"error":"insufficient_stock"}`, http.StatusConflict)
 	default:
 		s.stock[first.ProductID] -= first.Quantity
-		if s.last++; s.noIDTwice > 0 && s.last > int64(s.noIDTwice) {
+		if s.last++; s.duplicateIDAfter > 0 && s.last > int64(s.duplicateIDAfter) {
 			s.last = 1
 		}
-		if !s.forgets {
+		if !s.forgetsKeys {
 			s.orders[key] = s.last
 		}
 		w.WriteHeader(http.StatusCreated)
@@ -93,7 +93,7 @@ func (s *shop) create(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *shop) list(w http.ResponseWriter, _ *http.Request) {
+func (s *fakeServer) list(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list productList
@@ -103,7 +103,7 @@ func (s *shop) list(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(list)
 }
 
-func (s *shop) events(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) events(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	end := "OrderPaid"
 	if s.declines > 0 {
@@ -118,26 +118,26 @@ func (s *shop) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fleet starts shops as private servers and remembers how they were wanted and stopped.
-type fleet struct {
-	wanted  []Server
-	stopped int
-	books   string // what their audit reports; "" for a good one
+// fakeServers starts shops as private servers and remembers how they were wanted and stopped.
+type fakeServers struct {
+	wanted    []Server
+	stopped   int
+	violation string // report of their failed audit; "" for one that passes
 }
 
-func (f *fleet) starter(t *testing.T, open func(Server) *shop) Starter {
+func (f *fakeServers) starter(t *testing.T, open func(Server) *fakeServer) Starter {
 	return func(_ context.Context, want Server) (Running, error) {
 		f.wanted = append(f.wanted, want)
-		used, toy := time.Duration(0), open(want)
+		used, fake := time.Duration(0), open(want)
 		urls := make([]string, max(1, want.Processes))
 		for i := range urls {
-			urls[i] = toy.serve(t)
+			urls[i] = fake.serve(t)
 		}
 		return Running{
 			URLs: urls, Spawned: time.Now(), Counted: "server process",
 			Stop: func(context.Context) error { f.stopped++; return nil },
 			Audit: func(context.Context) (string, bool, error) {
-				return cmp.Or(f.books, "books: right"), f.books == "", nil
+				return cmp.Or(f.violation, "audit: passed"), f.violation == "", nil
 			},
 			Sweep:  func(_ context.Context, times int) ([]time.Duration, error) { return make([]time.Duration, times), nil },
 			Verify: func(context.Context, []int64) error { return nil },

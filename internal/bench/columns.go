@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// paint colours words for a terminal, or leaves them as they are.
+// paint colours text for a terminal, or returns it unchanged.
 type paint bool
 
 func (p paint) with(code, text string) string {
@@ -26,7 +26,7 @@ func (p paint) red(text string) string    { return p.with("31", text) }
 func (p paint) green(text string) string  { return p.with("32", text) }
 func (p paint) yellow(text string) string { return p.with("33", text) }
 
-// cell is a word in a grid; colour, if set, is put on after the alignment.
+// cell is a text in a column; colour, if set, is applied after the alignment.
 type cell struct {
 	text   string
 	colour func(string) string
@@ -40,8 +40,8 @@ func plain(texts ...string) []cell {
 	return cells
 }
 
-// writeGrid prints rows in columns: the first flush left, those of lefts too, the others flush right.
-func writeGrid(w io.Writer, rows [][]cell, lefts ...int) error {
+// writeColumns prints rows in aligned columns: the first one and those of lefts flush left, the others flush right.
+func writeColumns(w io.Writer, rows [][]cell, lefts ...int) error {
 	var widths []int
 	for _, row := range rows {
 		for i, c := range row {
@@ -78,7 +78,7 @@ func writeGrid(w io.Writer, rows [][]cell, lefts ...int) error {
 	return nil
 }
 
-// count writes 12345 as 12,345.
+// count formats 12345 as 12,345.
 func count(n int64) string {
 	if n < 0 {
 		return "-" + count(-n)
@@ -90,10 +90,10 @@ func count(n int64) string {
 	return digits
 }
 
-// unknown stands for what was not measured.
+// unknown stands for a figure that was not measured.
 const unknown = "–"
 
-// number writes a figure to three digits, large ones to the unit, with thousands set apart.
+// number formats a figure with three digits, large ones without decimals and with thousands separators.
 func number(x float64) string {
 	size := math.Abs(x)
 	switch {
@@ -108,7 +108,7 @@ func number(x float64) string {
 	}
 }
 
-// withUnit writes a figure and its unit, or that there is none.
+// withUnit formats a figure with its unit.
 func withUnit(x float64, unit string) string {
 	if text := number(x); text == unknown || unit == "" {
 		return text
@@ -116,5 +116,5 @@ func withUnit(x float64, unit string) string {
 	return number(x) + " " + unit
 }
 
-// milliseconds is a time in ms.
+// milliseconds converts a time to ms.
 func milliseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e6 }

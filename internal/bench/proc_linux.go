@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProcessCPU returns the processor time, user and system, that a running process and all its threads have used so far,
-// to the nanosecond: what its clock of clock_getcpuclockid(3) shows. /proc/PID/stat has it in steps of 10 ms only.
+// ProcessCPU returns the processor time, user and system, of a running process and all its threads, to the nanosecond. It reads the
+// clock of clock_getcpuclockid(3), since /proc/PID/stat has steps of 10 ms.
 func ProcessCPU(pid int) (time.Duration, error) {
-	const scheduled = 2 // CPUCLOCK_SCHED: the time that the scheduler has counted
+	const scheduled = 2 // CPUCLOCK_SCHED: the scheduler's count
 	var used unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &used); err != nil {
 		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
@@ -27,8 +27,8 @@ func ProcessCPU(pid int) (time.Duration, error) {
 	return time.Duration(used.Nano()), nil
 }
 
-// Listener returns the process of this machine that listens on a loopback address, HOST:PORT, and its name: whoever
-// holds the socket that /proc/net/tcp (proc(5)) has for the port. To see processes of other users takes their rights.
+// Listener returns the process of this machine that listens on a loopback address, HOST:PORT, and its name: the owner of the socket that
+// /proc/net/tcp (proc(5)) has for the port. Processes of other users are visible only with their rights.
 func Listener(address string) (pid int, name string, err error) {
 	addr, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -47,7 +47,7 @@ func Listener(address string) (pid int, name string, err error) {
 	}
 	for _, fd := range holders {
 		socket, err := os.Readlink(fd)
-		if err != nil || !sockets[socket] { // it may have ended since, or be another user's
+		if err != nil || !sockets[socket] { // the process has ended, or belongs to another user
 			continue
 		}
 		process := filepath.Dir(filepath.Dir(fd))
@@ -58,7 +58,7 @@ func Listener(address string) (pid int, name string, err error) {
 		pid, err := strconv.Atoi(filepath.Base(process))
 		return pid, string(bytes.TrimSpace(comm)), err
 	}
-	return 0, "", fmt.Errorf("no process that can be seen listens on %s", address)
+	return 0, "", fmt.Errorf("no visible process listens on %s", address)
 }
 
 // listening returns the sockets that listen on a port, as links of /proc/PID/fd name them.
@@ -83,7 +83,7 @@ func listening(port int) (map[string]bool, error) {
 	return sockets, nil
 }
 
-// ProcessMemory returns the bytes of a running process that are resident: field 2 of /proc/PID/statm (proc(5)).
+// ProcessMemory returns the resident bytes of a running process: field 2 of /proc/PID/statm (proc(5)).
 func ProcessMemory(pid int) (int64, error) {
 	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -100,14 +100,14 @@ func ProcessMemory(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), nil
 }
 
-// sleepExactly sleeps by the system's timer, to within a tenth of a millisecond. It keeps a thread.
+// sleepExactly sleeps with the system's timer, to within 0.1 ms. It blocks a thread.
 func sleepExactly(d time.Duration) {
 	wait := syscall.NsecToTimespec(d.Nanoseconds())
 	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR {
 	}
 }
 
-// ownCPU is the processor time of this process so far; false where it is not known.
+// ownCPU returns the processor time of this process; false when it is unknown.
 func ownCPU() (time.Duration, bool) {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
