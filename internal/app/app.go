@@ -132,7 +132,7 @@ func (s *Server) URL() string {
 func Rules(settings config.Settings) order.Rules {
 	rules := order.DefaultRules()
 	rules.Currency = settings.Currency
-	rules.PaymentAttempts, rules.Backoff, rules.Lease = settings.Tries, settings.Backoff, settings.Lease
+	rules.PaymentAttempts, rules.Backoff, rules.Lease = settings.PaymentAttempts, settings.Backoff, settings.Lease
 	return rules
 }
 
@@ -310,7 +310,7 @@ func (s *Server) buildAPI(
 		options.AuthRequired = s.settings.Auth == config.AuthRequired
 		options.Local = s.local()
 		options.SessionCookie = console.SessionCookie
-		desk, err := newDesk(ctx, s.settings, s.db, worker.FailedJobServiceOptions{Publisher: publisher, Logger: log})
+		desk, err := newFailedJobService(ctx, s.settings, s.db, worker.FailedJobServiceOptions{Publisher: publisher, Logger: log})
 		if err != nil {
 			return err
 		}

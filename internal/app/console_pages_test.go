@@ -265,7 +265,7 @@ func TestConsoleDeadLetters(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) {
 		apiOnly(set)
-		set.Tries = 1
+		set.PaymentAttempts = 1
 	})
 	v := s.visit(newBrowser(t))
 	v.goes("/dead-letters")

@@ -31,7 +31,7 @@ func TestScreenshots(t *testing.T) {
 	path, b := filepath.Join(t.TempDir(), "orderflow.db"), newBrowser(t)
 	before := serveOn(t, path, func(set *config.Settings) {
 		apiOnly(set)
-		set.Tries = 1
+		set.PaymentAttempts = 1
 	})
 	for i := range 2 {
 		before.visit(b).bury(before.buy(1, fmt.Sprint("letter ", i), 4, 1).order().ID)

@@ -173,7 +173,7 @@ func (s *site) prove() {
 	s.t.Helper()
 	db := s.open()
 	defer func() { _ = db.Close() }()
-	text, holds, err := db.ProveText(context.Background())
+	text, holds, err := db.AuditText(context.Background())
 	if err != nil || !holds {
 		s.t.Errorf("the books are wrong: %v\n%s", err, text)
 	}

@@ -65,8 +65,8 @@ func busAnswers(ctx context.Context, settings config.Settings) bool {
 	return embedded || RedisAnswers(ctx, settings)
 }
 
-// Alone runs work that no server may run beside, such as a change of the schema.
-func (d *Database) Alone(work func() error) error {
+// WithoutServer runs work that no server may run beside, such as a change of the schema.
+func (d *Database) WithoutServer(work func() error) error {
 	release, err := d.LockFile()
 	if err != nil {
 		return err
@@ -74,12 +74,12 @@ func (d *Database) Alone(work func() error) error {
 	return errors.Join(work(), release())
 }
 
-// Prove audits the books.
-func (d *Database) Prove(ctx context.Context) (audit.Report, error) { return audit.Run(ctx, d.Store) }
+// Audit audits the books.
+func (d *Database) Audit(ctx context.Context) (audit.Report, error) { return audit.Run(ctx, d.Store) }
 
-// ProveText is Prove as text.
-func (d *Database) ProveText(ctx context.Context) (text string, holds bool, err error) {
-	report, err := d.Prove(ctx)
+// AuditText is Prove as text.
+func (d *Database) AuditText(ctx context.Context) (text string, holds bool, err error) {
+	report, err := d.Audit(ctx)
 	if err != nil {
 		return "", false, err
 	}
@@ -93,8 +93,8 @@ func (d *Database) NewToken(ctx context.Context, about Token, lasts time.Duratio
 	return auth.NewToken(ctx, d.Store, about, lasts)
 }
 
-// MustHave returns an error when one of these orders does not exist.
-func (d *Database) MustHave(ctx context.Context, ids []int64) error {
+// VerifyOrders returns an error when one of these orders does not exist.
+func (d *Database) VerifyOrders(ctx context.Context, ids []int64) error {
 	missing, err := d.MissingOrders(ctx, ids)
 	if err == nil && len(missing) > 0 {
 		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.",
@@ -104,12 +104,12 @@ func (d *Database) MustHave(ctx context.Context, ids []int64) error {
 }
 
 // FailedJobService returns the desk of the database. What it changes is published by the relay of a running server.
-func (d *Database) Desk(ctx context.Context) (*FailedJobService, error) {
-	return newDesk(ctx, d.settings, d.Store, worker.FailedJobServiceOptions{})
+func (d *Database) FailedJobService(ctx context.Context) (*FailedJobService, error) {
+	return newFailedJobService(ctx, d.settings, d.Store, worker.FailedJobServiceOptions{})
 }
 
-// newDesk makes a desk with the gateway of the settings; the options say the rest.
-func newDesk(ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions) (*FailedJobService, error) {
+// newFailedJobService makes a desk with the gateway of the settings; the options say the rest.
+func newFailedJobService(ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions) (*FailedJobService, error) {
 	installation, err := db.Installation(ctx)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,5 @@
-// Package cli is the command line: a type a verb, whose fields are its flags and whose Run does it. Verbs say what is to
-// be done in the words of packages app, audit, bench, store and worker, and print what came of it; nothing is decided
-// here.
+// Package cli is the command line: a type per command, whose fields are its flags and whose Run executes it. Commands call
+// packages app and bench and print the result; they hold no rules of their own. The file help.go holds the examples in --help.
 package cli
 
 import (
@@ -23,38 +22,39 @@ import (
 // Exit codes.
 const (
 	exitOK      = 0
-	exitFailure = 1 // what was asked for could not be done, or the books are wrong
-	exitUsage   = 2 // a wrong flag, setting or argument
+	exitFailure = 1 // the command failed, or the audit found a violation
+	exitUsage   = 2 // an invalid flag, setting or argument
 )
 
-// Streams are what a verb reads and prints, and the environment that it is run in.
+// Streams are the input, the outputs and the environment of a command.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string // NAME=value
-	Version  string   // what this binary calls itself
+	Version  string   // of this binary
 }
 
-// verbs are all verbs of the command line.
-type verbs struct {
-	Serve      serve          `cmd:"" help:"Run the server: everything in one process on embedded defaults."`
-	Demo       demo           `cmd:"" help:"Take a one-minute tour on a private temporary database."`
-	Migrate    migrate        `cmd:"" help:"Bring the database's schema up to date, or take it back."`
-	Seed       seed           `cmd:"" help:"Add sample data, migrating first."`
-	Jobs       jobs           `cmd:"" help:"Deal with dead-lettered payments."`
-	Token      tokens         `cmd:"" help:"Make, take back and list API tokens."`
-	Audit      auditVerb      `cmd:"" help:"Prove the books: print each invariant, exit with 1 when one is broken."`
-	Backup     backupVerb     `cmd:"" help:"Copy an SQLite database into a new file, while servers go on."`
-	Bench      benchVerb      `cmd:"" help:"Put load on a server and print what it did."`
-	Health     health         `cmd:"" help:"Exit with 0 when a server is ready (for container checks)."`
-	Version    versionVerb    `cmd:"" help:"Print the version, as orderflow --version does."`
-	Help       helpVerb       `cmd:"" help:"Print the help of a command, or the list of commands."`
-	Completion completionVerb `cmd:"" help:"Print what switches on completion in bash, zsh or fish."`
-	Unbatched  unbatched      `cmd:"" hidden:"" help:"Serve one transaction per order, as bench --compare measures."`
-	Noop       noop           `cmd:"" hidden:"" help:"Serve the no-op handler that bench --ceiling measures."`
+// commands are all commands. Jobs is the former name of FailedJobs.
+type commands struct {
+	Serve      serveCommand      `cmd:"" help:"Run the server: by default all roles in one process, on an SQLite file."`
+	Demo       demoCommand       `cmd:"" help:"Take a one-minute tour on a temporary database."`
+	Migrate    migrateCommand    `cmd:"" help:"Migrate the database schema up or down, or show its state."`
+	Seed       seedCommand       `cmd:"" help:"Add sample data; migrates first."`
+	FailedJobs failedJobsCommand `cmd:"" help:"List, retry or abandon failed jobs: orders whose payment used up its attempts."`
+	Token      tokenCommand      `cmd:"" help:"Create, revoke and list API tokens."`
+	Audit      auditCommand      `cmd:"" help:"Verify the invariants of the database and exit with 1 when one is violated."`
+	Backup     backupCommand     `cmd:"" help:"Copy an SQLite database into a new file, also while a server uses it."`
+	Bench      benchCommand      `cmd:"" help:"Put load on a server and report throughput, latency and answers."`
+	Health     healthCommand     `cmd:"" help:"Exit with 0 when a server is ready, for container checks."`
+	Version    versionCommand    `cmd:"" help:"Print the version, as orderflow --version does."`
+	Help       helpCommand       `cmd:"" help:"Print the help of a command, or list all commands."`
+	Completion completionCommand `cmd:"" help:"Print the script that turns on completion in bash, zsh or fish."`
+	Jobs       failedJobsCommand `cmd:"" hidden:"" help:"Same as failed-jobs."`
+	Unbatched  unbatchedCommand  `cmd:"" hidden:"" help:"Run the server with one transaction per order, for bench --compare."`
+	Noop       noopCommand       `cmd:"" hidden:"" help:"Run the no-op handler, for bench --ceiling."`
 }
 
-// Main runs the command line of this process and returns its exit code. version is the release, "" for none.
+// Main runs the command line of this process and returns its exit code. version is the release, or "".
 func Main(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -71,14 +71,7 @@ func Main(version string) int {
 // Run runs one command line and returns its exit code. Errors are one line on streams.Err.
 func Run(ctx context.Context, args []string, streams Streams) int {
 	exited := -1
-	parser, err := kong.New(&verbs{},
-		kong.Name("orderflow"),
-		kong.Description("Takes orders for limited stock: never oversold, never lost, never doubled."),
-		kong.Writers(streams.Out, streams.Err),
-		kong.Exit(func(code int) { exited = code }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		config.Option(streams.Environ),
-	)
+	parser, err := newParser(streams, func(code int) { exited = code })
 	if err != nil {
 		return fail(streams, err, exitFailure)
 	}
@@ -102,24 +95,35 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	command.BindTo(ctx, (*context.Context)(nil))
 	command.Bind(streams)
 	if err := command.Run(); err != nil {
-		_, wrong := errors.AsType[usageError](err)
-		switch said := errors.Is(err, errSaid); {
-		case wrong && said:
-			return exitUsage
-		case wrong:
-			return fail(streams, err, exitUsage)
-		case said:
-			return exitFailure
+		code := exitFailure
+		if _, usage := errors.AsType[usageError](err); usage {
+			code = exitUsage
 		}
-		return fail(streams, err, exitFailure)
+		if errors.Is(err, errReported) {
+			return code
+		}
+		return fail(streams, err, code)
 	}
 	return exitOK
 }
 
-// errSaid ends a verb whose output has said already what is wrong.
-var errSaid = errors.New("said already")
+// newParser returns the parser of the command line. It calls exit after --help.
+func newParser(streams Streams, exit func(code int)) (*kong.Kong, error) {
+	return kong.New(&commands{},
+		kong.Name("orderflow"),
+		kong.Description("Orderflow takes orders for limited stock. It never oversells, and never loses or duplicates an order."),
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.PostBuild(addDetails),
+		config.Option(streams.Environ),
+	)
+}
 
-// usageError is a wrong argument that is found after parsing.
+// errReported ends a command whose output has already reported the error.
+var errReported = errors.New("already reported")
+
+// usageError is an invalid argument that is found after parsing.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -127,29 +131,36 @@ func (e usageError) Unwrap() error { return e.error }
 // fail prints an error as one line.
 func fail(streams Streams, err error, code int) int {
 	line := strings.Join(strings.Fields(err.Error()), " ")
-	_, _ = fmt.Fprintln(streams.Err, "orderflow: "+line) // there is nowhere else to say it
+	_, _ = fmt.Fprintln(streams.Err, "orderflow: "+line) // a failure to print cannot be reported
 	return code
 }
 
-type versionVerb struct{}
+// wasSet reports whether a flag has a value from any source other than its default.
+func wasSet(command *kong.Context, flag string) bool {
+	for _, p := range command.Path {
+		if p.Flag != nil && p.Flag.Name == flag {
+			return true
+		}
+	}
+	return false
+}
+
+type versionCommand struct{}
 
 // Run prints the version.
-func (versionVerb) Run(streams Streams) error {
+func (versionCommand) Run(streams Streams) error {
 	_, err := fmt.Fprintln(streams.Out, "orderflow "+streams.Version)
 	return err
 }
 
-type helpVerb struct {
-	Command []string `arg:"" optional:"" help:"The command, such as migrate up; without it, all commands are listed."`
+type helpCommand struct {
+	Command []string `arg:"" optional:"" help:"The command, such as migrate up."`
 }
 
 // Run prints the help of a command.
-func (h helpVerb) Run(ctx context.Context, streams Streams) error {
+func (h helpCommand) Run(ctx context.Context, streams Streams) error {
 	if code := Run(ctx, append(h.Command, "--help"), streams); code != exitOK {
-		return errHelp
+		return usageError{errReported}
 	}
 	return nil
 }
-
-// errHelp ends help for a command that does not exist; the error is printed already.
-var errHelp = usageError{errSaid}

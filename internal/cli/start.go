@@ -8,26 +8,26 @@ import (
 	"orderflow/internal/config"
 )
 
-// readyLine is what a server prints when it listens; bench and demo read it from their children.
+// readyLine is the first line that a server prints when it listens. bench.StartProcess reads it.
 const readyLine = "Orderflow %s is ready on %s"
 
-// What a server prints of its data at start.
+// Lines about the data, printed at start.
 const (
 	samplesLine = "  Samples  five products; users alice@example.com, bob@example.com and charlie@example.com, password \"password\"\n"
 	loginsLine  = "  Samples  users of the sample data can log in (%d), password \"password\"\n"
-	emptyLine   = "  Empty  no products and no users yet. For your own see docs/integrate.md, \"Products and users\". To try it out: %s\n"
+	emptyLine   = "  Empty  no products and no users yet. To add your own, see docs/integrate.md, \"Products and users\". To try it out: %s\n"
 )
 
-// startMessage is what a server prints when it listens: where it is, and which settings a person must not be wrong about.
+// startMessage is printed when a server listens: its addresses, and the settings that matter most to the operator.
 func startMessage(version string, server *app.Server, s config.Settings) string {
-	where := server.URL()
-	if where == "" {
-		where = "no address"
+	url := server.URL()
+	if url == "" {
+		url = "no address"
 	}
-	text := fmt.Sprintf(readyLine+"\n", version, where)
+	text := fmt.Sprintf(readyLine+"\n", version, url)
 	if s.Roles.API {
 		text += fmt.Sprintf("  Console  %s\n", server.ConsoleURL()) +
-			fmt.Sprintf("  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", where, where, where)
+			fmt.Sprintf("  API  %s/api/v1/products   docs  %s/docs   metrics  %s/metrics\n", url, url, url)
 	}
 	if s.Roles.Realtime {
 		text += fmt.Sprintf("  WebSockets  %s/app/%s\n", server.RealtimeURL(), s.RealtimeKey)
@@ -50,17 +50,17 @@ func startMessage(version string, server *app.Server, s config.Settings) string 
 	case server.SampleLogins() > 0:
 		text += fmt.Sprintf(loginsLine, server.SampleLogins())
 	case server.Empty():
-		text += fmt.Sprintf(emptyLine, seedCommand(s.Database))
+		text += fmt.Sprintf(emptyLine, seedLine(s.Database))
 	}
 	return text
 }
 
-// seedCommand is the command that adds the sample data to a database. A password in the address is shown as ***.
-func seedCommand(database config.URL) string {
-	return "orderflow seed --database " + quoted(database.String())
+// seedLine is the command that adds the sample data to a database. A password in the address is shown as ***.
+func seedLine(database config.URL) string {
+	return "orderflow seed --database " + shellQuote(database.String())
 }
 
-// payments names the gateway of a server, without a password and without parameters, which may be secret.
+// payments describes the gateway, without password and parameters, which may be secret.
 func payments(gateway string) string {
 	if gateway == config.GatewaySimulated {
 		return "SIMULATED: no provider is called and no money is taken. For real payments set --gateway"

@@ -13,32 +13,32 @@ import (
 	"orderflow/internal/config"
 )
 
-type tokens struct {
-	Create tokenCreate `cmd:"" help:"Make a token and print it, this once, alone on the last line."`
-	Revoke tokenRevoke `cmd:"" help:"Take a token back."`
-	List   tokenList   `cmd:"" help:"List the newest tokens, without their secrets."`
+type tokenCommand struct {
+	Create tokenCreateCommand `cmd:"" help:"Create a token and print it once, alone on the last line."`
+	Revoke tokenRevokeCommand `cmd:"" help:"Revoke a token."`
+	List   tokenListCommand   `cmd:"" help:"List the newest tokens, without their secrets."`
 }
 
-// Bounds of what a token may be told.
+// Bounds of a token.
 const (
 	maxTokenExpiry = 10 * 365 * 24 * time.Hour
 	maxTokenName   = 255 // characters
 )
 
-type tokenCreate struct {
+type tokenCreateCommand struct {
 	config.Common
 	config.Store
-	User    string        `help:"Whom it may act for, by e-mail address or id." placeholder:"USER"`
-	Admin   bool          `help:"May act for everybody and run the shop."`
-	Expires time.Duration `help:"How long it is good for, such as 720h; 0 for ever." default:"0" placeholder:"DURATION"`
-	Name    string        `help:"What to call it." placeholder:"TEXT"`
+	User    string        `help:"User that the token acts for: e-mail address or id." placeholder:"USER"`
+	Admin   bool          `help:"Allow the token to act for every user, and to use the admin API."`
+	Expires time.Duration `help:"Lifetime of the token, such as 720h (default: 0, no expiry)." default:"0" placeholder:"DURATION"`
+	Name    string        `help:"Name of the token in lists." placeholder:"TEXT"`
 }
 
 // Validate is called by the parser.
-func (c tokenCreate) Validate() error {
+func (c tokenCreateCommand) Validate() error {
 	switch {
 	case c.User == "" && !c.Admin:
-		return errors.New("a token is for a user (--user), for an admin (--admin), or for both")
+		return errors.New("set --user, --admin or both: a token is for a user (--user), for an admin (--admin), or for both")
 	case c.Expires < 0 || c.Expires > maxTokenExpiry:
 		return fmt.Errorf("--expires: %s is not from 0 to %s", c.Expires, maxTokenExpiry)
 	case utf8.RuneCountInString(c.Name) > maxTokenName || !printable(c.Name):
@@ -56,9 +56,9 @@ func printable(text string) bool {
 	return true
 }
 
-// Run makes a token.
-func (c tokenCreate) Run(ctx context.Context, streams Streams) error {
-	return withSchema(ctx, ofStore(c.Store), func(db *app.Database) error {
+// Run creates a token.
+func (c tokenCreateCommand) Run(ctx context.Context, streams Streams) error {
+	return withSchema(ctx, databaseSettings(c.Store), func(db *app.Database) error {
 		about := app.Token{Name: c.Name, Admin: c.Admin}
 		if c.User != "" {
 			id, err := strconv.ParseInt(c.User, 10, 64)
@@ -75,14 +75,14 @@ func (c tokenCreate) Run(ctx context.Context, streams Streams) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(streams.Out, "Token %d, for %s, good until %s. It is shown this once:\n%s\n",
-			about.ID, tokenFor(about), orElse(about.ExpiresAt, "it is taken back"), token)
+		_, err = fmt.Fprintf(streams.Out, "Token %d, for %s, valid until %s. It is printed only once:\n%s\n",
+			about.ID, tokenOwner(about), timeOr(about.ExpiresAt, "it is revoked"), token)
 		return err
 	})
 }
 
-// tokenFor says whose a token is.
-func tokenFor(t app.Token) string {
+// tokenOwner describes the owner of a token.
+func tokenOwner(t app.Token) string {
 	switch {
 	case t.UserID == 0:
 		return "an admin"
@@ -93,39 +93,39 @@ func tokenFor(t app.Token) string {
 	}
 }
 
-// orElse is a time for people, or what stands for none.
-func orElse(at time.Time, none string) string {
+// timeOr formats a time, or returns none for the zero time.
+func timeOr(at time.Time, none string) string {
 	if at.IsZero() {
 		return none
 	}
 	return at.UTC().Format(time.DateTime)
 }
 
-type tokenRevoke struct {
+type tokenRevokeCommand struct {
 	config.Common
 	config.Store
-	ID int64 `arg:"" help:"The token, as token list shows it."`
+	ID int64 `arg:"" help:"Id of the token, as token list shows it."`
 }
 
-// Run takes a token back.
-func (r tokenRevoke) Run(ctx context.Context, streams Streams) error {
-	return withSchema(ctx, ofStore(r.Store), func(db *app.Database) error {
+// Run revokes a token.
+func (r tokenRevokeCommand) Run(ctx context.Context, streams Streams) error {
+	return withSchema(ctx, databaseSettings(r.Store), func(db *app.Database) error {
 		err := db.RevokeToken(ctx, r.ID)
 		if err == nil {
-			_, err = fmt.Fprintf(streams.Out, "Token %d counts no more. Servers that have just seen it know within five seconds.\n", r.ID)
+			_, err = fmt.Fprintf(streams.Out, "Token %d is revoked. Running servers refuse it within five seconds.\n", r.ID)
 		}
 		return err
 	})
 }
 
-type tokenList struct {
+type tokenListCommand struct {
 	config.Common
 	config.Store
 }
 
 // Run lists tokens.
-func (l tokenList) Run(ctx context.Context, streams Streams) error {
-	return withSchema(ctx, ofStore(l.Store), func(db *app.Database) error {
+func (l tokenListCommand) Run(ctx context.Context, streams Streams) error {
+	return withSchema(ctx, databaseSettings(l.Store), func(db *app.Database) error {
 		list, err := db.Tokens(ctx)
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ func (l tokenList) Run(ctx context.Context, streams Streams) error {
 				state = "expired"
 			}
 			rows = append(rows, fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%s",
-				t.ID, tokenFor(t), state, orElse(t.CreatedAt, ""), orElse(t.ExpiresAt, "never"), oneLine(t.Name)))
+				t.ID, tokenOwner(t), state, timeOr(t.CreatedAt, ""), timeOr(t.ExpiresAt, "never"), oneLine(t.Name)))
 		}
 		return writeTable(streams.Out, rows)
 	})

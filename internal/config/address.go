@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// addr is HOST:PORT with a numeric port, or off. No host means every address of the machine.
+// addr reads HOST:PORT with a numeric port, or off. An empty host means all addresses of the machine.
 func addr() codec[Addr] {
 	return codec[Addr]{
 		parse: func(text string) (Addr, error) {
@@ -28,7 +28,7 @@ func addr() codec[Addr] {
 	}
 }
 
-// listenAddr is HOST:PORT with a numeric port.
+// listenAddr reads HOST:PORT with a numeric port.
 func listenAddr() codec[Addr] {
 	address := addr()
 	return codec[Addr]{
@@ -43,7 +43,7 @@ func listenAddr() codec[Addr] {
 	}
 }
 
-// pathSegment is a name that stands in addresses.
+// pathSegment reads a name that is used in URLs.
 func pathSegment() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
@@ -64,7 +64,7 @@ func portNumber(text string) bool {
 	return err == nil && digits(text) && text == strconv.FormatUint(n, 10)
 }
 
-// hostName reports whether a text is an IP address or may be the name of a host.
+// hostName reports whether a text is an IP address or a possible host name.
 func hostName(text string) bool {
 	if _, err := netip.ParseAddr(text); err == nil {
 		return plain(text)
@@ -78,8 +78,8 @@ func hostName(text string) bool {
 	})
 }
 
-// network is a CIDR whose address has no bits beyond the prefix: 10.0.0.1/8 may have been meant as 10.0.0.1/32, and the
-// difference is whom to believe.
+// network reads a CIDR whose address has no bits beyond the prefix. 10.0.0.1/8 is refused, since 10.0.0.1/32 may have been meant and
+// the network decides which proxies are trusted.
 func network() codec[netip.Prefix] {
 	return codec[netip.Prefix]{
 		parse: func(text string) (netip.Prefix, error) {
@@ -96,10 +96,10 @@ func network() codec[netip.Prefix] {
 	}
 }
 
-// originSchemes are the schemes of origins: those of web pages, and those of apps in a web view, which have them instead.
+// originSchemes are the schemes of the origins of web pages, and of apps in a web view.
 func originSchemes() []string { return []string{"http", "https", "capacitor", "ionic", "tauri"} }
 
-// origin is a web origin as browsers send it: lower case, without the port that goes with the scheme.
+// origin reads a web origin and returns it as browsers send it: in lower case, without the scheme's default port.
 func origin() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
@@ -107,7 +107,7 @@ func origin() codec[string] {
 			if err != nil || !slices.Contains(originSchemes(), u.Scheme) || u.Host == "" || !hostName(u.Hostname()) ||
 				(u.Port() == "" && strings.HasSuffix(u.Host, ":")) || (u.Port() != "" && !portNumber(u.Port())) ||
 				text[len(u.Scheme):] != "://"+u.Host {
-				return "", mustBe("an origin without a path, such as https://shop.example or, of an app, capacitor://localhost", text)
+				return "", mustBe("an origin without a path, such as https://shop.example, or capacitor://localhost for an app", text)
 			}
 			if u.Port() != "" && u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
 				u.Host = strings.TrimSuffix(u.Host, ":"+u.Port())
@@ -118,8 +118,7 @@ func origin() codec[string] {
 	}
 }
 
-// gateway is the product's own gateway, or the address of another. The address may not carry a password, so that it
-// can be logged.
+// gateway reads GatewaySimulated or the URL of a payment provider. The URL may not contain a password, so that it can be logged.
 func gateway() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
@@ -128,10 +127,10 @@ func gateway() codec[string] {
 			}
 			u, err := url.Parse(text)
 			if err == nil && u.User != nil {
-				return "", errors.New("must not carry a user or password in its address; --gateway-secret signs the calls")
+				return "", errors.New("must not contain a user or password; set --gateway-secret, which signs the calls")
 			}
 			if err != nil || !service(u, text) {
-				return "", errors.New("must be simulated, or the address of a payment provider, such as https://pay.example/v1")
+				return "", errors.New("must be simulated, or the URL of a payment provider, such as https://pay.example/v1")
 			}
 			return text, nil
 		},
@@ -139,13 +138,13 @@ func gateway() codec[string] {
 	}
 }
 
-// service reports whether u, which text was read as, is the address of something that is called over HTTP.
+// service reports whether u, which was parsed from text, is the URL of an HTTP service.
 func service(u *url.URL, text string) bool {
 	return (u.Scheme == "http" || u.Scheme == "https") && hostName(u.Hostname()) && !strings.Contains(text, "#") &&
 		(u.Port() == "" || portNumber(u.Port())) && plain(text) && len(text) <= 4096
 }
 
-// endpoint is the base address of a receiver of traces, or nothing.
+// endpoint reads the base URL of a receiver of traces, or no value.
 func endpoint() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
@@ -154,8 +153,8 @@ func endpoint() codec[string] {
 			}
 			u, err := url.Parse(text)
 			if err != nil || !service(u, text) || u.User != nil || u.RawQuery != "" {
-				return "", errors.New("must be the base address of an OTLP receiver, such as http://127.0.0.1:4318; " +
-					"what it wants to know of its senders goes into OTEL_EXPORTER_OTLP_HEADERS")
+				return "", errors.New("must be the base URL of an OTLP receiver, such as http://127.0.0.1:4318; " +
+					"set credentials in OTEL_EXPORTER_OTLP_HEADERS")
 			}
 			return text, nil
 		},

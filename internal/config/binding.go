@@ -1,19 +1,19 @@
 package config
 
-// codec reads and prints one kind of value. What print gives, parse reads as the same value. An error of parse goes
-// after a name: "must be …".
+// codec parses and prints one kind of value; parse returns the value that print was given. An error of parse follows the name of
+// the setting: "must be …".
 type codec[T any] struct {
 	parse func(text string) (T, error)
 	print func(value T) string
-	show  func(value T) string // print for everybody's eyes; nil where print is
+	show  func(value T) string // print with secrets redacted; nil where that is print
 }
 
 // binding ties a row of the table to its field in Settings.
 type binding struct {
-	parse func(text string) (any, error)       // into a value of the field's type
-	set   func(s *Settings, text string) error // parse into the field
+	parse func(text string) (any, error)       // returns a value of the field's type
+	set   func(s *Settings, text string) error // parses into the field
 	print func(s *Settings) string             // the field, as parse reads it
-	show  func(s *Settings) string             // the field, as it may be shown
+	show  func(s *Settings) string             // the field, with secrets redacted
 }
 
 func bind[T any](field func(*Settings) *T, c codec[T]) binding {

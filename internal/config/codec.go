@@ -13,12 +13,11 @@ import (
 	"unicode/utf8"
 )
 
-// mustBe is the error of a value that is not what it must be. The value is shown cut short and quoted, so that the
-// error stays one line.
+// mustBe returns the error for an invalid value. The value is shortened and quoted, so that the error stays one line.
 func mustBe(what, text string) error {
-	const enough = 60
-	if len(text) > enough {
-		text = text[:enough] + "…"
+	const shown = 60
+	if len(text) > shown {
+		text = text[:shown] + "…"
 	}
 	return fmt.Errorf("must be %s, not %q", what, text)
 }
@@ -28,12 +27,12 @@ func plain(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// text is any printable text of up to so many bytes.
-func text(most int) codec[string] {
+// text reads any printable text of at most limit bytes.
+func text(limit int) codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {
-			if len(text) > most || !plain(text) {
-				return "", mustBe(fmt.Sprintf("printable text of at most %d bytes", most), text)
+			if len(text) > limit || !plain(text) {
+				return "", mustBe(fmt.Sprintf("printable text of at most %d bytes", limit), text)
 			}
 			return text, nil
 		},
@@ -41,7 +40,7 @@ func text(most int) codec[string] {
 	}
 }
 
-// secret is any printable text. Its errors do not show the value.
+// secret reads any printable text. Its errors do not show the value.
 func secret() codec[Secret] {
 	return codec[Secret]{
 		parse: func(text string) (Secret, error) {
@@ -55,7 +54,7 @@ func secret() codec[Secret] {
 	}
 }
 
-// oneOf is one of a few words.
+// oneOf reads one of several words.
 func oneOf[T ~string](words ...T) codec[T] {
 	return codec[T]{
 		parse: func(text string) (T, error) {
@@ -68,7 +67,7 @@ func oneOf[T ~string](words ...T) codec[T] {
 	}
 }
 
-// orList is "a, b or c".
+// orList joins words: "a, b or c".
 func orList[T ~string](words []T) string {
 	var b strings.Builder
 	for i, word := range words {
@@ -84,7 +83,7 @@ func orList[T ~string](words []T) string {
 	return b.String()
 }
 
-// count is a whole number from 1 to most, in digits alone.
+// count reads a whole number from 1 to most, written in digits only.
 func count(most int) codec[int] {
 	return codec[int]{
 		parse: func(text string) (int, error) {
@@ -102,7 +101,7 @@ func digits(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r < '0' || r > '9' })
 }
 
-// onOff is true or false.
+// onOff reads true or false.
 func onOff() codec[bool] {
 	return codec[bool]{
 		parse: func(text string) (bool, error) {
@@ -115,7 +114,7 @@ func onOff() codec[bool] {
 	}
 }
 
-// share is a number from 0 to 1, such as 0.8, without sign or exponent.
+// share reads a number from 0 to 1, such as 0.8, without sign or exponent.
 func share() codec[float64] {
 	return codec[float64]{
 		parse: func(text string) (float64, error) {
@@ -130,7 +129,7 @@ func share() codec[float64] {
 	}
 }
 
-// duration is a length of time within bounds, as time.ParseDuration reads it, without a sign.
+// duration reads a duration within bounds, as time.ParseDuration does, without a sign.
 func duration(least, most time.Duration) codec[time.Duration] {
 	return codec[time.Duration]{
 		parse: func(text string) (time.Duration, error) {
@@ -144,7 +143,7 @@ func duration(least, most time.Duration) codec[time.Duration] {
 	}
 }
 
-// printDuration is Duration.String without parts that are nought: 2m rather than 2m0s.
+// printDuration returns Duration.String without trailing zero units: 2m rather than 2m0s.
 func printDuration(d time.Duration) string {
 	if d == 0 {
 		return "0"
@@ -159,7 +158,7 @@ func printDuration(d time.Duration) string {
 	return s
 }
 
-// parseSpan reads MIN-MAX, or one duration for both.
+// parseSpan reads MIN-MAX, or one duration for both ends.
 func parseSpan(text string) (Span, error) {
 	bounds := duration(0, time.Hour)
 	from, to, two := strings.Cut(text, "-")
@@ -181,7 +180,7 @@ func printSpan(s Span) string {
 	return printDuration(s.Min) + "-" + printDuration(s.Max)
 }
 
-// maxRate bounds a rate's N, and so the bucket of each client.
+// maxRate bounds N of a rate, which is the size of each client's token bucket.
 const maxRate = 1_000_000
 
 func parseRate(text string) (Rate, error) {
@@ -208,7 +207,7 @@ func printRate(r Rate) string {
 	}
 }
 
-// list is values with commas between them, from least to most of them; spaces around them do not count. None is nil.
+// list reads from least to most values with commas between them, and ignores spaces around them. An empty list is nil.
 func list[T any](item codec[T], least, most int) codec[[]T] {
 	return codec[[]T]{
 		parse: func(text string) ([]T, error) {
@@ -239,7 +238,7 @@ func list[T any](item codec[T], least, most int) codec[[]T] {
 	}
 }
 
-// logLevel is one of slog's four named levels.
+// logLevel reads one of slog's four named levels.
 func logLevel() codec[slog.Level] {
 	levels := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 	spelled := func(level slog.Level) string { return strings.ToLower(level.String()) }
@@ -256,7 +255,7 @@ func logLevel() codec[slog.Level] {
 	}
 }
 
-// roles is a list of the roles, each at most once.
+// roles reads a list of roles, each at most once.
 func roles() codec[Roles] {
 	return codec[Roles]{
 		parse: func(text string) (Roles, error) {
@@ -272,7 +271,7 @@ func roles() codec[Roles] {
 					role = &r.Realtime
 				}
 				if role == nil || *role {
-					return Roles{}, mustBe("api, worker, realtime, or several of them with commas between", text)
+					return Roles{}, mustBe("api, worker, realtime, or several of them with commas between them", text)
 				}
 				*role = true
 			}
@@ -282,7 +281,7 @@ func roles() codec[Roles] {
 	}
 }
 
-// auth is what the API asks of callers. It may be left unsaid.
+// auth reads AuthOptional, AuthRequired or no value.
 func auth() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {

@@ -19,7 +19,7 @@ func row(t testing.TB, flag string) Setting {
 	return Setting{}
 }
 
-// What is accepted, and how it is printed again.
+// Accepted values, and how they are printed.
 func TestAccepted(t *testing.T) {
 	for flag, values := range map[string]map[string]string{
 		"addr": {
@@ -122,12 +122,12 @@ func TestRefused(t *testing.T) {
 		for _, text := range values {
 			s := Defaults()
 			if err := row(t, flag).set(&s, text); err == nil {
-				t.Errorf("--%s %q was taken for %q", flag, text, row(t, flag).print(&s))
+				t.Errorf("--%s %q was accepted as %q", flag, text, row(t, flag).print(&s))
 			} else if strings.ContainsAny(err.Error(), "\n\x00") {
 				t.Errorf("--%s %q: the error is not one line: %v", flag, text, err)
 			}
 			if !reflect.DeepEqual(s, Defaults()) {
-				t.Errorf("--%s %q: refused, and changed the settings", flag, text)
+				t.Errorf("--%s %q: refused, but the settings changed", flag, text)
 			}
 		}
 	}
@@ -155,8 +155,7 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// Whatever text a setting takes, it prints so that it reads the same again, and whatever it does not take ends in one
-// line of error.
+// A value that a setting accepts prints as a text that parses to the same value. A refused value gives an error of one line.
 func FuzzSetting(f *testing.F) {
 	table := Table()
 	for i, s := range table {

@@ -13,30 +13,31 @@ import (
 // maxFile bounds a settings file, in bytes: it is read into memory.
 const maxFile = 1 << 20
 
-// readFile reads a settings file and judges all of it. It returns the values by the names of the environment.
+// readFile reads and checks a settings file. It returns the values by the names of the environment.
 func readFile(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("the settings file: %w", err)
+		return nil, fmt.Errorf("cannot read the settings file: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("the settings file: %w", err)
+		return nil, fmt.Errorf("cannot read the settings file: %w", err)
 	}
 	return parseFile(path, data)
 }
 
-// parseFile reads lines NAME=value with the names of the environment, blank lines and lines that begin with #. A value is
-// what Docker Compose (compose-go, package dotenv) and systemd (EnvironmentFile=) both read in the line; a line that they
-// read differently is an error, so that all processes with one file have the same settings:
+// parseFile reads lines NAME=value with the names of the environment, blank lines and lines that begin with #. Docker Compose
+// (compose-go, package dotenv) and systemd (EnvironmentFile=) read the same values; a line that they read differently is an error,
+// so that all processes with one file have the same settings:
 //
 //	NAME=value      white space after the value is removed. $, \ and a # after a space are refused
 //	NAME="value"    the quotes are removed. $, \ and " are refused: Compose inserts variables and reads escapes, systemd
 //	                reads other escapes
 //	NAME='value'    the quotes are removed; everything else is literal. ' and a \ at the end are refused
 //
-// Stricter than both: a name is a setting and set once, nothing stands around the =, and nothing follows a closing quote.
+// It is stricter than both: a name must be a setting and is set once, and spaces around the = or text after a closing quote are
+// errors.
 func parseFile(path string, data []byte) (map[string]string, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("%s: has more than %d bytes, too many for a settings file", path, maxFile)
@@ -57,11 +58,11 @@ func parseFile(path string, data []byte) (map[string]string, error) {
 		switch {
 		case err != nil:
 		case !ok:
-			err = fmt.Errorf("%q is no setting; .env.example lists them all", clip(name))
+			err = fmt.Errorf("%q is not a setting; .env.example lists all settings", clip(name))
 		case setting.Flag == "config":
-			err = fmt.Errorf("%s cannot stand in a settings file", name)
-		case lines[name] > 0:
-			err = fmt.Errorf("%s is set twice, first in line %d", name, lines[name])
+			err = fmt.Errorf("%s cannot be set in a settings file", name)
+		case lines[setting.Env] > 0:
+			err = fmt.Errorf("%s is set twice, first in line %d", name, lines[setting.Env])
 		case value != "":
 			if _, wrong := setting.parse(value); wrong != nil {
 				err = fmt.Errorf("%s: %w", name, wrong)
@@ -70,12 +71,12 @@ func parseFile(path string, data []byte) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, number, err)
 		}
-		values[name], lines[name] = value, number
+		values[name], lines[setting.Env] = value, number
 	}
 	return values, nil
 }
 
-// settingName is what a name in a settings file looks like. An error shows no other text: it may be a part of a secret.
+// settingName matches the name of a setting. Errors show no other text of a line, which may be part of a secret.
 var settingName = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
 
 // parseLine returns no name for a blank line or a comment. Its errors do not show the value, which may be a secret.
@@ -104,19 +105,19 @@ func parseLine(line string) (name, value string, err error) {
 	return name, value, nil
 }
 
-// checkComment refuses a comment of which a program may read a part as a setting, or beyond which it may not read.
+// checkComment refuses a comment that one of the programs may read as a setting, or that swallows the next line.
 func checkComment(line string) error {
 	switch {
 	case strings.ContainsAny(line, "\r\x00"):
 		return errors.New("has characters that cannot be printed; save the file as UTF-8 text without control characters")
 	case strings.HasSuffix(line, `\`):
-		return errors.New(`is a comment that ends with \; remove the \: to systemd before 254 the next line belongs to the comment`)
+		return errors.New(`is a comment that ends with \; remove the \, with which systemd before 254 continues the comment in the next line`)
 	default:
 		return nil
 	}
 }
 
-// unquote returns the value that the text behind a = stands for.
+// unquote returns the value of the text after the =.
 func unquote(text string) (string, error) {
 	if text == "" || text[0] != '"' && text[0] != '\'' {
 		switch {
@@ -143,5 +144,5 @@ func unquote(text string) (string, error) {
 	}
 }
 
-// clip cuts a name that is too long for an error.
+// clip shortens a name for an error.
 func clip(name string) string { return name[:min(len(name), 60)] }

@@ -12,7 +12,7 @@ import (
 
 const secretName = "ORDERFLOW_GATEWAY_SECRET"
 
-// Each value is what compose-go's dotenv and systemd 252 to 257 both read in the line.
+// compose-go's dotenv and systemd 252 to 257 read the same values.
 func TestFileValues(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"without quotes":                    {`s3cret`, `s3cret`},
@@ -53,7 +53,7 @@ func TestFileValues(t *testing.T) {
 	}
 }
 
-// Each line is one that Compose and systemd read differently, or that one of them refuses or passes over.
+// Compose and systemd read these lines differently, or one of them refuses or ignores the line.
 func TestFileRefused(t *testing.T) {
 	const value = "hunter2"
 	set := secretName + "="
@@ -114,8 +114,7 @@ func TestFileRefused(t *testing.T) {
 	}
 }
 
-// Programs that start processes differ in whether they remove quotes: a value in the environment that stands in quotes would
-// be another secret than the one of a process beside.
+// Some programs that start processes keep quotes, others remove them, so that two processes would have different secrets.
 func TestQuotesInTheEnvironment(t *testing.T) {
 	for name, c := range map[string]struct{ entry, want string }{
 		"secret in single quotes":  {secretName + "='hunter2'", secretName + " in the environment begins and ends with a quote"},
@@ -143,11 +142,11 @@ func TestQuotesInTheEnvironment(t *testing.T) {
 	}
 }
 
-// Whatever a file has in it, parsing ends, and what it takes it takes again when printed.
+// Parsing any file ends, and accepted values are accepted again when printed.
 func FuzzFile(f *testing.F) {
-	f.Add("# General\n\n#ORDERFLOW_TRIES=3\nORDERFLOW_BACKOFF=1s,3s\nDATABASE_URL=sqlite:x.db\n")
-	f.Add("ORDERFLOW_TRIES=3\r\nORDERFLOW_SIMULATED_SEED=\"a # b\"\n\n# x")
-	f.Add("ORDERFLOW_TRIES=\"\n=\n")
+	f.Add("# General\n\n#ORDERFLOW_BATCH_MAX=3\nORDERFLOW_BACKOFF=1s,3s\nDATABASE_URL=sqlite:x.db\n")
+	f.Add("ORDERFLOW_BATCH_MAX=3\r\nORDERFLOW_SIMULATED_SEED=\"a # b\"\n\n# x")
+	f.Add("ORDERFLOW_BATCH_MAX=\"\n=\n")
 	f.Add(secretName + "='a\\$ # b'\n" + "ORDERFLOW_SIMULATED_SEED=it's \" x\n")
 	f.Fuzz(func(t *testing.T, data string) {
 		values, err := parseFile("f", []byte(data))
@@ -171,7 +170,7 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// inQuotes writes a value for a settings file: in single quotes where it may stand in them, else in double ones, else in none.
+// inQuotes returns a value as a settings file has it: in single quotes if possible, else in double quotes, else without quotes.
 func inQuotes(value string) string {
 	switch {
 	case !strings.Contains(value, "'") && !strings.HasSuffix(value, `\`):

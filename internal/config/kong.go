@@ -8,9 +8,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Option makes a parser of the command line understand the settings that its verbs embed: how their values are read,
-// what --help says of them, and that what is not said by a flag comes from environ ("NAME=value", see os.Environ), then
-// from the file that --config or ORDERFLOW_CONFIG names. Verbs that embed no settings are left alone.
+// Option makes a parser of the command line read the settings that its commands embed, and describe them in --help. A setting without
+// a flag comes from environ ("NAME=value", see os.Environ), then from the file that --config or ORDERFLOW_CONFIG names. Commands
+// that embed no settings are unaffected.
 func Option(environ []string) kong.Option {
 	s := &sources{environ: environ, table: map[string]Setting{}}
 	for _, setting := range Table() {
@@ -18,7 +18,7 @@ func Option(environ []string) kong.Option {
 	}
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		for _, option := range []kong.Option{
-			// The parser takes no field of a struct type without a mapper, and asks before it can be told by name.
+			// The parser needs a mapper for a field of a struct type before describe can set one by the flag's name.
 			kong.TypeMapper(reflect.TypeFor[Roles](), s),
 			kong.TypeMapper(reflect.TypeFor[Rate](), s),
 			kong.TypeMapper(reflect.TypeFor[Span](), s),
@@ -36,7 +36,7 @@ func Option(environ []string) kong.Option {
 	})
 }
 
-// sources is where the settings of one parse come from.
+// sources are the sources of the settings of one parse.
 type sources struct {
 	environ []string
 	table   map[string]Setting // by flag
@@ -47,7 +47,7 @@ type sources struct {
 	path        string // of the file
 }
 
-// describe completes the flags of the parser that are settings.
+// describe completes the flags that are settings.
 func (s *sources) describe(k *kong.Kong) error {
 	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
 		if flag, ok := node.(*kong.Flag); ok {
@@ -65,23 +65,22 @@ func (s Setting) complete(flag *kong.Flag) {
 	flag.Group = &kong.Group{Key: s.Group, Title: s.Group + ":"}
 	flag.PlaceHolder = s.Value
 	flag.Tag.Sep = -1 // lists are read here
-	shown := s.Default
-	if shown == "" {
-		shown = "none"
+	if s.Alias != "" {
+		flag.Aliases = []string{s.Alias}
 	}
-	flag.Help = fmt.Sprintf("%s (default: %s; environment: %s)", s.Help, shown, s.Env)
+	flag.Help = fmt.Sprintf("%s (default: %s; environment: %s)", s.Help, s.defaultText(), s.Env)
 	flag.OrigHelp = flag.Help
 }
 
-// Decode implements kong.Mapper: it reads a flag's value by its row of the table.
+// Decode implements kong.Mapper: it reads the value of a flag by its row of the table.
 func (s *sources) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	setting, ok := s.table[ctx.Value.Name]
 	if !ok {
-		return errors.New("is no setting, but has the type of one")
+		return errors.New("has the type of a setting, but is not in the table")
 	}
-	if next := ctx.Scan.Peek(); s.IsBoolFromValue(target) && next.Type != kong.FlagValueToken { // the flag alone
+	if next := ctx.Scan.Peek(); s.IsBoolFromValue(target) && next.Type != kong.FlagValueToken { // the flag without a value
 		if next.Value == "true" || next.Value == "false" {
-			return fmt.Errorf("takes its value after an equals sign: --%s=%s", setting.Flag, next.Value)
+			return fmt.Errorf("needs an equals sign before its value: --%s=%s", setting.Flag, next.Value)
 		}
 		target.SetBool(true)
 		return nil
@@ -102,24 +101,24 @@ func (s *sources) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// IsBoolFromValue implements kong.BoolMapperExt: such a flag needs no value.
+// IsBoolFromValue implements kong.BoolMapperExt: a switch needs no value.
 func (s *sources) IsBoolFromValue(target reflect.Value) bool { return target.Kind() == reflect.Bool }
 
-// load reads environment and file, once, before the first flag asks, when the verb takes settings.
+// load reads the environment and the file once, before the first flag is resolved, if the command has settings.
 func (s *sources) load(ctx *kong.Context) error {
 	if s.loaded {
 		return nil
 	}
 	var config *kong.Flag
-	takes := false
+	needed := false
 	for _, flag := range ctx.Flags() {
 		_, isSetting := s.table[flag.Name]
-		takes = takes || isSetting
+		needed = needed || isSetting
 		if flag.Name == "config" && isSetting {
 			config = flag
 		}
 	}
-	if !takes {
+	if !needed {
 		return nil
 	}
 	s.loaded = true
@@ -143,23 +142,29 @@ func (s *sources) load(ctx *kong.Context) error {
 	return err
 }
 
-// resolve says what environment and file have for a flag that was not given; nil when nothing.
+// resolve returns the value of a flag that was not given, from the environment or the file; nil for none.
 func (s *sources) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	setting, ok := s.table[flag.Name]
 	if !ok {
 		return nil, nil
 	}
-	if value := s.environment[setting.Env]; value != "" {
+	for _, name := range setting.names() {
+		value := s.environment[name]
+		if value == "" {
+			continue
+		}
 		if quoted(value) {
-			return nil, quotedError(setting.Env)
+			return nil, quotedError(name)
 		}
 		if _, err := setting.parse(value); err != nil {
-			return nil, fmt.Errorf("%s in the environment %w", setting.Env, err)
+			return nil, fmt.Errorf("%s in the environment %w", name, err)
 		}
 		return value, nil
 	}
-	if value := s.file[setting.Env]; value != "" {
-		return value, nil
+	for _, name := range setting.names() {
+		if value := s.file[name]; value != "" {
+			return value, nil
+		}
 	}
 	return nil, nil
 }

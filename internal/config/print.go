@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// Defaults returns the settings that hold when nothing is said.
+// Defaults returns the settings without any flag, environment or file.
 func Defaults() Settings {
 	var s Settings
 	for _, setting := range Table() {
 		if err := setting.set(&s, setting.Default); err != nil {
-			panic("config: the default of --" + setting.Flag + " " + err.Error()) // the tests hold that it never comes to this
+			panic("config: the default of --" + setting.Flag + " " + err.Error()) // the tests parse every default
 		}
 	}
 	return s
 }
 
-// String is every setting as it could stand on a command line, secrets redacted.
+// String returns every setting as a flag, with secrets redacted.
 func (s Settings) String() string {
 	var parts []string
 	for _, setting := range Table() {
@@ -25,7 +25,7 @@ func (s Settings) String() string {
 	return strings.Join(parts, " ")
 }
 
-// LogValue is every setting that has a value, secrets redacted: what a server logs of its settings at start.
+// LogValue returns every setting that has a value, with secrets redacted. A server logs it at start.
 func (s Settings) LogValue() slog.Value {
 	var attrs []slog.Attr
 	for _, setting := range Table() {

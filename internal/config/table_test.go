@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write .env.example from the table")
 
 const exampleFile = "../../.env.example"
 
-// The example file is the table, written down.
+// .env.example is generated from the table.
 func TestExampleFileIsTheTable(t *testing.T) {
 	want := example()
 	if *update {
@@ -34,24 +34,28 @@ func TestExampleFileIsTheTable(t *testing.T) {
 	}
 }
 
-// example is the table in the format of a settings file, every line of it commented out.
+// example is the table in the format of a settings file, with every line commented out.
 func example() []byte {
 	var b bytes.Buffer
-	fmt.Fprint(&b, "# Every setting of Orderflow with its default. Copy this file, uncomment what you change, and name the copy by\n"+
-		"# --config FILE or ORDERFLOW_CONFIG, or put the lines into the environment. Flags win over the environment, and the\n"+
-		"# environment over the file. The flag of each setting is named behind its name.\n")
+	fmt.Fprint(&b, "# Every setting of Orderflow with its flag and its default. Copy this file, uncomment the lines that you change, and\n"+
+		"# pass the copy by --config FILE or ORDERFLOW_CONFIG, or set the names in the environment. Flags override the\n"+
+		"# environment, and the environment overrides the file.\n")
 	group := ""
 	for _, s := range Table() {
 		if s.Group != group {
 			group = s.Group
 			fmt.Fprintf(&b, "\n# --- %s ---\n", group)
 		}
-		fmt.Fprintf(&b, "\n%s#%s=%s\n", comment("--"+s.Flag+": "+s.Help), s.Env, s.Default)
+		text := "--" + s.Flag + ": " + s.Help
+		if s.Unset != "" {
+			text += " Default: " + s.Unset + "."
+		}
+		fmt.Fprintf(&b, "\n%s#%s=%s\n", comment(text), s.Env, s.Default)
 	}
 	return b.Bytes()
 }
 
-// comment breaks a text into lines of comment.
+// comment wraps a text into comment lines.
 func comment(text string) string {
 	var b strings.Builder
 	line := "#"
@@ -65,7 +69,7 @@ func comment(text string) string {
 	return b.String() + line + "\n"
 }
 
-// Uncommented, the example file says the defaults.
+// Uncommented, the lines of the example file are the defaults.
 func TestExampleFileHoldsTheDefaults(t *testing.T) {
 	var lines []string
 	for line := range strings.Lines(string(example())) {
@@ -87,7 +91,7 @@ func TestExampleFileHoldsTheDefaults(t *testing.T) {
 // Every row is complete, and its names follow one pattern.
 func TestTableRows(t *testing.T) {
 	flags, names := map[string]bool{}, map[string]bool{}
-	// Names that other programs know too.
+	// Names that other programs use too.
 	shared := map[string]bool{"database": true, "database-read": true, "database-pool": true, "redis": true, "redis-prefix": true, "otlp-endpoint": true}
 	for _, s := range Table() {
 		isSwitch := s.Default == "true" || s.Default == "false"
@@ -95,10 +99,10 @@ func TestTableRows(t *testing.T) {
 			t.Errorf("--%s: the row is not complete: %+v", s.Flag, s)
 		}
 		if flags[s.Flag] || names[s.Env] {
-			t.Errorf("--%s, %s: twice in the table", s.Flag, s.Env)
+			t.Errorf("--%s, %s: duplicate row", s.Flag, s.Env)
 		}
 		flags[s.Flag], names[s.Env] = true, true
-		if want := ours + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Env != want && !shared[s.Flag] {
+		if want := envPrefix + strings.ToUpper(strings.ReplaceAll(s.Flag, "-", "_")); s.Env != want && !shared[s.Flag] {
 			t.Errorf("--%s: environment name %s, want %s", s.Flag, s.Env, want)
 		}
 		if strings.ContainsAny(s.Help, "\n$") {
@@ -113,7 +117,7 @@ func TestTableRows(t *testing.T) {
 	}
 }
 
-// Every field of Settings is in the table, and the flag's row leads to that field and no other.
+// Every field of Settings has a row in the table, and the row sets only that field.
 func TestEveryFieldHasItsRow(t *testing.T) {
 	rows := map[string]Setting{}
 	for _, s := range Table() {
@@ -131,7 +135,7 @@ func TestEveryFieldHasItsRow(t *testing.T) {
 			}
 			seen++
 			if strings.ReplaceAll(row.Flag, "-", "") != strings.ToLower(field.Name) {
-				t.Errorf("%s.%s goes by --%s", groups.Field(i).Name, field.Name, row.Flag)
+				t.Errorf("%s.%s has the flag --%s", groups.Field(i).Name, field.Name, row.Flag)
 			}
 			s := Defaults()
 			if err := row.set(&s, other(row.Flag)); err != nil {
@@ -162,7 +166,7 @@ func other(flag string) string {
 		"roles": "worker", "max-time": "1h", "drain-delay": "5s", "samples": "true", "addr": "127.0.0.1:9000", "realtime-addr": "127.0.0.1:9001", "realtime-app-id": "a", "realtime-key": "k",
 		"realtime-secret": "s", "auth": "optional", "rate-limit": "5/s", "admin-rate-limit": "500/s",
 		"trusted-proxies": "10.0.0.0/8", "idle-timeout": "11m", "allowed-origins": "https://shop.example", "otlp-endpoint": "http://collector:4318", "trace-sample": "0.5", "batch-max": "1", "queue-max": "2000",
-		"worker-concurrency": "8", "tries": "5", "backoff": "2s", "lease": "1m", "charge-timeout": "20s",
+		"worker-concurrency": "8", "payment-attempts": "5", "backoff": "2s", "lease": "1m", "charge-timeout": "20s",
 		"gateway": "https://pay.example", "gateway-secret": "s3cret", "simulated-latency": "0", "simulated-success": "1",
 		"simulated-seed": "seven",
 	}[flag]

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// URL is the address of a database or of Redis. It may carry a password, which no print-out shows: only Reveal gives it
-// away. It holds a pointer for the reason that Secret does.
+// URL is the URL of a database or of Redis. It may contain a password, which only Reveal returns. It holds a pointer for the same
+// reason as Secret.
 type URL struct{ text *string }
 
-// NewURL returns a URL, as it was written; of "" it is the zero URL, which names nothing.
+// NewURL returns a URL as it was written. NewURL("") is the zero URL.
 func NewURL(text string) URL {
 	if text == "" {
 		return URL{}
@@ -20,7 +20,7 @@ func NewURL(text string) URL {
 	return URL{&text}
 }
 
-// Reveal returns the URL with its password. Hand it to what connects and nowhere else.
+// Reveal returns the URL with its password. Pass it only to code that connects.
 func (u URL) Reveal() string {
 	if u.text == nil {
 		return ""
@@ -28,7 +28,7 @@ func (u URL) Reveal() string {
 	return *u.text
 }
 
-// String is the URL with *** for the password.
+// String returns the URL with *** for the password.
 func (u URL) String() string {
 	p := u.parts()
 	if name, _, found := strings.Cut(strings.TrimSuffix(p.user, "@"), ":"); found {
@@ -37,7 +37,7 @@ func (u URL) String() string {
 	return p.String()
 }
 
-// parts are the pieces of a URL, each with what sets it apart. A URL without :// is all path.
+// parts are the parts of a URL, each with its delimiters. A URL without :// has only a path.
 type parts struct{ scheme, user, hosts, path, query string }
 
 func (u URL) parts() (p parts) {
@@ -59,7 +59,7 @@ func (u URL) parts() (p parts) {
 
 func (p parts) String() string { return p.scheme + p.user + p.hosts + p.path + p.query }
 
-// Hosts are the servers that the URL names, as HOST:PORT; none for a file.
+// Hosts returns the servers of the URL as HOST:PORT; none for a file.
 func (u URL) Hosts() (hosts []string) {
 	p := u.parts()
 	if p.hosts == "" {
@@ -80,19 +80,19 @@ func (u URL) Hosts() (hosts []string) {
 	return hosts
 }
 
-// Single reports whether one server is all that the URL stands for: neither a cluster nor the Sentinels of a set.
+// Single reports whether the URL names exactly one server, and neither a cluster nor Sentinels.
 func (u URL) Single() bool {
 	return len(u.Hosts()) == 1 && !strings.Contains(u.parts().query, "master_set=")
 }
 
-// At is the URL with another server, HOST:PORT.
+// At returns the URL with another server, HOST:PORT.
 func (u URL) At(host string) URL {
 	p := u.parts()
 	p.hosts = host
 	return NewURL(p.String())
 }
 
-// Named is the URL of another database on the same server.
+// Named returns the URL of another database on the same server.
 func (u URL) Named(database string) URL {
 	p := u.parts()
 	p.path = "/" + database
@@ -108,7 +108,7 @@ func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // MySQL reports whether the URL names a MySQL server.
 func (u URL) MySQL() bool { return strings.HasPrefix(u.Reveal(), "mysql:") }
 
-// address is a URL that check accepts. Its errors show nothing of the value, since any part of it may be a password.
+// address reads a URL that check accepts. Its errors do not show the value, since any part of it may be a password.
 func address(check func(text string) error) codec[URL] {
 	return codec[URL]{
 		parse: func(text string) (URL, error) {
@@ -122,7 +122,7 @@ func address(check func(text string) error) codec[URL] {
 	}
 }
 
-// unlessEmpty lets a setting be left unsaid.
+// unlessEmpty accepts no value, too.
 func unlessEmpty(check func(text string) error) func(text string) error {
 	return func(text string) error {
 		if text == "" {
@@ -132,10 +132,10 @@ func unlessEmpty(check func(text string) error) func(text string) error {
 	}
 }
 
-// maxURL bounds an address, in bytes.
+// maxURL bounds a URL, in bytes.
 const maxURL = 4096
 
-// databaseURL is the address of a database, of either kind.
+// databaseURL checks the URL of a database.
 func databaseURL(text string) error {
 	switch scheme, path, _ := strings.Cut(text, ":"); scheme {
 	case "sqlite":
@@ -165,9 +165,9 @@ func mysqlURL(text string) error {
 	switch {
 	case err != nil || u.Scheme != "mysql" || u.Opaque != "" || !plain(text) || len(text) > maxURL ||
 		u.User.Username() == "" || !hostName(u.Hostname()) || !portOrNone(u) || strings.Contains(text, "#"):
-		return errors.New("must be mysql://USER:PASSWORD@HOST:PORT/NAME, other characters of user and password than letters and digits as %XX")
+		return errors.New("must be mysql://USER:PASSWORD@HOST:PORT/NAME; in user and password, write characters other than letters and digits as %XX")
 	case !databaseName(strings.TrimPrefix(u.Path, "/")):
-		return errors.New("must name a database behind the host: mysql://USER:PASSWORD@HOST:PORT/NAME, NAME of letters, digits, _ and -")
+		return errors.New("must name a database after the host: mysql://USER:PASSWORD@HOST:PORT/NAME, with NAME of letters, digits, _ and -")
 	}
 	if err := parameters(u.RawQuery, map[string]func(string) bool{
 		"tls": func(value string) bool { return slices.Contains([]string{"true", "skip-verify", "false"}, value) },
@@ -176,7 +176,7 @@ func mysqlURL(text string) error {
 		return err
 	}
 	if query := u.Query(); query.Has("ca") && query.Get("tls") != "true" {
-		return errors.New("must have tls=true with ca=FILE: the file is what the certificate of the server is checked against")
+		return errors.New("must have tls=true with ca=FILE, since ca= names the CA that verifies the server's certificate")
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func portOrNone(u *url.URL) bool {
 	return portNumber(u.Port()) || u.Port() == "" && !strings.HasSuffix(u.Host, ":")
 }
 
-// databaseName reports whether a text can be the name of a database wherever the product names it.
+// databaseName reports whether a text can be the name of a database in every statement.
 func databaseName(text string) bool {
 	return text != "" && len(text) <= 64 && !strings.ContainsFunc(text, func(r rune) bool {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -193,11 +193,11 @@ func databaseName(text string) bool {
 	})
 }
 
-// redisURL is redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS; several hosts, with commas between them,
-// are a cluster, or with ?master_set=NAME the Sentinels of a set; ?ca=FILE names the CA of the certificates.
+// redisURL checks redis://[USER:PASSWORD@]HOST[:PORT][/DB], or rediss:// for TLS. Several hosts with commas between them are a cluster,
+// or Sentinels with ?master_set=NAME; ?ca=FILE names the CA of the certificates.
 func redisURL(text string) error {
-	malformed := errors.New("must be redis://HOST:PORT or rediss://HOST:PORT, with USER:PASSWORD@ before the host where it asks for one, " +
-		"several hosts with commas between them for a cluster, ?master_set=NAME for Sentinel, and ?ca=FILE for a CA of your own")
+	malformed := errors.New("must be redis://HOST:PORT or rediss://HOST:PORT, with USER:PASSWORD@ before the host if the server requires it, " +
+		"several hosts with commas between them for a cluster, ?master_set=NAME for Sentinel, and ?ca=FILE for your own CA")
 	scheme, rest, _ := strings.Cut(text, "://")
 	rest, query, _ := strings.Cut(rest, "?")
 	authority, number, hasNumber := strings.Cut(rest, "/")
@@ -214,10 +214,10 @@ func redisURL(text string) error {
 	}
 	if hasNumber && number != "" {
 		if _, err := count(1_000_000).parse(number); err != nil && number != "0" {
-			return errors.New("must have a number behind the host, or nothing: redis://HOST:PORT/0")
+			return errors.New("must end with the host or a database number: redis://HOST:PORT/0")
 		}
 		if len(list) > 1 {
-			return errors.New("cannot have the number of a database behind several hosts: a cluster has one alone")
+			return errors.New("cannot have a database number after several hosts, since a cluster has only one database")
 		}
 	}
 	return parameters(query, map[string]func(string) bool{
@@ -226,7 +226,7 @@ func redisURL(text string) error {
 	}, "master_set=NAME, and with rediss:// ca=FILE")
 }
 
-// userInfo is USER:PASSWORD@ or nothing, each part percent-encoded where it must be.
+// userInfo reports whether a text is USER:PASSWORD@, percent-encoded, or empty.
 func userInfo(text string) bool {
 	if text == "" {
 		return true
@@ -235,7 +235,7 @@ func userInfo(text string) bool {
 	return err == nil && u.Hostname() == "host" && u.User != nil
 }
 
-// hostMaybePort is HOST or HOST:PORT, an IPv6 address in brackets.
+// hostMaybePort reports whether a text is HOST or HOST:PORT, with an IPv6 address in brackets.
 func hostMaybePort(text string) bool {
 	if host, port, err := net.SplitHostPort(text); err == nil {
 		return hostName(host) && portNumber(port)
@@ -247,21 +247,21 @@ func hostMaybePort(text string) bool {
 	return bracketed && hostName(inner) || !strings.ContainsAny(text, ":[]") && hostName(text)
 }
 
-// parameters are those behind the ? of an address, each at most once and with a value that may be.
+// parameters checks the parameters of a URL: known names, each at most once, with a valid value.
 func parameters(query string, known map[string]func(value string) bool, list string) error {
 	values, err := url.ParseQuery(query)
-	fit := err == nil
+	valid := err == nil
 	for name, given := range values {
-		fits := known[name]
-		fit = fit && fits != nil && len(given) == 1 && fits(given[0])
+		check := known[name]
+		valid = valid && check != nil && len(given) == 1 && check(given[0])
 	}
-	if !fit {
-		return errors.New("has a parameter behind its ? that is not known; there are " + list)
+	if !valid {
+		return errors.New("has an unknown or invalid parameter after the ?; valid are " + list)
 	}
 	return nil
 }
 
-// keyPrefix begins keys in Redis. Braces would decide on which node of a cluster all of the keys are.
+// keyPrefix reads a prefix of Redis keys. Braces are refused: they would place all keys on one node of a cluster.
 func keyPrefix() codec[string] {
 	return codec[string]{
 		parse: func(text string) (string, error) {

@@ -26,9 +26,9 @@ func TestRelations(t *testing.T) {
 		{"max time for a worker", func(s *Settings) { s.MaxTime = time.Hour; s.Roles = Roles{Worker: true} }, nil},
 		{"api without an address", func(s *Settings) { s.Addr = AddrOff }, []string{"--addr off", "--roles is api,worker"}},
 		{"worker without an address", func(s *Settings) { s.Addr = AddrOff; s.Roles = Roles{Worker: true} }, nil},
-		{"open to all, unsaid", func(s *Settings) { s.Addr = "0.0.0.0:8000" }, []string{"--addr (0.0.0.0:8000)", "--auth optional", "--auth required"}},
-		{"open to all, said", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthOptional }, nil},
-		{"shut, said", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthRequired }, nil},
+		{"public address without auth", func(s *Settings) { s.Addr = "0.0.0.0:8000" }, []string{"--addr (0.0.0.0:8000)", "--auth optional", "--auth required"}},
+		{"public address, optional", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthOptional }, nil},
+		{"public address, required", func(s *Settings) { s.Addr = ":8000"; s.Auth = AuthRequired }, nil},
 		{"MySQL alone", func(s *Settings) { s.Database = NewURL(mysql) }, nil},
 		{
 			"the API alone over MySQL", func(s *Settings) { s.Database = NewURL(mysql); s.Roles = Roles{API: true} },
@@ -42,7 +42,7 @@ func TestRelations(t *testing.T) {
 			s.Database, s.Redis, s.Roles = NewURL(mysql), NewURL("redis://h"), Roles{Worker: true}
 		}, nil},
 		{
-			"realtime over MySQL and Redis, unsigned", func(s *Settings) { s.Database, s.Redis = NewURL(mysql), NewURL("redis://h") },
+			"realtime over MySQL and Redis without a secret", func(s *Settings) { s.Database, s.Redis = NewURL(mysql), NewURL("redis://h") },
 			[]string{"--roles api,worker,realtime over MySQL and Redis needs --realtime-secret"},
 		},
 		{"realtime over MySQL and Redis", func(s *Settings) {
@@ -60,7 +60,7 @@ func TestRelations(t *testing.T) {
 			"a replica of SQLite", func(s *Settings) { s.DatabaseRead = NewURL(mysql) },
 			[]string{"--database-read (mysql://u:***@h/d)", "--database is sqlite:orderflow.db"},
 		},
-		{"a worker's metrics open to all", func(s *Settings) { s.Addr = ":8000"; s.Roles = Roles{Worker: true} }, nil},
+		{"a worker's metrics on a public address", func(s *Settings) { s.Addr = ":8000"; s.Roles = Roles{Worker: true} }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := Defaults()
@@ -78,7 +78,7 @@ func TestRelations(t *testing.T) {
 	}
 }
 
-// However settings are printed, the secret does not show; that it is set does.
+// Printed settings show that a secret is set, but not its text.
 func TestSecretsAreRedacted(t *testing.T) {
 	const hidden = "hunter2"
 	s := Defaults()
@@ -101,10 +101,10 @@ func TestSecretsAreRedacted(t *testing.T) {
 		}
 	}
 	if !strings.Contains(s.String(), "--gateway-secret=(set)") || !strings.Contains(logged.String(), `"gateway_secret":"(set)"`) {
-		t.Errorf("does not say that the secret is set: %s\n%s", s, logged.String())
+		t.Errorf("the secret is not shown as set: %s\n%s", s, logged.String())
 	}
 	if !strings.Contains(s.String(), "--database=mysql://shop:***@db:3306/shop") || !strings.Contains(logged.String(), `"redis":"redis://:***@a,b"`) {
-		t.Errorf("does not say where things are: %s\n%s", s, logged.String())
+		t.Errorf("the addresses are missing: %s\n%s", s, logged.String())
 	}
 	if s.GatewaySecret.Reveal() != hidden || (Secret{}).Reveal() != "" || NewSecret("") != (Secret{}) {
 		t.Error("Reveal")

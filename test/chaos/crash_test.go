@@ -92,7 +92,7 @@ func moodyHouse(t *testing.T) (*paymenttest.Provider, launch) {
 	t.Helper()
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
 	return provider, launch{database: newDatabase(t, t.TempDir(), 1_000_000), args: []string{
-		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}}
 }
 
@@ -171,7 +171,7 @@ func killBetween(t *testing.T) {
 
 	database := newDatabase(t, t.TempDir(), 10)
 	run := launch{database: database, args: []string{
-		"--gateway", door.URL + upstream.Path, "--lease", "5600ms", "--charge-timeout", "500ms", "--tries", "20",
+		"--gateway", door.URL + upstream.Path, "--lease", "5600ms", "--charge-timeout", "500ms", "--payment-attempts", "20",
 	}}
 	first := start(t, run)
 	victim.Store(first)

@@ -99,7 +99,7 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 	provider := paymenttest.NewProvider(t, paymenttest.Options{})
 	database := newDatabase(t, dir, 1_000_000)
 	s := start(t, launch{database: database, pained: true, args: []string{
-		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}})
 	addr := s.ready()
 	full(s)

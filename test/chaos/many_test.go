@@ -88,7 +88,7 @@ func (m *many) start(role string, args ...string) *node {
 	}
 	n.run = launch{database: database, pained: true, args: append([]string{
 		"--roles", role, "--redis", redis, "--redis-prefix", m.prefix, "--database-pool", "8",
-		"--gateway", m.provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--tries", "100",
+		"--gateway", m.provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}, args...)}
 	n.server = start(m.t, n.run)
 	return n

@@ -223,7 +223,7 @@ func openDatabase(t *testing.T, database string) *app.Database {
 // prove audits the books.
 func prove(t *testing.T, db *app.Database) {
 	t.Helper()
-	text, holds, err := db.ProveText(t.Context())
+	text, holds, err := db.AuditText(t.Context())
 	if err != nil || !holds {
 		t.Errorf("the books are wrong: %v\n%s", err, text)
 	}
