@@ -36,7 +36,7 @@ function state() {
     memory: value('process_resident_memory_bytes'),
     goroutines: value('go_goroutines'),
     files: value('process_open_fds'),
-    deadLetters: value('orderflow_dead_letters'),
+    deadLetters: value('orderflow_failed_jobs'),
   };
 }
 

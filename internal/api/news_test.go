@@ -16,7 +16,7 @@ type news struct {
 }
 
 func newNews() *news {
-	return &news{Local: bus.NewLocal(bus.Options{Tail: 4}), joined: make(chan bus.Subscription, 100)}
+	return &news{Local: bus.NewLocal(bus.Options{SubscriptionBuffer: 4}), joined: make(chan bus.Subscription, 100)}
 }
 
 func (n *news) Publish(ctx context.Context, messages []bus.Message) error {

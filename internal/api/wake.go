@@ -81,12 +81,12 @@ func (w *waker) end() {
 func (w *waker) run(ctx context.Context, from bus.Bus, logger *slog.Logger) {
 	defer w.hears.Store(false)
 	bus.Follow(ctx, from, bus.TopicChanges, bus.Follower{
-		Joined: func() {
+		Subscribed: func() {
 			w.hears.Store(true)
 			w.wakeAll() // who knows what was said before
 		},
 		Lagged: w.wakeAll, // any of them may have missed something
-		Away: func(err error) {
+		Disconnected: func(err error) {
 			w.hears.Store(false)
 			logger.WarnContext(ctx, "event streams are not woken: the bus gives no news", "event", "streams.deaf", "error", err)
 		},

@@ -228,8 +228,8 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
-	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Ledger: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
+	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Marker: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
+	relay := outbox.NewRelay(outbox.RelayOptions{Bus: messages, Store: s.db, Registerer: s.registry, Logger: log, Tracer: s.tracer})
 	s.stage("store", s.db.Run)
 	if s.takes == Batched {
 		s.stage("publisher", publisher.Run)
@@ -283,7 +283,7 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 		Orders: s.db, Gateway: breaker, Breaker: breaker.Charges(), VoidBreaker: breaker.Voids(), Bus: messages, Publisher: publisher,
 		Installation: installation, Node: Node("worker"), Rules: Rules(s.settings),
 		Concurrency: s.settings.WorkerConcurrency, ChargeTimeout: s.settings.ChargeTimeout,
-		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, Asked: s.asked, Logger: log, Tracer: s.tracer,
+		BatchMax: s.settings.BatchMax, BatchLoops: s.loops(), Registerer: s.registry, OnScrape: s.asked, Logger: log, Tracer: s.tracer,
 	})
 }
 
@@ -298,7 +298,7 @@ func (s *Server) buildAPI(
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit), AdminRate: limit.Rate(s.settings.AdminRateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
 		SignChannel: sign,
-		Metrics:     promhttp.HandlerFor(prometheus.Gatherers{s.registry, s.asked}, promhttp.HandlerOpts{}),
+		Metrics:     promhttp.HandlerFor(telemetry.WithFormerNames(prometheus.Gatherers{s.registry, s.asked}), promhttp.HandlerOpts{}),
 	}
 	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",

@@ -39,7 +39,7 @@ func newBacklog(read func(ctx context.Context) (order.Backlog, error)) *backlog 
 		open: desc("orderflow_orders_open", "Orders that are not finished, of the whole installation, by status; counted up to 10,000.", "status"),
 		overdue: desc("orderflow_orders_overdue_seconds",
 			"How long the order that is due longest has been due, in the whole installation; 0 when none is."),
-		deadLetters: desc("orderflow_dead_letters", "Payments that wait for an operator, in the whole installation; counted up to 10,000."),
+		deadLetters: desc("orderflow_failed_jobs", "Payments that wait for an operator, in the whole installation; counted up to 10,000."),
 		owed: desc("orderflow_outbox_backlog",
 			"Receipts of the whole installation that are not marked as published; counted up to 10,000."),
 		oldestOwed: desc("orderflow_outbox_backlog_seconds", "Age of the oldest receipt that is not marked as published; 0 when there is none."),

@@ -33,16 +33,16 @@ func TestBacklog(t *testing.T) {
 		want := func(series string) {
 			t.Helper()
 			if err := testutil.GatherAndCompare(registry, strings.NewReader(series), "orderflow_database_up", "orderflow_orders_open",
-				"orderflow_orders_overdue_seconds", "orderflow_dead_letters", "orderflow_outbox_backlog_seconds"); err != nil {
+				"orderflow_orders_overdue_seconds", "orderflow_failed_jobs", "orderflow_outbox_backlog_seconds"); err != nil {
 				t.Error(err)
 			}
 		}
 		const up = "# HELP orderflow_database_up 1 while the database answers within a second, else 0.\n# TYPE orderflow_database_up gauge\n" +
 			"orderflow_database_up "
 		first := up + `1
-# HELP orderflow_dead_letters Payments that wait for an operator, in the whole installation; counted up to 10,000.
-# TYPE orderflow_dead_letters gauge
-orderflow_dead_letters 3
+# HELP orderflow_failed_jobs Payments that wait for an operator, in the whole installation; counted up to 10,000.
+# TYPE orderflow_failed_jobs gauge
+orderflow_failed_jobs 3
 # HELP orderflow_orders_open Orders that are not finished, of the whole installation, by status; counted up to 10,000.
 # TYPE orderflow_orders_open gauge
 orderflow_orders_open{status="pending"} 1

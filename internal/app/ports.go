@@ -37,15 +37,15 @@ type messageBus interface {
 // newPorts makes the ports. With Redis in the settings it tries to connect, so that both layers of protection are there
 // from the first order on; a Redis that does not answer is no reason not to start.
 func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) {
-	setAside := prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "orderflow_bus_set_aside_total", Help: "Messages that were set aside because several deliveries did not finish them.",
+	deadLettered := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "orderflow_bus_dead_lettered_total", Help: "Messages that were dead-lettered because they reached their delivery limit.",
 	})
-	s.registry.MustRegister(setAside)
+	s.registry.MustRegister(deadLettered)
 	options := bus.Options{
 		Buffer: max(bus.DefaultBuffer, s.settings.QueueMax),
-		SetAside: func(group string, m bus.Message) {
-			setAside.Inc()
-			log.Error("message set aside", "event", "bus.set_aside", "group", group, "id", m.ID)
+		DeadLettered: func(group string, m bus.Message) {
+			deadLettered.Inc()
+			log.Error("A message reached its delivery limit and was dead-lettered.", "event", "message.dead_lettered", "group", group, "id", m.ID)
 		},
 	}
 	if s.settings.Redis == (config.URL{}) {

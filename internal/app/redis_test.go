@@ -69,7 +69,7 @@ func TestRedisRefuses(t *testing.T) {
 		"one key":  {func(t *testing.T, r *servers.Server) { revoke(t, r, "resetkeys", "~shop:orderflow:*", "~shop:{*") }, "NOPERM"},
 		"all":      {func(t *testing.T, r *servers.Server) { revoke(t, r, "-@all") }, "NOPERM"},
 		"the type of a stream": {func(t *testing.T, r *servers.Server) {
-			env.Command(t, r.Addr(), "SET", "shop:{shop:orderflow:bus:work}:stream:workers", "x")
+			env.Command(t, r.Addr(), "SET", "shop:{shop:orderflow:bus:jobs}:stream:workers", "x")
 		}, "WRONGTYPE"},
 		"any answer": {func(t *testing.T, r *servers.Server) {
 			if err := r.Freeze(); err != nil {

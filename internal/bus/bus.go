@@ -7,97 +7,98 @@ import (
 
 // The topics and the one group of the product.
 const (
-	TopicJobs          = "work"    // OrderCreated: what the workers have to do
-	TopicChanges       = "news"    // OrderPaid, OrderFailed, OrderCancelled, OrderProcessing: what customers hear and streams wake on
-	TopicChannelEvents = "pushed"  // what other programs publish to subscribers: best effort, never owed
-	GroupWorkers       = "workers" // the group of topic TopicJobs
+	TopicJobs          = "jobs"           // OrderCreated: orders for the workers to process
+	TopicChanges       = "changes"        // OrderProcessing, OrderPaid, OrderFailed, OrderCancelled: for customers and event streams
+	TopicChannelEvents = "channel-events" // events that other programs publish to Pusher channels: best effort, never in the outbox
+	GroupWorkers       = "workers"        // the group of topic TopicJobs
 )
 
 // Errors of the bus.
 var (
-	// ErrFull says that a group has no room for the messages; see Bus.Publish.
-	ErrFull = errors.New("bus: a group has no room; publish again later")
-	// ErrLagged says that a tail fell behind and lost its oldest messages; see Subscription.Next.
-	ErrLagged = errors.New("bus: the tail fell behind and lost messages; read what you missed elsewhere")
-	// ErrClosed says that the bus, the consumer or the tail has been closed.
+	// ErrFull means that a group has no room for the messages; see Bus.Publish.
+	ErrFull = errors.New("bus: the group is full: publish again later")
+	// ErrLagged means that a subscription fell behind and lost its oldest messages; see Subscription.Next.
+	ErrLagged = errors.New("bus: the subscription fell behind and lost messages: read the history from the database")
+	// ErrClosed means that the bus, the consumer or the subscription was closed.
 	ErrClosed = errors.New("bus: closed")
 )
 
-// Message is what travels. The bus keeps it as it is; nobody writes to Body once it is published.
+// Message is one message of a topic. Body must not be changed after Publish.
 type Message struct {
-	ID          string // stable: whoever gets it twice skips by it
-	Key         string // messages that belong together have the same; adapters that partition do so by it
+	ID          string // stable, so that a consumer can skip duplicates
+	Key         string // the same for messages that belong together; adapters may partition by it
 	Topic       string
 	Body        []byte
 	Traceparent string // W3C trace context, or empty
 }
 
-// Bus carries messages. Its methods, and those of what they return, may be called from any goroutine.
+// Bus delivers messages. All methods of a Bus, a Group and a Subscription are safe for concurrent use.
 type Bus interface {
-	// Publish hands the messages to every group and tail of their topics. It does not keep the slice, only the bodies,
-	// and never waits for a reader. When a group's bound leaves no room for all that comes to it, it returns ErrFull:
-	// where Features.Atomic holds nobody has got anything then, elsewhere some may have; so the whole slice is
-	// published again later, and readers skip what they have seen. A slice longer than the bound never finds room. Who
-	// does not want a full topic to hold another one back publishes them apart. ErrClosed after Close.
+	// Publish delivers the messages to every group and subscription of their topics. It keeps the bodies but not the slice,
+	// and never waits for a reader. It returns ErrFull when a group has no room for all of its messages. With
+	// Features.Atomic no message was delivered then; otherwise some may have been. The caller publishes the whole slice
+	// again later, and readers skip duplicates. A slice longer than the bound never fits. Publish topics separately if a full
+	// one must not delay another. ErrClosed after Close.
 	Publish(ctx context.Context, messages []Message) error
 
-	// Group returns a new consumer of the topic's group. The group begins with its first consumer and gathers messages
-	// from then on, also while it has none. ErrClosed after Close.
+	// Group returns a new consumer of the topic's group. The first consumer creates the group, which collects messages from
+	// then on, even while it has no consumer. ErrClosed after Close.
 	Group(ctx context.Context, topic, group string) (Group, error)
 
-	// Subscription returns a reader of all that is published to the topic after this call. ErrClosed after Close.
+	// Subscribe returns a subscription to all messages published to the topic after this call. ErrClosed after Close.
 	Subscribe(ctx context.Context, topic string) (Subscription, error)
 }
 
 // Group is one consumer of a group.
 type Group interface {
-	// Fetch waits for at least one message and returns up to limit, which must be at least 1. It returns ctx's error
-	// when that ends first, and ErrClosed when the consumer or the bus is closed.
+	// Fetch waits for at least one message and returns up to limit, which must be at least 1. It returns the error of ctx
+	// when ctx ends first, and ErrClosed when the consumer or the bus is closed.
 	//
-	// What is fetched must be acknowledged in time (Options.AckWithin) or comes again, to whichever consumer of the
-	// group fetches next, with a higher Attempt. After Options.Deliveries of them it is set aside: delivered no more,
-	// and counted.
+	// A message that is not acknowledged within Options.AckWithin is delivered again, to the next consumer of the group
+	// that fetches, with a higher Attempt. After Options.Deliveries deliveries it is dead-lettered: counted, and not
+	// delivered again.
 	Fetch(ctx context.Context, limit int) ([]Delivery, error)
 
-	// Ack says that the deliveries, fetched by this consumer, are done and must not come again. One that has come
-	// again meanwhile, or is acknowledged twice, is passed over. ErrClosed after Close.
+	// Ack acknowledges deliveries of this consumer, which are then not delivered again. It ignores a delivery that was
+	// already acknowledged, or whose message was delivered again meanwhile. ErrClosed after Close.
 	Ack(ctx context.Context, deliveries []Delivery) error
 
-	// Close gives back what is not acknowledged, which comes again to others, and ends waiting calls with ErrClosed.
-	// The group stays. Closing twice is no error.
+	// Close returns unacknowledged messages to the group and ends waiting calls with ErrClosed. The group stays. Closing
+	// twice is not an error.
 	Close() error
 }
 
-// Delivery is a message handed to a consumer.
+// Delivery is one delivery of a message to a consumer.
 type Delivery struct {
 	Message
 
-	Attempt int    // 1 the first time; higher when it was delivered before
-	Tag     uint64 // names the delivery to the adapter that made it; means nothing to others
+	Attempt int    // 1 for the first delivery of the message
+	Tag     uint64 // identifies the delivery within its adapter
 }
 
-// Subscription reads all that is published to a topic.
+// Subscription receives all messages of a topic.
 type Subscription interface {
-	// Next waits for at least one message and returns all that have come since. When some were lost since the last
-	// call, because the reader was slow and the bound reached, it returns ErrLagged once, and then goes on with the
-	// oldest that it has. It returns ctx's error when that ends first, and ErrClosed when the tail or the bus is closed.
+	// Next waits for at least one message and returns all that arrived since the last call. If messages were lost since then,
+	// because the reader was slow and the bound was reached, it returns ErrLagged once and continues with the oldest
+	// message that is left. It returns the error of ctx when ctx ends first, and ErrClosed when the subscription or the
+	// bus is closed.
 	Next(ctx context.Context) ([]Message, error)
 
-	// Close ends waiting calls with ErrClosed. Closing twice is no error.
+	// Close ends waiting calls with ErrClosed. Closing twice is not an error.
 	Close() error
 }
 
-// Depth is how full a group is.
+// Depth is the fill level of a group.
 type Depth struct {
 	Waiting      int    // messages not fetched
 	Unacked      int    // messages fetched and not acknowledged
-	DeadLettered uint64 // messages set aside, ever
+	DeadLettered uint64 // messages dead-lettered, ever
 }
 
-// Features says what an adapter promises beyond Bus.
+// Features are the guarantees of an adapter beyond Bus.
 type Features struct {
 	Shared  bool // other processes publish and read too
-	Durable bool // what a group has not read outlives the process
-	Atomic  bool // a slice that is refused has reached nobody
-	Ordered bool // a consumer alone in its group, and a tail, get each publisher's messages in order; redeliveries apart
+	Durable bool // unread messages of a group outlive the process
+	Atomic  bool // a refused slice was delivered to no group and no subscription
+	Ordered bool // a single consumer, and a subscription, receive each publisher's messages in order, except for redeliveries
 }

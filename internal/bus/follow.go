@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// rejoinPause is the wait before a topic is read again that could not be read.
-const rejoinPause = time.Second
+// resubscribePause is the pause before Follow subscribes again after a failure.
+const resubscribePause = time.Second
 
-// Follower is what Follow calls, one after the other, from its own goroutine. All of them must be set.
+// Follower has the functions that Follow calls, never concurrently. All of them must be set.
 type Follower struct {
-	Joined  func()          // the topic is read from now on; what was published before may have been missed
-	Lagged  func()          // messages were lost (ErrLagged)
-	Away    func(err error) // the topic is not read, until Joined: it is tried again each second; called once for all tries
-	Deliver func(messages []Message)
+	Subscribed   func()          // subscribed; earlier messages may have been missed
+	Lagged       func()          // messages were lost (ErrLagged)
+	Disconnected func(err error) // not subscribed until Subscribed is called; called once per outage, while Follow retries every second
+	Deliver      func(messages []Message)
 }
 
-// Follow reads a topic through tails of the bus, one after the other, until ctx ends.
+// Follow receives the messages of a topic until ctx ends. It subscribes again after every failure.
 func Follow(ctx context.Context, from Bus, topic string, to Follower) {
 	away := false
-	joined := to.Joined
-	to.Joined = func() {
+	joined := to.Subscribed
+	to.Subscribed = func() {
 		away = false
 		joined()
 	}
@@ -31,10 +31,10 @@ func Follow(ctx context.Context, from Bus, topic string, to Follower) {
 			return
 		}
 		if !away {
-			to.Away(err)
+			to.Disconnected(err)
 		}
 		away = true
-		pause := time.NewTimer(rejoinPause)
+		pause := time.NewTimer(resubscribePause)
 		select {
 		case <-ctx.Done():
 		case <-pause.C:
@@ -43,14 +43,14 @@ func Follow(ctx context.Context, from Bus, topic string, to Follower) {
 	}
 }
 
-// follow reads one tail until it fails.
+// follow reads one subscription until it fails.
 func follow(ctx context.Context, from Bus, topic string, to Follower) error {
 	tail, err := from.Subscribe(ctx, topic)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tail.Close() }() // it is left behind, whatever that says
-	to.Joined()
+	defer func() { _ = tail.Close() }() // it is not used again, even if Close fails
+	to.Subscribed()
 	for {
 		messages, err := tail.Next(ctx)
 		switch {

@@ -34,7 +34,7 @@ func TestFollowReportsAnOutageOnce(t *testing.T) {
 		go func() {
 			defer close(ended)
 			bus.Follow(ctx, from, "t", bus.Follower{
-				Joined: func() { joined <- struct{}{} }, Lagged: func() {}, Away: func(error) { away++ }, Deliver: func([]bus.Message) {},
+				Subscribed: func() { joined <- struct{}{} }, Lagged: func() {}, Disconnected: func(error) { away++ }, Deliver: func([]bus.Message) {},
 			})
 		}()
 		<-joined

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// group is a topic's group: what waits for its consumers and what is in their hands. Guarded by the bus's mutex.
+// group is a consumer group of a topic. The bus's mutex guards it.
 type group struct {
 	bus  *Local
 	name string
-	bell bell
+	wake signal
 
-	waiting  chain             // to be fetched, oldest first
-	unacked  chain             // fetched, in order of delivery and so of deadline
-	byTag    map[uint64]*entry // those in unacked
-	setAside uint64            // how many, ever
+	waiting      list              // not fetched, oldest first
+	unacked      list              // fetched, in order of delivery and therefore of deadline
+	byTag        map[uint64]*entry // the entries of unacked
+	deadLettered uint64            // messages dead-lettered, ever
 
-	overdue *time.Timer // due at the deadline of what was first in unacked when it was set; nil before the first fetch
-	armed   bool        // overdue is running
+	ackTimer *time.Timer // fires at the deadline of the entry that was first in unacked when it was set; nil before the first fetch
+	armed    bool        // ackTimer is running
 }
 
 func newGroup(b *Local, name string) *group {
-	return &group{bus: b, name: name, bell: newBell(), byTag: make(map[uint64]*entry)}
+	return &group{bus: b, name: name, wake: newSignal(), byTag: make(map[uint64]*entry)}
 }
 
-// deliver moves up to limit messages from waiting to unacked, in the hands of c.
+// deliver moves up to limit messages from waiting to unacked and delivers them to c.
 func (g *group) deliver(c *consumer, limit int) []Delivery {
 	deliveries := make([]Delivery, 0, min(limit, g.waiting.length))
 	deadline := time.Now().Add(g.bus.options.AckWithin)
@@ -43,7 +43,7 @@ func (g *group) deliver(c *consumer, limit int) []Delivery {
 	return deliveries
 }
 
-// ack forgets a delivery, unless it has been taken back.
+// ack removes a delivery, unless its message has been requeued.
 func (g *group) ack(tag uint64) {
 	if e, found := g.byTag[tag]; found {
 		delete(g.byTag, tag)
@@ -51,18 +51,18 @@ func (g *group) ack(tag uint64) {
 	}
 }
 
-// takeBack ends the deliveries that ended says: they wait again, before all others and in their old order, save those
-// that were delivered too often, which it returns.
-func (g *group) takeBack(ended func(*entry) bool) (aside []Message) {
+// requeue ends the deliveries for which ended returns true. Their messages go back to the front of waiting, in their old order.
+// It dead-letters and returns those that have reached the delivery limit.
+func (g *group) requeue(ended func(*entry) bool) (aside []Message) {
 	for e := g.unacked.last; e != nil; {
 		previous := e.prev
 		if ended(e) {
 			g.ack(e.tag)
 			if e.attempt < g.bus.options.Deliveries {
 				g.waiting.pushFront(e)
-				g.bell.ring()
+				g.wake.notify()
 			} else {
-				g.setAside++
+				g.deadLettered++
 				aside = append(aside, e.message)
 			}
 		}
@@ -71,46 +71,45 @@ func (g *group) takeBack(ended func(*entry) bool) (aside []Message) {
 	return aside
 }
 
-// arm sets the timer for the first deadline, unless it runs already: it then runs for an earlier one, and is set again
-// when it has come.
+// arm sets the timer for the first deadline. A running timer is set for an earlier deadline, and requeueOverdue sets it again.
 func (g *group) arm() {
 	if g.armed || g.unacked.first == nil {
 		return
 	}
 	g.armed = true
 	left := time.Until(g.unacked.first.deadline)
-	if g.overdue == nil {
-		g.overdue = time.AfterFunc(left, g.collect)
+	if g.ackTimer == nil {
+		g.ackTimer = time.AfterFunc(left, g.requeueOverdue)
 	} else {
-		g.overdue.Reset(left)
+		g.ackTimer.Reset(left)
 	}
 }
 
-// collect takes back what is past its deadline. The timer calls it.
-func (g *group) collect() {
+// requeueOverdue requeues the messages whose deadline has passed. The timer calls it.
+func (g *group) requeueOverdue() {
 	g.bus.mu.Lock()
 	g.armed = false
 	var aside []Message
 	if !isClosed(g.bus.closed) {
 		now := time.Now()
-		aside = g.takeBack(func(e *entry) bool { return !now.Before(e.deadline) })
+		aside = g.requeue(func(e *entry) bool { return !now.Before(e.deadline) })
 		g.arm()
 	}
 	g.bus.mu.Unlock()
-	g.report(aside)
+	g.reportDeadLettered(aside)
 }
 
-// report tells of messages set aside. The mutex must not be held.
-func (g *group) report(aside []Message) {
+// reportDeadLettered calls the hook for dead-lettered messages. The mutex must not be held.
+func (g *group) reportDeadLettered(aside []Message) {
 	for _, message := range aside {
-		g.bus.options.SetAside(g.name, message)
+		g.bus.options.DeadLettered(g.name, message)
 	}
 }
 
-// stop ends the timer.
+// stop stops the timer.
 func (g *group) stop() {
-	if g.overdue != nil {
-		g.overdue.Stop()
+	if g.ackTimer != nil {
+		g.ackTimer.Stop()
 	}
 }
 
@@ -123,7 +122,7 @@ type consumer struct {
 // Fetch implements Group.
 func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
 	if limit < 1 {
-		return nil, fmt.Errorf("bus: fetch of at most %d messages: ask for at least 1", limit)
+		return nil, fmt.Errorf("bus: the fetch limit %d must be at least 1", limit)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -134,7 +133,7 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
 			return deliveries, err
 		}
 		select {
-		case <-c.group.bell:
+		case <-c.group.wake:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-c.closed:
@@ -143,7 +142,7 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]Delivery, error) {
 	}
 }
 
-// take returns what waits, up to limit, if anything does.
+// take returns up to limit waiting messages, or none.
 func (c *consumer) take(limit int) ([]Delivery, error) {
 	g := c.group
 	g.bus.mu.Lock()
@@ -158,8 +157,8 @@ func (c *consumer) take(limit int) ([]Delivery, error) {
 	} else if g.waiting.length > 0 {
 		deliveries = g.deliver(c, limit)
 	}
-	if g.waiting.length > 0 { // left for another, who may have to be woken
-		g.bell.ring()
+	if g.waiting.length > 0 { // another consumer may have to be woken for the rest
+		g.wake.notify()
 	}
 	return deliveries, err
 }
@@ -187,8 +186,8 @@ func (c *consumer) Close() error {
 		return nil
 	}
 	close(c.closed)
-	aside := g.takeBack(func(e *entry) bool { return e.consumer == c })
+	aside := g.requeue(func(e *entry) bool { return e.consumer == c })
 	g.bus.mu.Unlock()
-	g.report(aside)
+	g.reportDeadLettered(aside)
 	return nil
 }

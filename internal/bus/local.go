@@ -6,23 +6,23 @@ import (
 	"sync"
 )
 
-// Local is the in-process adapter: topics in memory. It is what the embedded server runs on. A message to a topic that
-// has neither group nor tail is dropped, for nobody could ever read it; what is in it when it is closed is gone (the
-// outbox still owes it). Make one with NewLocal; close it after its readers and publishers.
+// Local is the in-process adapter, which the embedded server uses: topics in memory. It drops a message whose topic has neither
+// a group nor a subscription, since nothing could ever read it. Close drops all messages; their events are in the outbox until
+// they are marked as published. Create it with NewLocal, and close it after its readers and publishers.
 type Local struct {
 	options Options
 	closed  chan struct{} // closed under mu
 
 	mu     sync.Mutex
-	topics map[string]*topic // those that have, or once had, a reader
+	topics map[string]*topic // topics that have, or had, a reader
 	tag    uint64            // of the last delivery
 }
 
-// topic is who reads it.
+// topic holds the readers of a topic.
 type topic struct {
-	groups   []*group
-	tails    []*tail
-	arriving int // messages for it in the slice being published
+	groups        []*group
+	subscriptions []*subscription
+	arriving      int // messages of this topic in the slice being published
 }
 
 // NewLocal returns a Local without topics.
@@ -30,7 +30,7 @@ func NewLocal(options Options) *Local {
 	return &Local{options: options.WithDefaults(), closed: make(chan struct{}), topics: make(map[string]*topic)}
 }
 
-// Features says: this process only and as long as it lives, a slice as a whole, in order.
+// Features returns the guarantees of the adapter.
 func (b *Local) Features() Features {
 	return Features{Shared: false, Durable: false, Atomic: true, Ordered: true}
 }
@@ -55,16 +55,16 @@ func (b *Local) Publish(ctx context.Context, messages []Message) error {
 		}
 		for _, g := range t.groups {
 			g.waiting.pushBack(&entry{message: messages[i]})
-			g.bell.ring()
+			g.wake.notify()
 		}
-		for _, t := range t.tails {
+		for _, t := range t.subscriptions {
 			t.add(messages[i])
 		}
 	}
 	return nil
 }
 
-// admit says whether every group has room for all that comes to it.
+// admit reports whether every group has room for all of its messages.
 func (b *Local) admit(messages []Message) bool {
 	var few [4]*topic
 	touched := few[:0]
@@ -88,8 +88,7 @@ func (b *Local) admit(messages []Message) bool {
 	return room
 }
 
-// Group implements Bus. A consumer lives in this process; should its goroutine end without Close, what it has fetched
-// comes again after Options.AckWithin.
+// Group implements Bus. If a consumer's goroutine ends without Close, its messages are delivered again after Options.AckWithin.
 func (b *Local) Group(ctx context.Context, topicName, groupName string) (Group, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -108,7 +107,7 @@ func (b *Local) Group(ctx context.Context, topicName, groupName string) (Group, 
 	return &consumer{group: g, closed: make(chan struct{})}, nil
 }
 
-// Subscription implements Bus.
+// Subscribe implements Bus.
 func (b *Local) Subscribe(ctx context.Context, topicName string) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -118,24 +117,24 @@ func (b *Local) Subscribe(ctx context.Context, topicName string) (Subscription, 
 	if isClosed(b.closed) {
 		return nil, ErrClosed
 	}
-	t := &tail{bus: b, topic: b.topic(topicName), bell: newBell(), closed: make(chan struct{})}
-	t.topic.tails = append(t.topic.tails, t)
+	t := &subscription{bus: b, topic: b.topic(topicName), wake: newSignal(), closed: make(chan struct{})}
+	t.topic.subscriptions = append(t.topic.subscriptions, t)
 	return t, nil
 }
 
-// Depth returns how full a group is; the zero Depth when there is no such group.
+// Depth returns the fill level of a group; the zero Depth when the group does not exist.
 func (b *Local) Depth(_ context.Context, topicName, groupName string) (Depth, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.topics[topicName]; t != nil {
 		if g := t.group(groupName); g != nil {
-			return Depth{Waiting: g.waiting.length, Unacked: g.unacked.length, DeadLettered: g.setAside}, nil
+			return Depth{Waiting: g.waiting.length, Unacked: g.unacked.length, DeadLettered: g.deadLettered}, nil
 		}
 	}
 	return Depth{}, nil
 }
 
-// Close ends all waiting calls, and all later ones, with ErrClosed. Closing twice is no error.
+// Close ends all waiting and all later calls with ErrClosed. Closing twice is not an error.
 func (b *Local) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,7 +151,7 @@ func (b *Local) Close() error {
 	return nil
 }
 
-// topic returns the topic of that name, made if need be.
+// topic returns the topic of that name, and creates it if necessary.
 func (b *Local) topic(name string) *topic {
 	t := b.topics[name]
 	if t == nil {
@@ -170,12 +169,12 @@ func (t *topic) group(name string) *group {
 	return nil
 }
 
-// bell wakes one waiter; rung while nobody waits, it goes on ringing for the next.
-type bell chan struct{}
+// signal wakes one waiter. A signal without a waiter stays set for the next one.
+type signal chan struct{}
 
-func newBell() bell { return make(bell, 1) }
+func newSignal() signal { return make(signal, 1) }
 
-func (b bell) ring() {
+func (b signal) notify() {
 	select {
 	case b <- struct{}{}:
 	default:

@@ -197,7 +197,7 @@ func passBell(t *testing.T, leave func(bus.Group, context.CancelFunc)) {
 func TestLocalSetsAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var aside []string
-		local := bus.NewLocal(bus.Options{SetAside: func(group string, m bus.Message) {
+		local := bus.NewLocal(bus.Options{DeadLettered: func(group string, m bus.Message) {
 			aside = append(aside, group+" "+m.Topic+" "+m.ID)
 		}})
 		publish(t, local, numbered(1, 1)) // before the group: dropped
@@ -250,7 +250,7 @@ func TestLocalFillsToItsBound(t *testing.T) {
 }
 
 func TestLocalTailLosesTheOldest(t *testing.T) {
-	local := bus.NewLocal(bus.Options{Tail: 8})
+	local := bus.NewLocal(bus.Options{SubscriptionBuffer: 8})
 	tail, err := local.Subscribe(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +278,7 @@ func TestLocalTailLosesTheOldest(t *testing.T) {
 
 func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		local := bus.NewLocal(bus.Options{Tail: 8})
+		local := bus.NewLocal(bus.Options{SubscriptionBuffer: 8})
 		tail, err := local.Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)

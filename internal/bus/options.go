@@ -2,33 +2,33 @@ package bus
 
 import "time"
 
-// What Options are where they say nothing. The bounds are on memory: an order's event takes about half a kilobyte.
+// Defaults of Options. The bounds limit memory: an order's event takes about half a kilobyte.
 const (
-	DefaultBuffer     = 65_536
-	DefaultTail       = 8_192
-	DefaultAckWithin  = 30 * time.Second
-	DefaultDeliveries = 5
+	DefaultBuffer             = 65_536
+	DefaultSubscriptionBuffer = 8_192
+	DefaultAckWithin          = 30 * time.Second
+	DefaultDeliveries         = 5
 )
 
 // Options are the bounds and hooks of an adapter.
 type Options struct {
-	Buffer     int           // messages a group holds at most, waiting and unacknowledged; 0 counts as DefaultBuffer
-	Tail       int           // messages a tail holds at most; 0 counts as DefaultTail
-	AckWithin  time.Duration // time to acknowledge a delivery in; 0 counts as DefaultAckWithin
-	Deliveries int           // how often a message is delivered at most; 0 counts as DefaultDeliveries
+	Buffer             int           // most messages of a group, waiting and unacknowledged; 0 means DefaultBuffer
+	SubscriptionBuffer int           // most unread messages of a subscription; 0 means DefaultSubscriptionBuffer
+	AckWithin          time.Duration // time to acknowledge a delivery; 0 means DefaultAckWithin
+	Deliveries         int           // most deliveries of a message; 0 means DefaultDeliveries
 
-	// DeadLettered, if set, is told of each message that was delivered Deliveries times and never acknowledged. It is
-	// called from a goroutine of the bus or of whoever closes a consumer, under no lock.
-	SetAside func(group string, message Message)
+	// DeadLettered, if set, receives each message that was delivered Deliveries times without an acknowledgement. It is
+	// called without a lock, from a goroutine of the bus or of the caller that closes a consumer.
+	DeadLettered func(group string, message Message)
 }
 
-// WithDefaults returns the options with defaults where they say nothing, for adapters.
+// WithDefaults returns the options with all defaults filled in; adapters call it.
 func (o Options) WithDefaults() Options {
 	if o.Buffer <= 0 {
 		o.Buffer = DefaultBuffer
 	}
-	if o.Tail <= 0 {
-		o.Tail = DefaultTail
+	if o.SubscriptionBuffer <= 0 {
+		o.SubscriptionBuffer = DefaultSubscriptionBuffer
 	}
 	if o.AckWithin <= 0 {
 		o.AckWithin = DefaultAckWithin
@@ -36,8 +36,8 @@ func (o Options) WithDefaults() Options {
 	if o.Deliveries <= 0 {
 		o.Deliveries = DefaultDeliveries
 	}
-	if o.SetAside == nil {
-		o.SetAside = func(string, Message) {}
+	if o.DeadLettered == nil {
+		o.DeadLettered = func(string, Message) {}
 	}
 	return o
 }

@@ -201,9 +201,9 @@ func TestStartUpWithoutRedis(t *testing.T) {
 	for name, c := range map[string]struct{ address, want string }{
 		"nobody listens": {"redis://127.0.0.1:" + freePort(t), "connection refused.*check the address in --redis"},
 		"unknown host":   {"redis://nowhere.invalid", "check the address in --redis"},
-		"no password":    {"redis://" + addr, "NOAUTH.*does not accept the user or the password in --redis"},
-		"wrong password": {"redis://u:hunter2@" + addr, "WRONGPASS.*does not accept the user or the password in --redis"},
-		"no TLS there":   {"rediss://u:hunter2@" + addr, "begins? with rediss://"},
+		"no password":    {"redis://" + addr, "NOAUTH.*refuses the user or the password"},
+		"wrong password": {"redis://u:hunter2@" + addr, "WRONGPASS.*refuses the user or the password"},
+		"no TLS there":   {"rediss://u:hunter2@" + addr, "use rediss:// for a server with TLS|a server with TLS has rediss://"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -319,7 +319,7 @@ func TestPageDeadLetters(t *testing.T) {
 		t.Errorf("%d pieces came back", s.stock(2)-before)
 	}
 	c.post("/dead-letters", "do", "retry", "id", letters[2]).has(200, "1 dealt with.", "tried again", "is PROCESSING", "!in vain")
-	c.post("/dead-letters", "do", "retry", "id", letters[0]).has(200, "1 of them in vain", "closed already")
+	c.post("/dead-letters", "do", "retry", "id", letters[0]).has(200, "1 of them in vain", "already resolved")
 	c.post("/dead-letters", "do", "retry").has(422)
 	o := s.order(mustInt(t, orders[2]))
 	if o.DueAt.IsZero() || o.AttemptsLeft != s.rules.PaymentAttempts {

@@ -58,7 +58,7 @@ func newShop(t testing.TB, pays bool) *shop {
 	s := &shop{TB: t, store: db, faults: payment.NewFaults(simulated), rules: rules}
 	s.breaker = payment.NewBreaker(s.faults, payment.BreakerOptions{Delay: 200 * time.Millisecond})
 	messages, quiet := bus.NewLocal(bus.Options{}), slog.New(slog.DiscardHandler)
-	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Debts: db, Registerer: telemetry.NewRegistry("test"), Logger: quiet})
+	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Marker: db, Registerer: telemetry.NewRegistry("test"), Logger: quiet})
 	takes := intake.New(intake.Options{
 		Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher, BatchMax: 100, QueueMax: 1000, Lines: 10_000,
 		Registerer: telemetry.NewRegistry("test"), Logger: quiet,

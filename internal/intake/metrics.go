@@ -2,7 +2,6 @@ package intake
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +16,7 @@ type metrics struct {
 	cancels                map[order.Code]prometheus.Counter // "" for success
 	lockWait               prometheus.Histogram
 	lockless, lockedRow    prometheus.Counter
-	staleLocks             atomic.Int64
+	staleLocks             prometheus.Counter
 	size, wait, commit     map[string]prometheus.Observer
 }
 
@@ -49,6 +48,9 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 		lockless: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "orderflow_lock_unavailable_total", Help: "Batches that went on without product locks, because the locks were unavailable.",
 		}),
+		staleLocks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "orderflow_lock_stale_total", Help: "Orders that went on without a product lock, because the lock was stale.",
+		}),
 		lockedRow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "orderflow_lock_row_total", Help: "Times that an order waited because another transaction had locked the row of its product.",
 		}),
@@ -61,13 +63,8 @@ func newMetrics(to prometheus.Registerer, creates, cancels func() int) *metrics 
 	for _, name := range []string{"create", "cancel"} {
 		m.size[name], m.wait[name], m.commit[name] = size.WithLabelValues(name), wait.WithLabelValues(name), commit.WithLabelValues(name)
 	}
-	stale := func(name, help string) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(m.staleLocks.Load()) })
-	}
 	if to != nil {
-		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.lockedRow,
-			stale("orderflow_lock_stale_total", "Orders that went on without a product lock, because the lock was stale."),
-			stale("orderflow_lock_dead_holder_total", "The same as orderflow_lock_stale_total, under its former name."),
+		to.MustRegister(orders, cancelled, size, wait, commit, m.lockWait, m.lockless, m.staleLocks, m.lockedRow,
 			queued("create", creates), queued("cancel", cancels))
 	}
 	return m

@@ -13,122 +13,120 @@ import (
 )
 
 const (
-	// bite is how many events go out in one Publish, save that a receipt is never split: small enough that a bus with
-	// a little room takes some of a long queue instead of refusing it all.
-	bite = 1024
+	// publishMax is the most events of one Publish, except that an EventBatch is never split. It is small, so that a bus
+	// with a little room accepts part of a long queue instead of refusing it all.
+	publishMax = 1024
 
-	// deliverLimit bounds the delivery of all that waited, so that a bus which does not answer holds up neither a
-	// shutdown nor the receipts behind it for long.
-	deliverLimit = 5 * time.Second
+	// deliverTimeout bounds the delivery of all waiting batches, so that an unresponsive bus delays neither a shutdown nor
+	// later batches for long.
+	deliverTimeout = 5 * time.Second
 )
 
-// PublishedMarker is where paid receipts are reported.
+// PublishedMarker records which batches were published.
 type PublishedMarker interface {
-	// MarkPaid remembers that these receipts need no further publishing. It neither blocks nor fails: a mark that gets
-	// lost means that the relay publishes once more.
-	MarkPublished(receiptIDs []string)
+	// MarkPublished records that the outbox rows with these ids need no further publishing. It neither blocks nor fails:
+	// after a lost mark the relay publishes the row once more.
+	MarkPublished(ids []string)
 }
 
-// courier publishes receipts; the Publisher and the Relay have one each.
-type courier struct {
+// deliverer publishes event batches. The Publisher and the Relay have one each.
+type deliverer struct {
 	bus     bus.Bus
-	debts   PublishedMarker
+	marker  PublishedMarker
 	metrics *metrics
 	tracer  tracing.Tracer
 }
 
-// deliver publishes the receipts in bites and reports those paid. It returns how many went out whole, and why the
-// others did not: those stay owed. It does not end with ctx, so that a shutdown cuts nothing in half, and it goes on
-// after a bite that was refused: a full topic of work must not hold up the news.
-func (c *courier) deliver(ctx context.Context, receipts []order.EventBatch) (delivered int, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliverLimit)
+// deliver publishes the batches in slices of up to publishMax events and marks them as published. It returns how many batches
+// were published completely, and the first error; the others stay unpublished. It does not end with ctx, so that a shutdown
+// interrupts no delivery, and it continues after a refused slice: a full topic must not delay another one.
+func (d *deliverer) deliver(ctx context.Context, batches []order.EventBatch) (delivered int, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliverTimeout)
 	defer cancel()
-	for len(receipts) > 0 {
+	for len(batches) > 0 {
 		count, events := 0, 0
-		for count < len(receipts) && (count == 0 || events+len(receipts[count].Events) <= bite) {
-			events += len(receipts[count].Events)
+		for count < len(batches) && (count == 0 || events+len(batches[count].Events) <= publishMax) {
+			events += len(batches[count].Events)
 			count++
 		}
-		went, fault := c.deliverBite(ctx, receipts[:count], events)
-		delivered += went
-		if err == nil {
-			err = fault // one bus refuses all bites for one reason; the first tells it
-		}
-		receipts = receipts[count:]
+		published, sliceErr := d.deliverSlice(ctx, batches[:count], events)
+		delivered += published
+		err = cmp.Or(err, sliceErr) // the bus refuses all slices for one reason
+		batches = batches[count:]
 	}
 	return delivered, err
 }
 
-// deliverBite publishes a few receipts, each topic by itself, and reports those of which every event went out.
-func (c *courier) deliverBite(ctx context.Context, receipts []order.EventBatch, events int) (delivered int, err error) {
-	work, news := loads(receipts, events)
-	owed := make([]bool, len(receipts))
-	workErr := c.publish(ctx, bus.TopicJobs, work, 0, len(receipts), owed)
-	newsErr := c.publish(ctx, bus.TopicChanges, news, 0, len(receipts), owed)
+// deliverSlice publishes a few batches, each topic separately, and marks those whose events were all published.
+func (d *deliverer) deliverSlice(ctx context.Context, batches []order.EventBatch, events int) (delivered int, err error) {
+	jobs, changes := messagesByTopic(batches, events)
+	unpublished := make([]bool, len(batches))
+	jobsErr := d.publish(ctx, bus.TopicJobs, jobs, 0, len(batches), unpublished)
+	changesErr := d.publish(ctx, bus.TopicChanges, changes, 0, len(batches), unpublished)
 
-	paid := make([]string, 0, len(receipts))
-	for i, receipt := range receipts {
-		if owed[i] {
+	published := make([]string, 0, len(batches))
+	for i, batch := range batches {
+		if unpublished[i] {
 			continue
 		}
 		delivered++
-		if receipt.ID != "" {
-			paid = append(paid, receipt.ID)
+		if batch.ID != "" {
+			published = append(published, batch.ID)
 		}
 	}
-	if len(paid) > 0 {
-		c.debts.MarkPublished(paid)
+	if len(published) > 0 {
+		d.marker.MarkPublished(published)
 	}
-	return delivered, errors.Join(workErr, newsErr)
+	return delivered, errors.Join(jobsErr, changesErr)
 }
 
-// publish hands one topic's messages of the receipts from first up to last to the bus, and marks as owed those that it
-// did not take. When there is no room for all of them it halves: there may be room for some, and a slice that is longer
-// than the bus's bound would never find any.
-func (c *courier) publish(ctx context.Context, topic string, l load, first, last int, owed []bool) error {
-	messages := l.of(first, last)
+// publish publishes one topic's messages of the batches from first up to last, and sets unpublished for the batches that the bus
+// refused. If the bus is full it halves the slice: there may be room for a part, and a slice longer than the bus's bound would
+// never fit.
+func (d *deliverer) publish(ctx context.Context, topic string, m topicMessages, first, last int, unpublished []bool) error {
+	messages := m.of(first, last)
 	if len(messages) == 0 {
 		return nil
 	}
 	err := ctx.Err()
 	if err == nil {
-		publishing, spans := c.tracer.Batch(ctx, "publish", tracing.Producer, len(messages), func(i int) string { return messages[i].Traceparent })
-		err = c.bus.Publish(publishing, messages)
+		publishing, spans := d.tracer.Batch(ctx, "publish", tracing.Producer, len(messages), func(i int) string { return messages[i].Traceparent })
+		err = d.bus.Publish(publishing, messages)
 		spans.End(err)
 	}
 	if err == nil {
-		c.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))
+		d.metrics.published.WithLabelValues(topic).Add(float64(len(messages)))
 		return nil
 	}
 	if errors.Is(err, bus.ErrFull) && last-first > 1 {
 		middle := first + (last-first)/2
-		left := c.publish(ctx, topic, l, first, middle, owed)
-		right := c.publish(ctx, topic, l, middle, last, owed)
-		return cmp.Or(left, right) // one reason is enough
+		left := d.publish(ctx, topic, m, first, middle, unpublished)
+		right := d.publish(ctx, topic, m, middle, last, unpublished)
+		return cmp.Or(left, right) // both have the same reason
 	}
-	c.metrics.refused.WithLabelValues(topic).Add(float64(len(messages)))
+	d.metrics.refused.WithLabelValues(topic).Add(float64(len(messages)))
 	for i := first; i < last; i++ {
-		owed[i] = owed[i] || len(l.of(i, i+1)) > 0
+		unpublished[i] = unpublished[i] || len(m.of(i, i+1)) > 0
 	}
 	return err
 }
 
-// load is one topic's messages of some receipts.
-type load struct {
+// topicMessages holds one topic's messages of some batches.
+type topicMessages struct {
 	messages []bus.Message
-	ends     []int // where the messages of each receipt end
+	ends     []int // end of each batch's messages
 }
 
-// of returns the messages of the receipts from first up to last.
-func (l load) of(first, last int) []bus.Message {
+// of returns the messages of the batches from first up to last.
+func (m topicMessages) of(first, last int) []bus.Message {
 	start := 0
 	if first > 0 {
-		start = l.ends[first-1]
+		start = m.ends[first-1]
 	}
-	return l.messages[start:l.ends[last-1]]
+	return m.messages[start:m.ends[last-1]]
 }
 
-// topicOf says who has to hear of an event: an order that is new is work, everything else is news.
+// topicOf returns the topic of an event type.
 func topicOf(t order.EventType) string {
 	if t == order.OrderCreated {
 		return bus.TopicJobs
@@ -136,16 +134,16 @@ func topicOf(t order.EventType) string {
 	return bus.TopicChanges
 }
 
-// eventSize is about what an event takes on the bus, in bytes: a guess that spares growing the buffer.
+// eventSize is the approximate size of an encoded event in bytes, so that the buffer rarely grows.
 const eventSize = 256
 
-// loads turns the events into messages, by topic, in their order. All bodies lie in one buffer, since they leave the bus
-// in about the order in which they came.
-func loads(receipts []order.EventBatch, events int) (work, news load) {
+// messagesByTopic encodes the events as messages, by topic and in their order. All bodies share one buffer, since they leave the
+// bus in about the order in which they came.
+func messagesByTopic(batches []order.EventBatch, events int) (jobs, changes topicMessages) {
 	buffer := make([]byte, 0, events*eventSize)
-	work.ends, news.ends = make([]int, len(receipts)), make([]int, len(receipts))
-	for i, receipt := range receipts {
-		for _, event := range receipt.Events {
+	jobs.ends, changes.ends = make([]int, len(batches)), make([]int, len(batches))
+	for i, batch := range batches {
+		for _, event := range batch.Events {
 			start := len(buffer)
 			buffer = event.Append(buffer)
 			id := event.ID()
@@ -155,12 +153,12 @@ func loads(receipts []order.EventBatch, events int) (work, news load) {
 				Body: buffer[start:len(buffer):len(buffer)], Traceparent: event.Trace.Parent,
 			}
 			if message.Topic == bus.TopicJobs {
-				work.messages = append(work.messages, message)
+				jobs.messages = append(jobs.messages, message)
 			} else {
-				news.messages = append(news.messages, message)
+				changes.messages = append(changes.messages, message)
 			}
 		}
-		work.ends[i], news.ends[i] = len(work.messages), len(news.messages)
+		jobs.ends[i], changes.ends[i] = len(jobs.messages), len(changes.messages)
 	}
-	return work, news
+	return jobs, changes
 }

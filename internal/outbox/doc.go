@@ -1,12 +1,12 @@
-// Package outbox brings committed events to the bus, at least once.
+// Package outbox publishes committed events to the bus, at least once.
 //
-// A transaction that changes orders also writes what it owes the bus: one outbox row, under a random id. Two roads lead
-// from there to the bus:
+// A transaction that changes orders also inserts one outbox row under a random id. The row lists the events that the bus must
+// receive. Two services publish them:
 //
-//	commit ──receipt──▶ Publisher ─────────────▶ bus     at once, from memory: the usual way
-//	   └──outbox row──▶ Relay (every process) ─▶ bus     seconds later, from the table: what the first one did not pay
+//	commit ──EventBatch──▶ Publisher ───────────▶ bus     at once, from memory: the usual path
+//	   └───outbox row────▶ Relay (per process) ─▶ bus     seconds later, from the table: what the Publisher did not publish
 //
-// Whoever has published a receipt tells the store, which marks its row paid with its next write; the relay deletes
-// paid rows a minute later. Nothing is lost because the debt is as durable as the change itself; something may come
-// twice, and every event has an id by which it is known again. DESIGN.md has the argument.
+// After publishing, both report the row's id to the store, which marks the row as published with its next write. The relay
+// deletes published rows after a minute. No event is lost, because its row commits together with the change. An event may be
+// published twice; consumers recognise a duplicate by its id. DESIGN.md has the details.
 package outbox

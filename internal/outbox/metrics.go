@@ -6,7 +6,7 @@ import (
 	"orderflow/internal/bus"
 )
 
-// metrics are what a Publisher or a Relay counts; via tells the two apart.
+// metrics are the metrics of a Publisher or a Relay; the label via distinguishes the two.
 type metrics struct {
 	published *prometheus.CounterVec // by topic
 	refused   *prometheus.CounterVec // by topic
@@ -16,34 +16,34 @@ type metrics struct {
 	overdue   prometheus.Gauge       // the relay's
 }
 
-// newMetrics makes the metrics and, with a registerer, registers those that the road named by via uses.
+// newMetrics creates the metrics and, with a registerer, registers those of via: publisher or relay.
 func newMetrics(to prometheus.Registerer, via string) *metrics {
 	labels := prometheus.Labels{"via": via}
 	m := &metrics{
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "orderflow_outbox_published_total", Help: "Events that the bus took.", ConstLabels: labels,
+			Name: "orderflow_outbox_published_total", Help: "Events that the bus accepted.", ConstLabels: labels,
 		}, []string{"topic"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "orderflow_outbox_refused_total", Help: "Events that the bus did not take; they stay owed.", ConstLabels: labels,
+			Name: "orderflow_outbox_refused_total", Help: "Events that the bus refused; they stay unpublished.", ConstLabels: labels,
 		}, []string{"topic"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_outbox_dropped_total", Help: "Events left to the relay because the publisher's queue was full.",
+			Name: "orderflow_outbox_dropped_total", Help: "Events that the publisher left to the relay because its queue was full.",
 		}),
 		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "orderflow_outbox_publish_seconds", Help: "Time to publish all that waited.",
+			Name: "orderflow_outbox_publish_seconds", Help: "Time to publish all waiting events.",
 			Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9),
 		}),
 		relayed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "orderflow_outbox_relayed_total", Help: "Receipts that the relay paid in place of a publisher.",
+			Name: "orderflow_outbox_relayed_total", Help: "Outbox rows that the relay published in place of a publisher.",
 		}),
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "orderflow_outbox_overdue", Help: "Receipts found unpaid in the relay's last round.",
+			Name: "orderflow_outbox_overdue", Help: "Unpublished outbox rows in the relay's last batch.",
 		}),
 	}
 	if to == nil {
 		return m
 	}
-	for _, topic := range []string{bus.TopicJobs, bus.TopicChanges} { // a series that begins at 0 shows its first refusal
+	for _, topic := range []string{bus.TopicJobs, bus.TopicChanges} { // a series must begin at 0 to show its first refusal
 		m.published.WithLabelValues(topic)
 		m.refused.WithLabelValues(topic)
 	}
@@ -56,8 +56,8 @@ func newMetrics(to prometheus.Registerer, via string) *metrics {
 	return m
 }
 
-// waiting registers the length of the publisher's queue.
-func (m *metrics) waiting(to prometheus.Registerer, events func() int) {
+// registerWaiting registers the length of the publisher's queue.
+func (m *metrics) registerWaiting(to prometheus.Registerer, events func() int) {
 	if to == nil {
 		return
 	}

@@ -26,17 +26,17 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // desk is what the tests work on: the SQLite store and the in-process bus, with a reader of each topic.
-type desk struct {
-	t     *testing.T
-	store *store.Store
-	bus   *gate
-	work  bus.Subscription
-	news  bus.Subscription
-	keys  int
+type testEnv struct {
+	t       *testing.T
+	store   *store.Store
+	bus     *refusingBus
+	jobs    bus.Subscription
+	changes bus.Subscription
+	keys    int
 }
 
 // gate is a bus that refuses a topic when the test says so.
-type gate struct {
+type refusingBus struct {
 	*bus.Local
 	mu      sync.Mutex
 	refuse  map[string]error
@@ -44,7 +44,7 @@ type gate struct {
 	largest int // the largest slice published
 }
 
-func (g *gate) Publish(ctx context.Context, messages []bus.Message) error {
+func (g *refusingBus) Publish(ctx context.Context, messages []bus.Message) error {
 	g.mu.Lock()
 	err := g.refuse[messages[0].Topic]
 	if err != nil {
@@ -58,19 +58,19 @@ func (g *gate) Publish(ctx context.Context, messages []bus.Message) error {
 	return g.Local.Publish(ctx, messages)
 }
 
-func (g *gate) set(topic string, err error) {
+func (g *refusingBus) set(topic string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.refuse[topic] = err
 }
 
-func (g *gate) refusals() int {
+func (g *refusingBus) refusals() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.refused
 }
 
-func newDesk(t *testing.T) *desk {
+func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
 	ctx := context.Background()
 	s, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Rules: order.DefaultRules()})
@@ -83,25 +83,25 @@ func newDesk(t *testing.T) *desk {
 	if err := s.Seed(ctx, store.SeedPlan{SetStock: true, Stock: 100_000}); err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{t: t, store: s, bus: &gate{Local: bus.NewLocal(bus.Options{}), refuse: map[string]error{}}}
-	if d.work, err = d.bus.Subscribe(ctx, bus.TopicJobs); err != nil {
+	d := &testEnv{t: t, store: s, bus: &refusingBus{Local: bus.NewLocal(bus.Options{}), refuse: map[string]error{}}}
+	if d.jobs, err = d.bus.Subscribe(ctx, bus.TopicJobs); err != nil {
 		t.Fatal(err)
 	}
-	if d.news, err = d.bus.Subscribe(ctx, bus.TopicChanges); err != nil {
+	if d.changes, err = d.bus.Subscribe(ctx, bus.TopicChanges); err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-func (d *desk) close() {
+func (d *testEnv) close() {
 	d.t.Helper()
-	if err := errors.Join(d.work.Close(), d.news.Close(), d.bus.Close(), d.store.Close()); err != nil {
+	if err := errors.Join(d.jobs.Close(), d.changes.Close(), d.bus.Close(), d.store.Close()); err != nil {
 		d.t.Error(err)
 	}
 }
 
 // create places n orders in one transaction.
-func (d *desk) create(n int) order.EventBatch {
+func (d *testEnv) create(n int) order.EventBatch {
 	d.t.Helper()
 	drafts := make([]order.Draft, n)
 	for i := range drafts {
@@ -124,7 +124,7 @@ func (d *desk) create(n int) order.EventBatch {
 }
 
 // cancel cancels the orders of a receipt and returns what that owes.
-func (d *desk) cancel(created order.EventBatch) order.EventBatch {
+func (d *testEnv) cancel(created order.EventBatch) order.EventBatch {
 	d.t.Helper()
 	var requests []order.CancelRequest
 	for _, e := range created.Events {
@@ -137,17 +137,17 @@ func (d *desk) cancel(created order.EventBatch) order.EventBatch {
 	return receipt
 }
 
-func (d *desk) publisher(o PublisherOptions) *Publisher {
-	o.Bus, o.Debts = d.bus, d.store
+func (d *testEnv) publisher(o PublisherOptions) *Publisher {
+	o.Bus, o.Marker = d.bus, d.store
 	return NewPublisher(o)
 }
 
-func (d *desk) relay() *Relay {
-	return NewRelay(RelayOptions{Bus: d.bus, Ledger: d.store, Random: rand.NewPCG(1, 2)})
+func (d *testEnv) relay() *Relay {
+	return NewRelay(RelayOptions{Bus: d.bus, Store: d.store, Random: rand.NewPCG(1, 2)})
 }
 
 // came returns the ids of what a tail has got since; in a bubble, where the clock waits for the tail.
-func (d *desk) came(tail bus.Subscription) []string {
+func (d *testEnv) received(tail bus.Subscription) []string {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
 	defer cancel()
@@ -163,7 +163,7 @@ func (d *desk) came(tail bus.Subscription) []string {
 }
 
 // owed is how many receipts are still unpaid, once the marks are written.
-func (d *desk) owed() int {
+func (d *testEnv) unpublished() int {
 	d.t.Helper()
 	ctx := context.Background()
 	if err := d.store.FlushPublished(ctx); err != nil {
@@ -178,7 +178,7 @@ func (d *desk) owed() int {
 }
 
 // busFull is the audit's figure of a bus that is full.
-func (d *desk) busFull() int64 {
+func (d *testEnv) busFull() int64 {
 	d.t.Helper()
 	findings, err := d.store.Audit(context.Background())
 	if err != nil {
@@ -219,7 +219,7 @@ func start(t *testing.T, run func(context.Context) error) (stop func()) {
 
 func TestPublisherBringsEachEventToItsTopicAndPays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		p := d.publisher(PublisherOptions{})
 		stop := start(t, p.Run)
@@ -229,13 +229,13 @@ func TestPublisherBringsEachEventToItsTopicAndPays(t *testing.T) {
 		cancelled := d.cancel(created)
 		p.Publish(cancelled)
 		synctest.Wait()
-		if diff := cmp.Diff(ids(created), d.came(d.work)); diff != "" {
+		if diff := cmp.Diff(ids(created), d.received(d.jobs)); diff != "" {
 			t.Errorf("work (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff(ids(cancelled), d.came(d.news)); diff != "" {
+		if diff := cmp.Diff(ids(cancelled), d.received(d.changes)); diff != "" {
 			t.Errorf("news (-want +got):\n%s", diff)
 		}
-		if n := d.owed(); n != 0 {
+		if n := d.unpublished(); n != 0 {
 			t.Errorf("%d receipts are still owed", n)
 		}
 	})
@@ -248,7 +248,7 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 		Trace: order.Trace{ID: "abc", Parent: "00-0af7-b7ad-01"}, At: at,
 	}
 	failed := order.Event{OrderID: 41, Seq: 3, Type: order.OrderFailed, UserID: 7, Currency: "USD", Reason: "déclinée", Actor: "worker:a", At: at}
-	work, news := loads([]order.EventBatch{{ID: "r", Events: []order.Event{created, failed}}}, 2)
+	work, news := messagesByTopic([]order.EventBatch{{ID: "r", Events: []order.Event{created, failed}}}, 2)
 	if len(work.messages) != 1 || len(news.messages) != 1 {
 		t.Fatalf("%d messages of work and %d of news, want one of each", len(work.messages), len(news.messages))
 	}
@@ -278,17 +278,17 @@ func TestMessagesCarryTheirEvents(t *testing.T) {
 // News without an id goes out, and nothing is paid for it.
 func TestNewsIsNotPaidFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
-		paid := &debts{}
-		p := NewPublisher(PublisherOptions{Bus: d.bus, Debts: paid})
+		paid := &markedIDs{}
+		p := NewPublisher(PublisherOptions{Bus: d.bus, Marker: paid})
 		stop := start(t, p.Run)
 		defer stop()
 		event := order.Event{OrderID: 1, Seq: 2, Type: order.OrderProcessing, Currency: "USD"}
 		p.Publish(order.EventBatch{Events: []order.Event{event}})
 		p.Publish(order.EventBatch{})
 		synctest.Wait()
-		if got := d.came(d.news); !slices.Equal(got, []string{"1-2"}) {
+		if got := d.received(d.changes); !slices.Equal(got, []string{"1-2"}) {
 			t.Errorf("news %v, want 1-2", got)
 		}
 		if len(paid.ids) != 0 {
@@ -298,14 +298,14 @@ func TestNewsIsNotPaidFor(t *testing.T) {
 }
 
 // debts remembers what was paid.
-type debts struct{ ids []string }
+type markedIDs struct{ ids []string }
 
-func (d *debts) MarkPublished(ids []string) { d.ids = append(d.ids, ids...) }
+func (d *markedIDs) MarkPublished(ids []string) { d.ids = append(d.ids, ids...) }
 
 // A refused topic leaves its debt, holds up no other topic, and the relay pays it once the bus takes it again.
 func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		p, r := d.publisher(PublisherOptions{}), d.relay()
 		defer start(t, p.Run)()
@@ -317,10 +317,10 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 		p.Publish(other)
 		p.Publish(cancelled)
 		synctest.Wait()
-		if got := d.came(d.news); !slices.Equal(got, ids(cancelled)) {
+		if got := d.received(d.changes); !slices.Equal(got, ids(cancelled)) {
 			t.Errorf("news %v, want %v", got, ids(cancelled))
 		}
-		if n := d.owed(); n != 2 {
+		if n := d.unpublished(); n != 2 {
 			t.Fatalf("%d receipts are owed, want the 2 that were refused", n)
 		}
 		time.Sleep(relayAge)
@@ -339,12 +339,12 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 		if done, err = r.runOnce(t.Context()); err != nil || done.delivered != 2 {
 			t.Fatalf("round %+v, error %v; want 2 delivered", done, err)
 		}
-		got := d.came(d.work)
+		got := d.received(d.jobs)
 		slices.Sort(got) // the two rows are of the same moment
 		if !slices.Equal(got, ids(created, other)) {
 			t.Errorf("work %v, want %v", got, ids(created, other))
 		}
-		if n := d.owed(); n != 0 {
+		if n := d.unpublished(); n != 0 {
 			t.Errorf("%d receipts are still owed", n)
 		}
 	})
@@ -353,7 +353,7 @@ func TestRefusedIsOwedUntilTheRelayPays(t *testing.T) {
 // A process that died after its commit, at any point, leaves a row that any other process's relay publishes.
 func TestARelayPaysForADeadProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		dead := d.create(3) // its receipt died with the process
 		younger := relayAge - time.Second
@@ -366,10 +366,10 @@ func TestARelayPaysForADeadProcess(t *testing.T) {
 		defer start(t, d.relay().Run)()
 		time.Sleep(relayAge)
 		synctest.Wait()
-		if got := d.came(d.work); !slices.Equal(got, ids(dead)) {
+		if got := d.received(d.jobs); !slices.Equal(got, ids(dead)) {
 			t.Errorf("work %v, want %v once: two relays share by lease", got, ids(dead))
 		}
-		if n := d.owed(); n != 0 {
+		if n := d.unpublished(); n != 0 {
 			t.Errorf("%d receipts are still owed", n)
 		}
 	})
@@ -377,7 +377,7 @@ func TestARelayPaysForADeadProcess(t *testing.T) {
 
 func TestTheQueueIsBoundedAndTheRestStaysOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		p := d.publisher(PublisherOptions{Queue: 5})
 		first, second, third := d.create(3), d.create(3), d.create(2)
@@ -390,10 +390,10 @@ func TestTheQueueIsBoundedAndTheRestStaysOwed(t *testing.T) {
 		stop := start(t, p.Run)
 		synctest.Wait()
 		stop()
-		if got, want := d.came(d.work), ids(first, third); !slices.Equal(got, want) {
+		if got, want := d.received(d.jobs), ids(first, third); !slices.Equal(got, want) {
 			t.Errorf("work %v, want %v", got, want)
 		}
-		if n := d.owed(); n != 1 {
+		if n := d.unpublished(); n != 1 {
 			t.Errorf("%d receipts are owed, want the one without room", n)
 		}
 	})
@@ -401,7 +401,7 @@ func TestTheQueueIsBoundedAndTheRestStaysOwed(t *testing.T) {
 
 func TestAShutdownPublishesWhatWaitsAndNothingLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		p := d.publisher(PublisherOptions{})
 		waiting := d.create(2)
@@ -412,14 +412,14 @@ func TestAShutdownPublishesWhatWaitsAndNothingLater(t *testing.T) {
 		if err := p.Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if got := d.came(d.work); !slices.Equal(got, ids(waiting)) {
+		if got := d.received(d.jobs); !slices.Equal(got, ids(waiting)) {
 			t.Errorf("work %v, want %v", got, ids(waiting))
 		}
 		p.Publish(d.create(1))
 		if n := p.Waiting(); n != 0 {
 			t.Errorf("%d events wait for a publisher that has ended", n)
 		}
-		if n := d.owed(); n != 1 {
+		if n := d.unpublished(); n != 1 {
 			t.Errorf("%d receipts are owed, want the late one", n)
 		}
 	})
@@ -428,9 +428,9 @@ func TestAShutdownPublishesWhatWaitsAndNothingLater(t *testing.T) {
 // A bus that does not answer holds up neither Publish nor, for long, a shutdown.
 func TestABusThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
-		p := NewPublisher(PublisherOptions{Bus: hanging{}, Debts: d.store})
+		p := NewPublisher(PublisherOptions{Bus: hanging{}, Marker: d.store})
 		stop := start(t, p.Run)
 		for range 3 {
 			p.Publish(d.create(1))
@@ -438,10 +438,10 @@ func TestABusThatHangsIsGivenUp(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		stop()
-		if took := time.Since(began); took > 2*deliverLimit {
-			t.Errorf("stopped after %s, want at most %s", took, 2*deliverLimit)
+		if took := time.Since(began); took > 2*deliverTimeout {
+			t.Errorf("stopped after %s, want at most %s", took, 2*deliverTimeout)
 		}
-		if n := d.owed(); n != 3 {
+		if n := d.unpublished(); n != 3 {
 			t.Errorf("%d receipts are owed, want 3", n)
 		}
 	})
@@ -458,7 +458,7 @@ func (hanging) Publish(ctx context.Context, _ []bus.Message) error {
 // Large queues go out in bites, in order, and a receipt is never split.
 func TestDeliveryGoesInBites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		p := d.publisher(PublisherOptions{})
 		var receipts []order.EventBatch
@@ -471,13 +471,13 @@ func TestDeliveryGoesInBites(t *testing.T) {
 		stop := start(t, p.Run)
 		synctest.Wait()
 		stop()
-		if diff := cmp.Diff(ids(receipts...), d.came(d.work)); diff != "" {
+		if diff := cmp.Diff(ids(receipts...), d.received(d.jobs)); diff != "" {
 			t.Errorf("work (-want +got):\n%s", diff)
 		}
 		if d.bus.largest != 900 {
 			t.Errorf("the largest Publish had %d events, want 3 receipts of 300", d.bus.largest)
 		}
-		if n := d.owed(); n != 0 {
+		if n := d.unpublished(); n != 0 {
 			t.Errorf("%d receipts are still owed", n)
 		}
 	})
@@ -486,14 +486,14 @@ func TestDeliveryGoesInBites(t *testing.T) {
 // A bus with room for some of a bite takes some, whole receipts, and nothing twice.
 func TestABiteIsHalvedUntilItFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		small := bus.NewLocal(bus.Options{Buffer: 100})
 		group, err := small.Group(t.Context(), bus.TopicJobs, bus.GroupWorkers)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := NewPublisher(PublisherOptions{Bus: small, Debts: d.store})
+		p := NewPublisher(PublisherOptions{Bus: small, Marker: d.store})
 		var receipts []order.EventBatch
 		for _, size := range []int{30, 40, 50, 20, 101} { // 30 + 40 + 20 fit
 			receipts = append(receipts, d.create(size))
@@ -516,7 +516,7 @@ func TestABiteIsHalvedUntilItFits(t *testing.T) {
 		if diff := cmp.Diff(ids(receipts[0], receipts[1], receipts[3]), got); diff != "" {
 			t.Errorf("work (-want +got):\n%s", diff)
 		}
-		if n := d.owed(); n != 2 {
+		if n := d.unpublished(); n != 2 {
 			t.Errorf("%d receipts are owed, want the 2 without room", n)
 		}
 		if err := errors.Join(group.Close(), small.Close()); err != nil {
@@ -528,20 +528,20 @@ func TestABiteIsHalvedUntilItFits(t *testing.T) {
 // More rows than a round takes are paid without a pause between the rounds, and what is paid is purged after a minute.
 func TestRelayCatchesUpAndPurges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
-		const rows = 3*relayBite + 1
+		const rows = 3*relayBatchSize + 1
 		for range rows {
 			d.create(1)
 		}
 		time.Sleep(relayAge)
-		ledger := &sweeper{Store: d.store}
-		defer start(t, NewRelay(RelayOptions{Bus: d.bus, Ledger: ledger}).Run)()
+		ledger := &countingStore{Store: d.store}
+		defer start(t, NewRelay(RelayOptions{Bus: d.bus, Store: ledger}).Run)()
 		synctest.Wait() // the clock stands still: four rounds, no pause
-		if got := d.came(d.work); len(got) != rows {
+		if got := d.received(d.jobs); len(got) != rows {
 			t.Errorf("%d of %d events came without a pause", len(got), rows)
 		}
-		if n := d.owed(); n != 0 {
+		if n := d.unpublished(); n != 0 {
 			t.Errorf("%d receipts are still owed", n)
 		}
 		time.Sleep(purgeAge - 2*time.Second)
@@ -560,16 +560,16 @@ func TestRelayCatchesUpAndPurges(t *testing.T) {
 // While the bus refuses, a full round is no reason to go on at once.
 func TestRelayPausesWhenItIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
-		for range 3 * relayBite {
+		for range 3 * relayBatchSize {
 			d.create(1)
 		}
 		d.bus.set(bus.TopicJobs, bus.ErrFull)
 		time.Sleep(relayAge)
 		defer start(t, d.relay().Run)()
 		synctest.Wait()
-		const refusals = 2*relayBite - 1 // of one round, halved down to single receipts
+		const refusals = 2*relayBatchSize - 1 // of one round, halved down to single receipts
 		if n := d.bus.refusals(); n != refusals {
 			t.Errorf("%d refusals without a pause, want the %d of one round", n, refusals)
 		}
@@ -583,12 +583,12 @@ func TestRelayPausesWhenItIsRefused(t *testing.T) {
 }
 
 // sweeper is a ledger that counts what is purged.
-type sweeper struct {
+type countingStore struct {
 	*store.Store
 	purged atomic.Int64
 }
 
-func (s *sweeper) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
+func (s *countingStore) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
 	n, err := s.Store.PurgeOutbox(ctx, age, limit)
 	s.purged.Add(int64(n))
 	return n, err
@@ -597,45 +597,45 @@ func (s *sweeper) PurgeOutbox(ctx context.Context, age time.Duration, limit int)
 // A receipt that cannot be read holds up neither those that can nor the purge.
 func TestAnUnreadableReceiptHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		good := d.create(2)
-		ledger := &faulty{Store: d.store, receipts: []order.EventBatch{good}, err: errors.New("a row that cannot be read")}
-		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: ledger})
+		ledger := &unreadableStore{Store: d.store, receipts: []order.EventBatch{good}, err: errors.New("a row that cannot be read")}
+		r := NewRelay(RelayOptions{Bus: d.bus, Store: ledger})
 		done, err := r.runOnce(t.Context())
 		if !errors.Is(err, ledger.err) || done.delivered != 1 || !ledger.purged {
 			t.Errorf("round %+v, error %v, purged %t; want the good one delivered, the error told, the purge done", done, err, ledger.purged)
 		}
-		if got := d.came(d.work); !slices.Equal(got, ids(good)) {
+		if got := d.received(d.jobs); !slices.Equal(got, ids(good)) {
 			t.Errorf("work %v, want %v", got, ids(good))
 		}
 	})
 }
 
 // faulty is a ledger with a row that cannot be read.
-type faulty struct {
+type unreadableStore struct {
 	*store.Store
 	receipts []order.EventBatch
 	err      error
 	purged   bool
 }
 
-func (f *faulty) LeaseOutbox(context.Context, time.Duration, time.Duration, int) ([]order.EventBatch, error) {
+func (f *unreadableStore) LeaseOutbox(context.Context, time.Duration, time.Duration, int) ([]order.EventBatch, error) {
 	return f.receipts, f.err
 }
 
-func (f *faulty) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
+func (f *unreadableStore) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (int, error) {
 	f.purged = true
 	return f.Store.PurgeOutbox(ctx, age, limit)
 }
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(t)
+		d := newTestEnv(t)
 		defer d.close()
 		registry := prometheus.NewPedanticRegistry()
-		p := NewPublisher(PublisherOptions{Bus: d.bus, Debts: d.store, Queue: 4, Registerer: registry})
-		r := NewRelay(RelayOptions{Bus: d.bus, Ledger: d.store, Registerer: registry})
+		p := NewPublisher(PublisherOptions{Bus: d.bus, Marker: d.store, Queue: 4, Registerer: registry})
+		r := NewRelay(RelayOptions{Bus: d.bus, Store: d.store, Registerer: registry})
 		d.bus.set(bus.TopicJobs, bus.ErrFull)
 		p.Publish(d.create(3))
 		p.Publish(d.create(2)) // no room

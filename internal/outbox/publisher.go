@@ -13,37 +13,36 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// DefaultQueue is how many events may wait for the Publisher when PublisherOptions says nothing: some seconds of a full
-// load, a few tens of megabytes.
+// DefaultQueue is the default of PublisherOptions.Queue: some seconds of full load, a few tens of megabytes.
 const DefaultQueue = 1 << 16
 
-// PublisherOptions are what a Publisher works with.
+// PublisherOptions configure a Publisher.
 type PublisherOptions struct {
 	Bus        bus.Bus               // required
-	Debts      PublishedMarker       // required
-	Queue      int                   // events that may wait; 0 for DefaultQueue
+	Marker     PublishedMarker       // required
+	Queue      int                   // most waiting events; 0 for DefaultQueue
 	Registerer prometheus.Registerer // nil for no metrics
 	Logger     *slog.Logger          // nil for no log
-	Tracer     tracing.Tracer        // of nothing by default
+	Tracer     tracing.Tracer        // traces nothing by default
 }
 
-// Publisher publishes what commits owe, right after them. Its methods may be called from any goroutine.
+// Publisher publishes the events of a transaction right after its commit. All methods are safe for concurrent use.
 type Publisher struct {
-	courier courier
-	queue   int
-	log     *slog.Logger
-	metrics *metrics
-	failing bool // the last delivery failed; only Run touches it
+	deliverer deliverer
+	queue     int
+	log       *slog.Logger
+	metrics   *metrics
+	failing   bool // the last delivery failed; only Run uses it
 
 	mu      sync.Mutex
 	waiting []order.EventBatch
-	events  int // of those waiting
+	events  int // of the waiting batches
 	stopped bool
 
-	wake chan struct{} // has one element when something may wait
+	wake chan struct{} // a signal: batches may be waiting
 }
 
-// NewPublisher returns a Publisher. It queues receipts at once and publishes them once Run is called.
+// NewPublisher returns a Publisher. It accepts batches at once and publishes them when Run is called.
 func NewPublisher(o PublisherOptions) *Publisher {
 	if o.Queue == 0 {
 		o.Queue = DefaultQueue
@@ -53,47 +52,47 @@ func NewPublisher(o PublisherOptions) *Publisher {
 	}
 	p := &Publisher{queue: o.Queue, log: o.Logger, wake: make(chan struct{}, 1)}
 	p.metrics = newMetrics(o.Registerer, "publisher")
-	p.metrics.waiting(o.Registerer, p.Waiting)
-	p.courier = courier{o.Bus, o.Debts, p.metrics, o.Tracer}
+	p.metrics.registerWaiting(o.Registerer, p.Waiting)
+	p.deliverer = deliverer{o.Bus, o.Marker, p.metrics, o.Tracer}
 	return p
 }
 
-// Publish hands over a receipt. It never blocks and never fails: what finds no room, or comes after Run has ended,
-// stays owed in the outbox, and the relay pays it; news that nothing owes is lost then.
-func (p *Publisher) Publish(receipt order.EventBatch) {
-	if len(receipt.Events) == 0 && receipt.ID == "" {
+// Publish queues a batch. It never blocks and never fails. If the queue is full, or Run has ended, the batch stays unpublished in
+// the outbox and the relay publishes it; a batch without an outbox row is lost.
+func (p *Publisher) Publish(batch order.EventBatch) {
+	if len(batch.Events) == 0 && batch.ID == "" {
 		return
 	}
-	if !p.enqueue(receipt) {
-		p.metrics.dropped.Add(float64(len(receipt.Events)))
+	if !p.enqueue(batch) {
+		p.metrics.dropped.Add(float64(len(batch.Events)))
 		return
 	}
 	select {
 	case p.wake <- struct{}{}:
-	default: // woken already
+	default: // the signal is set already
 	}
 }
 
-func (p *Publisher) enqueue(receipt order.EventBatch) bool {
+func (p *Publisher) enqueue(batch order.EventBatch) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped || p.events+len(receipt.Events) > p.queue {
+	if p.stopped || p.events+len(batch.Events) > p.queue {
 		return false
 	}
-	p.waiting = append(p.waiting, receipt)
-	p.events += len(receipt.Events)
+	p.waiting = append(p.waiting, batch)
+	p.events += len(batch.Events)
 	return true
 }
 
-// Waiting is the number of events that wait to be published.
+// Waiting returns the number of queued events.
 func (p *Publisher) Waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.events
 }
 
-// Run publishes until ctx ends, then publishes what waits still and returns nil. Call it once, and end it after those
-// who call Publish, so that their last words go out.
+// Run publishes until ctx ends, then publishes the queued batches and returns nil. Call it once, and stop it after all callers of
+// Publish, so that their last batches are published.
 func (p *Publisher) Run(ctx context.Context) error {
 	for {
 		select {
@@ -109,21 +108,21 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// flush publishes all that waits; its size and its time are bounded.
+// flush publishes all queued batches. Their number and the time are bounded.
 func (p *Publisher) flush(ctx context.Context) {
 	start := time.Now()
-	receipts := p.take()
-	if len(receipts) == 0 {
+	batches := p.take()
+	if len(batches) == 0 {
 		return
 	}
-	delivered, err := p.courier.deliver(ctx, receipts)
+	delivered, err := p.deliverer.deliver(ctx, batches)
 	p.metrics.took.Observe(time.Since(start).Seconds())
 	switch {
 	case err != nil && !p.failing:
-		p.log.WarnContext(ctx, "The bus takes no events; they stay owed, and the relay publishes them when it does again.",
-			"event", "outbox.publish_failed", "error", err.Error(), "receipts", len(receipts), "delivered", delivered)
+		p.log.WarnContext(ctx, "The bus refuses events. They stay in the outbox, and the relay publishes them later.",
+			"event", "outbox.publish_failed", "error", err.Error(), "batches", len(batches), "delivered", delivered)
 	case err == nil && p.failing:
-		p.log.InfoContext(ctx, "The bus takes events again.", "event", "outbox.publish_recovered")
+		p.log.InfoContext(ctx, "The bus accepts events again.", "event", "outbox.publish_recovered")
 	}
 	p.failing = err != nil
 }
@@ -132,7 +131,7 @@ func (p *Publisher) flush(ctx context.Context) {
 func (p *Publisher) take() []order.EventBatch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	receipts := p.waiting
+	batches := p.waiting
 	p.waiting, p.events = nil, 0
-	return receipts
+	return batches
 }

@@ -37,12 +37,12 @@ type Circuit struct {
 	options BreakerOptions
 	state   atomic.Int32 // the policy's, as last observed; State reads it without mu, so that OnStateChange may ask
 
-	mu        sync.Mutex // guards what follows; the policy is called with mu held, so its state changes nowhere else
-	policy    circuitbreaker.CircuitBreaker[any]
-	era       int           // raised by every change of state
-	probes    int           // half-open: calls that may still be started
-	ready     chan struct{} // closed while calls may be started
-	signalled bool          // whether ready is closed
+	mu         sync.Mutex // guards what follows; the policy is called with mu held, so its state changes nowhere else
+	policy     circuitbreaker.CircuitBreaker[any]
+	generation int           // raised by every change of state
+	probes     int           // half-open: calls that may still be started
+	ready      chan struct{} // closed while calls may be started
+	isReady    bool          // whether ready is closed
 }
 
 func newCircuit(kind order.PaymentKind, options BreakerOptions) *Circuit {
@@ -52,7 +52,7 @@ func newCircuit(kind order.PaymentKind, options BreakerOptions) *Circuit {
 		WithSuccessThreshold(uint(options.Probes)).
 		WithDelay(options.Delay).
 		Build()
-	c.signal()
+	c.updateReady()
 	return c
 }
 
@@ -69,42 +69,42 @@ func (c *Circuit) Slots() int {
 func (c *Circuit) Ready() (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.signalled, c.ready
+	return c.isReady, c.ready
 }
 
 // State is "closed", "open" or "half-open".
-func (c *Circuit) State() string { return spell(circuitbreaker.State(c.state.Load())) }
+func (c *Circuit) State() string { return stateName(circuitbreaker.State(c.state.Load())) }
 
 // verdict is what a call says about the gateway.
-type verdict int
+type callResult int
 
 const (
-	failed   verdict = iota // no answer
-	answered                // succeeded or declined
-	silent                  // the caller cancelled: nothing
+	failed    callResult = iota // no answer
+	answered                    // succeeded or declined
+	cancelled                   // the caller cancelled: nothing
 )
 
 func (c *Circuit) call(
 	ctx context.Context, request Request, do func(context.Context, Request) (Result, error),
 ) (result Result, err error) {
-	era, ok := c.enter()
+	era, ok := c.begin()
 	if !ok {
 		return Result{}, ErrOpen
 	}
 	v := failed // what a panic leaves
-	defer func() { c.leave(era, v) }()
+	defer func() { c.end(era, v) }()
 	result, err = do(ctx, request)
 	switch {
 	case err == nil:
 		v = answered
 	case errors.Is(ctx.Err(), context.Canceled):
-		v = silent
+		v = cancelled
 	}
 	return result, err
 }
 
 // enter lets a call through and returns the era in which it begins, or refuses.
-func (c *Circuit) enter() (era int, ok bool) {
+func (c *Circuit) begin() (era int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.slots() == 0 {
@@ -112,16 +112,16 @@ func (c *Circuit) enter() (era int, ok bool) {
 	}
 	if c.policy.IsHalfOpen() {
 		c.probes--
-		c.signal()
+		c.updateReady()
 	}
-	return c.era, true
+	return c.generation, true
 }
 
 // leave books how a call ended.
-func (c *Circuit) leave(era int, v verdict) {
+func (c *Circuit) end(era int, v callResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if era != c.era {
+	if era != c.generation {
 		return
 	}
 	switch v {
@@ -129,13 +129,13 @@ func (c *Circuit) leave(era int, v verdict) {
 		c.policy.RecordSuccess()
 	case failed:
 		c.policy.RecordFailure()
-	case silent:
+	case cancelled:
 		if c.policy.IsHalfOpen() {
 			c.probes++
-			c.signal()
+			c.updateReady()
 		}
 	}
-	c.observe()
+	c.followPolicy()
 }
 
 // halfOpen is what the delay's timer calls. Nothing else leads out of open, so there is never more than one timer.
@@ -143,17 +143,17 @@ func (c *Circuit) halfOpen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.policy.HalfOpen()
-	c.observe()
+	c.followPolicy()
 }
 
 // observe follows the policy into a new state, if it has changed. The caller holds mu.
-func (c *Circuit) observe() {
+func (c *Circuit) followPolicy() {
 	now := c.policy.State()
 	before := circuitbreaker.State(c.state.Swap(int32(now)))
 	if now == before {
 		return
 	}
-	c.era++
+	c.generation++
 	switch now {
 	case circuitbreaker.OpenState:
 		time.AfterFunc(c.options.Delay, c.halfOpen)
@@ -161,9 +161,9 @@ func (c *Circuit) observe() {
 		c.probes = c.options.Probes
 	case circuitbreaker.ClosedState:
 	}
-	c.signal()
+	c.updateReady()
 	if c.options.OnStateChange != nil {
-		c.options.OnStateChange(c.kind, spell(before), spell(now))
+		c.options.OnStateChange(c.kind, stateName(before), stateName(now))
 	}
 }
 
@@ -180,18 +180,18 @@ func (c *Circuit) slots() int {
 }
 
 // signal opens or shuts the ready channel as slots says. The caller holds mu.
-func (c *Circuit) signal() {
+func (c *Circuit) updateReady() {
 	switch ready := c.slots() > 0; {
-	case ready && !c.signalled:
+	case ready && !c.isReady:
 		close(c.ready)
-		c.signalled = true
-	case !ready && c.signalled:
+		c.isReady = true
+	case !ready && c.isReady:
 		c.ready = make(chan struct{})
-		c.signalled = false
+		c.isReady = false
 	}
 }
 
-func spell(s circuitbreaker.State) string {
+func stateName(s circuitbreaker.State) string {
 	switch s {
 	case circuitbreaker.ClosedState:
 		return StateClosed

@@ -44,7 +44,7 @@ var errSwitchedOff = errors.New("the gateway does not answer: an operator has sw
 
 // Charge charges through the gateway, unless a fault is in the way.
 func (f *Faults) Charge(ctx context.Context, request Request) (Result, error) {
-	if err := f.suffer(ctx); err != nil {
+	if err := f.apply(ctx); err != nil {
 		return Result{}, err
 	}
 	return f.gateway.Charge(ctx, request)
@@ -52,7 +52,7 @@ func (f *Faults) Charge(ctx context.Context, request Request) (Result, error) {
 
 // Void voids through the gateway, unless a fault is in the way.
 func (f *Faults) Void(ctx context.Context, request Request) (Result, error) {
-	if err := f.suffer(ctx); err != nil {
+	if err := f.apply(ctx); err != nil {
 		return Result{}, err
 	}
 	return f.gateway.Void(ctx, request)
@@ -62,7 +62,7 @@ func (f *Faults) Void(ctx context.Context, request Request) (Result, error) {
 func (f *Faults) Features() Features { return f.gateway.Features() }
 
 // suffer waits as long as the fault says and returns its error.
-func (f *Faults) suffer(ctx context.Context) error {
+func (f *Faults) apply(ctx context.Context) error {
 	fault := f.fault.Load()
 	if fault.Delay > 0 {
 		if err := wait(ctx, fault.Delay); err != nil {

@@ -148,7 +148,7 @@ func (g *HTTP) send(ctx context.Context, to *url.URL, headerKey string, request 
 	}
 	response, err := g.client.Do(r)
 	if err != nil {
-		return answer{}, broken(ctx, err)
+		return answer{}, transportError(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }() // it was read or is not wanted: there is nothing left to fail
 	return read(ctx, response)
@@ -166,7 +166,7 @@ func read(ctx context.Context, response *http.Response) (answer, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
 	if err != nil {
-		return answer{}, broken(ctx, err)
+		return answer{}, transportError(ctx, err)
 	}
 	a.body = body
 	return a, nil
@@ -174,7 +174,7 @@ func read(ctx context.Context, response *http.Response) (answer, error) {
 
 // broken says why a connection gave no answer. It passes on the words of the network and of TLS, which name addresses
 // and certificates; whatever else net/http says may quote what the provider sent, and with it a payment method.
-func broken(ctx context.Context, err error) error {
+func transportError(ctx context.Context, err error) error {
 	var (
 		network *net.OpError
 		name    *net.DNSError

@@ -1,14 +1,13 @@
-// Package payment is the port to payment providers and its adapters: a simulated gateway, one that speaks the JSON
-// protocol of docs/payment-provider.md over HTTP, and a circuit breaker that stands before either.
+// Package payment is the port to payment providers, and its adapters: a simulated gateway, a gateway over HTTP that speaks the
+// JSON protocol of docs/payment-provider.md, and a circuit breaker in front of either.
 //
-//	worker ──▶ Breaker ──▶ Simulated: answers by itself
+//	worker ──▶ Breaker ──▶ Simulated
 //	             │    └──▶ HTTP ──▶ any payment provider
 //	             ▼
-//	          ErrOpen: not called
+//	          ErrOpen: the gateway was not called
 //
-// What makes payments safe is one rule of the port: a repeated Key is the same charge. A worker that crashed, timed
-// out or lost its lease leaves an order that another one charges again, with the same Key, and the two are one charge
-// with one answer.
+// One rule of the port makes payments safe: a repeated Key is the same charge. When a worker crashes, times out or loses its
+// lease, another worker repeats the charge with the same Key. Both requests are one charge with one answer.
 package payment
 
 import (

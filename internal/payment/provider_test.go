@@ -40,9 +40,9 @@ func TestChargeAskedAgainIsOneCharge(t *testing.T) {
 		silent bool // the client has to give up
 	}{
 		"failed":            {first: paymenttest.Fail},
-		"booked and failed": {first: paymenttest.BookAndFail, booked: true},
+		"booked and failed": {first: paymenttest.ExecuteAndFail, booked: true},
 		"garbage":           {first: paymenttest.Garbage, booked: true},
-		"cut":               {first: paymenttest.Cut, booked: true},
+		"cut":               {first: paymenttest.Disconnect, booked: true},
 		"hung":              {first: paymenttest.Hang, silent: true},
 		"late":              {first: paymenttest.Late, booked: true, silent: true},
 	} {
@@ -164,8 +164,8 @@ func TestProviderNoticesWhatIsWrong(t *testing.T) {
 	result, err = lost.Charge(t.Context(), plausible())
 	expect(result, err, "status 404", "not part of the protocol")
 
-	if len(p.Problems()) != 5 || len(p.Books()) != 1 || p.Charged()[7] != 1 {
-		t.Errorf("problems %q, books %+v", p.Problems(), p.Books())
+	if len(p.Problems()) != 5 || len(p.Entries()) != 1 || p.Charged()[7] != 1 {
+		t.Errorf("problems %q, books %+v", p.Problems(), p.Entries())
 	}
 }
 
@@ -180,7 +180,7 @@ func TestProviderShowsDoubleCharges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p.Charged()[7] != 2 || len(p.Books()) != 2 {
-		t.Errorf("charged %v, books %+v", p.Charged(), p.Books())
+	if p.Charged()[7] != 2 || len(p.Entries()) != 2 {
+		t.Errorf("charged %v, books %+v", p.Charged(), p.Entries())
 	}
 }

@@ -101,7 +101,7 @@ func (f *feed) serve(ctx context.Context, from bus.Bus, away func(error)) {
 	f.on.Store(true)
 	reader.Go(func() {
 		// What is lost on the way is not missed: it is a sample that is told.
-		bus.Follow(reading, from, bus.TopicJobs, bus.Follower{Joined: func() {}, Lagged: func() {}, Away: away, Deliver: f.take})
+		bus.Follow(reading, from, bus.TopicJobs, bus.Follower{Subscribed: func() {}, Lagged: func() {}, Disconnected: away, Deliver: f.take})
 	})
 	defer func() {
 		stop()

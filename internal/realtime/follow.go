@@ -17,12 +17,12 @@ import (
 // have been.
 func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Message), lost func()) {
 	bus.Follow(ctx, s.options.Bus, topic, bus.Follower{
-		Joined: lost,
+		Subscribed: lost,
 		Lagged: func() {
 			s.hub.metrics.lost.Inc()
 			lost()
 		},
-		Away:    func(err error) { s.deaf(ctx, topic, err) },
+		Disconnected:    func(err error) { s.deaf(ctx, topic, err) },
 		Deliver: deliver,
 	})
 }

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// backoff is a pause that doubles with each failure, with a jitter of a quarter, so that processes do not retry in step.
+// backoff is a pause that doubles with each failure, with a jitter of 25 %, so that processes do not retry in step.
 type backoff struct {
 	first, longest time.Duration
 	last           time.Duration // without its jitter; 0 before the first failure
 }
 
-// next returns the pause after one more failure.
+// next returns the pause after another failure.
 func (b *backoff) next() time.Duration {
 	b.last = min(max(2*b.last, b.first), b.longest)
 	return b.last*3/4 + rand.N(b.last/2)
 }
 
-// reset begins again with the first pause.
+// reset starts again with the first pause.
 func (b *backoff) reset() { b.last = 0 }

@@ -338,7 +338,7 @@ func TestBusSetsAside(t *testing.T) {
 	var mu sync.Mutex
 	var aside []string
 	address, prefix := env.Redis(t)
-	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond, Deliveries: 3, SetAside: func(group string, m bus.Message) {
+	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond, Deliveries: 3, DeadLettered: func(group string, m bus.Message) {
 		mu.Lock()
 		defer mu.Unlock()
 		aside = append(aside, group+" "+m.Topic+" "+m.ID)
@@ -395,7 +395,7 @@ func TestBusCannotRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	aside := make(chan bus.Message, 1)
-	p := newPost(t, bus.Options{AckWithin: 100 * time.Millisecond, Deliveries: 2, SetAside: func(_ string, m bus.Message) { aside <- m }})
+	p := newPost(t, bus.Options{AckWithin: 100 * time.Millisecond, Deliveries: 2, DeadLettered: func(_ string, m bus.Message) { aside <- m }})
 	g := consumerOf(ctx, t, p.buses[0])
 	publishAll(ctx, t, p.buses[1], numbered(1, 1))
 	env.Command(t, p.server.Addr(), "XADD", "{orderflow:bus:t}:stream:g", "*", "n", "3", "m", "\xffsomething else")

@@ -7,16 +7,17 @@ import (
 	"orderflow/internal/bus"
 )
 
-// entryMax is how many messages an entry of a stream carries at most.
-const entryMax = 64
+// entryMessages is the most messages of a stream entry.
+const entryMessages = 64
 
-var errBadEntry = errors.New("redis: an entry of the bus cannot be read")
+var errBadEntry = errors.New("redis: unreadable entry of the bus")
 
-// entryVersion begins every entry. Who does not know it leaves the entry to others; see consumer.keep.
+// entryVersion begins every entry. A process of a release that does not know the version leaves the entry to others; see
+// consumer.addEntry.
 const entryVersion = 1
 
-// writeMessages returns messages as an entry carries them: the version, then of each its id, key, trace and body, with their lengths before
-// them. The topic is that of the stream.
+// writeMessages encodes messages as an entry: the version, then for each message its id, key, trace context and body, each preceded by
+// its length. The topic is not encoded: the stream belongs to one.
 func writeMessages(messages []bus.Message) []byte {
 	size := 1
 	for i := range messages {
@@ -34,13 +35,13 @@ func writeMessages(messages []bus.Message) []byte {
 	return b
 }
 
-// readMessages reads what writeMessages wrote. What it returns lies in text, and in one copy of it.
+// readMessages decodes an entry. The messages share the memory of text and of one copy of it.
 func readMessages(topic, text string) ([]bus.Message, error) {
 	if text == "" || text[0] != entryVersion {
 		return nil, errBadEntry
 	}
 	b := []byte(text)
-	messages := make([]bus.Message, 0, entryMax)
+	messages := make([]bus.Message, 0, entryMessages)
 	for at := 1; at < len(text); {
 		var from, to [4]int
 		for i := range from {

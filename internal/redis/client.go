@@ -17,51 +17,49 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// ErrDown says that Redis cannot be reached, or does not answer in time, at the moment. The client looks by itself when
-// it is back.
-var ErrDown = errors.New("redis: not reachable at the moment")
+// ErrDown means that Redis is unreachable or does not answer in time. The client detects when Redis is back.
+var ErrDown = errors.New("redis: unreachable at the moment")
 
 // Bounds of a Client.
 const (
-	dialLimit   = time.Second
-	silentLimit = 2 * time.Second // a connection that answers nothing for so long is closed
+	dialTimeout    = time.Second
+	silenceTimeout = 2 * time.Second // after which a connection without any answer is closed
 )
 
-// Options are what a Client works with.
+// Options configure a Client.
 type Options struct {
-	Prefix string       // begins every key and channel, so that installations may share a Redis
+	Prefix string       // begins every key and channel, so that several installations can share a Redis
 	Logger *slog.Logger // nil for no log
-	// Changed, if set, is called with false when Redis goes down or an operation begins to fail, and with true when all of it
-	// works again. It must return at once.
+	// Changed, if set, is called with false when Redis goes down or an operation begins to fail, and with true when everything
+	// works again. It must not block.
 	Changed func(healthy bool)
 }
 
-// Client is the connection to Redis that all adapters of a process share. It is made without a connection, so that a
-// process starts while Redis is down; Run connects, and finds out when Redis goes and when it comes back. While it is down
-// the adapters fail at once instead of waiting. Its methods may be called from any goroutine.
+// Client is the connection to Redis that all adapters of a process share. New does not connect, so a process can start while
+// Redis is down. Run connects and detects when Redis goes down and comes back. While it is down the adapters fail at once instead
+// of waiting. All methods are safe for concurrent use.
 type Client struct {
 	options Options
 	option  rueidis.ClientOption
-	within  time.Duration // probeLimit, except in tests beside which the machine has too much to do
-	node    string        // names this process to the others
+	within  time.Duration // probeTimeout, except in tests on a busy machine
+	node    string        // identifies this process to the others
 	cluster atomic.Bool   // the keys of a script must be in one slot
 
-	current atomic.Pointer[rueidis.Client] // nil while there has been no connection yet
-	proofs  atomic.Int32                   // keys of a cluster that proofs have used while it was up
-	proof   script                         // probe.lua
-	wake    chan struct{}                  // has an element when Run is to probe soon
-	probed  time.Time                      // when the last probe began; for Run alone
-	health  health
+	current       atomic.Pointer[rueidis.Client] // nil before the first connection
+	commandProbes atomic.Int32                   // keys of a cluster that command probes have used while it was up
+	commandProbe  script                         // probe.lua
+	wake          chan struct{}                  // a signal: Run should probe soon
+	probed        time.Time                      // start of the last probe; only Run uses it
+	health        health
 
 	mu     sync.Mutex
 	closed bool
 	hooks  []func() // run by Run when Redis is back
 }
 
-// New returns a Client of the server, or cluster, that address names: redis://[user:password@]host[:port][/db], with
-// rediss:// for TLS; several hosts, comma-separated, for a cluster; ?master_set=NAME for Sentinel; ?ca=FILE for the CA that the
-// servers' certificates are of. Its errors are those of an address or a file that cannot be read; they do not show the
-// address, which may have a password in it.
+// New returns a Client of a server or cluster. The address is redis://[user:password@]host[:port][/db], or rediss:// for TLS;
+// several comma-separated hosts for a cluster; ?master_set=NAME for Sentinel; ?ca=FILE for the CA of the servers' certificates. It
+// returns an error for an invalid address or an unreadable file. The error does not contain the address, which may hold a password.
 func New(address string, options Options) (*Client, error) {
 	option, err := parse(address)
 	if err != nil {
@@ -74,16 +72,16 @@ func New(address string, options Options) (*Client, error) {
 		options.Changed = func(bool) {}
 	}
 	return &Client{
-		options: options, option: option, within: probeLimit, node: rand.Text()[:12], wake: make(chan struct{}, 1), proof: newScript(probeText),
+		options: options, option: option, within: probeTimeout, node: rand.Text()[:12], wake: make(chan struct{}, 1), commandProbe: newScript(probeText),
 		health: health{logger: options.Logger, changed: options.Changed, failures: map[operation]*failure{}},
 	}, nil
 }
 
-// parse reads an address.
+// parse parses an address.
 func parse(address string) (rueidis.ClientOption, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return rueidis.ClientOption{}, errors.New("redis: the address cannot be read; use redis://HOST:PORT")
+		return rueidis.ClientOption{}, errors.New("redis: invalid address: use redis://HOST:PORT")
 	}
 	hosts := strings.Split(u.Host, ",")
 	query := u.Query()
@@ -93,24 +91,24 @@ func parse(address string) (rueidis.ClientOption, error) {
 	u.Host, u.RawQuery = hosts[0], query.Encode()
 	option, err := rueidis.ParseURL(u.String())
 	if err != nil {
-		return rueidis.ClientOption{}, errors.New("redis: the address cannot be read; use redis://HOST:PORT")
+		return rueidis.ClientOption{}, errors.New("redis: invalid address: use redis://HOST:PORT")
 	}
 	if option.Sentinel.MasterSet != "" && option.Sentinel.Password == "" {
-		option.Sentinel.Password = option.Password // of their default user, who takes any where none is asked for
+		option.Sentinel.Password = option.Password // a Sentinel without a password accepts any
 	}
 	if err := secure(&option, len(hosts) > 1, query.Get("ca")); err != nil {
 		return rueidis.ClientOption{}, err
 	}
-	option.DisableCache = true // of the library's: it needs tracking, which not every server allows
-	option.DisableRetry = true // who waits has a bound, and knows what to do without Redis
-	option.Dialer.Timeout = dialLimit
-	option.ConnWriteTimeout = silentLimit
+	option.DisableCache = true // client-side caching needs tracking, which not every server allows
+	option.DisableRetry = true // callers have a time limit, and can work without Redis
+	option.Dialer.Timeout = dialTimeout
+	option.ConnWriteTimeout = silenceTimeout
 	option.ClientName = "orderflow"
 	return option, nil
 }
 
-// secure completes the settings of TLS, if it is asked for. Sentinels are asked over TLS too, since they get the password. Of
-// several hosts each must have a certificate for its own name.
+// secure completes the TLS settings, if TLS is used. Sentinels use TLS too, since they receive the password. With several hosts,
+// each host needs a certificate for its own name.
 func secure(option *rueidis.ClientOption, several bool, ca string) error {
 	if option.TLSConfig == nil {
 		return nil
@@ -121,11 +119,11 @@ func secure(option *rueidis.ClientOption, several bool, ca string) error {
 	if ca != "" {
 		text, err := os.ReadFile(ca)
 		if err != nil {
-			return fmt.Errorf("redis: the file of ?ca= cannot be read: %w", err)
+			return fmt.Errorf("redis: cannot read the file of ?ca=: %w", err)
 		}
 		option.TLSConfig.RootCAs = x509.NewCertPool()
 		if !option.TLSConfig.RootCAs.AppendCertsFromPEM(text) {
-			return fmt.Errorf("redis: the file of ?ca=, %s, has no certificate in PEM", ca)
+			return fmt.Errorf("redis: the file of ?ca=, %s, contains no PEM certificate", ca)
 		}
 	}
 	if option.Sentinel.MasterSet != "" {
@@ -134,8 +132,8 @@ func secure(option *rueidis.ClientOption, several bool, ca string) error {
 	return nil
 }
 
-// Connect connects, if that has not happened yet, and finds out whether Redis does what the product needs. After an error the
-// caller may go on: Run tries again.
+// Connect connects, unless there is a connection, and checks that Redis does what the product needs. After an error the caller may
+// continue: Run retries.
 func (c *Client) Connect(ctx context.Context) error {
 	if err := c.probeOnce(ctx, true); err != nil {
 		c.health.markDown(err)
@@ -145,7 +143,7 @@ func (c *Client) Connect(ctx context.Context) error {
 	return nil
 }
 
-// dial makes the connection, unless there is one.
+// dial connects, unless there is a connection.
 func (c *Client) dial() error {
 	if c.current.Load() != nil {
 		return nil
@@ -157,17 +155,18 @@ func (c *Client) dial() error {
 		}
 		return fmt.Errorf("redis: %w", err)
 	}
-	if !c.keep(client) {
+	if !c.setCurrent(client) {
 		return ErrDown
 	}
 	return nil
 }
 
-// keep makes a connection the current one; false when there is one already or the Client is closed.
-func (c *Client) keep(client rueidis.Client) bool {
+// setCurrent makes a connection the current one. It closes the connection when there is one already, or when the Client is closed,
+// which it reports as false.
+func (c *Client) setCurrent(client rueidis.Client) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cluster.Store(client.Mode() == rueidis.ClientModeCluster) // one address may do for a cluster
+	c.cluster.Store(client.Mode() == rueidis.ClientModeCluster) // a cluster may have been named by one address
 	if c.closed || !c.current.CompareAndSwap(nil, &client) {
 		client.Close()
 		return !c.closed
@@ -175,7 +174,7 @@ func (c *Client) keep(client rueidis.Client) bool {
 	return true
 }
 
-// onReturn has a function run each time when Redis is back.
+// onReturn registers a function that runs each time when Redis is back.
 func (c *Client) onReturn(hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,7 +190,7 @@ func (c *Client) runHooks() {
 	}
 }
 
-// Up reports whether the adapters use Redis at the moment.
+// Up reports whether the adapters currently use Redis.
 func (c *Client) Up() bool { return c.health.up.Load() }
 
 // conn returns the connection, or ErrDown.
@@ -202,7 +201,7 @@ func (c *Client) conn() (rueidis.Client, error) {
 	return nil, ErrDown
 }
 
-// Close ends the connection; what waits for an answer fails. Closing twice does nothing.
+// Close closes the connection; calls in flight fail. Closing twice does nothing.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -213,18 +212,18 @@ func (c *Client) Close() {
 	}
 }
 
-// key is the name of a key or channel of this installation.
+// key returns the full name of a key or channel of this installation.
 func (c *Client) key(name string) string { return c.options.Prefix + name }
 
-// tag begins keys and channels that belong together. Its braces enclose the key of that name, so that a cluster puts all of
-// them and that key into one slot. The prefix stands before the braces as well: an ACL can be written for it.
+// tag returns the beginning of keys and channels that belong together. Its braces enclose the key of that name, so a cluster puts
+// all of them and that key into one slot. The prefix is repeated before the braces, so that an ACL can name it.
 func (c *Client) tag(name string) string { return c.options.Prefix + "{" + c.key(name) + "}:" }
 
-// DeleteAll deletes every key of this installation, which must have a prefix, and connects for that if need be. It waits for a
-// slow server longer than the adapters do, since nobody else deletes the keys.
+// DeleteAll deletes every key of this installation, which must have a prefix. It connects if necessary. It has no time limit of its own
+// for a slow server, since nothing else deletes the keys.
 func (c *Client) DeleteAll(ctx context.Context) error {
 	if c.options.Prefix == "" {
-		return errors.New("redis: without a prefix nobody knows whose the keys are; none was deleted")
+		return errors.New("redis: no key was deleted: without a prefix the keys of this installation cannot be told apart")
 	}
 	if err := c.dial(); err != nil {
 		return err
@@ -242,8 +241,7 @@ func (c *Client) DeleteAll(ctx context.Context) error {
 	return nil
 }
 
-// deleteMatching deletes the keys of one node that match; a replica of a cluster refuses to be asked, and has none of its
-// own.
+// deleteMatching deletes the matching keys of one node.
 func deleteMatching(ctx context.Context, node, conn rueidis.Client, pattern string) error {
 	for cursor := uint64(0); ; {
 		page, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
@@ -261,7 +259,7 @@ func deleteMatching(ctx context.Context, node, conn rueidis.Client, pattern stri
 	}
 }
 
-// glob quotes a text for a pattern.
+// glob escapes a text for use in a pattern.
 func glob(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }

@@ -1,7 +1,7 @@
-// Package redis holds the adapters over Redis 7: product locks, rate limits, the bus, and the cache of the list of
-// products. Processes that share a Redis share all of these. LOCKS.md and BUS.md beside this file have the arguments.
+// Package redis has the adapters over Redis 7: product locks, rate limits, the bus, the product list and the channel cache.
+// All processes that use one Redis share them. LOCKS.md and BUS.md explain the two algorithms.
 //
-// Nothing here is ever waited for long, and nothing that is kept here cannot be lost: the database decides, and owes. One
-// Client knows whether Redis does its work; while it does not, every adapter fails at once, and who uses it goes on
-// without: orders under the database's locks, limits counted by each process, work found by the sweeper.
+// Redis holds no data that the product cannot lose: orders and unpublished events are in the database. Every call has a short
+// time limit. The Client knows whether Redis works. While it does not, every adapter fails at once and its caller works
+// without Redis: the database locks the rows, each process counts requests by itself, and the sweeper finds the orders.
 package redis

@@ -16,62 +16,62 @@ import (
 
 // Bounds of the health of a Client.
 const (
-	failureQuiet      = time.Second      // without a failure, after which a success ends the state "failing"
-	failureLasts      = 30 * time.Second // the longest that this grows to, for an operation that keeps changing
-	failureUnseen     = 45 * time.Second // without a try at all, after which an operation no longer counts as failing
-	subscriptionTries = 3                // of a subscription in a row, after which it counts as failing whatever ended them
-	repeatEvery       = 5 * time.Minute  // between two log lines about one state that lasts
+	recoverAfter      = time.Second      // without a failure, after which a success ends the state "failing"
+	recoverAfterMax   = 30 * time.Second // the longest value of the same, for an operation that keeps changing
+	untriedExpiry     = 45 * time.Second // without any try, after which an operation no longer counts as failing
+	subscriptionTries = 3                // consecutive failures of a subscription, after which it counts as failing, whatever the cause
+	logAgainAfter     = 5 * time.Minute  // between two log lines about one lasting state
 
-	steady      = 10 * time.Second // of being up, after which the next return is not delayed
-	returnFirst = 500 * time.Millisecond
-	returnLast  = 30 * time.Second // the longest delay of a return, for a server that goes down again at once each time
+	stableAfter    = 10 * time.Second // of being up, after which the next return is not delayed
+	returnDelayMin = 500 * time.Millisecond
+	returnDelayMax = 30 * time.Second // the longest delay, for a server that goes down again at once each time
 )
 
-// operation is something that the adapters have Redis do, such as to publish to a topic. Whether it works is known for each
-// operation by itself: a key of the wrong type makes one of them fail, and the others go on.
+// operation is something that the adapters do in Redis, such as publishing to a topic. The health tracks each operation
+// separately: a key of the wrong type makes one of them fail while the others work.
 type operation struct{ action, subject string }
 
-// The operations without a subject; those of the bus have their topic.
-func takeLocks() operation     { return operation{action: "take product locks"} }
-func releaseLocks() operation  { return operation{action: "release product locks"} }
-func hearReleases() operation  { return operation{action: "subscribe to released locks"} }
-func countRequests() operation { return operation{action: "count requests for the rate limit"} }
-func raiseVersion() operation  { return operation{action: "raise the version of the product list"} }
-func cacheProducts() operation { return operation{action: "cache the product list"} }
-func cacheEvents() operation   { return operation{action: "cache the last events of channels"} }
+// The operations without a subject. Those of the bus have a topic as their subject.
+func takeLocks() operation          { return operation{action: "take product locks"} }
+func releaseLocks() operation       { return operation{action: "release product locks"} }
+func receiveReleases() operation    { return operation{action: "subscribe to released locks"} }
+func countRequests() operation      { return operation{action: "count requests for the rate limit"} }
+func invalidateProducts() operation { return operation{action: "invalidate the cached product list"} }
+func cacheProducts() operation      { return operation{action: "cache the product list"} }
+func cacheEvents() operation        { return operation{action: "cache the last events of channels"} }
 
 func (o operation) String() string { return strings.TrimSpace(o.action + " " + o.subject) }
 
-// health is what a Client knows about its server. The server is up or down as a whole; while it is up, single operations may
-// fail. Its methods may be called from any goroutine.
+// health is the state of the server as the Client knows it. The server is up or down as a whole; while it is up, single operations may
+// fail. All methods are safe for concurrent use.
 type health struct {
 	logger  *slog.Logger
 	changed func(healthy bool)
 	up      atomic.Bool
-	failed  atomic.Int32 // operations that fail: 0 on the usual path, which then needs no lock
+	failed  atomic.Int32 // operations that fail; while it is 0, succeed needs no lock
 
 	mu        sync.Mutex
 	cause     error // of being down
-	reported  bool  // what changed was called with last
+	reported  bool  // the last value that changed was called with
 	logged    time.Time
-	since     time.Time // up or down
-	outages   int       // in a row, each soon after its return
+	since     time.Time // of being up or down
+	outages   int       // in a row, each soon after the previous return
 	delay     backoff   // of the next return
-	notBefore time.Time // not before this
+	notBefore time.Time // the earliest next return
 	failures  map[operation]*failure
 }
 
-// failure is the record of an operation that fails, or did so a short time ago.
+// failure is the record of an operation that fails, or failed recently.
 type failure struct {
 	cause   error
 	failing bool
-	last    time.Time     // of the failures
-	worked  time.Time     // after the last failure, if it is later
-	quiet   time.Duration // without a failure, that ends the state "failing" when the operation has worked
+	last    time.Time     // the last failure
+	worked  time.Time     // the last success while failing
+	quiet   time.Duration // time without a failure after which a success ends the state "failing"
 	logged  time.Time
 }
 
-// markUp notes that Redis does all that is needed.
+// markUp records that Redis does everything that the product needs.
 func (h *health) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,11 +80,11 @@ func (h *health) markUp() {
 	}
 	h.up.Store(true)
 	h.cause, h.since = nil, time.Now()
-	h.logger.Info("Redis answers.", "event", "redis.up")
+	h.logger.Info("Redis is up.", "event", "redis.up")
 	h.report()
 }
 
-// markDown notes that Redis cannot be used. One log line says so at the change, and another one now and then while it lasts.
+// markDown records that Redis cannot be used. It logs the change, and the lasting state from time to time.
 func (h *health) markDown(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -92,23 +92,23 @@ func (h *health) markDown(cause error) {
 	h.cause = cause
 	if h.up.Swap(false) {
 		h.delayReturn(now)
-		clear(h.failures) // being down covers them all
+		clear(h.failures) // the outage includes them
 		h.failed.Store(0)
-	} else if now.Sub(h.logged) < repeatEvery {
+	} else if now.Sub(h.logged) < logAgainAfter {
 		return
 	}
 	h.logged = now
-	h.logger.Warn("Redis cannot be used; orders go on without it until it can.",
+	h.logger.Warn("Redis is down. Orders are processed without it until it is back.",
 		"event", "redis.down", "error", cause.Error(), "remedy", remedy(cause))
 	h.report()
 }
 
-// delayReturn sets how long Redis must not be used; mu is held. The first outage adds no delay; a second within
-// 10 s does.
+// delayReturn sets the earliest time of the next return; mu is held. The first outage adds no delay; an outage within 10 s
+// of a return does.
 func (h *health) delayReturn(now time.Time) {
-	if h.outages == 0 || now.Sub(h.since) >= steady {
+	if h.outages == 0 || now.Sub(h.since) >= stableAfter {
 		h.outages = 0
-		h.delay = backoff{first: returnFirst, longest: returnLast}
+		h.delay = backoff{first: returnDelayMin, longest: returnDelayMax}
 	}
 	h.notBefore = now
 	if h.outages++; h.outages > 1 {
@@ -117,17 +117,17 @@ func (h *health) delayReturn(now time.Time) {
 	h.since = now
 }
 
-// mayReturn reports whether Redis may be used again: one that went down soon after each return is given more and more time.
+// mayReturn reports whether Redis may be used again. A server that keeps going down soon after its return gets growing delays.
 func (h *health) mayReturn(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !now.Before(h.notBefore)
 }
 
-// failing reports whether an operation fails.
+// failing reports whether any operation fails.
 func (h *health) failing() bool { return h.failed.Load() > 0 }
 
-// fail notes that an operation failed while the server as a whole was up.
+// fail records that an operation failed while the server as a whole was up.
 func (h *health) fail(op operation, cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -138,13 +138,13 @@ func (h *health) fail(op operation, cause error) {
 	f := h.failures[op]
 	switch {
 	case f == nil:
-		f = &failure{quiet: failureQuiet}
+		f = &failure{quiet: recoverAfter}
 		h.failures[op] = f
 	case !f.failing:
-		f.quiet = min(2*f.quiet, failureLasts)
+		f.quiet = min(2*f.quiet, recoverAfterMax)
 	}
 	f.last, f.cause = now, cause
-	if f.failing && now.Sub(f.logged) < repeatEvery {
+	if f.failing && now.Sub(f.logged) < logAgainAfter {
 		return
 	}
 	if !f.failing {
@@ -152,13 +152,13 @@ func (h *health) fail(op operation, cause error) {
 		h.failed.Add(1)
 	}
 	f.logged = now
-	h.logger.Warn("Redis refuses an operation; Orderflow goes on without it.",
+	h.logger.Warn("Redis refuses an operation. Orderflow continues without that operation.",
 		"event", "redis.operation_failed", "operation", op.String(), "error", cause.Error(), "remedy", remedy(cause))
 	h.report()
 }
 
-// work notes that an operation worked.
-func (h *health) work(op operation) {
+// succeed records that an operation worked.
+func (h *health) succeed(op operation) {
 	if h.failed.Load() == 0 {
 		return
 	}
@@ -167,38 +167,38 @@ func (h *health) work(op operation) {
 	if f := h.failures[op]; f != nil && f.failing {
 		f.worked = time.Now()
 		if f.worked.Sub(f.last) >= f.quiet {
-			h.recover(op, f)
+			h.markRecovered(op, f)
 		}
 	}
 }
 
-// expire ends the state "failing" of operations that work again or that nobody has tried for a while, and their records
-// later. Run calls it with each probe.
+// expire ends the state "failing" of operations that work again or were not tried for a while, and later deletes their records.
+// Run calls it with each probe.
 func (h *health) expire(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for op, f := range h.failures {
 		switch {
 		case f.failing && f.worked.After(f.last) && now.Sub(f.last) >= f.quiet:
-			h.recover(op, f)
-		case now.Sub(f.last) < failureUnseen:
+			h.markRecovered(op, f)
+		case now.Sub(f.last) < untriedExpiry:
 		case f.failing:
-			h.recover(op, f)
+			h.markRecovered(op, f)
 		default:
 			delete(h.failures, op)
 		}
 	}
 }
 
-// recover ends the state "failing"; mu is held.
-func (h *health) recover(op operation, f *failure) {
+// markRecovered ends the state "failing"; mu is held.
+func (h *health) markRecovered(op operation, f *failure) {
 	f.failing = false
 	h.failed.Add(-1)
-	h.logger.Info("Redis no longer refuses an operation.", "event", "redis.operation_recovered", "operation", op.String())
+	h.logger.Info("Redis accepts an operation again.", "event", "redis.operation_recovered", "operation", op.String())
 	h.report()
 }
 
-// report calls changed when the health as a whole has changed; mu is held.
+// report calls changed if the overall health has changed; mu is held.
 func (h *health) report() {
 	if healthy := h.up.Load() && !h.failing(); healthy != h.reported {
 		h.reported = healthy
@@ -206,7 +206,7 @@ func (h *health) report() {
 	}
 }
 
-// reason says in a sentence why Redis is not healthy; "" when it is.
+// reason returns a sentence that explains why Redis is not healthy; "" when it is.
 func (h *health) reason() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -214,7 +214,7 @@ func (h *health) reason() string {
 		if h.cause == nil {
 			return "Redis has not answered yet."
 		}
-		return "Redis cannot be used. " + remedy(h.cause)
+		return "Redis is down. " + remedy(h.cause)
 	}
 	for op, f := range h.failures {
 		if f.failing {
@@ -224,21 +224,20 @@ func (h *health) reason() string {
 	return ""
 }
 
-// Healthy reports whether Redis does all that it is asked for.
+// Healthy reports whether Redis is up and no operation fails.
 func (c *Client) Healthy() bool { return c.Up() && !c.health.failing() }
 
-// Reason says in a sentence why Redis is not healthy, and what to do; "" when it is. It has no words of the server's in it.
+// Reason explains why Redis is not healthy, and what to do; "" when it is healthy. It quotes nothing from the server.
 func (c *Client) Reason() string { return c.health.reason() }
 
-// done records the outcome of an operation and returns its error. An error that says that the server cannot work turns the
-// client down; any other one makes the operation count as failing. ctx is the caller's own: that it ended says nothing about
-// Redis.
-func (c *Client) done(ctx context.Context, op operation, err error) error {
+// record records the outcome of an operation and returns its error. An error of the server as a whole marks the client as down; any
+// other error makes the operation count as failing. ctx is the caller's context: an error after its end is not the fault of Redis.
+func (c *Client) record(ctx context.Context, op operation, err error) error {
 	switch {
 	case err == nil:
-		c.health.work(op)
-	case ended(ctx):
-	case unfit(err):
+		c.health.succeed(op)
+	case contextEnded(ctx):
+	case serverFailed(err):
 		c.health.markDown(err)
 		c.probeSoon()
 	default:
@@ -253,28 +252,26 @@ func (c *Client) refused(op operation, err error) {
 	c.probeSoon()
 }
 
-// unsubscribed records that a subscription ended with an error, for so many times in a row, which alone may be no more than a
-// connection that was cut.
+// unsubscribed records that a subscription failed for that many times in a row. A single failure may be just a lost connection.
 func (c *Client) unsubscribed(op operation, err error, times int) {
 	if code(err) != "" || times >= subscriptionTries {
 		c.refused(op, err)
 	}
 }
 
-// ended reports whether a context has ended, or is about to: the library looks at the clock, the context at its timer.
-func ended(ctx context.Context) bool {
+// contextEnded reports whether a context has ended, or is about to: the library checks the clock, the context its timer.
+func contextEnded(ctx context.Context) bool {
 	deadline, has := ctx.Deadline()
 	return ctx.Err() != nil || has && time.Until(deadline) < time.Millisecond
 }
 
-// unfit reports whether an error says that the server cannot do its work at the moment, rather than that it refuses one
-// operation.
-func unfit(err error) bool {
-	if several, ok := err.(interface{ Unwrap() []error }); ok { // of errors.Join; one is enough
-		return slices.ContainsFunc(several.Unwrap(), unfit)
+// serverFailed reports whether an error means that the server cannot work at the moment, rather than that it refuses one operation.
+func serverFailed(err error) bool {
+	if several, ok := err.(interface{ Unwrap() []error }); ok { // from errors.Join; one is enough
+		return slices.ContainsFunc(several.Unwrap(), serverFailed)
 	}
 	if _, answered := rueidis.IsRedisErr(err); !answered {
-		return !errors.Is(err, errOddAnswer) && !rueidis.IsParseErr(err) // the connection, or the time
+		return !errors.Is(err, errUnexpectedAnswer) && !rueidis.IsParseErr(err) // the connection failed or timed out
 	}
 	switch code(err) {
 	case "LOADING", "MASTERDOWN", "READONLY", "OOM", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "NOAUTH", "WRONGPASS",

@@ -58,7 +58,7 @@ func TestReturnsAreDelayed(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		c.markUp()
-		time.Sleep(steady)
+		time.Sleep(stableAfter)
 		c.markDown(errRefused)
 		if !c.mayReturn(time.Now()) {
 			t.Error("a return is delayed after a time without trouble")
@@ -74,7 +74,7 @@ func TestLastingFailure(t *testing.T) {
 		op := operation{"publish to topic", "t"}
 		for range 3600 {
 			c.fail(op, errRefused)
-			c.work(operation{"publish to topic", "another"})
+			c.succeed(operation{"publish to topic", "another"})
 			c.expire(time.Now())
 			time.Sleep(time.Second)
 		}
@@ -84,7 +84,7 @@ func TestLastingFailure(t *testing.T) {
 		if diff := cmp.Diff([]bool{true, false}, c.reports); diff != "" {
 			t.Errorf("reports (-want +got):\n%s", diff)
 		}
-		c.work(op)
+		c.succeed(op)
 		c.expire(time.Now())
 		if diff := cmp.Diff([]bool{true, false, true}, c.reports); diff != "" {
 			t.Errorf("reports after a success (-want +got):\n%s", diff)
@@ -101,7 +101,7 @@ func TestChangingFailure(t *testing.T) {
 		for range 600 {
 			c.fail(op, errRefused)
 			time.Sleep(3 * time.Second)
-			c.work(op)
+			c.succeed(op)
 			time.Sleep(3 * time.Second)
 		}
 		if len(c.reports) > 20 {
@@ -119,7 +119,7 @@ func TestUnseenFailure(t *testing.T) {
 		c := newCounted()
 		c.markUp()
 		c.fail(takeLocks(), errRefused)
-		for range int(2*failureUnseen/time.Second) + 1 {
+		for range int(2*untriedExpiry/time.Second) + 1 {
 			time.Sleep(time.Second)
 			c.expire(time.Now())
 		}

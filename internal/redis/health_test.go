@@ -64,7 +64,7 @@ func TestKeysOutsideTheRights(t *testing.T) {
 		}
 	}
 	if !p.comes(func() bool {
-		return strings.HasPrefix(p.client.Reason(), "Redis refuses to take product locks. Its user lacks a right (NOPERM)")
+		return strings.HasPrefix(p.client.Reason(), "Redis refuses to take product locks. The user in --redis lacks a permission (NOPERM)")
 	}) {
 		t.Errorf("reason %q", p.client.Reason())
 	}
@@ -86,7 +86,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 	for _, key := range []string{
 		"inventory:product:1", "{inventory:product:1}:waiting", "{orderflow:products}:version",
 		topic + "groups", topic + "stream:g", topic + "count:g", topic + "done:g",
-		"orderflow:last:cache-a", "orderflow:limit:",
+		"orderflow:cache:cache-a", "orderflow:limit:",
 	} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()

@@ -9,34 +9,33 @@ import (
 	"orderflow/internal/limit"
 )
 
-// limitTime is how long a request waits for its count.
-const limitTime = 50 * time.Millisecond
+// limiterTimeout limits a request's wait for its count.
+const limiterTimeout = 50 * time.Millisecond
 
 //go:embed scripts/limit.lua
 var limitText string
 
-// Limiter counts requests for all processes that share a Redis, by its clock, in one round trip of a twentieth of a second
-// at most. When that fails the request is counted by this process alone, so that nobody waits and nobody goes uncounted.
+// Limiter counts requests for all processes that share a Redis, by the clock of Redis, in one round trip of at most 50 ms. If that
+// fails, this process counts the request by itself, so that every request is counted and none waits longer.
 //
-// It decides as limit.Local does. A script computes in floating point, which is exact while a full bucket has fewer than
-// 2^53 parts (100,000 tokens a minute); beyond that it is off by less than a billionth of a token. Its methods may be called
-// from any goroutine.
+// It decides as limit.Local does. The script computes in floating point, which is exact while a full bucket has fewer than 2^53
+// units (100,000 tokens a minute); beyond that the error is below a billionth of a token. All methods are safe for concurrent use.
 type Limiter struct {
 	client *Client
 	local  *limit.Local
 	script script
-	within time.Duration // limitTime, save in tests of what is counted rather than of when
+	within time.Duration // limiterTimeout, except in tests that must not time out
 }
 
-// NewLimiter returns a Limiter that keeps up to so many buckets itself while Redis is away.
+// NewLimiter returns a Limiter that keeps at most keys buckets in the process while Redis is down.
 func NewLimiter(client *Client, keys int) *Limiter {
-	return &Limiter{client: client, local: limit.NewLocal(keys), script: newScript(limitText), within: limitTime}
+	return &Limiter{client: client, local: limit.NewLocal(keys), script: newScript(limitText), within: limiterTimeout}
 }
 
-// Features says: shared by processes, as many keys as there is memory.
+// Features returns the guarantees of the adapter.
 func (l *Limiter) Features() limit.Features { return limit.Features{Shared: true} }
 
-// Allow implements limit.Limiter. Its only error is that of a rate outside its bounds.
+// Allow implements limit.Limiter. Its only error is that of an invalid rate.
 func (l *Limiter) Allow(ctx context.Context, key string, rate limit.Rate) (limit.Decision, error) {
 	if rate.Off() {
 		return limit.Decision{Allowed: true}, nil
@@ -62,9 +61,9 @@ func (l *Limiter) count(ctx context.Context, key string, rate limit.Rate) (d lim
 	name := l.client.key("orderflow:limit:" + limit.Short(key) + ":" + tokens + "/" + per)
 	answer, err := run(limited, conn, []call{{l.script, []string{name}, []string{tokens, per}}})[0].AsIntSlice()
 	if err == nil && len(answer) != 4 {
-		err = errOddAnswer
+		err = errUnexpectedAnswer
 	}
-	if err := l.client.done(ctx, countRequests(), err); err != nil {
+	if err := l.client.record(ctx, countRequests(), err); err != nil {
 		return d, err
 	}
 	return limit.Decision{

@@ -17,13 +17,13 @@ import (
 
 // Bounds of a Locker.
 const (
-	lockLimit = 100 * time.Millisecond // for all that one call asks of Redis
-	turnLeast = 25 * time.Millisecond  // for which a released lock is kept for the process that has waited longest
-	turnMost  = 1600 * time.Millisecond
-	placeLast = 20 * time.Second      // without a try, after which a process has lost its place in a line
-	placesMax = 10_000                // in lines that are remembered
-	deafLook  = 50 * time.Millisecond // between two looks while releases are not heard
-	lostMax   = 10_000                // locks of unknown fate that are remembered
+	lockTimeout      = 100 * time.Millisecond // of one call
+	turnMin          = 25 * time.Millisecond  // the shortest time for which a released lock is reserved for the first waiter
+	turnMax          = 1600 * time.Millisecond
+	placeExpiry      = 20 * time.Second      // without a try, after which a process has lost its place in a queue
+	placesMax        = 10_000                // places in queues that are remembered
+	disconnectedPoll = 50 * time.Millisecond // between two tries while the subscription to releases is disconnected
+	unresolvedMax    = 10_000                // lock sets of unknown state that are remembered
 )
 
 var (
@@ -35,60 +35,60 @@ var (
 	releaseText string
 )
 
-// Locker locks products for all processes that share a Redis: key inventory:product:{id}, set with NX and an expiry, its
-// value the token, deleted only by the token's owner. LOCKS.md beside this file has the argument. Its methods may be called
-// from any goroutine; releases of other processes are heard while Run does its work.
+// Locker locks products for all processes that share a Redis: key inventory:product:{id}, set with NX and an expiry. The value is the
+// token, and only its owner deletes the key. LOCKS.md explains the algorithm. All methods are safe for concurrent use. Run receives
+// the release notifications of other processes.
 type Locker struct {
 	client        *Client
 	ttl           time.Duration
-	within        time.Duration // lockLimit, except in tests of what is locked rather than of when
-	products      *Products     // whose version is raised with a release; nil for none
+	within        time.Duration // lockTimeout, except in tests that must not time out
+	products      *Products     // invalidated with each release of used locks; nil for none
 	free          script        // lock_try.lua
 	take, release script
 
-	mu        sync.Mutex
-	waits     map[int64]*wait
-	woken     map[int64]time.Time // products whose release was heard, and when
-	places    map[int64]place
-	reaction  time.Duration // from a release that was heard to the next try
-	listening bool
-	lost      []held
+	mu         sync.Mutex
+	waits      map[int64]*wait
+	announced  map[int64]time.Time // when the release of a product was announced
+	places     map[int64]place
+	reaction   time.Duration // from a release notification to the next try
+	connected  bool
+	unresolved []lockSet
 }
 
 // wait is a product that this process waits for.
 type wait struct {
 	released chan struct{}
 	timer    *time.Timer
-	until    time.Time // of timer
+	until    time.Time // when timer fires
 }
 
-// held are locks that may or may not be held under a token.
-type held struct {
+// lockSet is a set of locks that may or may not be held under a token.
+type lockSet struct {
 	token    string
 	products []int64
 }
 
-// NewLocker returns a Locker whose locks live for ttl, in whole seconds (lock.TTL, save in tests). A release of locks that
-// were used also drops the list of products, if there is one.
+// NewLocker returns a Locker whose locks expire after ttl, in whole seconds (lock.TTL, except in tests). The release of used locks
+// also invalidates the product list, if there is one.
 func NewLocker(client *Client, ttl time.Duration, products *Products) *Locker {
 	l := &Locker{
-		client: client, ttl: ttl, within: lockLimit, products: products,
+		client: client, ttl: ttl, within: lockTimeout, products: products,
 		free: newScript(tryText), take: newScript(takeText), release: newScript(releaseText),
-		waits: map[int64]*wait{}, woken: map[int64]time.Time{}, places: map[int64]place{},
+		waits: map[int64]*wait{}, announced: map[int64]time.Time{}, places: map[int64]place{},
 	}
-	client.onReturn(l.releaseLost)
+	client.onReturn(l.releaseUnresolved)
 	return l
 }
 
-// Features says: shared by processes, and waiters are told soon after a release.
+// Features returns the guarantees of the adapter.
 func (l *Locker) Features() lock.Features { return lock.Features{Shared: true, Prompt: false} }
 
 func (l *Locker) channel() string { return l.client.key("orderflow:released") }
 
-// lockKey is the lock of a product.
+// lockKey returns the key of a product's lock.
 func (l *Locker) lockKey(product int64) string { return l.client.key(lock.Key(product)) }
 
-// keys are the lock of each product and the set of processes that wait for it, both in one slot of a cluster.
+// keys returns for each product the keys of its lock and of the set of its waiters, which are in one slot of a cluster.
 func (l *Locker) keys(products []int64) []string {
 	keys := make([]string, 0, 2*len(products))
 	for _, p := range products {
@@ -97,7 +97,7 @@ func (l *Locker) keys(products []int64) []string {
 	return keys
 }
 
-// parts cuts products into those that one script may touch: all, or on a cluster each by itself.
+// parts splits products into the parts that one script may touch: all, or on a cluster each product by itself.
 func (l *Locker) parts(products []int64) [][]int64 {
 	if !l.client.cluster.Load() {
 		return [][]int64{products}
@@ -105,8 +105,8 @@ func (l *Locker) parts(products []int64) [][]int64 {
 	return slices.Collect(slices.Chunk(products, 1))
 }
 
-// TryLock implements lock.Locker, within a tenth of a second. Its errors are ErrDown, at once while Redis is down, and those
-// of Redis. A product with a key of another type is no error of the call: it is in Grant.Failed.
+// TryLock implements lock.Locker, within 100 ms. It returns ErrDown, at once while Redis is down, and errors of Redis. A product with a
+// key of another type is not an error of the call: it is in Grant.Failed.
 func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return lock.Grant{}, err
@@ -129,15 +129,14 @@ func (l *Locker) TryLock(ctx context.Context, products []int64) (lock.Grant, err
 		l.client.refused(takeLocks(), wrongTypeError{l.lockKey(grant.Failed[0])})
 		return grant, nil
 	}
-	if err = l.client.done(ctx, takeLocks(), err); err != nil {
-		l.giveBack(ctx, grant.Token, products)
+	if err = l.client.record(ctx, takeLocks(), err); err != nil {
+		l.releaseUnknown(ctx, grant.Token, products)
 		return lock.Grant{}, err
 	}
 	return grant, nil
 }
 
-// try asks for the products: those that nobody waits for with a plain SET NX, the others with the script that knows of
-// waiting.
+// try tries the products without waiters with a plain SET NX, and the others with the script that handles waiters.
 func (l *Locker) try(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) error {
 	contested := l.contested(products)
 	plain := products
@@ -156,29 +155,29 @@ func (l *Locker) try(ctx context.Context, conn rueidis.Client, products []int64,
 	return err
 }
 
-// contested are those of the products that this process waits for, or whose release it has heard of just now: it may be its
-// turn, and it leaves the line when it takes the lock.
+// contested returns the products that this process waits for, or whose release was announced just now: it may be this process's
+// turn, and it leaves the queue when it takes the lock.
 func (l *Locker) contested(products []int64) (some []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waits) == 0 && len(l.woken) == 0 && len(l.places) == 0 {
+	if len(l.waits) == 0 && len(l.announced) == 0 && len(l.places) == 0 {
 		return nil
 	}
 	turn := l.turn()
 	for _, p := range products {
-		heard, woken := l.woken[p]
+		heard, woken := l.announced[p]
 		if woken {
-			l.react(time.Since(heard))
+			l.recordReaction(time.Since(heard))
 		}
 		if _, inLine := l.places[p]; inLine || l.waits[p] != nil || woken && time.Since(heard) < turn {
 			some = append(some, p)
 		}
-		delete(l.woken, p)
+		delete(l.announced, p)
 	}
 	return some
 }
 
-// tryFree takes those of the products that are free, and returns the others.
+// tryFree takes the locks that are free, and returns the busy products.
 func (l *Locker) tryFree(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) (busy []int64, err error) {
 	if len(products) == 0 {
 		return nil, nil
@@ -210,15 +209,15 @@ func (l *Locker) tryFree(ctx context.Context, conn rueidis.Client, products []in
 	return busy, errors.Join(errs...)
 }
 
-// seconds is the locks' time to live.
+// seconds returns the locks' time to live.
 func (l *Locker) seconds() string { return strconv.FormatInt(int64(l.ttl/time.Second), 10) }
 
-// tryContested takes the locks that are free or kept for this process, and waits in line for the others. It listens before
-// it asks, so that no release is missed between the two.
+// tryContested takes the locks that are free or reserved for this process, and joins the queue of the others. It creates the wait
+// channels before it calls Redis, so that it misses no release in between.
 func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products []int64, grant *lock.Grant) error {
 	channels := make(map[int64]<-chan struct{}, len(products))
 	for _, p := range products {
-		channels[p] = l.listen(p)
+		channels[p] = l.waitFor(p)
 	}
 	parts := l.parts(products)
 	calls := make([]call, len(parts))
@@ -231,29 +230,29 @@ func (l *Locker) tryContested(ctx context.Context, conn rueidis.Client, products
 	for i, result := range run(ctx, conn, calls) {
 		answers, err := result.ToArray()
 		if err == nil && len(answers) != 5*len(parts[i]) {
-			err = errOddAnswer
+			err = errUnexpectedAnswer
 		}
 		for k := 0; err == nil && k < len(parts[i]); k++ {
-			err = l.taken(parts[i][k], its, channels[parts[i][k]], answers[5*k:5*k+5], grant)
+			err = l.readAnswer(parts[i][k], its, channels[parts[i][k]], answers[5*k:5*k+5], grant)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// wrongTypeError is the cause of products in Grant.Failed.
+// wrongTypeError is the error of the products in Grant.Failed.
 type wrongTypeError struct{ key string }
 
 func (e wrongTypeError) Error() string {
-	return fmt.Sprintf("WRONGTYPE: the lock %s or the set of its waiters has another type", e.key)
+	return fmt.Sprintf("WRONGTYPE: the key %s or the set of its waiters has another type", e.key)
 }
 
-// errOddAnswer is that of a script which is not ours, or of a server that is not Redis.
-var errOddAnswer = errors.New("redis: the answer of a script is not what it should be")
+// errUnexpectedAnswer means that a script or the server is not the expected one.
+var errUnexpectedAnswer = errors.New("redis: unexpected answer: check that --redis names a Redis 7 and that no other program uses this prefix")
 
-// taken reads what became of one contested product: holder, milliseconds left, since when this process waits, whether it
-// missed a turn, and the error when a key has another type.
-func (l *Locker) taken(product int64, its place, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
+// readAnswer reads the answer for one contested product: holder, milliseconds left, since when this process waits, whether it missed
+// a turn, and the error when a key has another type.
+func (l *Locker) readAnswer(product int64, its place, released <-chan struct{}, answer []rueidis.RedisMessage, grant *lock.Grant) error {
 	token, err1 := answer[0].ToString()
 	milliseconds, err2 := answer[1].AsInt64()
 	since, err3 := answer[2].AsInt64()
@@ -263,8 +262,8 @@ func (l *Locker) taken(product int64, its place, released <-chan struct{}, answe
 		return err
 	}
 	if token == "" {
-		l.leaveLine(product)
-		l.end(product, released) // other waiters of this process try again
+		l.dropPlace(product)
+		l.end(product, released) // wakes the other waiters of this process
 		if refusal == "" {
 			grant.Locked = append(grant.Locked, product)
 		} else {
@@ -274,13 +273,13 @@ func (l *Locker) taken(product int64, its place, released <-chan struct{}, answe
 	}
 	its.since = strconv.FormatInt(since, 10)
 	l.keepPlace(product, its, missed == 1)
-	l.expect(product, released, time.Duration(milliseconds)*time.Millisecond)
+	l.setExpiry(product, released, time.Duration(milliseconds)*time.Millisecond)
 	grant.Busy = append(grant.Busy, lock.Busy{Product: product, Token: token, Released: released})
 	return nil
 }
 
-// Unlock implements lock.Locker, within a tenth of a second. Locks that it could not release for sure are tried once
-// more, and those left released when Redis is back, if they have not expired by then.
+// Unlock implements lock.Locker, within 100 ms. If a release has an unknown outcome, it is tried once more, and again when Redis is
+// back, unless the lock has expired by then.
 func (l *Locker) Unlock(ctx context.Context, token string, products []int64, used bool) error {
 	if len(products) == 0 && !used {
 		return nil
@@ -289,18 +288,17 @@ func (l *Locker) Unlock(ctx context.Context, token string, products []int64, use
 	if err == nil {
 		err = l.unlock(ctx, conn, token, products, used)
 	} else if used && l.products != nil {
-		l.products.unraised.Store(true)
+		l.products.invalidationPending.Store(true)
 	}
 	if err != nil && len(products) > 0 {
-		l.giveBack(ctx, token, products)
+		l.releaseUnknown(ctx, token, products)
 	}
 	return err
 }
 
-// giveBack releases locks of unknown fate: at once where it was not Redis as a whole that failed (a key of another type, a
-// caller whose time is over), and each by itself, so that one that cannot be released keeps no other; the rest when Redis is
-// back.
-func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
+// releaseUnknown releases locks of unknown state. If Redis is up (the cause was a key of another type or an ended context), it
+// releases them at once, each by itself, so that one failure does not affect the others. The rest is released when Redis is back.
+func (l *Locker) releaseUnknown(ctx context.Context, token string, products []int64) {
 	if conn, err := l.client.conn(); err == nil {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.within)
 		defer cancel()
@@ -311,7 +309,7 @@ func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
 		var left []int64
 		for i, result := range run(limited, conn, calls) {
 			if err := result.Error(); err != nil {
-				if _, answered := rueidis.IsRedisErr(err); !answered { // else it is not ours
+				if _, answered := rueidis.IsRedisErr(err); !answered { // an answer means that the lock is not ours
 					left = append(left, products[i])
 				}
 			}
@@ -319,15 +317,15 @@ func (l *Locker) giveBack(ctx context.Context, token string, products []int64) {
 		products = left
 	}
 	if len(products) > 0 {
-		l.remember(token, products)
+		l.addUnresolved(token, products)
 	}
 }
 
-// unlock releases locks and, if they were used, raises the version of the product list, all in one round trip.
+// unlock releases locks and, if they were used, invalidates the product list, all in one round trip.
 func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64, used bool) error {
 	turn := "0"
 	if used {
-		turn = strconv.FormatInt(turnMost.Milliseconds(), 10)
+		turn = strconv.FormatInt(turnMax.Milliseconds(), 10)
 	}
 	var parts [][]int64
 	if len(products) > 0 {
@@ -343,7 +341,7 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 	}
 	var others []rueidis.Completed
 	if used && l.products != nil {
-		others = append(others, l.products.raising(conn))
+		others = append(others, l.products.invalidation(conn))
 	}
 	limited, cancel := context.WithTimeout(ctx, l.within)
 	defer cancel()
@@ -353,25 +351,25 @@ func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, 
 			errs = append(errs, result.Error())
 			continue
 		}
-		l.products.raised(ctx, result.Error()) //nolint:errcheck // the product list is not believed until its version is raised
+		l.products.recordInvalidation(ctx, result.Error()) //nolint:errcheck // cached lists stay unused until the version is raised
 	}
-	return l.client.done(ctx, releaseLocks(), errors.Join(errs...))
+	return l.client.record(ctx, releaseLocks(), errors.Join(errs...))
 }
 
-// remember keeps locks of unknown fate, up to a bound; beyond it they go by their time.
-func (l *Locker) remember(token string, products []int64) {
+// addUnresolved remembers locks of unknown state, up to a bound. Further ones expire.
+func (l *Locker) addUnresolved(token string, products []int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lost) < lostMax {
-		l.lost = append(l.lost, held{token, slices.Clone(products)})
+	if len(l.unresolved) < unresolvedMax {
+		l.unresolved = append(l.unresolved, lockSet{token, slices.Clone(products)})
 	}
 }
 
-// releaseLost releases what was remembered.
-func (l *Locker) releaseLost() {
+// releaseUnresolved releases the remembered locks.
+func (l *Locker) releaseUnresolved() {
 	l.mu.Lock()
-	lost := l.lost
-	l.lost = nil
+	lost := l.unresolved
+	l.unresolved = nil
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*l.within)
 	defer cancel()
@@ -380,9 +378,9 @@ func (l *Locker) releaseLost() {
 		if err == nil {
 			err = l.unlock(ctx, conn, h.token, h.products, false)
 		}
-		if err != nil && code(err) == "" { // it is down again; what Redis refuses goes by its time
+		if err != nil && code(err) == "" { // Redis is down again; locks whose release it refuses expire
 			l.mu.Lock()
-			l.lost = append(lost[i:], l.lost...)
+			l.unresolved = append(lost[i:], l.unresolved...)
 			l.mu.Unlock()
 			return
 		}

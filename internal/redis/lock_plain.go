@@ -15,9 +15,8 @@ import (
 //go:embed scripts/lock_plain_release.lua
 var plainReleaseText string
 
-// PlainLocker takes the same locks as Locker for one order at a time, and waits for them: SET with NX and EX, a release by the
-// token's owner that is announced, no turns. It is what the unbatched server of `orderflow bench` uses. Its methods may be called
-// from any goroutine.
+// PlainLocker takes the same locks as Locker for one order at a time, and waits for them: SET with NX and EX, a release by token with a
+// notification, no turns. The unbatched server of `orderflow bench` uses it. All methods are safe for concurrent use.
 type PlainLocker struct {
 	client  *Client
 	release script
@@ -28,14 +27,14 @@ func NewPlainLocker(client *Client) *PlainLocker {
 	return &PlainLocker{client: client, release: newScript(plainReleaseText)}
 }
 
-// Lock locks all of the products, which ascend. When one is locked, it releases the others, waits for the release and tries again.
-// It returns the error of ctx when that ends first, with the product that was locked then. Without Redis it locks nothing.
+// Lock locks all products, which must be in ascending order. If one is busy, it releases the others, waits for its release and tries
+// again. It returns the error of ctx when ctx ends first, and the product that was busy then. Without Redis it locks nothing.
 func (l *PlainLocker) Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error) {
 	token := lock.NewToken()
 	for {
 		conn, err := l.client.conn()
 		if err != nil {
-			return func() {}, 0, nil //nolint:nilerr // the rows of the database decide alone
+			return func() {}, 0, nil //nolint:nilerr // the row locks of the database are enough
 		}
 		held, busy := l.try(ctx, conn, token, products)
 		unlock := func() { l.unlock(context.WithoutCancel(ctx), conn, token, held) }
@@ -52,8 +51,8 @@ func (l *PlainLocker) Lock(ctx context.Context, products []int64) (unlock func()
 	}
 }
 
-// try asks for the locks one after the other, up to one that another holds: busy. held are the rest, to be released: also a
-// lock whose answer was lost, since it may be held. The release checks the token.
+// try takes the locks one after the other, up to the first busy one. held also includes a lock whose answer was lost, since it may be
+// held; the release checks the token.
 func (l *PlainLocker) try(ctx context.Context, conn rueidis.Client, token string, products []int64) (held []int64, busy int64) {
 	for _, p := range products {
 		err := conn.Do(ctx, conn.B().Set().Key(l.client.key(lock.Key(p))).Value(token).Nx().Ex(lock.TTL).Build()).Error()
@@ -79,8 +78,8 @@ func (l *PlainLocker) channel(product int64) string {
 	return l.client.key("orderflow:unlocked:" + lock.Key(product))
 }
 
-// wait returns when the lock of a product is free: after the announcement of its release, when it expires, or when it is free
-// already once announcements are heard. It also returns when ctx ends or Redis fails.
+// wait returns when the lock of a product is free: it was released, has expired, or is already free once the subscription to
+// releases is confirmed. It also returns when ctx ends or Redis fails.
 func (l *PlainLocker) wait(ctx context.Context, conn rueidis.Client, product int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -106,10 +105,10 @@ func (l *PlainLocker) wait(ctx context.Context, conn rueidis.Client, product int
 	switch {
 	case err != nil || left == free:
 		return
-	case left == forever: // a foreign one
+	case left == forever: // another program's lock
 		left = lock.TTL.Milliseconds()
 	}
-	expired := time.NewTimer(time.Duration(left+1) * time.Millisecond) // the server counts whole ones
+	expired := time.NewTimer(time.Duration(left+1) * time.Millisecond) // Redis rounds down
 	defer expired.Stop()
 	select {
 	case <-released:

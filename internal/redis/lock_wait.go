@@ -9,8 +9,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// listen returns the channel that is closed at the next release of a product.
-func (l *Locker) listen(product int64) <-chan struct{} {
+// waitFor returns the channel that is closed at the next release of a product.
+func (l *Locker) waitFor(product int64) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.waits[product]
@@ -22,9 +22,9 @@ func (l *Locker) listen(product int64) <-chan struct{} {
 	return w.released
 }
 
-// expect sees to it that who waits is woken when the lock expires, or the turn of another; soon, while releases are not
-// heard.
-func (l *Locker) expect(product int64, released <-chan struct{}, left time.Duration) {
+// setExpiry wakes the waiters when the lock, or the turn of another process, expires; or soon, while the subscription to releases is
+// disconnected.
+func (l *Locker) setExpiry(product int64, released <-chan struct{}, left time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.waits[product]
@@ -32,11 +32,11 @@ func (l *Locker) expect(product int64, released <-chan struct{}, left time.Durat
 		return // released meanwhile
 	}
 	if left < 0 {
-		left = l.ttl // a stranger's, that never expires: nothing is to be expected of it
+		left = l.ttl // another program's lock, which never expires
 	}
-	left += time.Millisecond // the server counts whole ones
-	if !l.listening {
-		left = min(left, deafLook)
+	left += time.Millisecond // Redis rounds down
+	if !l.connected {
+		left = min(left, disconnectedPoll)
 	}
 	if time.Now().Add(left).Before(w.until) {
 		w.timer.Stop()
@@ -50,7 +50,7 @@ func (l *Locker) arm(product int64, w *wait, left time.Duration) {
 	w.timer = time.AfterFunc(left, func() { l.end(product, w.released) })
 }
 
-// end closes a wait's channel, if it is still the product's.
+// end closes the channel of a wait, if it is still the current one of the product.
 func (l *Locker) end(product int64, released <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,22 +59,21 @@ func (l *Locker) end(product int64, released <-chan struct{}) {
 	}
 }
 
-// finish ends a wait; mu is held.
+// finish ends a wait and wakes its waiters; mu is held.
 func (l *Locker) finish(product int64, w *wait) {
 	w.timer.Stop()
 	delete(l.waits, product)
 	close(w.released)
 }
 
-// Run hears of releases until ctx ends, and returns nil. While it cannot, waiters look by themselves, several times a
-// second. Call it once.
+// Run receives release notifications until ctx ends, and returns nil. While it cannot, waiters try every 50 ms. Call it once.
 func (l *Locker) Run(ctx context.Context) error {
-	retry := resubscription{client: l.client, op: hearReleases(), pause: backoff{first: deafLook, longest: rejoinLongest}}
+	retry := resubscription{client: l.client, op: receiveReleases(), pause: backoff{first: disconnectedPoll, longest: resubscribeLongest}}
 	for ctx.Err() == nil {
 		var err error
 		began := time.Now()
 		if conn, down := l.client.conn(); down == nil {
-			err = l.hear(ctx, conn)
+			err = l.receive(ctx, conn)
 		}
 		pause := time.NewTimer(retry.after(ctx, err, began))
 		select {
@@ -86,15 +85,15 @@ func (l *Locker) Run(ctx context.Context) error {
 	return nil
 }
 
-// hear listens to releases until that fails.
-func (l *Locker) hear(ctx context.Context, conn rueidis.Client) error {
-	defer l.deaf()
+// receive receives release notifications until the subscription fails.
+func (l *Locker) receive(ctx context.Context, conn rueidis.Client) error {
+	defer l.disconnected()
 	heard := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "subscribe" {
 			l.mu.Lock()
-			l.listening = true
+			l.connected = true
 			l.mu.Unlock()
-			l.client.health.work(hearReleases())
+			l.client.health.succeed(receiveReleases())
 		}
 	})
 	return conn.Receive(heard, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
@@ -104,18 +103,18 @@ func (l *Locker) hear(ctx context.Context, conn rueidis.Client) error {
 			product, err := strconv.ParseInt(word, 10, 64)
 			if w := l.waits[product]; err == nil && w != nil {
 				l.finish(product, w)
-				l.woken[product] = time.Now()
+				l.announced[product] = time.Now()
 			}
 		}
 	})
 }
 
-// deaf wakes everybody: a release may have been missed.
-func (l *Locker) deaf() {
+// disconnected wakes all waiters, since they may have missed a release.
+func (l *Locker) disconnected() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.listening = false
-	clear(l.woken)
+	l.connected = false
+	clear(l.announced)
 	for product, w := range l.waits {
 		l.finish(product, w)
 	}

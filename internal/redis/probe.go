@@ -11,16 +11,16 @@ import (
 
 // Bounds of probing.
 const (
-	probeLimit   = 100 * time.Millisecond // for the answer to a probe
-	probeRest    = time.Second            // between probes while Redis is up
-	probePause   = 250 * time.Millisecond // between probes while it is down, at first
-	probeWoken   = 250 * time.Millisecond // between two probes at least, however often operations ask for one
-	probeLongest = time.Second            // the same, at last
-	probesGood   = 2                      // in a row, before it counts as up again
-	probeKeys    = 32                     // of a cluster: so many that each of its masters has some
-	proofEvery   = 5                      // of so many probes while it is up, one carries out every command
-	proofKeys    = 4                      // on so many keys of a cluster at a time
-	proofLimit   = time.Second            // for that; how fast it is does not matter
+	probeTimeout        = 100 * time.Millisecond // of a probe
+	probeInterval       = time.Second            // between probes while Redis is up
+	downProbePause      = 250 * time.Millisecond // the first pause between probes while it is down
+	probeSpacing        = 250 * time.Millisecond // the least time between two probes, however often operations request one
+	downProbePauseMax   = time.Second            // the longest pause between probes while it is down
+	probesToRecover     = 2                      // consecutive successes before Redis counts as up again
+	probeKeys           = 32                     // keys of a cluster to probe: enough for each master to have some
+	commandProbeEvery   = 5                      // while Redis is up, every fifth probe also runs every command
+	commandProbeKeys    = 4                      // keys of a cluster that such a probe uses
+	commandProbeTimeout = time.Second            // of such a probe; its speed does not matter
 )
 
 //go:embed scripts/probe.lua
@@ -29,11 +29,11 @@ var probeText string
 // Run connects and probes until ctx ends; then it returns nil. Call it once.
 func (c *Client) Run(ctx context.Context) error {
 	good, probes := 0, 0
-	retry := backoff{first: probePause, longest: probeLongest}
+	retry := backoff{first: downProbePause, longest: downProbePauseMax}
 	for {
-		pause := probeRest
+		pause := probeInterval
 		if !c.Up() && good > 0 {
-			pause = probePause
+			pause = downProbePause
 		} else if !c.Up() {
 			pause = retry.next()
 		}
@@ -42,7 +42,7 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		wasUp := c.Up()
 		probes++
-		err := c.probeOnce(ctx, !wasUp || c.health.failing() || probes%proofEvery == 0)
+		err := c.probeOnce(ctx, !wasUp || c.health.failing() || probes%commandProbeEvery == 0)
 		c.health.expire(time.Now())
 		switch {
 		case ctx.Err() != nil:
@@ -51,10 +51,10 @@ func (c *Client) Run(ctx context.Context) error {
 			c.health.markDown(err)
 		case c.Up():
 			retry.reset()
-		case wasUp: // it went down meanwhile, so this probe proves nothing
+		case wasUp: // Redis went down during the probe, which therefore does not count
 			good = 0
 		default:
-			if good++; good >= probesGood && c.health.mayReturn(time.Now()) {
+			if good++; good >= probesToRecover && c.health.mayReturn(time.Now()) {
 				good = 0
 				c.health.markUp()
 				c.runHooks()
@@ -63,8 +63,8 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
-// waitToProbe waits for the next probe: until the pause is over, or until an operation asks for a probe, but not sooner than
-// probeWoken after the last one. It returns false when ctx has ended. Only Run calls it.
+// waitToProbe waits until the pause ends or an operation requests a probe, but at least probeSpacing after the last one. It returns
+// false when ctx has ended. Only Run calls it.
 func (c *Client) waitToProbe(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -76,13 +76,13 @@ func (c *Client) waitToProbe(ctx context.Context, pause time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-	timer.Reset(time.Until(c.probed.Add(probeWoken)))
+	timer.Reset(time.Until(c.probed.Add(probeSpacing)))
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 		return false
 	}
-	select { // an operation that failed meanwhile has this probe
+	select { // this probe also serves operations that failed meanwhile
 	case <-c.wake:
 	default:
 	}
@@ -90,15 +90,10 @@ func (c *Client) waitToProbe(ctx context.Context, pause time.Duration) bool {
 	return true
 }
 
-// probeSoon asks Run to probe before its time.
-func (c *Client) probeSoon() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
+// probeSoon requests an early probe from Run.
+func (c *Client) probeSoon() { notify(c.wake) }
 
-// probeOnce connects if need be, and probes.
+// probeOnce connects if necessary, and probes.
 func (c *Client) probeOnce(ctx context.Context, proof bool) error {
 	if err := c.dial(); err != nil {
 		return err
@@ -106,8 +101,8 @@ func (c *Client) probeOnce(ctx context.Context, proof bool) error {
 	return c.probe(ctx, proof)
 }
 
-// probe writes a key, on a cluster several, so that each master has to. With proof it also has every command carried out
-// that the adapters use: a server that answers may still refuse scripts, channels or single commands.
+// probe writes a key, or on a cluster several, so that each master has to write one. With proof it also runs every command that the
+// adapters use: a server that answers may still refuse scripts, channels or single commands.
 func (c *Client) probe(ctx context.Context, proof bool) error {
 	loaded := c.current.Load()
 	if loaded == nil {
@@ -131,24 +126,24 @@ func (c *Client) probe(ctx context.Context, proof bool) error {
 	if !proof {
 		return nil
 	}
-	return c.prove(ctx, client, keys)
+	return c.probeCommands(ctx, client, keys)
 }
 
-// prove has the commands carried out on that many keys. While Redis is up, a few of them do for each proof, in turn.
-func (c *Client) prove(ctx context.Context, client rueidis.Client, keys int) error {
+// probeCommands runs the commands on that many keys. While Redis is up, each probe uses a few of the keys in turn.
+func (c *Client) probeCommands(ctx context.Context, client rueidis.Client, keys int) error {
 	first := 0
-	if keys > proofKeys && c.Up() {
-		first, keys = int(c.proofs.Add(proofKeys)&(probeKeys-1)), proofKeys
+	if keys > commandProbeKeys && c.Up() {
+		first, keys = int(c.commandProbes.Add(commandProbeKeys)&(probeKeys-1)), commandProbeKeys
 	}
 	calls := make([]call, keys)
 	for i := range calls {
 		tag := c.tag(probeName((first + i) % probeKeys))
 		calls[i] = call{
-			script: c.proof, keys: []string{tag + "text", tag + "hash", tag + "set", tag + "sorted", tag + "stream"},
+			script: c.commandProbe, keys: []string{tag + "text", tag + "hash", tag + "set", tag + "sorted", tag + "stream"},
 			args: []string{c.key("orderflow:probe"), tag + "channel"},
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, proofLimit)
+	limited, cancel := context.WithTimeout(ctx, commandProbeTimeout)
 	defer cancel()
 	for _, result := range run(limited, client, calls) {
 		if err := result.Error(); err != nil {

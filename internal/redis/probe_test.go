@@ -24,8 +24,8 @@ func TestWokenProbes(t *testing.T) {
 		})
 		var last time.Time
 		probes := 0
-		for c.waitToProbe(ctx, probeRest) {
-			if now := time.Now(); now.Sub(last) < probeWoken {
+		for c.waitToProbe(ctx, probeInterval) {
+			if now := time.Now(); now.Sub(last) < probeSpacing {
 				t.Errorf("probe %d came %s after the one before", probes, now.Sub(last))
 				cancel()
 			}
@@ -42,10 +42,10 @@ func TestWokenProbes(t *testing.T) {
 // TestFirstWokenProbe: after a quiet time, the first failure has a probe at once.
 func TestFirstWokenProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &Client{wake: make(chan struct{}, 1), probed: time.Now().Add(-probeWoken)}
+		c := &Client{wake: make(chan struct{}, 1), probed: time.Now().Add(-probeSpacing)}
 		c.probeSoon()
 		begin := time.Now()
-		if !c.waitToProbe(t.Context(), probeRest) {
+		if !c.waitToProbe(t.Context(), probeInterval) {
 			t.Fatal("no probe")
 		}
 		if waited := time.Since(begin); waited != 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// code returns the word by which Redis names the kind of an error; "" when the error is not an answer of Redis.
+// code returns the error code of an answer of Redis, its first word; "" when the error is not an answer of Redis.
 func code(err error) string {
 	if _, ok := errors.AsType[wrongTypeError](err); ok {
 		return "WRONGTYPE"
@@ -19,7 +19,7 @@ func code(err error) string {
 	if !ok {
 		return ""
 	}
-	text := answer.Error() // without an ERR that begins it
+	text := answer.Error() // without a leading ERR
 	switch {
 	case strings.HasPrefix(text, "The user executing the script can't"): // run a command, access a key, publish to a channel
 		return "NOPERM"
@@ -32,40 +32,40 @@ func code(err error) string {
 	return word
 }
 
-// remedy says what to do about an error. It has none of the server's words in it: these may name users and keys.
+// remedy returns what happened and what to do about it. It quotes nothing from the server, whose words may name users and keys.
 func remedy(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "Its certificate is not trusted: name the CA in --redis by ?ca=FILE."
+		return "Its TLS certificate is not trusted: name the CA with ?ca=FILE in --redis."
 	}
 	_, unknown := errors.AsType[*net.DNSError](err)
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case unknown, errors.Is(err, syscall.ECONNREFUSED):
-		return "It does not answer: check the address in --redis, and that the server runs."
+		return "It is unreachable: check the address in --redis, and that the server runs."
 	case noTLS:
-		return "It does not speak as expected: --redis has to begin with rediss:// where the server has TLS, and with redis:// elsewhere."
+		return "It does not use TLS as --redis says: use rediss:// for a server with TLS, and redis:// for one without."
 	}
 	switch code(err) {
 	case "":
-		return "It does not answer in time: check that it runs, that --redis names it, and that it begins with rediss:// where there is TLS."
+		return "It does not answer in time: check that it runs, that --redis names it, and that a server with TLS has rediss://."
 	case "NOPERM":
-		return "Its user lacks a right (NOPERM): grant what docs/operations/configure.md lists under \"Rights\"."
+		return "The user in --redis lacks a permission (NOPERM): grant the permissions in docs/operations/configure.md under \"Rights\"."
 	case "UNKNOWN":
-		return "It does not know a command: Orderflow needs Redis 7 with no command renamed or disabled."
+		return "It does not know a command: use Redis 7 and neither rename nor disable commands."
 	case "NOAUTH", "WRONGPASS":
-		return "It does not accept the user or the password in --redis."
+		return "It refuses the user or the password: correct them in --redis."
 	case "WRONGTYPE":
-		return "A key of Orderflow's holds another type (WRONGTYPE): delete it, and give each program a --redis-prefix or a Redis of its own."
+		return "A key of Orderflow has another type (WRONGTYPE): delete the key, and give each program its own --redis-prefix or its own Redis."
 	case "OOM":
-		return "Its memory is full (OOM): raise maxmemory, and delete what does not belong there."
+		return "Its memory is full (OOM): raise maxmemory, or delete data of other programs."
 	case "MISCONF":
-		return "It cannot write to its disk (MISCONF): free space there."
+		return "It cannot write to its disk (MISCONF): free disk space."
 	case "READONLY":
-		return "It is a replica, which takes no writes (READONLY): name the master in --redis, or the Sentinels."
+		return "It is a replica and accepts no writes (READONLY): name the master or the Sentinels in --redis."
 	case "LOADING":
-		return "It is loading its data (LOADING): wait until it has."
+		return "It is loading its data (LOADING): wait until it has finished."
 	case "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "MOVED", "ASK", "TRYAGAIN":
-		return "A master or a replica is missing, or slots are being moved: check the cluster's state."
+		return "A master or a replica is missing, or slots are being moved: check the state of the cluster."
 	}
-	return "The log has its answer: look for redis.down and redis.operation_failed."
+	return "See its answer in the log: the events redis.down and redis.operation_failed."
 }

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// rejoinLongest is the longest pause before a subscription that Redis refuses is tried again.
-const rejoinLongest = 5 * time.Second
+// resubscribeLongest is the longest pause before a refused subscription is tried again.
+const resubscribeLongest = 5 * time.Second
 
-// resubscription decides when a subscription that has ended is tried again: soon after it has worked for a while, and ever
-// later while Redis refuses it.
+// resubscription decides when to try an ended subscription again: soon if it worked for a while, and with growing pauses while
+// Redis refuses it.
 type resubscription struct {
 	client *Client
 	op     operation
 	pause  backoff
-	failed int // attempts in a row
+	failed int // failures in a row
 }
 
-// after returns the pause after an attempt that began then and ended with err; nil says that Redis was down and was not
-// asked.
+// after returns the pause after a subscription that started at began and ended with err. A nil err means that Redis was down
+// and the subscription was not tried.
 func (r *resubscription) after(ctx context.Context, err error, began time.Time) time.Duration {
 	if err == nil || ctx.Err() != nil {
 		r.failed = 0
 		r.pause.reset()
 		return r.pause.first
 	}
-	if time.Since(began) >= steady {
+	if time.Since(began) >= stableAfter {
 		r.failed = 0
 		r.pause.reset()
 	}

@@ -107,7 +107,7 @@ func startProcess(t *testing.T, address, prefix string) *process {
 	t.Cleanup(func() { _ = p.bus.Close() }) // Redis may be in a bad state by then
 	running(t, p.consume)
 	running(t, func(ctx context.Context) error {
-		bus.Follow(ctx, p.bus, "t", bus.Follower{Joined: func() {}, Lagged: func() {}, Away: func(error) {}, Deliver: func([]bus.Message) {}})
+		bus.Follow(ctx, p.bus, "t", bus.Follower{Subscribed: func() {}, Lagged: func() {}, Disconnected: func(error) {}, Deliver: func([]bus.Message) {}})
 		return nil
 	})
 	return p

@@ -2,14 +2,14 @@ package redis
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // it is how Redis names scripts
+	"crypto/sha1" //nolint:gosec // Redis identifies scripts by it
 	_ "embed"     // the scripts
 	"encoding/hex"
 
 	"github.com/redis/rueidis"
 )
 
-// script is a Lua script. It touches keys of one slot only, so that it runs on a cluster.
+// script is a Lua script. Its keys are in one slot, so that it runs on a cluster.
 type script struct{ text, sha string }
 
 func newScript(text string) script {
@@ -32,8 +32,7 @@ func (c call) long(client rueidis.Client) rueidis.Completed {
 	return client.B().Eval().Script(c.script.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
 }
 
-// run runs scripts, and other commands with them, in one round trip; a server that does not know a script yet takes one
-// more.
+// run runs scripts and other commands in one round trip, or in two when the server does not know a script yet.
 func run(ctx context.Context, client rueidis.Client, calls []call, others ...rueidis.Completed) []rueidis.RedisResult {
 	commands := make([]rueidis.Completed, 0, len(calls)+len(others))
 	for _, c := range calls {

@@ -1,21 +1,23 @@
-// Package telemetry is how the product speaks of itself: log lines and the registry of metrics.
+// Package telemetry has the log, the metrics registry and the export of traces.
 //
-// A log call must never cost an order its time, whatever happens to the other end of the pipe. So the caller only
-// copies what it was given and puts it into a bounded buffer; one goroutine turns the copies into lines and writes
-// them:
+// A log call must never delay an order, even if nobody reads the pipe that the log writes to. So a log call only copies its
+// values into a bounded buffer; one goroutine formats and writes the lines:
 //
 //	callers ──copy──▶ bounded buffer ──take all──▶ format ──▶ write
-//	                    │ full                                 │ error
-//	                    └───────────▶ counted, and said ◀──────┘
+//	                    │ full                                  │ error
+//	                    └────────▶ lines counted and reported ◀─┘
 //
-// What it guarantees:
+// The log guarantees:
 //
-//   - a log call waits for no write and for no formatting; its one lock is held for an append;
-//   - lines are written in the order in which they were taken in, whole, each on one line;
-//   - a line of level error is written at once; others wait for company for at most linger;
-//   - the buffer is bounded in bytes, what is being written included. Its last eighth is kept for errors. What finds no
-//     room is dropped, counted, told to the hook, and said in a line of the log as soon as it can be written;
-//   - a pipe that is stuck costs only lines, and one that is broken does not end the process (see SurviveBrokenPipes);
-//   - values are read while the caller waits, so that it may change them afterwards;
-//   - nothing that a value contains can begin a line of its own or move a terminal's cursor.
+//   - A log call waits neither for formatting nor for a write. It holds one lock, for an append.
+//   - Lines are written whole and in the order of the calls.
+//   - An error is written at once. Other lines wait up to 20 ms, to be written together.
+//   - The buffer is bounded in bytes, including the lines being written; its last eighth is reserved for errors. A line
+//     that does not fit is dropped, counted, reported to the hook, and reported by a log line as soon as one can be written.
+//   - A blocked pipe costs log lines only; a broken one does not end the process (see SurviveBrokenPipes).
+//   - Values are read during the call. The caller may change them afterwards.
+//   - No value can start a new log line or move a terminal's cursor.
+//
+// NewRegistry returns the metrics registry of a process. NewTraces returns the provider that sends spans to an OTLP receiver
+// in the background.
 package telemetry

@@ -24,10 +24,10 @@ func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler. It never blocks and returns nil.
 func (h *handler) Handle(_ context.Context, record slog.Record) error {
-	copied := slog.NewRecord(record.Time, record.Level, cut(record.Message), 0)
+	copied := slog.NewRecord(record.Time, record.Level, truncate(record.Message), 0)
 	weight := lineWeight + len(copied.Message)
 	record.Attrs(func(attr slog.Attr) bool {
-		attr = h.settle(attr)
+		attr = h.resolve(attr)
 		weight += attrWeight(attr)
 		copied.AddAttrs(attr)
 		return true
@@ -40,7 +40,7 @@ func (h *handler) Handle(_ context.Context, record slog.Record) error {
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	settled := make([]slog.Attr, len(attrs))
 	for i, attr := range attrs {
-		settled[i] = h.settle(attr)
+		settled[i] = h.resolve(attr)
 	}
 	return &handler{log: h.log, format: h.format.WithAttrs(settled), grouped: h.grouped}
 }
@@ -70,7 +70,7 @@ const (
 // settle reads an attribute's value for good, so that it is no longer anybody's: plain values stay, everything else
 // becomes text. A key that every line has already is given an underscore, since two of one name make a line that
 // readers disagree about.
-func (h *handler) settle(attr slog.Attr) slog.Attr {
+func (h *handler) resolve(attr slog.Attr) slog.Attr {
 	if attr.Equal(slog.Attr{}) {
 		return attr // stands for nothing
 	}
@@ -80,32 +80,32 @@ func (h *handler) settle(attr slog.Attr) slog.Attr {
 			attr.Key += "_"
 		}
 	}
-	attr.Value = settled(attr.Value)
+	attr.Value = resolved(attr.Value)
 	return attr
 }
 
-func settled(value slog.Value) slog.Value {
+func resolved(value slog.Value) slog.Value {
 	switch value = value.Resolve(); value.Kind() {
 	case slog.KindString:
-		return slog.StringValue(cut(value.String()))
+		return slog.StringValue(truncate(value.String()))
 	case slog.KindGroup:
 		group := slices.Clone(value.Group())
 		for i := range group {
-			group[i].Value = settled(group[i].Value)
+			group[i].Value = resolved(group[i].Value)
 		}
 		return slog.GroupValue(group...)
 	case slog.KindAny:
 		if raw, ok := value.Any().([]byte); ok {
-			return slog.StringValue(cut(string(raw)))
+			return slog.StringValue(truncate(string(raw)))
 		}
-		return slog.StringValue(cut(fmt.Sprintf("%+v", value.Any())))
+		return slog.StringValue(truncate(fmt.Sprintf("%+v", value.Any())))
 	default:
 		return value
 	}
 }
 
 // cut shortens a text that is too long, into memory of its own.
-func cut(text string) string {
+func truncate(text string) string {
 	if len(text) <= maxText {
 		return text
 	}
@@ -131,7 +131,7 @@ func newFormat(page *bytes.Buffer, text bool) slog.Handler {
 	options := &slog.HandlerOptions{
 		Level: slog.Level(-1 << 20), // what comes here was let in already
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
-			return spell(groups, attr, text)
+			return replaceAttr(groups, attr, text)
 		},
 	}
 	if text {
@@ -142,7 +142,7 @@ func newFormat(page *bytes.Buffer, text bool) slog.Handler {
 
 // spell gives what every line has its key, and times and durations their form: RFC 3339 UTC with microseconds; in JSON
 // seconds as a number.
-func spell(groups []string, attr slog.Attr, text bool) slog.Attr {
+func replaceAttr(groups []string, attr slog.Attr, text bool) slog.Attr {
 	if len(groups) == 0 {
 		switch {
 		case attr.Key == slog.TimeKey:

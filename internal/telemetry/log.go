@@ -34,12 +34,12 @@ type Log struct {
 	dropped int // since the log last said so
 	closed  bool
 
-	wake  chan struct{} // something waits
-	hurry chan struct{} // do not linger
-	done  chan struct{} // closed when the writer has ended
+	wake     chan struct{} // something waits
+	flushNow chan struct{} // do not linger
+	done     chan struct{} // closed when the writer has ended
 
-	page bytes.Buffer // the writer's: formatted lines
-	torn bool         // the writer's: the last write ended within a line
+	out         bytes.Buffer // the writer's: formatted lines
+	partialLine bool         // the writer's: the last write ended within a line
 }
 
 // line is a record on its way, with the handler that knows how to format it.
@@ -54,8 +54,8 @@ const (
 	linger = 20 * time.Millisecond
 	// defaultBuffer is the bound of the buffer in bytes.
 	defaultBuffer = 4 << 20
-	// pageSize is how many bytes are gathered before they are written.
-	pageSize = 64 << 10
+	// writeSize is how many bytes are gathered before they are written.
+	writeSize = 64 << 10
 )
 
 // NewLog returns a Log that writes to w, and starts its writer, which Close ends.
@@ -68,9 +68,9 @@ func NewLog(w io.Writer, options LogOptions) *Log {
 	}
 	l := &Log{
 		w: w, options: options,
-		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), flushNow: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	l.root = newFormat(&l.page, options.Text)
+	l.root = newFormat(&l.out, options.Text)
 	go l.run()
 	return l
 }
@@ -84,8 +84,8 @@ func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	leave(l.wake)
-	leave(l.hurry)
+	notify(l.wake)
+	notify(l.flushNow)
 	select {
 	case <-l.done:
 		return nil
@@ -115,15 +115,15 @@ func (l *Log) add(added line) {
 	crowded := l.weight > l.options.Buffer/2
 	l.mu.Unlock()
 	if first {
-		leave(l.wake)
+		notify(l.wake)
 	}
 	if crowded || added.record.Level >= slog.LevelError {
-		leave(l.hurry)
+		notify(l.flushNow)
 	}
 }
 
 // leave leaves a mark in a channel with room for one, unless there is one already.
-func leave(mark chan<- struct{}) {
+func notify(mark chan<- struct{}) {
 	select {
 	case mark <- struct{}{}:
 	default:

@@ -374,7 +374,7 @@ func BenchmarkLog(b *testing.B) {
 			slog.Int("user_id", 7), slog.String("trace_id", "0af7651916cd43dd8448eb211c80319c"))
 		if i%burst == burst-1 {
 			b.StopTimer()
-			leave(l.hurry)
+			notify(l.flushNow)
 			for l.heaviness() > 0 {
 				runtime.Gosched()
 			}

@@ -17,7 +17,7 @@ func TestProcessSurvivesABrokenPipe(t *testing.T) {
 		SurviveBrokenPipes()
 		l := NewLog(os.Stderr, LogOptions{})
 		lost := make(chan struct{}, 1)
-		l.options.Dropped = func(int) { leave(lost) }
+		l.options.Dropped = func(int) { notify(lost) }
 		l.Logger().Error("nobody reads this")
 		<-lost
 		if err := l.Close(context.Background()); err != nil {

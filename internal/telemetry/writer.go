@@ -27,7 +27,7 @@ func (l *Log) run() {
 		if last {
 			return
 		}
-		lines = emptied(lines)
+		lines = reusable(lines)
 	}
 }
 
@@ -37,7 +37,7 @@ func (l *Log) linger() {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-l.hurry:
+	case <-l.flushNow:
 	}
 }
 
@@ -57,12 +57,12 @@ func (l *Log) release(weight int, healthy bool) {
 	defer l.mu.Unlock()
 	l.weight -= weight
 	if l.dropped > 0 && healthy {
-		leave(l.wake)
+		notify(l.wake)
 	}
 }
 
 // emptied forgets the lines and keeps their slice for the next ones, unless a burst has made it large.
-func emptied(lines []line) []line {
+func reusable(lines []line) []line {
 	if cap(lines) > 1024 {
 		return nil
 	}
@@ -79,16 +79,16 @@ func (l *Log) put(lines []line, dropped int) bool {
 		record.AddAttrs(slog.String("event", "log.dropped"), slog.Int("lines", dropped))
 		l.format(l.root, record)
 		if healthy = l.flush(false); !healthy {
-			l.owe(dropped)
+			l.addDropped(dropped)
 		}
 	}
 	for _, next := range lines {
 		l.format(next.format, next.record)
-		if l.page.Len() >= pageSize {
+		if l.out.Len() >= writeSize {
 			healthy = l.flush(true)
 		}
 	}
-	if l.page.Len() > 0 {
+	if l.out.Len() > 0 {
 		healthy = l.flush(true)
 	}
 	return healthy
@@ -102,13 +102,13 @@ func (l *Log) format(format slog.Handler, record slog.Record) {
 // flush writes the page and empties it. Lines that the writer does not take are lost; with count they are counted. It
 // reports whether all went well.
 func (l *Log) flush(count bool) bool {
-	page := l.page.Bytes()
-	defer l.page.Reset()
-	if l.torn { // end what is left of a broken line, so that it spoils no other
+	page := l.out.Bytes()
+	defer l.out.Reset()
+	if l.partialLine { // end what is left of a broken line, so that it spoils no other
 		if _, err := l.w.Write([]byte{'\n'}); err != nil {
-			return l.lose(page, count)
+			return l.countLost(page, count)
 		}
-		l.torn = false
+		l.partialLine = false
 	}
 	n, err := l.w.Write(page)
 	if err == nil && n < len(page) {
@@ -118,15 +118,15 @@ func (l *Log) flush(count bool) bool {
 		return true
 	}
 	n = max(0, min(n, len(page)))
-	l.torn = n > 0 && page[n-1] != '\n'
-	return l.lose(page[n:], count)
+	l.partialLine = n > 0 && page[n-1] != '\n'
+	return l.countLost(page[n:], count)
 }
 
 // lose counts the lines that end in rest; it returns false.
-func (l *Log) lose(rest []byte, count bool) bool {
+func (l *Log) countLost(rest []byte, count bool) bool {
 	lines := bytes.Count(rest, []byte{'\n'})
 	if count && lines > 0 {
-		l.owe(lines)
+		l.addDropped(lines)
 		if l.options.Dropped != nil {
 			l.options.Dropped(lines)
 		}
@@ -135,7 +135,7 @@ func (l *Log) lose(rest []byte, count bool) bool {
 }
 
 // owe remembers lines whose loss is still to be said.
-func (l *Log) owe(lines int) {
+func (l *Log) addDropped(lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dropped += lines

@@ -9,36 +9,36 @@ import (
 	"orderflow/internal/order"
 )
 
-// admission lets claims begin whose orders need one kind of call. Charges and voids have an admission each, with a breaker, a
-// sweeper and an alarm of its own: while a provider fails at one of the two, the other goes on. They share the slots.
+// admission limits the claims of orders that need one kind of call. Charges and voids have an admission each, with a breaker and a
+// sweeper of its own: while a provider fails at one of the two, the other continues. They share the slots.
 type admission struct {
-	kind    order.PaymentKind
-	breaker Breaker
-	slots   slots
-	alarm   *alarm // of its sweeper
-	jitter  func(time.Duration) time.Duration
+	kind       order.PaymentKind
+	breaker    Breaker
+	slots      slots
+	sweepTimer *sweepTimer // of its sweeper
+	jitter     func(time.Duration) time.Duration
 
-	entrance sync.Mutex   // makes looking and entering one step
-	entering atomic.Int64 // admitted, and not yet in process
+	mu       sync.Mutex   // makes the check of the breaker and the reservation one step
+	admitted atomic.Int64 // claims whose call has not started
 }
 
-// admit waits until the gateway may be called and slots are free, and takes up to want of them; 0 when ctx ends first.
-// Each has to be released, with leave or by process.
+// admit waits until the gateway may be called and a slot is free, and takes up to want slots; 0 when ctx ends first. Each slot must be
+// released, by release or by process.
 func (a *admission) admit(ctx context.Context, want int) int {
 	for {
-		if !a.ready(ctx) {
+		if !a.waitReady(ctx) {
 			return 0
 		}
 		got := a.slots.take(ctx, want)
 		if got == 0 {
 			return 0
 		}
-		may := a.enter(got)
+		may := a.reserve(got)
 		a.slots.give(got - may)
 		if may > 0 {
 			return may
 		}
-		// All calls that the breaker lets through are spoken for, which only happens while it is half-open.
+		// All calls that the breaker allows are reserved, which happens only while it is half-open.
 		pauseFor(ctx, a.jitter(probePause))
 	}
 }
@@ -46,28 +46,27 @@ func (a *admission) admit(ctx context.Context, want int) int {
 // probePause is the interval between checks of a half-open breaker.
 const probePause = 20 * time.Millisecond
 
-// enter lets as many of got claims begin as there are calls to be had. The breaker counts a call when it starts; those
-// that have been claimed for and not started yet are counted here, so that a half-open breaker does not get more claims
-// than calls. A claim beyond that would be handed back.
-func (a *admission) enter(got int) int {
-	a.entrance.Lock()
-	defer a.entrance.Unlock()
-	may := max(0, min(got, a.callable()))
-	a.entering.Add(int64(may))
+// reserve reserves up to got calls. The breaker counts a call when it starts; admitted counts the claims before that, so that a
+// half-open breaker gets no more claims than it allows calls. A further claim would be handed back.
+func (a *admission) reserve(got int) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	may := max(0, min(got, a.availableCalls()))
+	a.admitted.Add(int64(may))
 	return may
 }
 
-// callable is how many calls may be started that nobody is about to start already.
-func (a *admission) callable() int { return a.breaker.Slots() - int(a.entering.Load()) }
+// availableCalls returns how many calls may be started that are not reserved.
+func (a *admission) availableCalls() int { return a.breaker.Slots() - int(a.admitted.Load()) }
 
-// leave releases n that were admitted and came to nothing.
-func (a *admission) leave(n int) {
-	a.entering.Add(int64(-n))
+// release releases n slots and reservations whose calls were not started.
+func (a *admission) release(n int) {
+	a.admitted.Add(int64(-n))
 	a.slots.give(n)
 }
 
-// ready waits until the breaker lets calls through; false when ctx ends first.
-func (a *admission) ready(ctx context.Context) bool {
+// waitReady waits until the breaker allows calls; false when ctx ends first.
+func (a *admission) waitReady(ctx context.Context) bool {
 	for {
 		ready, changed := a.breaker.Ready()
 		if ready {
@@ -81,13 +80,13 @@ func (a *admission) ready(ctx context.Context) bool {
 	}
 }
 
-// capacity waits until at least one order could be worked on and returns how many could be; 0 when ctx ends first. It
-// keeps no slot, so that consumer and sweeper never hold one while they wait for something else.
-func (a *admission) capacity(ctx context.Context) int {
+// availableSlots waits until at least one order can be processed, and returns how many can; 0 when ctx ends first. It keeps no slot, so
+// consumer and sweeper hold none while they wait for the bus or the database.
+func (a *admission) availableSlots(ctx context.Context) int {
 	got := a.admit(ctx, 1)
 	if got == 0 {
 		return 0
 	}
-	a.leave(got)
-	return max(1, min(a.slots.free(), a.callable()))
+	a.release(got)
+	return max(1, min(a.slots.free(), a.availableCalls()))
 }

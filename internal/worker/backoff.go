@@ -10,13 +10,13 @@ import (
 
 // Bounds of backoff.
 const (
-	backoffFirst = time.Second
-	backoffLast  = 10 * time.Second
-	backoffMax   = 10_000 // orders
+	backoffFirst  = time.Second
+	backoffLast   = 10 * time.Second
+	backoffOrders = 10_000 // orders
 )
 
-// backoff keeps the sweepers of this process from orders that could not be claimed, each for a pause that doubles from the
-// first to the last. Without it every round would find the same orders, and those that are due after them would wait for ever.
+// backoff keeps the sweepers of this process from orders that could not be claimed, each for a pause that doubles from
+// backoffFirst to backoffLast. Without it every sweep would find the same orders, and later ones would never be claimed.
 type backoff struct {
 	mu     sync.Mutex
 	orders map[int64]pause
@@ -27,13 +27,13 @@ type pause struct {
 	long  time.Duration
 }
 
-// failed begins the next pause of an order, and reports whether it is the first one. An order that finds no place is not kept.
+// failed starts the next pause of an order, and reports whether it is the first one. Beyond backoffOrders it ignores further orders.
 func (b *backoff) failed(id int64) (first bool) {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	last, known := b.orders[id]
-	if !known && len(b.orders) >= backoffMax {
+	if !known && len(b.orders) >= backoffOrders {
 		return false
 	}
 	if b.orders == nil {
@@ -47,15 +47,15 @@ func (b *backoff) failed(id int64) (first bool) {
 	return !known
 }
 
-// claimed forgets an order.
+// claimed ends the backoff of an order.
 func (b *backoff) claimed(id int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.orders, id)
 }
 
-// pausing is the number of orders that are not to be claimed now. It forgets those whose pause ended long ago: another
-// process has claimed them.
+// pausing returns the number of orders that must not be claimed now. It removes orders whose pause ended long ago: another process
+// has claimed them.
 func (b *backoff) pausing() (n int) {
 	now := time.Now()
 	b.mu.Lock()
@@ -69,7 +69,7 @@ func (b *backoff) pausing() (n int) {
 	return n
 }
 
-// allowed returns up to limit of the due orders, without those that pause.
+// allowed returns up to limit of the due orders, without the pausing ones.
 func (b *backoff) allowed(due []order.ClaimRequest, limit int) (orders []order.ClaimRequest) {
 	now := time.Now()
 	b.mu.Lock()

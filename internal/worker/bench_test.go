@@ -20,7 +20,7 @@ func BenchmarkPipeline(b *testing.B) {
 			name = "create, claim and settle"
 		}
 		b.Run(name, func(b *testing.B) {
-			h := newHouse(b)
+			h := newTestEnv(b)
 			defer h.close()
 			o := h.options()
 			o.Concurrency = DefaultConcurrency
@@ -51,7 +51,7 @@ func BenchmarkPipeline(b *testing.B) {
 }
 
 // feed places b.N orders.
-func feed(b *testing.B, h *house) {
+func feed(b *testing.B, h *testEnv) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	batcher := batch.New(func(ctx context.Context, drafts []order.Draft) ([]batch.Answer[order.Placed], error) {

@@ -10,18 +10,18 @@ import (
 	"orderflow/internal/order"
 )
 
-// wanted is an order that somebody says needs a worker.
-type wanted struct {
+// candidate is an order that may need a worker.
+type candidate struct {
 	request  order.ClaimRequest
-	delivery bus.Delivery // how the consumer heard of it
+	delivery bus.Delivery // the message that named it, if any
 	since    time.Time    // when it was created; zero when the sweeper found it
 }
 
-// work claims orders as fast as there are slots for them, and starts what they need. It comes back to those that the
-// database could not take now, until ctx ends. It returns how many claims were decided, won or not. An error means that a
-// claim failed for a reason that will not pass; the sweeper backs off from its order.
-func (w *Worker) work(
-	ctx, life context.Context, a *admission, orders []wanted, acknowledge func([]bus.Delivery),
+// claimAll claims orders as fast as slots become free, and starts to process them. It retries while the database is unavailable, until
+// ctx ends. It returns how many claims were decided, won or not. An error means that a claim failed for a lasting reason; the sweeper
+// backs off from its order.
+func (w *Worker) claimAll(
+	ctx, life context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
 ) (decided int, lasting error) {
 	pause := firstPause
 	for len(orders) > 0 {
@@ -37,14 +37,14 @@ func (w *Worker) work(
 			pause = firstPause
 		case transient(err):
 			if pause == firstPause {
-				w.options.Logger.WarnContext(ctx, "Orders cannot be claimed now; trying again until they can.",
+				w.options.Logger.WarnContext(ctx, "Orders cannot be claimed at the moment. The worker keeps trying.",
 					"event", "worker.claim_failed", "orders", len(failed), "error", err.Error())
 			}
 			orders = append(failed, orders...)
 			w.sleep(ctx, pause)
 			pause = min(2*pause, lastPause)
 		default:
-			w.options.Logger.ErrorContext(ctx, "Orders could not be claimed; the sweeper tries again when they are due.",
+			w.options.Logger.ErrorContext(ctx, "Orders could not be claimed. The sweeper retries them when they are due.",
 				"event", "worker.claim_failed", "orders", len(failed), "order_id", failed[0].request.OrderID,
 				"trace_id", failed[0].request.Trace.ID, "error", err.Error())
 			for _, o := range failed {
@@ -56,27 +56,27 @@ func (w *Worker) work(
 	return decided, lasting
 }
 
-// claim claims orders, for each of which the caller holds a slot, starts those that were won, and acknowledges all that
-// were decided, won or not. It returns how many were decided, and those that failed.
+// claim claims orders, for each of which the caller holds a slot. It starts the orders that it won, and acknowledges all that were
+// decided, won or not. It returns how many were decided, and the orders whose claim failed.
 //
-// A locked order was left out of the claim. Its message is acknowledged all the same: its row says that it is due, and the
-// sweeper finds it. Left on the bus, it would come again while the row is locked, until it is set aside.
+// The claim leaves out a locked order. Its message is acknowledged all the same: its row is due, and the sweeper finds it. An
+// unacknowledged message would be redelivered while the row is locked, and dead-lettered in the end.
 func (w *Worker) claim(
-	ctx, life context.Context, a *admission, orders []wanted, acknowledge func([]bus.Delivery),
-) (decided int, failed []wanted, err error) {
+	ctx, life context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
+) (decided int, failed []candidate, err error) {
 	requests := make([]order.ClaimRequest, len(orders))
 	for i := range orders {
 		requests[i] = orders[i].request
 	}
 	idle := 0
-	heard := make([]bus.Delivery, 0, len(orders)) // to be acknowledged
+	done := make([]bus.Delivery, 0, len(orders)) // to be acknowledged
 	var locked []int64
 	for i, waiting := range w.claims.Ahead(requests...) {
-		answer := <-waiting // the batcher answers always
+		answer := <-waiting // the batcher always answers
 		id := requests[i].OrderID
 		if errors.Is(answer.Err, order.ErrLocked) {
 			locked = append(locked, id)
-			heard = append(heard, orders[i].delivery)
+			done = append(done, orders[i].delivery)
 			idle++
 			continue
 		}
@@ -86,7 +86,7 @@ func (w *Worker) claim(
 			continue
 		}
 		w.backoff.claimed(id)
-		heard = append(heard, orders[i].delivery)
+		done = append(done, orders[i].delivery)
 		w.metrics.claimed(answer.Value, orders[i].since)
 		if answer.Value.Task == order.TaskNone {
 			idle++
@@ -97,16 +97,16 @@ func (w *Worker) claim(
 			w.process(ctx, life, a, answer.Value)
 		})
 	}
-	a.leave(idle)
-	w.leaveLocked(ctx, locked)
-	if acknowledge != nil && len(heard) > 0 {
-		acknowledge(heard)
+	a.release(idle)
+	w.deferLocked(ctx, locked)
+	if acknowledge != nil && len(done) > 0 {
+		acknowledge(done)
 	}
 	return len(orders) - len(failed) - len(locked), failed, err
 }
 
-// leaveLocked has the sweeper back off from orders whose rows are locked. It logs those that were not locked before.
-func (w *Worker) leaveLocked(ctx context.Context, locked []int64) {
+// deferLocked makes the sweeper back off from orders whose rows are locked. It logs those that were not locked before.
+func (w *Worker) deferLocked(ctx context.Context, locked []int64) {
 	var first []int64
 	for _, id := range locked {
 		if w.backoff.failed(id) {
@@ -115,7 +115,7 @@ func (w *Worker) leaveLocked(ctx context.Context, locked []int64) {
 	}
 	w.metrics.locked.Add(float64(len(locked)))
 	if len(first) > 0 {
-		w.options.Logger.WarnContext(ctx, "Another transaction keeps orders locked; the sweeper tries them again, with growing pauses.",
+		w.options.Logger.WarnContext(ctx, "Another transaction keeps the rows of orders locked. The sweeper retries them with growing pauses.",
 			"event", "worker.orders_locked", "orders", len(first), "order_id", first[0])
 	}
 }

@@ -1,16 +1,17 @@
-// Package worker takes the payment for orders: it claims an order, charges it through the gateway and settles what came
-// of it. Claims and settlements are committed in batches; charges run side by side, outside every transaction.
+// Package worker takes the payment for orders: it claims an order, charges it through the gateway and settles the outcome.
+// Claims and settlements are committed in batches. Charges run concurrently, outside of every transaction.
 //
-//	bus ──▶ consumer ─┐                       a goroutine each, at most Concurrency
-//	                  ├─▶ claim (batch) ──▶ ┌ charge ──▶ settle (batch) ┐ ──▶ receipt ──▶ Publisher
+//	bus ──▶ consumer ─┐                       one goroutine per order, at most Concurrency
+//	                  ├─▶ claim (batch) ──▶ ┌ charge ──▶ settle (batch) ┐ ──▶ EventBatch ──▶ Publisher
 //	due ──▶ sweeper ──┘        │            └───────────────────────────┘
-//	                           └─▶ acknowledge, once committed
+//	                           └─▶ acknowledge, after the commit
 //
-// The bus is the fast way to an order, the sweeper the sure one: it looks every second for orders that are due, be it
-// because their message got lost, their worker died, or it is time for their next attempt. Neither way has to be exact,
-// because the claim decides: of any number of workers that want an order, one gets it.
+// The bus is the fast way to find an order; the sweeper is the reliable one. Every second it looks for due orders: the message
+// was lost, the worker died, or the next payment attempt is due. Both may find the same order: the claim gives it to one
+// worker only.
 //
-// FailedJobService is the operator's side: it lists the payments that were given up, has them tried again, or abandons them.
+// FailedJobService lists, retries and abandons failed jobs: orders whose payment used up its attempts. It needs no running
+// Worker.
 //
-// DESIGN.md tells why an order is never charged twice, whatever crashes when.
+// DESIGN.md explains why an order is charged only once.
 package worker

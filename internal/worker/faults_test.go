@@ -23,10 +23,10 @@ import (
 
 func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
-		breaker := payment.NewBreaker(h.bank, payment.BreakerOptions{MinCalls: 10, Delay: 20 * time.Second, Probes: 3})
+		h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+		breaker := payment.NewBreaker(h.gateway, payment.BreakerOptions{MinCalls: 10, Delay: 20 * time.Second, Probes: 3})
 		o := h.options()
 		o.Gateway, o.Breaker, o.VoidBreaker, o.Concurrency = breaker, breaker.Charges(), breaker.Voids(), 10
 		w := h.worker(o)
@@ -39,7 +39,7 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 		waiting := h.create(30)
 		time.Sleep(15 * time.Second) // longer than the backoff and the grace
 		synctest.Wait()
-		if n := h.bank.count(); n != 10 {
+		if n := h.gateway.count(); n != 10 {
 			t.Errorf("the gateway was called %d times, want the 10 that opened the breaker", n)
 		}
 		for _, id := range waiting {
@@ -47,7 +47,7 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 				t.Errorf("order %d was claimed %d times while the breaker was open", id, o.Claims)
 			}
 		}
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 50*time.Millisecond)
 		})
 		time.Sleep(10 * time.Second)
@@ -74,15 +74,15 @@ func TestAnOpenBreakerStopsClaimingAndBurnsNoTries(t *testing.T) {
 // and go through as the probes allow.
 func TestWhatWasFetchedBeforeTheBreakerOpenedWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		breaker := payment.NewBreaker(h.bank, payment.BreakerOptions{MinCalls: 10, Delay: 5 * time.Second, Probes: 3})
+		breaker := payment.NewBreaker(h.gateway, payment.BreakerOptions{MinCalls: 10, Delay: 5 * time.Second, Probes: 3})
 		o := h.options()
 		o.Gateway, o.Breaker, o.VoidBreaker = breaker, breaker.Charges(), breaker.Voids()
 		w := h.worker(o)
 		stop := h.run(w)
 		synctest.Wait() // the consumer waits for up to 16 messages
-		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+		h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 		for range 10 { // somebody else's calls
 			_, err := breaker.Charge(t.Context(), payment.Request{Key: "other", OrderID: -1})
 			if !errors.Is(err, errReset) {
@@ -94,7 +94,7 @@ func TestWhatWasFetchedBeforeTheBreakerOpenedWaits(t *testing.T) {
 		for _, id := range ids {
 			h.expect(id, order.Pending)
 		}
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, time.Second)
 		})
 		time.Sleep(5500 * time.Millisecond)
@@ -119,11 +119,11 @@ func TestWhatWasFetchedBeforeTheBreakerOpenedWaits(t *testing.T) {
 // A breaker that opens between claim and charge costs the order no try.
 func TestAClaimThatTheBreakerRefusesIsHandedBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		var refusals atomic.Int64
 		refusals.Store(2)
-		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) {
 			if refusals.Add(-1) >= 0 {
 				return "", fmt.Errorf("charge: %w", payment.ErrOpen)
 			}
@@ -143,7 +143,7 @@ func TestAClaimThatTheBreakerRefusesIsHandedBack(t *testing.T) {
 
 func TestMessagesThatComeAgainOrOutOfOrderAreHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ids := h.create(4)
 		paid, cancelled, held, gone := ids[0], ids[1], ids[2], int64(987_654)
@@ -164,20 +164,20 @@ func TestMessagesThatComeAgainOrOutOfOrderAreHarmless(t *testing.T) {
 			}
 		}
 		again = append(again, bus.Message{ID: "poison", Topic: bus.TopicJobs, Body: []byte("{not an event")})
-		before := h.bank.count()
+		before := h.gateway.count()
 		if err := h.bus.Publish(t.Context(), again); err != nil {
 			t.Fatal(err)
 		}
 		after := h.create(1)[0]
 		synctest.Wait()
-		if n := h.bank.count() - before; n != 1 {
+		if n := h.gateway.count() - before; n != 1 {
 			t.Errorf("%d calls to the gateway, want the one for the new order", n)
 		}
 		h.expect(after, order.Paid)
 		h.expect(paid, order.Paid)
 		h.expect(cancelled, order.Cancelled)
 		h.expect(held, order.Processing)
-		if left := h.unread(); left != (bus.Depth{}) {
+		if left := h.queueDepth(); left != (bus.Depth{}) {
 			t.Errorf("the bus still has %+v, want all acknowledged", left)
 		}
 		stop()
@@ -194,7 +194,7 @@ func TestALateAnswerSettles(t *testing.T) {
 	}{{order.Succeeded, order.Paid}, {order.Declined, order.Failed}} {
 		t.Run(string(c.outcome), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newTestEnv(t)
 				defer h.close()
 				id := h.create(1)[0]
 				first := h.claim(id)
@@ -215,10 +215,10 @@ func TestALateAnswerSettles(t *testing.T) {
 
 func TestAChargeAfterTheOrderFailedIsVoidedUntilThatIsConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		var voids atomic.Int64
-		h.bank.voids(func(context.Context, payment.Request) error {
+		h.gateway.setVoid(func(context.Context, payment.Request) error {
 			if voids.Add(1) < 4 {
 				return errReset
 			}
@@ -232,14 +232,14 @@ func TestAChargeAfterTheOrderFailedIsVoidedUntilThatIsConfirmed(t *testing.T) {
 		h.expect(id, order.Failed)
 		stop := h.run(h.worker(h.options()))
 		h.report(first, order.Succeeded)
-		h.bank.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
+		h.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		stop()
 		if o := h.expect(id, order.Failed); !o.DueAt.IsZero() {
 			t.Errorf("a void is still owed at %v", o.DueAt)
 		}
-		if got := h.bank.key(id); got.charged || voids.Load() != 4 {
+		if got := h.gateway.key(id); got.charged || voids.Load() != 4 {
 			t.Errorf("charged: %t after %d voids; want the money back after 4", got.charged, voids.Load())
 		}
 		h.audit()
@@ -254,14 +254,14 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 		reason string
 	}{
 		{"time-out", func(ctx context.Context) (order.Outcome, error) { return "", slow(ctx, time.Hour) }, "no answer within 10s"},
-		{"panic", func(context.Context) (order.Outcome, error) { panic("boom") }, "the gateway failed inside"},
-		{"nonsense", func(context.Context) (order.Outcome, error) { return "perhaps", nil }, `the gateway answered with the outcome "perhaps", which means nothing`},
+		{"panic", func(context.Context) (order.Outcome, error) { panic("boom") }, "internal error of the gateway"},
+		{"nonsense", func(context.Context) (order.Outcome, error) { return "perhaps", nil }, `the gateway returned the unknown outcome "perhaps"`},
 		{"secret", func(context.Context) (order.Outcome, error) { return "", errors.New("no token tok_secret\nhere") }, "no token [payment method] here"},
 		{"long", func(context.Context) (order.Outcome, error) { return "", errors.New(long) }, strings.Repeat("é", maxReason-1) + "…"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newTestEnv(t)
 				defer h.close()
 				o := h.options()
 				o.Gateway = raw(func(ctx context.Context) (order.Outcome, error) { return c.fate(ctx) })
@@ -272,7 +272,7 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 				synctest.Wait()
 				stop()
 				h.expect(id, order.Processing)
-				jobs, err := h.desk().List(t.Context())
+				jobs, err := h.failedJobs().List(t.Context())
 				if err != nil || len(jobs) != 1 {
 					t.Fatalf("dead letters %+v, error %v; want one", jobs, err)
 				}
@@ -305,10 +305,10 @@ func (raw) Features() payment.Features { return payment.Features{} }
 // Charges that hang take their own slots and nobody else's, and there are never more in flight than slots.
 func TestSlowChargesHoldNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		slowOnes := map[int64]bool{}
-		h.bank.says(func(ctx context.Context, r payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 			if slowOnes[r.OrderID] {
 				return order.Succeeded, slow(ctx, 9*time.Second)
 			}
@@ -331,8 +331,8 @@ func TestSlowChargesHoldNobodyUp(t *testing.T) {
 		for _, id := range hanging {
 			h.expect(id, order.Processing)
 		}
-		if h.bank.most != 8 {
-			t.Errorf("at most %d charges in flight, want the 8 slots used and no more", h.bank.most)
+		if h.gateway.most != 8 {
+			t.Errorf("at most %d charges in flight, want the 8 slots used and no more", h.gateway.most)
 		}
 		stop()
 		h.audit()
@@ -343,7 +343,7 @@ func TestSlowChargesHoldNobodyUp(t *testing.T) {
 // one.
 func TestLostMessagesAreSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		lost := h.publisher
 		ids := h.create(100)
@@ -351,7 +351,7 @@ func TestLostMessagesAreSwept(t *testing.T) {
 			t.Fatal("nothing was handed to the publisher")
 		}
 		h.publisher = h.newPublisher() // the process died with its queue
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 20*time.Millisecond)
 		})
 		stop := h.run(h.worker(h.options()), h.worker(h.options()), h.worker(h.options()))
@@ -360,7 +360,7 @@ func TestLostMessagesAreSwept(t *testing.T) {
 		stop()
 		for _, id := range ids {
 			h.expect(id, order.Paid)
-			if n := len(h.bank.of(id)); n != 1 {
+			if n := len(h.gateway.callsFor(id)); n != 1 {
 				t.Errorf("order %d was charged %d times, want once", id, n)
 			}
 		}
@@ -371,7 +371,7 @@ func TestLostMessagesAreSwept(t *testing.T) {
 // Many orders that are due are worked on one roundful after the other, without a pause between.
 func TestTheSweeperGoesOnWhileItFindsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ids := h.create(100)
 		h.publisher = h.newPublisher() // the process died with its queue
@@ -398,7 +398,7 @@ func TestTheSweeperGoesOnWhileItFindsEnough(t *testing.T) {
 // What waits on the bus while a claim commits is claimed in one transaction after it, as far as there are slots.
 func TestWaitingOrdersAreClaimedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		var mu sync.Mutex
 		var sizes []int
@@ -413,7 +413,7 @@ func TestWaitingOrdersAreClaimedTogether(t *testing.T) {
 			}
 			return h.store.ClaimOrders(ctx, requests)
 		}}
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, time.Second)
 		})
 		// The sweeper finds one order before there is anything on the bus, so that the committer is busy when the others come.
@@ -442,7 +442,7 @@ func TestWaitingOrdersAreClaimedTogether(t *testing.T) {
 // A claim or settlement that fails alone takes nobody with it.
 func TestAFaultOfOneOrderStaysItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ids := h.create(12)
 		bad := ids[5]
@@ -479,10 +479,10 @@ func TestAFaultOfOneOrderStaysItsOwn(t *testing.T) {
 // agree to the cent.
 func TestAThousandOrdersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		random := rand.New(rand.NewPCG(1, 2))
-		h.bank.says(mixed(h.bank, random))
+		h.gateway.setCharge(mixed(h.gateway, random))
 		o := h.options()
 		o.Concurrency = 64
 		stop := h.run(h.worker(o), h.worker(o), h.worker(o))
@@ -511,7 +511,7 @@ func TestAThousandOrdersEnd(t *testing.T) {
 		for _, id := range ids {
 			o := h.order(id)
 			statuses[o.Status]++
-			if got := h.bank.key(id); got.charges > 1 || (o.Status == order.Paid) != (got.charged && o.Status.Terminal()) {
+			if got := h.gateway.key(id); got.charges > 1 || (o.Status == order.Paid) != (got.charged && o.Status.Terminal()) {
 				t.Errorf("order %d is %s, the bank charged it %d times, charged now: %t", id, o.Status, got.charges, got.charged)
 			}
 		}
@@ -524,7 +524,7 @@ func TestAThousandOrdersEnd(t *testing.T) {
 
 // mixed is a fate for each call by lot: most succeed, some are declined, some break before or after the money moved,
 // some hang or panic.
-func mixed(b *bank, random *rand.Rand) func(ctx context.Context, r payment.Request) (order.Outcome, error) {
+func mixed(b *fakeGateway, random *rand.Rand) func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 	return func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 		b.mu.Lock()
 		lot, wait := random.IntN(100), time.Duration(random.IntN(300))*time.Millisecond

@@ -76,7 +76,7 @@ func (r *rowLocks) ClaimOrders(ctx context.Context, requests []order.ClaimReques
 // consumer and by the sweeper.
 func TestLockedOrdersHoldUpNoSweeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		rows := &rowLocks{Orders: h.store}
 		o := h.options()
@@ -101,7 +101,7 @@ func TestLockedOrdersHoldUpNoSweeper(t *testing.T) {
 		if n := testutil.ToFloat64(w.metrics.locked); n < 24 {
 			t.Errorf("%v claims of locked orders were counted, want at least two of each order", n)
 		}
-		if left := h.unread(); left != (bus.Depth{}) {
+		if left := h.queueDepth(); left != (bus.Depth{}) {
 			t.Errorf("the bus still has %+v, want the locked orders left to the sweeper", left)
 		}
 		for _, id := range locked {
@@ -121,7 +121,7 @@ func TestLockedOrdersHoldUpNoSweeper(t *testing.T) {
 // Settlements of a locked order are tried again for as long as it takes, and those of other orders do not wait for it.
 func TestSettlementOfALockedOrderIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ids := h.create(3)
 		free := time.Now().Add(3 * time.Minute)
@@ -149,8 +149,8 @@ func TestSettlementOfALockedOrderIsKept(t *testing.T) {
 		h.expect(ids[2], order.Paid)
 		time.Sleep(3*time.Minute + 2*lastPause)
 		synctest.Wait()
-		if o := h.expect(ids[0], order.Paid); h.bank.key(o.ID).charges != 1 {
-			t.Errorf("order %d was charged %d times, want once", o.ID, h.bank.key(o.ID).charges)
+		if o := h.expect(ids[0], order.Paid); h.gateway.key(o.ID).charges != 1 {
+			t.Errorf("order %d was charged %d times, want once", o.ID, h.gateway.key(o.ID).charges)
 		}
 		stop()
 		h.audit()
@@ -160,7 +160,7 @@ func TestSettlementOfALockedOrderIsKept(t *testing.T) {
 // A message is acknowledged after the claim of its order has committed. Acknowledged before, it would be lost with the process.
 func TestNothingIsAcknowledgedBeforeItsClaimCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ids := h.create(5)
 		h.flush()
@@ -170,7 +170,7 @@ func TestNothingIsAcknowledgedBeforeItsClaimCommits(t *testing.T) {
 		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 			time.Sleep(time.Second) // whatever else the worker does meanwhile, it has done
 			if claimed == 0 {
-				before = h.unread() //nolint:contextcheck // the house asks for itself
+				before = h.queueDepth() //nolint:contextcheck // the house asks for itself
 			}
 			answers, receipt, err := h.store.ClaimOrders(ctx, requests)
 			claimed += len(requests)
@@ -179,7 +179,7 @@ func TestNothingIsAcknowledgedBeforeItsClaimCommits(t *testing.T) {
 		stop := h.run(h.worker(o))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		after = h.unread()
+		after = h.queueDepth()
 		if before.Waiting+before.Unacked != len(ids) {
 			t.Errorf("before the first claim commits the bus has %+v, want all %d messages", before, len(ids))
 		}
@@ -198,18 +198,18 @@ func TestChargesAndVoidsHaveABreakerEach(t *testing.T) {
 	for _, failing := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
 		t.Run(fmt.Sprint(failing, "s fail"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newTestEnv(t)
 				defer h.close()
-				breaker := payment.NewBreaker(h.bank, payment.BreakerOptions{MinCalls: 4, Delay: time.Hour})
+				breaker := payment.NewBreaker(h.gateway, payment.BreakerOptions{MinCalls: 4, Delay: time.Hour})
 				o := h.options()
 				o.Gateway, o.Breaker, o.VoidBreaker = breaker, breaker.Charges(), breaker.Voids()
 				void := h.lateCharge()
 				circuit := breaker.Charges()
 				if failing == order.KindVoid {
 					circuit = breaker.Voids()
-					h.bank.voids(func(context.Context, payment.Request) error { return errReset })
+					h.gateway.setVoid(func(context.Context, payment.Request) error { return errReset })
 				} else {
-					h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+					h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 				}
 				for range 4 { // somebody else's calls open the circuit
 					if failing == order.KindVoid {
@@ -241,14 +241,14 @@ func TestChargesAndVoidsHaveABreakerEach(t *testing.T) {
 }
 
 // lateCharge returns an order that FAILED before its charge was reported, so that the charge has to be voided.
-func (h *house) lateCharge() int64 {
+func (h *testEnv) lateCharge() int64 {
 	h.t.Helper()
 	id := h.create(1)[0]
 	h.publisher = h.newPublisher() // its message is lost: the order is left to the sweeper of voids
 	late := settlement(h.claim(id), "worker:other")
 	time.Sleep(h.rules.Lease) // which runs out
 	h.report(h.claim(id), order.Declined)
-	h.bank.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
+	h.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
 	late.Outcome = order.Succeeded
 	if _, _, err := h.store.SettleOrders(context.Background(), []order.Settlement{late}); err != nil {
 		h.t.Fatal(err)
@@ -284,11 +284,11 @@ func TestBackoff(t *testing.T) {
 		if diff := cmp.Diff(due, b.allowed(due, 3)); diff != "" {
 			t.Errorf("allowed after the claim (-want +got)\n%s", diff)
 		}
-		for id := range int64(backoffMax + 10) {
+		for id := range int64(backoffOrders + 10) {
 			b.failed(id)
 		}
-		if n := b.pausing(); n != backoffMax {
-			t.Errorf("%d orders pause, want no more than %d", n, backoffMax)
+		if n := b.pausing(); n != backoffOrders {
+			t.Errorf("%d orders pause, want no more than %d", n, backoffOrders)
 		}
 		time.Sleep(time.Minute)
 		if b.pausing(); len(b.orders) != 0 {

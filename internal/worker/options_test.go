@@ -18,7 +18,7 @@ import (
 )
 
 func TestNewSaysWhatIsWrong(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	defer h.close()
 	for _, c := range []struct {
 		name   string
@@ -78,7 +78,7 @@ func TestBounded(t *testing.T) {
 		{strings.Repeat("x", maxReason), "", strings.Repeat("x", maxReason)},
 		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-1) + "…"},
 	} {
-		if got := bounded(c.text, c.method); got != c.want {
+		if got := sanitize(c.text, c.method); got != c.want {
 			t.Errorf("bounded(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
 		}
 	}
@@ -99,7 +99,7 @@ func TestAlarm(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, during := range []bool{false, true} { // before the wait, and while it lasts
 				synctest.Test(t, func(t *testing.T) {
-					a := newAlarm()
+					a := newSweepTimer()
 					start := time.Now()
 					set := func() {
 						for _, d := range c.set {
@@ -131,9 +131,9 @@ func TestAlarm(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(mixedByID)
+		h.gateway.setCharge(mixedByID)
 		registry := prometheus.NewPedanticRegistry()
 		o := h.options()
 		o.Registerer = registry
@@ -145,7 +145,7 @@ func TestMetrics(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := (depthOf{h.bus}).read(); n != 0 {
+		if n := (queueDepth{h.bus}).read(); n != 0 {
 			t.Errorf("queue depth %v, want 0", n)
 		}
 		stop()
@@ -167,7 +167,7 @@ func TestMetrics(t *testing.T) {
 			"declined":     {w.metrics.calls.WithLabelValues("charge", "declined"), 3},
 			"no answer":    {w.metrics.calls.WithLabelValues("charge", "no_answer"), 3 * 3},
 			"swept":        {w.metrics.swept, 3 * 2},
-			"dead letters": {w.metrics.deadLetters, 3},
+			"dead letters": {w.metrics.failedJobs, 3},
 			"poisoned":     {w.metrics.poisoned, 1},
 			"unsettled":    {w.metrics.unsettled, 0},
 		} {

@@ -16,9 +16,9 @@ import (
 // while anything can go on, the way takes exactly as long as the gateway.
 func TestAnOrderIsPaidAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 70*time.Millisecond)
 		})
 		stop := h.run(h.worker(h.options()))
@@ -35,7 +35,7 @@ func TestAnOrderIsPaidAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := h.unread(); left != (bus.Depth{}) {
+		if left := h.queueDepth(); left != (bus.Depth{}) {
 			t.Errorf("the bus still has %+v, want all acknowledged", left)
 		}
 		for i, want := range []order.EventType{order.OrderCreated, order.OrderProcessing, order.OrderPaid} {
@@ -50,9 +50,9 @@ func TestAnOrderIsPaidAtOnce(t *testing.T) {
 
 func TestADeclinedOrderFailsAndPutsItsPiecesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return order.Declined, nil })
+		h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return order.Declined, nil })
 		stop := h.run(h.worker(h.options()))
 		defer stop()
 		id := h.create(1)[0]
@@ -70,10 +70,10 @@ func TestADeclinedOrderFailsAndPutsItsPiecesBack(t *testing.T) {
 
 func TestNoAnswerIsTriedAgainAfterTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		start := time.Now()
-		h.bank.says(func(_ context.Context, r payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(_ context.Context, r payment.Request) (order.Outcome, error) {
 			if r.Attempt < 3 {
 				return "", errors.New("connection reset")
 			}
@@ -86,7 +86,7 @@ func TestNoAnswerIsTriedAgainAfterTheBackoff(t *testing.T) {
 		synctest.Wait()
 		h.expect(id, order.Paid)
 		var waits []time.Duration
-		for _, c := range h.bank.of(id) {
+		for _, c := range h.gateway.callsFor(id) {
 			waits = append(waits, c.at.Sub(start))
 		}
 		if len(waits) != 3 || waits[0] != 0 || waits[1] != time.Second || waits[2] != 4*time.Second {

@@ -9,16 +9,16 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// settleTries is how often a settlement is tried whose failure does not look like one that passes.
-const settleTries = 5
+// settleRetries is how often a settlement is retried after an error that does not look transient.
+const settleRetries = 4
 
-// process carries a claim to its end: ask the gateway, settle. A claim that a shutdown overtook is handed back.
+// process calls the gateway for a claim and settles the outcome. During a shutdown it hands the claim back instead.
 func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
 	span := w.options.Tracer.ChildOf(s.Trace.Parent, "process", tracing.Internal)
 	defer span.End(nil)
-	s.Trace.Parent = span.Parent(s.Trace.Parent) // what comes of the order from now on stands below it
-	a.entering.Add(-1)
+	s.Trace.Parent = span.Parent(s.Trace.Parent) // later spans of the order are its children
+	a.admitted.Add(-1)
 	if ctx.Err() != nil {
 		s.Outcome = order.HandedBack
 	} else {
@@ -32,27 +32,27 @@ func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.
 	w.settle(life, s)
 }
 
-// settle records an answer. It keeps trying while the database is away, so that the answer is not lost; should the
-// process end before, the lease runs out and the same charge is asked for again.
+// settle records the outcome of a call. It keeps trying while the database is unavailable, so that the outcome is not lost. If the
+// process ends before, the lease expires and the same charge is repeated.
 func (w *Worker) settle(life context.Context, s order.Settlement) {
-	commits := context.WithoutCancel(life) // who is let in is answered, so this wait ends by itself
+	commits := context.WithoutCancel(life) // the batcher answers every request, so this wait ends by itself
 	pause := firstPause
-	for try := 1; ; try++ {
+	for retries := 0; ; retries++ {
 		changed, err := w.settles.Do(commits, s)
 		if err == nil {
-			w.settled(commits, s, changed.Order)
+			w.reportSettled(commits, s, changed.Order)
 			return
 		}
-		if life.Err() != nil || (try >= settleTries && !transient(err)) {
+		if life.Err() != nil || (retries >= settleRetries && !transient(err)) {
 			w.options.Logger.ErrorContext(commits,
-				"A payment's outcome could not be recorded; its lease runs out, and the gateway is asked again with the same key.",
+				"The outcome of a payment could not be recorded. When the lease has expired, the call is repeated with the same key.",
 				"event", "payment.settle_failed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "attempt", s.Claim,
 				"kind", string(s.Kind), "outcome", string(s.Outcome), "error", err.Error())
 			w.metrics.unsettled.Inc()
 			return
 		}
-		if try == 1 {
-			w.options.Logger.WarnContext(commits, "A payment's outcome cannot be recorded now; trying again until it can.",
+		if retries == 0 {
+			w.options.Logger.WarnContext(commits, "The outcome of a payment cannot be recorded at the moment. The worker keeps trying.",
 				"event", "payment.settle_delayed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "error", err.Error())
 		}
 		w.sleep(life, pause)
@@ -60,23 +60,23 @@ func (w *Worker) settle(life context.Context, s order.Settlement) {
 	}
 }
 
-// settled tells logs and metrics what became of the order, and the sweeper when to look at it again.
-func (w *Worker) settled(ctx context.Context, s order.Settlement, o *order.Order) {
-	level, message, event := slog.LevelDebug, "A settlement changed nothing more.", "payment.settled"
+// reportSettled logs and counts a settlement, and sets the sweeper's timer if the order is due again.
+func (w *Worker) reportSettled(ctx context.Context, s order.Settlement, o *order.Order) {
+	level, message, event := slog.LevelDebug, "A settlement changed nothing.", "payment.settled"
 	switch {
 	case s.Outcome == order.HandedBack:
-		event, message = "payment.handed_back", "A claim was handed back; the gateway was not called."
+		event, message = "payment.handed_back", "A claim was handed back. The gateway was not called."
 	case s.Outcome == order.NoAnswer && o.Status == order.Processing && o.DueAt.IsZero():
-		w.metrics.deadLetters.Inc()
-		level, event, message = slog.LevelError, "payment.dead_lettered", "A payment used up its tries; an operator has to retry or abandon it."
+		w.metrics.failedJobs.Inc()
+		level, event, message = slog.LevelError, "failed_job.created", "A payment used up its attempts. An operator must retry or abandon the failed job."
 	case s.Outcome == order.NoAnswer:
-		w.admissionOf(s.Kind).alarm.set(o.DueAt)
-		level, event, message = slog.LevelWarn, "payment.no_answer", "The gateway gave no answer; the order is tried again."
+		w.admissionOf(s.Kind).sweepTimer.set(o.DueAt)
+		level, event, message = slog.LevelWarn, "payment.no_answer", "The gateway did not answer. The payment will be attempted again."
 	case s.Kind == order.KindVoid:
-		level, event, message = slog.LevelWarn, "payment.voided", "A charge that came too late was voided."
+		level, event, message = slog.LevelWarn, "payment.voided", "A late charge was voided."
 	case o.Status == order.Failed && s.Outcome == order.Succeeded:
-		w.voids.alarm.set(o.DueAt)
-		level, event, message = slog.LevelWarn, "payment.late_charge", "A charge succeeded after its order had failed; it will be voided."
+		w.voids.sweepTimer.set(o.DueAt)
+		level, event, message = slog.LevelWarn, "payment.late_charge", "A charge succeeded after its order had failed. It will be voided."
 	case o.Status == order.Paid:
 		level, event, message = slog.LevelInfo, "order.paid", "Order paid."
 	case o.Status == order.Failed:

@@ -55,7 +55,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 // machine is the product taken apart: each step of a worker is a step of the test.
 type machine struct {
 	rt     *rapid.T
-	house  *house
+	house  *testEnv
 	caller caller
 	ids    []int64
 	jobs   []*job         // claims that somebody believes to be working on
@@ -71,15 +71,15 @@ type job struct {
 }
 
 func newMachine(t *testing.T, rt *rapid.T) *machine {
-	h := newHouse(t)
-	h.bank.blocks = rapid.Bool().Draw(rt, "void blocks charge")
+	h := newTestEnv(t)
+	h.gateway.blocks = rapid.Bool().Draw(rt, "void blocks charge")
 	m := &machine{rt: rt, house: h, lost: map[int64]bool{}}
-	m.caller = caller{gateway: h.bank, installation: "inst", timeout: time.Second, log: h.options().withDefaults().Logger}
+	m.caller = caller{gateway: h.gateway, installation: "inst", timeout: time.Second, log: h.options().withDefaults().Logger}
 	return m
 }
 
 func (m *machine) check(rt *rapid.T) {
-	if fault := m.house.books(); fault != "" {
+	if fault := m.house.violations(); fault != "" {
 		rt.Fatal(fault)
 	}
 }
@@ -160,9 +160,9 @@ func (m *machine) call(rt *rapid.T) {
 }
 
 func (m *machine) ask(j *job, answer string) {
-	b := m.house.bank
+	b := m.house.gateway
 	key := m.caller.key(j.report.OrderID)
-	wasVoided := m.house.bank.key(j.report.OrderID).voided
+	wasVoided := m.house.gateway.key(j.report.OrderID).voided
 	outcome := order.Succeeded
 	if answer == "declined" {
 		outcome = order.Declined
@@ -183,13 +183,13 @@ func (m *machine) ask(j *job, answer string) {
 		}
 		return nil
 	}
-	b.says(func(context.Context, payment.Request) (order.Outcome, error) { return outcome, do() })
-	b.voids(func(context.Context, payment.Request) error { return do() })
+	b.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return outcome, do() })
+	b.setVoid(func(context.Context, payment.Request) error { return do() })
 	m.caller.call(context.Background(), j.claimed.Order, &j.report)
 	j.called = true
 	// Nobody can know of a charge that comes after the void, unless it is reported: that is the limit of a gateway
 	// whose void does not block the key.
-	j.unsure = j.report.Kind == order.KindCharge && wasVoided && m.house.bank.key(j.report.OrderID).charged && !b.blocks
+	j.unsure = j.report.Kind == order.KindCharge && wasVoided && m.house.gateway.key(j.report.OrderID).charged && !b.blocks
 	if j.unsure && j.report.Outcome != order.Succeeded {
 		m.lost[j.report.OrderID] = true
 	}
@@ -238,7 +238,7 @@ func (m *machine) crash(rt *rapid.T) {
 }
 
 // letter draws an open dead letter's order.
-func (m *machine) letter(rt *rapid.T) (int64, bool) {
+func (m *machine) failedJob(rt *rapid.T) (int64, bool) {
 	open, err := m.house.store.FailedJobs(context.Background(), true, 100)
 	m.must(err)
 	if len(open) == 0 {
@@ -248,14 +248,14 @@ func (m *machine) letter(rt *rapid.T) (int64, bool) {
 }
 
 func (m *machine) retry(rt *rapid.T) {
-	if id, ok := m.letter(rt); ok {
+	if id, ok := m.failedJob(rt); ok {
 		_, err := m.house.store.RetryOrders(context.Background(), []int64{id})
 		m.must(err)
 	}
 }
 
 func (m *machine) abandon(rt *rapid.T) {
-	if id, ok := m.letter(rt); ok {
+	if id, ok := m.failedJob(rt); ok {
 		m.take([]order.ClaimRequest{{OrderID: id, Abandon: true, Actor: "operator:ann"}})
 	}
 }
@@ -313,7 +313,7 @@ func (m *machine) ended() bool {
 // compare holds every order against the bank.
 func (m *machine) compare() {
 	for _, id := range m.ids {
-		o, account := m.house.order(id), m.house.bank.key(id)
+		o, account := m.house.order(id), m.house.gateway.key(id)
 		if m.lost[id] {
 			continue
 		}

@@ -44,7 +44,7 @@ var errAway = order.Errorf(order.CodeUnavailable, "The database is away.")
 
 func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		ctx, cancel := context.WithCancel(t.Context())
 		o := h.options()
@@ -57,7 +57,7 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 		if err := h.worker(o).Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if n := h.bank.count(); n != 0 {
+		if n := h.gateway.count(); n != 0 {
 			t.Fatalf("the gateway was called %d times after the shutdown began", n)
 		}
 		claimed := 0
@@ -90,9 +90,9 @@ func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
 
 func TestAShutdownLetsChargesFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 8*time.Second)
 		})
 		stop := h.run(h.worker(h.options()))
@@ -110,9 +110,9 @@ func TestAShutdownLetsChargesFinish(t *testing.T) {
 
 func TestAShutdownCutsChargesOffAtTheDrainLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, time.Hour)
 		})
 		o := h.options()
@@ -135,7 +135,7 @@ func TestAShutdownCutsChargesOffAtTheDrainLimit(t *testing.T) {
 // A database that is away loses no answer while the process lives, and no message either.
 func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		var away atomic.Bool
 		o := h.options()
@@ -160,7 +160,7 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 				return h.store.DueOrders(ctx, limit, kinds...)
 			},
 		}
-		h.bank.says(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 100*time.Millisecond)
 		})
 		stop := h.run(h.worker(o))
@@ -179,7 +179,7 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 		synctest.Wait()
 		for _, id := range append(first, second...) {
 			h.expect(id, order.Paid)
-			if n := len(h.bank.of(id)); n != 1 {
+			if n := len(h.gateway.callsFor(id)); n != 1 {
 				t.Errorf("order %d was charged %d times, want once", id, n)
 			}
 		}
@@ -192,7 +192,7 @@ func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
 // the same charge.
 func TestAKilledWorkersChargeIsNotDoubled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
 		o := h.options()
 		o.Orders = &wrapped{Orders: h.store, settle: func(context.Context, []order.Settlement) ([]order.Changed, order.EventBatch, error) {
@@ -205,7 +205,7 @@ func TestAKilledWorkersChargeIsNotDoubled(t *testing.T) {
 		stop() // gives up: nothing of what it knows was recorded
 		for _, id := range ids {
 			h.expect(id, order.Processing)
-			if got := h.bank.key(id); got.charges != 1 {
+			if got := h.gateway.key(id); got.charges != 1 {
 				t.Fatalf("order %d was charged %d times before the crash, want once", id, got.charges)
 			}
 		}
@@ -217,10 +217,10 @@ func TestAKilledWorkersChargeIsNotDoubled(t *testing.T) {
 		stop()
 		for _, id := range ids {
 			h.expect(id, order.Paid)
-			if got := h.bank.key(id); got.charges != 1 || got.asked != 2 {
+			if got := h.gateway.key(id); got.charges != 1 || got.asked != 2 {
 				t.Errorf("order %d: asked for %d charges, took money %d times; want 2 and 1", id, got.asked, got.charges)
 			}
-			if again := h.bank.of(id)[1].at.Sub(start); again < h.rules.Lease-time.Second {
+			if again := h.gateway.callsFor(id)[1].at.Sub(start); again < h.rules.Lease-time.Second {
 				t.Errorf("order %d was charged again after %s, while its lease lived", id, again)
 			}
 		}

@@ -2,8 +2,7 @@ package worker
 
 import "context"
 
-// slots are the places for charges in flight: a token in the channel for each that is free. Those who wait for one get
-// it in the order in which they came.
+// slots limit the orders in flight. The channel has one element per free slot, and serves waiters in the order of their requests.
 type slots chan struct{}
 
 func newSlots(n int) slots {
@@ -12,10 +11,10 @@ func newSlots(n int) slots {
 	return s
 }
 
-// free is how many could be taken now.
+// free returns the number of free slots.
 func (s slots) free() int { return len(s) }
 
-// take waits for one and takes up to want; 0 when ctx ends first.
+// take waits for a free slot and takes up to want; 0 when ctx ends first.
 func (s slots) take(ctx context.Context, want int) (got int) {
 	select {
 	case <-s:
@@ -34,7 +33,7 @@ func (s slots) take(ctx context.Context, want int) (got int) {
 	return got
 }
 
-// give puts n back.
+// give returns n slots.
 func (s slots) give(n int) {
 	for range n {
 		s <- struct{}{}

@@ -14,13 +14,13 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// Pauses between tries of what the database or the bus refused: from the first, doubled up to the last, with jitter.
+// Pauses before a failed call to the database or the bus is retried: doubled from firstPause to lastPause, with jitter.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 5 * time.Second
 )
 
-// Worker claims, charges and settles orders. Make one with New and start it with Run.
+// Worker claims, charges and settles orders. New creates it and Run starts it.
 type Worker struct {
 	options Options
 	caller  caller
@@ -29,10 +29,10 @@ type Worker struct {
 	slots   slots
 	backoff backoff
 	metrics *metrics
-	group   bus.Group      // nil until joined; only Join and the consumer touch it
-	running sync.WaitGroup // claims on their way through process
+	group   bus.Group      // nil until joined; only Join and the consumer use it
+	running sync.WaitGroup // claimed orders in process
 
-	unacked atomic.Bool // the last acknowledgement failed
+	ackFailing atomic.Bool // the last acknowledgement failed
 
 	charges, voids *admission
 
@@ -40,7 +40,7 @@ type Worker struct {
 	random   *rand.Rand
 }
 
-// New returns a Worker, or an error that says which option cannot be worked with.
+// New returns a Worker, or an error for invalid options.
 func New(options Options) (*Worker, error) {
 	options = options.withDefaults()
 	if err := options.check(); err != nil {
@@ -52,29 +52,28 @@ func New(options Options) (*Worker, error) {
 		slots:   newSlots(options.Concurrency),
 		random:  rand.New(options.Random),
 	}
-	w.charges = &admission{kind: order.KindCharge, breaker: options.Breaker, slots: w.slots, alarm: newAlarm(), jitter: w.jitter}
-	w.voids = &admission{kind: order.KindVoid, breaker: options.VoidBreaker, slots: w.slots, alarm: newAlarm(), jitter: w.jitter}
+	w.charges = &admission{kind: order.KindCharge, breaker: options.Breaker, slots: w.slots, sweepTimer: newSweepTimer(), jitter: w.jitter}
+	w.voids = &admission{kind: order.KindVoid, breaker: options.VoidBreaker, slots: w.slots, sweepTimer: newSweepTimer(), jitter: w.jitter}
 	w.metrics = newMetrics(options.Registerer)
-	w.metrics.watch(options.Registerer, options.Concurrency, w.inFlight)
-	watchQueue(cmp.Or(options.Asked, options.Registerer), options.Bus)
+	w.metrics.registerSlots(options.Registerer, options.Concurrency, w.inFlight)
+	registerQueueDepth(cmp.Or(options.OnScrape, options.Registerer), options.Bus)
 	w.claims = newBatcher(w, "claim", w.commitClaims)
 	w.settles = newBatcher(w, "settle", w.commitSettlements)
 	return w, nil
 }
 
-// newBatcher returns a Batcher whose queue is never full: who hands something in holds a slot.
+// newBatcher returns a Batcher whose queue is never full: each request holds a slot.
 func newBatcher[Req, Res any](w *Worker, kind string, commit batch.Commit[Req, Res]) *batch.Batcher[Req, Res] {
 	return batch.New(commit, batch.Options[Req]{
 		Queue: w.options.Concurrency, Max: w.options.BatchMax, Loops: w.options.BatchLoops,
-		// A fault inside may be one order's; an unreachable database is nobody's.
+		// One order may cause an internal error, but not an unreachable database.
 		Halve:   func(err error) bool { return order.CodeOf(err) == order.CodeInternal },
 		Observe: w.metrics.observeBatch(kind),
 	})
 }
 
-// Join makes the bus keep messages for this worker from now on. Call it before Run, and before orders come in: what is
-// announced earlier may find no group to wait in, and its order then waits for the sweeper. Run joins by itself when
-// nobody did, or when this failed.
+// Join joins the workers' group of the bus, which keeps messages from then on. Call it before Run, and before orders come in: an
+// earlier message may find no group, and its order then waits for the sweeper. Run joins if Join was not called or failed.
 func (w *Worker) Join(ctx context.Context) error {
 	group, err := w.options.Bus.Group(ctx, bus.TopicJobs, bus.GroupWorkers)
 	if err == nil {
@@ -83,16 +82,16 @@ func (w *Worker) Join(ctx context.Context) error {
 	return err
 }
 
-// Run works until ctx ends. Then it claims no more, hands back what was claimed and not charged yet, lets the charges
-// under way finish within the drain limit, settles them and returns nil. Call it once.
+// Run processes orders until ctx ends. Then it stops claiming, hands back claims whose charge has not started, lets the charges in
+// flight finish within the drain limit, settles them and returns nil. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
-	life, die := context.WithCancel(context.WithoutCancel(ctx)) // of what was begun
+	life, die := context.WithCancel(context.WithoutCancel(ctx)) // of claimed orders
 	defer die()
 	commits, stopCommits := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCommits()
 
 	var committers, loops sync.WaitGroup
-	committers.Go(func() { _ = w.claims.Run(commits) }) // returns nil, always
+	committers.Go(func() { _ = w.claims.Run(commits) }) // always returns nil
 	committers.Go(func() { _ = w.settles.Run(commits) })
 	loops.Go(func() { w.consume(ctx, life) })
 	loops.Go(func() { w.sweep(ctx, life, w.charges) })
@@ -117,15 +116,15 @@ func (w *Worker) admissionOf(kind order.PaymentKind) *admission {
 
 func (w *Worker) inFlight() int { return w.options.Concurrency - w.slots.free() }
 
-// commitClaims is one transaction of claims.
+// commitClaims commits a batch of claims.
 func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest) (_ []batch.Answer[order.Claimed], err error) {
 	ctx, spans := w.options.Tracer.Batch(ctx, "claim", tracing.Consumer, len(requests), func(i int) string { return requests[i].Trace.Parent })
 	defer func() { spans.End(err) }()
-	claimed, receipt, err := w.options.Orders.ClaimOrders(ctx, requests)
+	claimed, events, err := w.options.Orders.ClaimOrders(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
-	w.options.Publisher.Publish(receipt)
+	w.options.Publisher.Publish(events)
 	answers := make([]batch.Answer[order.Claimed], len(claimed))
 	for i, c := range claimed {
 		answers[i] = batch.Answer[order.Claimed]{Value: c, Err: c.Err}
@@ -133,15 +132,15 @@ func (w *Worker) commitClaims(ctx context.Context, requests []order.ClaimRequest
 	return answers, nil
 }
 
-// commitSettlements is one transaction of settlements.
+// commitSettlements commits a batch of settlements.
 func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Settlement) (_ []batch.Answer[order.Changed], err error) {
 	ctx, spans := w.options.Tracer.Batch(ctx, "settle", tracing.Internal, len(settlements), func(i int) string { return settlements[i].Trace.Parent })
 	defer func() { spans.End(err) }()
-	changed, receipt, err := w.options.Orders.SettleOrders(ctx, settlements)
+	changed, events, err := w.options.Orders.SettleOrders(ctx, settlements)
 	if err != nil {
 		return nil, err
 	}
-	w.options.Publisher.Publish(receipt)
+	w.options.Publisher.Publish(events)
 	answers := make([]batch.Answer[order.Changed], len(changed))
 	for i, c := range changed {
 		answers[i] = batch.Answer[order.Changed]{Value: c, Err: c.Err}
@@ -149,7 +148,7 @@ func (w *Worker) commitSettlements(ctx context.Context, settlements []order.Sett
 	return answers, nil
 }
 
-// sleep waits for about d, give or take a quarter, or until ctx ends.
+// sleep waits for d ± 25 %, or until ctx ends.
 func (w *Worker) sleep(ctx context.Context, d time.Duration) { pauseFor(ctx, w.jitter(d)) }
 
 // pauseFor waits for d, or until ctx ends.
@@ -162,7 +161,7 @@ func pauseFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// jitter is d, give or take a quarter.
+// jitter returns d ± 25 %.
 func (w *Worker) jitter(d time.Duration) time.Duration {
 	w.randomMu.Lock()
 	defer w.randomMu.Unlock()

@@ -105,7 +105,7 @@ func libraries() []library {
 		{"github.com/go-sql-driver/mysql", []string{"internal/sqldb"}},
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/sqldb"}},
-		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment"}},
+		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment", "internal/worker"}},
 		{"github.com/go-json-experiment/json", []string{"internal/web", "internal/api", "internal/payment", "internal/realtime", "internal/bench"}},
 		{"github.com/alecthomas/kong", []string{"internal/config", "internal/cli", "cmd/bench-realtime", "cmd/bench-watched", "cmd/bench-guard"}},
 		{"github.com/willabides/kongplete", []string{"internal/cli"}},
@@ -125,7 +125,7 @@ func libraries() []library {
 			"internal/telemetry", "internal/intake", "internal/worker", "internal/outbox", "internal/realtime", "internal/api", "internal/app",
 			"internal/console",
 		}},
-		{"github.com/prometheus/client_model", []string{"internal/console"}}, // what a Gatherer gathers
+		{"github.com/prometheus/client_model", []string{"internal/console", "internal/telemetry"}}, // what a Gatherer gathers
 	}
 }
 

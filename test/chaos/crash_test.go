@@ -48,13 +48,13 @@ func random(limit time.Duration) time.Duration { return rand.N(limit) }
 func moody(c paymenttest.Call) paymenttest.Behaviour {
 	switch lost := c.Nth == 1; {
 	case lost && c.OrderID%23 == 0:
-		return paymenttest.Cut
+		return paymenttest.Disconnect
 	case lost && c.OrderID%29 == 0:
 		return paymenttest.Garbage
 	case lost && c.OrderID%31 == 0:
 		return paymenttest.Fail
 	case lost && c.OrderID%37 == 0:
-		return paymenttest.BookAndFail
+		return paymenttest.ExecuteAndFail
 	case c.OrderID%5 == 0:
 		return paymenttest.Decline
 	default:
@@ -202,7 +202,7 @@ func killBetween(t *testing.T) {
 	}
 	second.stop()
 	prove(t, db)
-	entries := provider.Books()
+	entries := provider.Entries()
 	if len(entries) != 1 || entries[0].Charges < 2 || provider.Charged()[o.ID] != 1 || len(provider.Problems()) > 0 {
 		t.Errorf("the provider's books: %+v, %v", entries, provider.Problems())
 	}

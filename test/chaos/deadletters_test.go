@@ -19,7 +19,7 @@ func TestDeadLetters(t *testing.T) {
 	away.Store(true)
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: func(paymenttest.Call) paymenttest.Behaviour {
 		if away.Load() {
-			return paymenttest.BookAndFail // which is the worst: the customer was charged, and nobody knows
+			return paymenttest.ExecuteAndFail // which is the worst: the customer was charged, and nobody knows
 		}
 		return paymenttest.Succeed
 	}})

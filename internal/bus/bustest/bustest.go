@@ -24,13 +24,13 @@ type Adapter interface {
 type Open func(t *testing.T, options bus.Options) (a, b Adapter)
 
 // patience is how long anything may take. No test waits for it unless it fails.
-const patience = time.Minute
+const timeout = time.Minute
 
 // soon is the time to acknowledge in of the tests that let it pass: long enough for a busy machine to acknowledge in.
-const soon = time.Second
+const shortAckWithin = time.Second
 
 // room is what a test works with: two views of one bus, a topic of its own, and a context that ends with patience.
-type room struct {
+type suite struct {
 	a, b  Adapter
 	topic string
 	ctx   context.Context //nolint:containedctx // a test's, handed to each of its steps
@@ -40,7 +40,7 @@ type room struct {
 type test struct {
 	name    string
 	options bus.Options
-	run     func(*testing.T, room)
+	run     func(*testing.T, suite)
 }
 
 func tests() []test {
@@ -55,16 +55,16 @@ func tests() []test {
 		{"a group gathers without consumers", bus.Options{}, gathers},
 		{"topics are apart", bus.Options{}, topics},
 		{"acknowledged is gone", bus.Options{}, acknowledged},
-		{"acknowledged twice", bus.Options{AckWithin: soon}, acknowledgedTwice},
+		{"acknowledged twice", bus.Options{AckWithin: shortAckWithin}, acknowledgedTwice},
 		{"a closed consumer's come again", bus.Options{}, closedConsumer},
-		{"a vanished consumer's come again", bus.Options{AckWithin: soon}, vanishedConsumer},
-		{"poison is set aside", bus.Options{AckWithin: soon, Deliveries: 3}, poison},
+		{"a vanished consumer's come again", bus.Options{AckWithin: shortAckWithin}, vanishedConsumer},
+		{"poison is set aside", bus.Options{AckWithin: shortAckWithin, Deliveries: 3}, deadLetters},
 		{"a full group refuses", bus.Options{Buffer: 8}, full},
 		{"refused as a whole", bus.Options{Buffer: 8}, refusedWhole},
 		{"what is unacknowledged takes room", bus.Options{Buffer: 4}, unackedTakesRoom},
-		{"every tail sees all that follows", bus.Options{}, tails},
-		{"a tail that lags is told and holds nobody up", bus.Options{Tail: 8}, lags},
-		{"a closed tail", bus.Options{}, closedTail},
+		{"every tail sees all that follows", bus.Options{}, subscriptionsSeeAll},
+		{"a tail that lags is told and holds nobody up", bus.Options{SubscriptionBuffer: 8}, subscriptionLags},
+		{"a closed tail", bus.Options{}, closedSubscription},
 		{"wakes who waits", bus.Options{}, wakes},
 		{"wakes as many as there are messages", bus.Options{}, wakesAll},
 		{"many publishers, many consumers", bus.Options{}, many},
@@ -81,10 +81,10 @@ func Run(t *testing.T, open Open) {
 		for i, test := range tests() {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				a, b := open(t, test.options)
-				test.run(t, room{a, b, fmt.Sprintf("topic-%d-%d", round, i), ctx})
+				test.run(t, suite{a, b, fmt.Sprintf("topic-%d-%d", round, i), ctx})
 			})
 		}
 	}
@@ -98,7 +98,7 @@ func Run(t *testing.T, open Open) {
 }
 
 // consumer returns a new consumer that is closed with the test.
-func (r room) consumer(t *testing.T, view Adapter, group string) bus.Group {
+func (r suite) consumer(t *testing.T, view Adapter, group string) bus.Group {
 	t.Helper()
 	consumer, err := view.Group(r.ctx, r.topic, group)
 	if err != nil {
@@ -113,7 +113,7 @@ func (r room) consumer(t *testing.T, view Adapter, group string) bus.Group {
 }
 
 // tail returns a new tail that is closed with the test.
-func (r room) tail(t *testing.T, view Adapter) bus.Subscription {
+func (r suite) subscribe(t *testing.T, view Adapter) bus.Subscription {
 	t.Helper()
 	tail, err := view.Subscribe(r.ctx, r.topic)
 	if err != nil {
@@ -128,7 +128,7 @@ func (r room) tail(t *testing.T, view Adapter) bus.Subscription {
 }
 
 // messages returns messages numbered from first to last.
-func (r room) messages(first, last int) []bus.Message {
+func (r suite) messages(first, last int) []bus.Message {
 	var all []bus.Message
 	for n := first; n <= last; n++ {
 		all = append(all, r.message(fmt.Sprint(n)))
@@ -136,12 +136,12 @@ func (r room) messages(first, last int) []bus.Message {
 	return all
 }
 
-func (r room) message(id string) bus.Message {
+func (r suite) message(id string) bus.Message {
 	return bus.Message{ID: id, Key: "key-" + id, Topic: r.topic, Body: []byte("body " + id), Traceparent: "trace-" + id}
 }
 
 // publish publishes and must find room.
-func (r room) publish(t *testing.T, view Adapter, messages []bus.Message) {
+func (r suite) publish(t *testing.T, view Adapter, messages []bus.Message) {
 	t.Helper()
 	if err := view.Publish(r.ctx, messages); err != nil {
 		t.Fatalf("Publish %d messages: %v", len(messages), err)
@@ -149,7 +149,7 @@ func (r room) publish(t *testing.T, view Adapter, messages []bus.Message) {
 }
 
 // fetch fetches until it has n deliveries, and does not acknowledge them.
-func (r room) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
+func (r suite) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	t.Helper()
 	var all []bus.Delivery
 	for len(all) < n {
@@ -166,7 +166,7 @@ func (r room) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 }
 
 // work fetches n messages and acknowledges them as they come.
-func (r room) work(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
+func (r suite) fetchAndAck(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	t.Helper()
 	var all []bus.Delivery
 	for len(all) < n {
@@ -177,7 +177,7 @@ func (r room) work(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	return all
 }
 
-func (r room) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
+func (r suite) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
 	t.Helper()
 	if err := consumer.Ack(r.ctx, deliveries); err != nil {
 		t.Fatalf("Ack: %v", err)
@@ -185,7 +185,7 @@ func (r room) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
 }
 
 // next reads n messages from a tail that must not lag.
-func (r room) next(t *testing.T, tail bus.Subscription, n int) []bus.Message {
+func (r suite) next(t *testing.T, tail bus.Subscription, n int) []bus.Message {
 	t.Helper()
 	var all []bus.Message
 	for len(all) < n {
@@ -233,7 +233,7 @@ func messageIDs(messages []bus.Message) []string {
 }
 
 // depth waits until the group's depth is as wanted.
-func (r room) depth(t *testing.T, view Adapter, group string, want bus.Depth) {
+func (r suite) depth(t *testing.T, view Adapter, group string, want bus.Depth) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -10,7 +10,7 @@ import (
 	"orderflow/internal/bus"
 )
 
-func delivers(t *testing.T, r room) {
+func delivers(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.b, "g")
 	sent := r.message("7-1")
 	r.publish(t, r.a, []bus.Message{sent})
@@ -27,7 +27,7 @@ func delivers(t *testing.T, r room) {
 	r.depth(t, r.a, "g", bus.Depth{})
 }
 
-func bodies(t *testing.T, r room) {
+func bodies(t *testing.T, r suite) {
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -39,7 +39,7 @@ func bodies(t *testing.T, r room) {
 		m.Body = slices.Clone(body)
 		messages = append(messages, m)
 	}
-	consumer, tail := r.consumer(t, r.b, "g"), r.tail(t, r.b)
+	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
 	r.publish(t, r.a, messages)
 	check := func(m bus.Message) {
 		for i, body := range bodies {
@@ -48,7 +48,7 @@ func bodies(t *testing.T, r room) {
 			}
 		}
 	}
-	deliveries := r.work(t, consumer, len(bodies))
+	deliveries := r.fetchAndAck(t, consumer, len(bodies))
 	wantIDs(t, ids(deliveries), 0, len(bodies)-1)
 	for _, d := range deliveries {
 		check(d.Message)
@@ -58,16 +58,16 @@ func bodies(t *testing.T, r room) {
 	}
 }
 
-func slice(t *testing.T, r room) {
-	consumer, tail := r.consumer(t, r.b, "g"), r.tail(t, r.b)
+func slice(t *testing.T, r suite) {
+	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
 	messages := r.messages(1, 3)
 	r.publish(t, r.a, messages)
 	clear(messages)
-	wantIDs(t, ids(r.work(t, consumer, 3)), 1, 3)
+	wantIDs(t, ids(r.fetchAndAck(t, consumer, 3)), 1, 3)
 	wantIDs(t, messageIDs(r.next(t, tail, 3)), 1, 3)
 }
 
-func limits(t *testing.T, r room) {
+func limits(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.b, "g")
 	r.publish(t, r.a, r.messages(1, 10))
 	var all []bus.Delivery
@@ -84,7 +84,7 @@ func limits(t *testing.T, r room) {
 	wantIDs(t, ids(all), 1, 10)
 }
 
-func limitBelowOne(t *testing.T, r room) {
+func limitBelowOne(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.a, "g")
 	r.publish(t, r.a, r.messages(1, 1))
 	for _, limit := range []int{0, -1} {
@@ -92,16 +92,16 @@ func limitBelowOne(t *testing.T, r room) {
 			t.Errorf("Fetch(%d) returned %d messages and no error", limit, len(got))
 		}
 	}
-	wantIDs(t, ids(r.work(t, consumer, 1)), 1, 1)
+	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
 }
 
 // order holds where the adapter promises it; elsewhere all arrive, in some order.
-func order(t *testing.T, r room) {
-	consumer, tail := r.consumer(t, r.b, "g"), r.tail(t, r.b)
+func order(t *testing.T, r suite) {
+	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
 	for n := 1; n <= 60; n += 3 {
 		r.publish(t, r.a, r.messages(n, n+2))
 	}
-	fetched, read := r.work(t, consumer, 60), r.next(t, tail, 60)
+	fetched, read := r.fetchAndAck(t, consumer, 60), r.next(t, tail, 60)
 	wantIDs(t, ids(fetched), 1, 60)
 	wantIDs(t, messageIDs(read), 1, 60)
 	if !r.a.Features().Ordered {
@@ -114,41 +114,41 @@ func order(t *testing.T, r room) {
 	}
 }
 
-func groups(t *testing.T, r room) {
+func groups(t *testing.T, r suite) {
 	one, two := r.consumer(t, r.a, "first"), r.consumer(t, r.b, "first")
 	other := r.consumer(t, r.b, "second")
 	r.publish(t, r.a, r.messages(1, 10))
-	shared := append(r.work(t, one, 4), r.work(t, two, 6)...)
+	shared := append(r.fetchAndAck(t, one, 4), r.fetchAndAck(t, two, 6)...)
 	wantIDs(t, ids(shared), 1, 10)
-	wantIDs(t, ids(r.work(t, other, 10)), 1, 10)
+	wantIDs(t, ids(r.fetchAndAck(t, other, 10)), 1, 10)
 }
 
-func gathers(t *testing.T, r room) {
+func gathers(t *testing.T, r suite) {
 	first := r.consumer(t, r.a, "g")
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.publish(t, r.b, r.messages(1, 5))
-	wantIDs(t, ids(r.work(t, r.consumer(t, r.b, "g"), 5)), 1, 5)
+	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 5)), 1, 5)
 }
 
-func topics(t *testing.T, r room) {
+func topics(t *testing.T, r suite) {
 	other := r
 	other.topic += "-other"
 	mine, theirs := r.consumer(t, r.b, "g"), other.consumer(t, r.b, "g")
 	unread := bus.Message{ID: "9", Topic: r.topic + "-unread"}
 	r.publish(t, r.a, slices.Concat(r.messages(1, 3), other.messages(4, 5), []bus.Message{unread}, r.messages(6, 6)))
-	got := ids(r.work(t, mine, 4))
+	got := ids(r.fetchAndAck(t, mine, 4))
 	slices.Sort(got)
 	if want := []string{"1", "2", "3", "6"}; !slices.Equal(got, want) {
 		t.Errorf("the topic got %v, want %v", got, want)
 	}
-	wantIDs(t, ids(r.work(t, theirs, 2)), 4, 5)
+	wantIDs(t, ids(r.fetchAndAck(t, theirs, 2)), 4, 5)
 	r.depth(t, r.a, "g", bus.Depth{})
 	other.depth(t, r.a, "g", bus.Depth{})
 }
 
-func acknowledged(t *testing.T, r room) {
+func acknowledged(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.a, "g")
 	r.publish(t, r.a, r.messages(1, 5))
 	r.depth(t, r.b, "g", bus.Depth{Waiting: 5})
@@ -163,10 +163,10 @@ func acknowledged(t *testing.T, r room) {
 	}
 	// Nothing comes again: the next that comes is the next that is published.
 	r.publish(t, r.a, r.messages(6, 6))
-	wantIDs(t, ids(r.work(t, r.consumer(t, r.b, "g"), 1)), 6, 6)
+	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 1)), 6, 6)
 }
 
-func acknowledgedTwice(t *testing.T, r room) {
+func acknowledgedTwice(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.a, "g")
 	r.publish(t, r.a, r.messages(1, 1))
 	late := r.fetch(t, consumer, 1)
@@ -190,7 +190,7 @@ func acknowledgedTwice(t *testing.T, r room) {
 	}
 }
 
-func closedConsumer(t *testing.T, r room) {
+func closedConsumer(t *testing.T, r suite) {
 	first, second := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
 	r.publish(t, r.a, r.messages(1, 6))
 	held := r.fetch(t, first, 4)
@@ -200,7 +200,7 @@ func closedConsumer(t *testing.T, r room) {
 	}
 	attempts := make(map[string]int)
 	for len(attempts) < 5 {
-		d := r.work(t, second, 1)[0]
+		d := r.fetchAndAck(t, second, 1)[0]
 		attempts[d.ID] = d.Attempt
 	}
 	for _, d := range held[1:] {
@@ -214,13 +214,13 @@ func closedConsumer(t *testing.T, r room) {
 	r.depth(t, r.a, "g", bus.Depth{})
 }
 
-func vanishedConsumer(t *testing.T, r room) {
+func vanishedConsumer(t *testing.T, r suite) {
 	vanishes, second := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
 	r.publish(t, r.a, r.messages(1, 3))
 	r.fetch(t, vanishes, 3)
 	again := make(map[string]bool)
 	for len(again) < 3 { // waiting already when the time has passed
-		d := r.work(t, second, 1)[0]
+		d := r.fetchAndAck(t, second, 1)[0]
 		if d.Attempt < 2 {
 			t.Errorf("message %s came again as attempt %d, want 2 or more", d.ID, d.Attempt)
 		}
@@ -229,7 +229,7 @@ func vanishedConsumer(t *testing.T, r room) {
 	r.depth(t, r.a, "g", bus.Depth{})
 }
 
-func poison(t *testing.T, r room) {
+func deadLetters(t *testing.T, r suite) {
 	r.consumer(t, r.a, "g")
 	r.publish(t, r.a, []bus.Message{r.message("poison")})
 	for attempt := 1; attempt <= 3; attempt++ {
@@ -246,11 +246,11 @@ func poison(t *testing.T, r room) {
 	}
 	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
 	r.publish(t, r.a, r.messages(1, 2)) // the group goes on without it
-	wantIDs(t, ids(r.work(t, r.consumer(t, r.b, "g"), 2)), 1, 2)
+	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 2)), 1, 2)
 	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
 }
 
-func full(t *testing.T, r room) {
+func full(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.b, "g")
 	accepted := 0
 	for {
@@ -268,33 +268,33 @@ func full(t *testing.T, r room) {
 	if accepted == 0 {
 		t.Fatal("an empty group took nothing")
 	}
-	wantIDs(t, ids(r.work(t, consumer, accepted)), 1, accepted)
+	wantIDs(t, ids(r.fetchAndAck(t, consumer, accepted)), 1, accepted)
 	r.depth(t, r.a, "g", bus.Depth{})
 	r.publish(t, r.a, r.messages(1, 1)) // there is room again
-	wantIDs(t, ids(r.work(t, consumer, 1)), 1, 1)
+	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
 }
 
-func refusedWhole(t *testing.T, r room) {
+func refusedWhole(t *testing.T, r suite) {
 	if !r.a.Features().Atomic {
 		t.Skip("the adapter does not promise it")
 	}
 	empty, filled := r.consumer(t, r.b, "empty"), r.consumer(t, r.b, "filled")
-	tail := r.tail(t, r.b)
+	tail := r.subscribe(t, r.b)
 	r.publish(t, r.a, r.messages(1, 5))
-	r.work(t, empty, 5)
+	r.fetchAndAck(t, empty, 5)
 	if err := r.a.Publish(r.ctx, r.messages(11, 15)); !errors.Is(err, bus.ErrFull) {
 		t.Fatalf("5 messages more than 3 are left room for: %v, want ErrFull", err)
 	}
 	r.publish(t, r.a, r.messages(6, 8)) // these three fit
-	wantIDs(t, ids(r.work(t, empty, 3)), 6, 8)
-	wantIDs(t, ids(r.work(t, filled, 8)), 1, 8)
+	wantIDs(t, ids(r.fetchAndAck(t, empty, 3)), 6, 8)
+	wantIDs(t, ids(r.fetchAndAck(t, filled, 8)), 1, 8)
 	wantIDs(t, messageIDs(r.next(t, tail, 8)), 1, 8)
 	if err := r.a.Publish(r.ctx, r.messages(1, 9)); !errors.Is(err, bus.ErrFull) {
 		t.Errorf("9 messages for an empty group of 8: %v, want ErrFull", err)
 	}
 }
 
-func unackedTakesRoom(t *testing.T, r room) {
+func unackedTakesRoom(t *testing.T, r suite) {
 	consumer := r.consumer(t, r.b, "g")
 	var held []bus.Delivery
 	for len(held) <= 4 {

@@ -10,10 +10,10 @@ import (
 	"orderflow/internal/bus"
 )
 
-func tails(t *testing.T, r room) {
-	one := r.tail(t, r.a)
+func subscriptionsSeeAll(t *testing.T, r suite) {
+	one := r.subscribe(t, r.a)
 	r.publish(t, r.b, r.messages(1, 3))
-	two := r.tail(t, r.b)
+	two := r.subscribe(t, r.b)
 	r.publish(t, r.a, r.messages(4, 6))
 	wantIDs(t, messageIDs(r.next(t, one, 6)), 1, 6)
 	wantIDs(t, messageIDs(r.next(t, two, 3)), 4, 6)
@@ -23,9 +23,9 @@ func tails(t *testing.T, r room) {
 }
 
 // lags publishes far more than a tail holds. What the tail then reads must have no gap that it was not told of.
-func lags(t *testing.T, r room) {
+func subscriptionLags(t *testing.T, r suite) {
 	const published = 100
-	tail := r.tail(t, r.b)
+	tail := r.subscribe(t, r.b)
 	for n := 1; n <= published; n++ {
 		r.publish(t, r.a, r.messages(n, n))
 	}
@@ -55,8 +55,8 @@ func lags(t *testing.T, r room) {
 	wantIDs(t, messageIDs(r.next(t, tail, 1)), published+1, published+1)
 }
 
-func closedTail(t *testing.T, r room) {
-	closed, other := r.tail(t, r.a), r.tail(t, r.a)
+func closedSubscription(t *testing.T, r suite) {
+	closed, other := r.subscribe(t, r.a), r.subscribe(t, r.a)
 	waiting := make(chan error, 1)
 	go func() {
 		_, err := closed.Next(r.ctx)
@@ -78,7 +78,7 @@ func closedTail(t *testing.T, r room) {
 }
 
 // many counts what each of several consumers gets of what several publishers publish.
-func many(t *testing.T, r room) {
+func many(t *testing.T, r suite) {
 	const publishers, consumers, slices, size = 4, 4, 25, 8
 	const total = publishers * slices * size
 	ctx, done := context.WithCancel(r.ctx)
@@ -126,9 +126,9 @@ func many(t *testing.T, r room) {
 }
 
 // wakes plays ping-pong with readers who wait already when a message comes, most of the time.
-func wakes(t *testing.T, r room) {
+func wakes(t *testing.T, r suite) {
 	const rounds = 50
-	consumer, tail := r.consumer(t, r.b, "g"), r.tail(t, r.b)
+	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
 	fetched, read := make(chan string), make(chan string)
 	var readers sync.WaitGroup
 	readers.Go(func() {
@@ -163,7 +163,7 @@ func wakes(t *testing.T, r room) {
 
 // wakesAll publishes one slice to as many consumers as it has messages. Each takes one and does not come back, so that
 // every one of them has to be woken.
-func wakesAll(t *testing.T, r room) {
+func wakesAll(t *testing.T, r suite) {
 	const rounds, consumers = 10, 4
 	var all []bus.Group
 	for n := range consumers {
@@ -198,7 +198,7 @@ func wakesAll(t *testing.T, r room) {
 
 // cancelled lets one consumer's calls be cancelled over and over while messages come one by one. Each message must
 // reach it or the other, who waits without end: a wake-up lost with a cancelled call would leave him waiting.
-func cancelled(t *testing.T, r room) {
+func cancelled(t *testing.T, r suite) {
 	const published = 200
 	hasty, patient := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
 	come := make(chan []bus.Delivery, published)
@@ -239,8 +239,8 @@ func cancelled(t *testing.T, r room) {
 	readers.Wait()
 }
 
-func endedContexts(t *testing.T, r room) {
-	consumer, tail := r.consumer(t, r.a, "g"), r.tail(t, r.a)
+func endedContexts(t *testing.T, r suite) {
+	consumer, tail := r.consumer(t, r.a, "g"), r.subscribe(t, r.a)
 	ctx, cancel := context.WithCancel(r.ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
@@ -262,12 +262,12 @@ func endedContexts(t *testing.T, r room) {
 	if err := r.a.Publish(ctx, r.messages(2, 2)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish under a context that has ended: %v, want context.Canceled", err)
 	}
-	wantIDs(t, ids(r.work(t, consumer, 1)), 1, 1)
+	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
 	wantIDs(t, messageIDs(r.next(t, tail, 1)), 1, 1)
 }
 
-func closes(t *testing.T, r room) {
-	consumer, tail := r.consumer(t, r.a, "g"), r.tail(t, r.a)
+func closes(t *testing.T, r suite) {
+	consumer, tail := r.consumer(t, r.a, "g"), r.subscribe(t, r.a)
 	var waiting sync.WaitGroup
 	for range 3 {
 		waiting.Go(func() {
@@ -301,7 +301,7 @@ func closes(t *testing.T, r room) {
 	}
 }
 
-func closesConsumer(t *testing.T, r room) {
+func closesConsumer(t *testing.T, r suite) {
 	closed, other := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
 	waiting := make(chan error, 1)
 	go func() {
@@ -323,5 +323,5 @@ func closesConsumer(t *testing.T, r room) {
 	if err := closed.Ack(r.ctx, nil); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("Ack of a closed consumer: %v, want ErrClosed", err)
 	}
-	wantIDs(t, ids(r.work(t, other, 2)), 1, 2)
+	wantIDs(t, ids(r.fetchAndAck(t, other, 2)), 1, 2)
 }

@@ -68,7 +68,7 @@ func (p *Provider) handle(w http.ResponseWriter, r *http.Request, kind order.Pay
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	nth, ok := p.arrive(kind, request)
+	nth, ok := p.record(kind, request)
 	if !ok {
 		w.WriteHeader(http.StatusConflict)
 		return
@@ -87,19 +87,19 @@ func (p *Provider) behave(w http.ResponseWriter, r *http.Request, call Call, b B
 		select {
 		case <-r.Context().Done():
 			if b == Late {
-				p.book(call.Kind, call.Key, false)
+				p.execute(call.Kind, call.Key, false)
 			}
 		case <-p.closing:
 		}
 		return
 	}
-	status, answer := p.book(call.Kind, call.Key, b == Decline)
+	status, answer := p.execute(call.Kind, call.Key, b == Decline)
 	switch b {
-	case BookAndFail:
+	case ExecuteAndFail:
 		w.WriteHeader(http.StatusInternalServerError)
 	case Garbage:
 		_, _ = io.WriteString(w, `{"status":"succeeded","reference":"half an ans`)
-	case Cut:
+	case Disconnect:
 		panic(http.ErrAbortHandler)
 	default:
 		w.Header().Set("Content-Type", "application/json")

@@ -21,14 +21,14 @@ type Behaviour int
 // The behaviours. A key's fate is decided once, by the first request that gets as far as the books; later ones of the
 // same key get the same answer, and their Behaviour only decides how, and whether, that answer reaches the client.
 const (
-	Succeed     Behaviour = iota // charge, and say so
-	Decline                      // decline, and say so; a void: refuse to undo
-	Fail                         // status 500, nothing is booked
-	BookAndFail                  // book it, then status 500
-	Hang                         // book nothing and never answer
-	Late                         // book it only when the client has gone, and never answer
-	Garbage                      // book it, then answer 200 with what is no JSON
-	Cut                          // book it, then close the connection without an answer
+	Succeed        Behaviour = iota // charge, and say so
+	Decline                         // decline, and say so; a void: refuse to undo
+	Fail                            // status 500, nothing is booked
+	ExecuteAndFail                  // book it, then status 500
+	Hang                            // book nothing and never answer
+	Late                            // book it only when the client has gone, and never answer
+	Garbage                         // book it, then answer 200 with what is no JSON
+	Disconnect                      // book it, then close the connection without an answer
 )
 
 // Call is one request as a Script sees it.
@@ -67,7 +67,7 @@ type Provider struct {
 	closing chan struct{} // closed by Close, to let hung requests go
 
 	mu       sync.Mutex
-	books    map[string]*Entry
+	entries  map[string]*Entry
 	changed  chan struct{} // closed and replaced at every change of books
 	problems []string
 }
@@ -79,7 +79,7 @@ func NewProvider(tb testing.TB, options Options) *Provider {
 		options.Script = func(Call) Behaviour { return Succeed }
 	}
 	p := &Provider{
-		options: options, closing: make(chan struct{}), books: map[string]*Entry{}, changed: make(chan struct{}),
+		options: options, closing: make(chan struct{}), entries: map[string]*Entry{}, changed: make(chan struct{}),
 	}
 	p.server = httptest.NewServer(p.routes())
 	tb.Cleanup(func() {
@@ -96,18 +96,18 @@ func (p *Provider) URL() string { return p.server.URL + "/v1" }
 func (p *Provider) Entry(key string) (entry Entry, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.books[key]; e != nil {
+	if e := p.entries[key]; e != nil {
 		return *e, true
 	}
 	return Entry{}, false
 }
 
-// Books are all entries, by order and key.
-func (p *Provider) Books() []Entry {
+// Entries are all entries, by order and key.
+func (p *Provider) Entries() []Entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	entries := make([]Entry, 0, len(p.books))
-	for _, e := range p.books {
+	entries := make([]Entry, 0, len(p.entries))
+	for _, e := range p.entries {
 		entries = append(entries, *e)
 	}
 	slices.SortFunc(entries, func(a, b Entry) int {
@@ -122,7 +122,7 @@ func (p *Provider) Charged() map[int64]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	charged := map[int64]int{}
-	for e := range maps.Values(p.books) {
+	for e := range maps.Values(p.entries) {
 		if e.Outcome == order.Succeeded && !e.Voided {
 			charged[e.OrderID]++
 		}
@@ -142,7 +142,7 @@ func (p *Provider) Problems() []string {
 func (p *Provider) Await(ctx context.Context, key string, want func(Entry) bool) error {
 	for {
 		p.mu.Lock()
-		e, ok := p.books[key]
+		e, ok := p.entries[key]
 		met := ok && want(*e)
 		changed := p.changed
 		p.mu.Unlock()
@@ -159,13 +159,13 @@ func (p *Provider) Await(ctx context.Context, key string, want func(Entry) bool)
 
 // arrive counts a request in and says which one of its kind and key it is. It refuses a key that stands for another
 // charge already.
-func (p *Provider) arrive(kind order.PaymentKind, r wireRequest) (nth int, ok bool) {
+func (p *Provider) record(kind order.PaymentKind, r wireRequest) (nth int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.books[r.Key]
+	e := p.entries[r.Key]
 	if e == nil {
 		e = &Entry{Key: r.Key, OrderID: r.OrderID, Amount: r.Amount, Currency: r.Currency}
-		p.books[r.Key] = e
+		p.entries[r.Key] = e
 	}
 	if e.OrderID != r.OrderID || e.Amount != r.Amount || e.Currency != r.Currency {
 		p.problems = append(p.problems, fmt.Sprintf("key %s stood for order %d, %s %s; now for order %d, %s %s",
@@ -177,16 +177,16 @@ func (p *Provider) arrive(kind order.PaymentKind, r wireRequest) (nth int, ok bo
 		count = &e.Voids
 	}
 	*count++
-	p.announce()
+	p.notify()
 	return *count, true
 }
 
 // book carries a request out, unless it was before, and returns the status and body of its answer.
-func (p *Provider) book(kind order.PaymentKind, key string, decline bool) (status int, answer wireAnswer) {
+func (p *Provider) execute(kind order.PaymentKind, key string, decline bool) (status int, answer wireAnswer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.announce()
-	e := p.books[key]
+	defer p.notify()
+	e := p.entries[key]
 	if kind == order.KindVoid {
 		if decline && !e.Voided {
 			return http.StatusPaymentRequired, wireAnswer{Status: "declined", Reason: "cannot be undone"}
@@ -209,7 +209,7 @@ func (p *Provider) book(kind order.PaymentKind, key string, decline bool) (statu
 }
 
 // announce wakes those who Await. The caller holds mu.
-func (p *Provider) announce() {
+func (p *Provider) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

@@ -1,6 +1,6 @@
--- Notes that messages are done; an entry all of whose messages are goes.
--- KEYS: the stream, the count, what is done of entries (a string of 0 and 1 each). ARGV: the group, then for each entry its
--- id, how many messages it has, and the positions that are done, from 1, or none for all.
+-- Acknowledges messages. Deletes each entry whose messages are all acknowledged.
+-- KEYS: stream, count, done (for each entry one digit per message). ARGV: group, then for each entry: id, number of messages,
+-- positions of the acknowledged ones, from 1 (empty for all).
 local left = 0
 local i = 2
 while i <= #ARGV do
@@ -22,7 +22,7 @@ while i <= #ARGV do
       redis.call('XDEL', KEYS[1], id)
       left = left + now - before
     end
-  elseif #redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 1 then -- an error, when there is no group, has no length
+  elseif #redis.pcall('XPENDING', KEYS[1], ARGV[1], id, id, 1) == 1 then -- without a group: an error, whose length is 0
     redis.call('HSET', KEYS[3], id, done)
     left = left + now - before
   end

@@ -1,6 +1,6 @@
--- Measures a group, and forgets consumers that have been gone for long and have nothing pending.
--- KEYS: the stream, the count, what is done of entries, how many messages were set aside. ARGV: the group, milliseconds after
--- which a consumer is forgotten. Returns {messages outstanding, of those unacknowledged, set aside}.
+-- Measures a group, and deletes consumers that have been idle for long and have no pending entries.
+-- KEYS: stream, count, done, number of dead-lettered messages. ARGV: group, idle time in milliseconds.
+-- Returns {outstanding messages, unacknowledged ones among them, dead-lettered messages}.
 local unacked = 0
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 10000)
 if not pending.err then

@@ -1,8 +1,8 @@
--- Hands entries to every group of a topic, or to none when one of them has no room, and to who listens.
--- KEYS: the set of groups. ARGV: the topic's tag, bound of a group, messages in all, how many groups the publisher knows,
--- their names, then for each entry how many messages and the messages. Returns the groups, or the number 0 for no room.
+-- Adds entries to every group of a topic, or to none when one of them has no room, and publishes them to subscriptions.
+-- KEYS: set of groups. ARGV: tag of the topic, bound of a group, number of messages, number of groups that the publisher knows,
+-- their names, then for each entry: number of messages, messages. Returns the groups, or the number 0 when one has no room.
 local tag, bound, total, known = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if known > 0 then -- a server that was restarted empty has forgotten them
+if known > 0 then -- a server that restarted empty has lost them
   redis.call('SADD', KEYS[1], unpack(ARGV, 5, 4 + known))
 end
 local groups = redis.call('SMEMBERS', KEYS[1])
@@ -23,9 +23,9 @@ for _, group in ipairs(groups) do
   redis.call('INCRBY', tag .. 'count:' .. group, total)
 end
 for i = 5 + known, #ARGV, 2 do
-  redis.call('SPUBLISH', tag .. 'news', ARGV[i + 1])
+  redis.call('SPUBLISH', tag .. 'messages', ARGV[i + 1])
 end
 if #groups > 0 then
-  redis.call('SPUBLISH', tag .. 'bell', 'new')
+  redis.call('SPUBLISH', tag .. 'wakeup', 'new')
 end
 return groups

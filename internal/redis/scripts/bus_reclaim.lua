@@ -1,8 +1,8 @@
--- Takes over entries that were not acknowledged in time, or with an own name given back by a consumer that ends; sets aside
--- those that were delivered too often.
--- KEYS: the stream, the count, what is done of entries, the entries set aside, how many messages those had. ARGV: the group,
--- the consumer, milliseconds to acknowledge in, deliveries at most, entries at most, channel of the bell, 1 to give back.
--- Returns for each entry {id, messages, which delivery this is (0: set aside), what is done}.
+-- Reclaims entries that were not acknowledged in time, or returns the entries of a consumer that closes. Dead-letters entries that
+-- have reached the delivery limit.
+-- KEYS: stream, count, done, stream of dead-lettered entries, number of dead-lettered messages. ARGV: group, consumer,
+-- acknowledgement time in milliseconds, most deliveries, most entries, wake-up channel, 1 to return the consumer's entries.
+-- Returns for each entry {id, messages, number of this delivery (0: dead-lettered), done}.
 local group, consumer, within, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local giveBack = ARGV[7] == '1'
 local pending
@@ -47,7 +47,7 @@ if giveBack then
   if #redis.call('XPENDING', KEYS[1], group, '-', '+', 1, consumer) == 0 then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, consumer)
   else
-    redis.call('SPUBLISH', ARGV[6], 'back')
+    redis.call('SPUBLISH', ARGV[6], 'returned')
   end
 end
 return answers

@@ -1,7 +1,7 @@
--- Gives back messages of entries that their consumer has not asked for: as entries of their own, behind all others.
--- KEYS: the stream, what is done of entries. ARGV: the group, the consumer, the channel of the bell, false to do it only if
--- nothing else waits; then for each entry its id, how many messages it has, the positions
--- given back, how many those are, the messages, how often they were delivered before. Returns 1 when it was done.
+-- Returns prefetched messages of a consumer, as entries of their own behind all others.
+-- KEYS: stream, done. ARGV: group, consumer, wake-up channel, "true" to return them even if other entries wait; then for each
+-- entry: id, number of messages, positions returned, number of those, the messages, earlier deliveries.
+-- Returns 1 when the messages were returned.
 local stream, group = KEYS[1], ARGV[1]
 if ARGV[4] ~= 'true' then
   for _, info in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
@@ -16,7 +16,7 @@ if ARGV[4] ~= 'true' then
 end
 for i = 5, #ARGV, 6 do
   local id, n = ARGV[i], tonumber(ARGV[i + 1])
-  if #redis.call('XPENDING', stream, group, id, id, 1, ARGV[2]) == 1 then -- else somebody has taken it over
+  if #redis.call('XPENDING', stream, group, id, id, 1, ARGV[2]) == 1 then -- otherwise another consumer has reclaimed it
     local done = redis.call('HGET', KEYS[2], id) or string.rep('0', n)
     for position in string.gmatch(ARGV[i + 2], '%d+') do
       local p = tonumber(position)
@@ -25,7 +25,7 @@ for i = 5, #ARGV, 6 do
     redis.call('XADD', stream, '*', 'n', ARGV[i + 3], 'm', ARGV[i + 4], 'a', ARGV[i + 5])
     if string.find(done, '0', 1, true) then
       redis.call('HSET', KEYS[2], id, done)
-    else -- all else was acknowledged
+    else -- the other messages were acknowledged
       redis.call('HDEL', KEYS[2], id)
       redis.call('XACK', stream, group, id)
       redis.call('XDEL', stream, id)

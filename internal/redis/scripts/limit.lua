@@ -1,6 +1,6 @@
--- Takes a token from a bucket. The level is counted in parts of a token, as many to the token as the period has nanoseconds.
--- KEYS: the bucket. ARGV: tokens, nanoseconds of the period.
--- Returns {1 when allowed, whole tokens left, nanoseconds until there is one, nanoseconds until the bucket is full}.
+-- Takes a token from a bucket. The unit of the level is a fraction of a token: one token divided by the nanoseconds of the period.
+-- KEYS: bucket. ARGV: tokens, period in nanoseconds.
+-- Returns {1 when allowed, whole tokens left, nanoseconds until the next token, nanoseconds until the bucket is full}.
 local tokens, per = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full = tokens * per
 local time = redis.call('TIME')

@@ -1,9 +1,9 @@
--- Releases products' locks whose holder's token it is. If there are waiters for one, all are notified. With a turn to give, the
--- lock is kept for the longest waiter: for as long as that one needs, and a bound at most.
--- KEYS: for each product the lock, and the set of its waiters. ARGV: token, milliseconds of the longest turn (0 for none), channel,
--- the products.
--- A lock of another type is left as it is, and its waiters are notified, since they can go on without it. Keys of another type do
--- not keep the others from being released; their error is returned in the end.
+-- Releases the product locks that have this token, and notifies their waiters. With a turn to give, it reserves the lock for the
+-- first waiter instead: for as long as that waiter needs, up to a bound.
+-- KEYS: for each product the lock and the set of its waiters. ARGV: token, longest turn in milliseconds (0 for none), channel,
+-- products.
+-- A key of another type is left as it is, and its waiters are notified, since they can proceed without the lock. The other locks are
+-- released all the same; the error is returned at the end.
 local released, failed = {}, nil
 for i = 1, #KEYS, 2 do
   local lock, waiting = KEYS[i], KEYS[i + 1]

@@ -1,10 +1,10 @@
--- Takes products' locks for a node that waits for them, or puts the node into the queue of waiters.
--- KEYS: for each product the lock, and the set of its waiters by the time since when. ARGV: token, seconds to live, node, its
--- name in the queue (the node and the milliseconds of the turn that it needs), then for each product since when the node has
--- waited, and its name in the queue so far; both are empty for a node that has not waited.
--- Returns five values for each product. A lock that was taken: '', 0, 0, 0, ''. A lock that another holds: its holder's token, the
--- milliseconds until it expires, since when the node waits, 1 if the node had lost its place to a turn that it missed, ''. A product
--- with a key of another type: '', 0, 0, 0 and the error. It does not keep the locks of the others from being taken.
+-- Takes product locks for a node that waits for them, or adds the node to the queue of waiters.
+-- KEYS: for each product the lock and the sorted set of its waiters, by the time since which they wait. ARGV: token, time to live in
+-- seconds, node, its name in the queue (the node and the milliseconds of the turn that it needs); then for each product the time
+-- since which the node has waited and its earlier name in the queue, both empty for a new waiter.
+-- Returns five values for each product. Lock taken: '', 0, 0, 0, ''. Lock busy: the holder's token, milliseconds until it expires, the
+-- time since which the node waits, 1 if the node had missed its turn, ''. Key of another type: '', 0, 0, 0, error; the locks of
+-- the other products are taken all the same.
 local now = redis.call('TIME')
 local time = now[1] * 1000000 + now[2]
 local node, name = ARGV[3], ARGV[4]

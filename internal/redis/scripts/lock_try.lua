@@ -1,5 +1,5 @@
--- Takes those of the locks that are free.
--- KEYS: the locks. ARGV: token, seconds to live. Returns the positions of those that others hold.
+-- Takes the locks that are free.
+-- KEYS: locks. ARGV: token, time to live in seconds. Returns the positions of the busy ones.
 local busy = {}
 for i, key in ipairs(KEYS) do
   if not redis.call('SET', key, ARGV[1], 'NX', 'EX', ARGV[2]) then

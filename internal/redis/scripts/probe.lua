@@ -1,6 +1,6 @@
--- Carries out every command that the adapters use, on keys of its own, and deletes these keys. The first command that the
--- server refuses ends it with the server's error.
--- KEYS: a string, a hash, a set, a sorted set, a stream; all in one slot. ARGV: the channel of all nodes, the channel of the slot.
+-- Runs every command that the adapters use, on keys of its own, and deletes these keys. The first command that the server refuses
+-- ends the script with the server's error.
+-- KEYS: string, hash, set, sorted set, stream; all in one slot. ARGV: channel of all nodes, channel of the slot.
 local text, hash, set, sorted, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 redis.call('DEL', text, hash, set, sorted, stream)
 redis.call('TIME')

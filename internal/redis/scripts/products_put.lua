@@ -1,5 +1,5 @@
--- Keeps the list of products, unless it was dropped since its version was read.
--- KEYS: the version; the list (both in one slot). ARGV: the version, the list, milliseconds to keep it.
+-- Stores the product list, unless its version was raised since it was read.
+-- KEYS: version, list (both in one slot). ARGV: version, list, time to live in milliseconds.
 if (redis.call('GET', KEYS[1]) or '0') ~= ARGV[1] then
   return 0
 end

@@ -58,12 +58,12 @@ func prepare() error {
 }
 
 // house is the embedded product without its doors: the SQLite store, the in-process bus, the publisher and a bank.
-type house struct {
+type testEnv struct {
 	t         testing.TB
 	store     *store.Store
 	bus       *bus.Local
 	publisher *outbox.Publisher
-	bank      *bank
+	gateway   *fakeGateway
 	rules     order.Rules
 	keys      int
 	ended     bool // the publisher has been run
@@ -71,8 +71,8 @@ type house struct {
 
 const plenty = 1_000_000
 
-// newHouse opens a house on a file of its own; inside a synctest bubble it must be made, and closed, there.
-func newHouse(t testing.TB) *house {
+// newTestEnv opens a house on a file of its own; inside a synctest bubble it must be made, and closed, there.
+func newTestEnv(t testing.TB) *testEnv {
 	t.Helper()
 	rules := order.DefaultRules()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -83,16 +83,16 @@ func newHouse(t testing.TB) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, bank: newBank()}
+	h := &testEnv{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, gateway: newFakeGateway()}
 	h.publisher = h.newPublisher()
 	return h
 }
 
-func (h *house) newPublisher() *outbox.Publisher {
-	return outbox.NewPublisher(outbox.PublisherOptions{Bus: h.bus, Debts: h.store})
+func (h *testEnv) newPublisher() *outbox.Publisher {
+	return outbox.NewPublisher(outbox.PublisherOptions{Bus: h.bus, Marker: h.store})
 }
 
-func (h *house) close() {
+func (h *testEnv) close() {
 	h.t.Helper()
 	if err := errors.Join(h.bus.Close(), h.store.Close()); err != nil {
 		h.t.Error(err)
@@ -100,14 +100,14 @@ func (h *house) close() {
 }
 
 // options are those of a worker of this house.
-func (h *house) options() Options {
+func (h *testEnv) options() Options {
 	return Options{
-		Orders: h.store, Gateway: h.bank, Bus: h.bus, Publisher: h.publisher, Installation: "inst", Node: "worker:test",
+		Orders: h.store, Gateway: h.gateway, Bus: h.bus, Publisher: h.publisher, Installation: "inst", Node: "worker:test",
 		Rules: h.rules, Concurrency: 16,
 	}
 }
 
-func (h *house) worker(o Options) *Worker {
+func (h *testEnv) worker(o Options) *Worker {
 	h.t.Helper()
 	w, err := New(o)
 	if err != nil {
@@ -116,13 +116,13 @@ func (h *house) worker(o Options) *Worker {
 	return w
 }
 
-func (h *house) desk() *FailedJobService {
-	return NewFailedJobService(FailedJobServiceOptions{Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+func (h *testEnv) failedJobs() *FailedJobService {
+	return NewFailedJobService(FailedJobServiceOptions{Jobs: h.store, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst"})
 }
 
 // run runs workers and a publisher until stop is called, which waits for them and checks that they ended well. The
 // publisher ends last. It may be called again afterwards, as another process would start.
-func (h *house) run(workers ...*Worker) (stop func()) {
+func (h *testEnv) run(workers ...*Worker) (stop func()) {
 	h.t.Helper()
 	if h.ended {
 		h.publisher = h.newPublisher()
@@ -153,7 +153,7 @@ func (h *house) run(workers ...*Worker) (stop func()) {
 		last.Wait()
 		h.ended = true
 		for _, w := range workers {
-			if taken, entering := w.inFlight(), w.charges.entering.Load()+w.voids.entering.Load(); taken != 0 || entering != 0 {
+			if taken, entering := w.inFlight(), w.charges.admitted.Load()+w.voids.admitted.Load(); taken != 0 || entering != 0 {
 				h.t.Errorf("%d slots are still taken after the end, %d claims still entering", taken, entering)
 			}
 		}
@@ -161,7 +161,7 @@ func (h *house) run(workers ...*Worker) (stop func()) {
 }
 
 // unread is what the bus still has for the workers.
-func (h *house) unread() bus.Depth {
+func (h *testEnv) queueDepth() bus.Depth {
 	h.t.Helper()
 	depth, err := h.bus.Depth(context.Background(), bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
@@ -171,7 +171,7 @@ func (h *house) unread() bus.Depth {
 }
 
 // create places n orders of one piece each and announces them.
-func (h *house) create(n int) []int64 {
+func (h *testEnv) create(n int) []int64 {
 	h.t.Helper()
 	drafts := make([]order.Draft, n)
 	for i := range drafts {
@@ -200,7 +200,7 @@ func (h *house) create(n int) []int64 {
 }
 
 // flush brings all that waits for the publisher to the bus.
-func (h *house) flush() {
+func (h *testEnv) flush() {
 	h.t.Helper()
 	// Somebody has to be in the group for the bus to keep the messages.
 	group, err := h.bus.Group(context.Background(), bus.TopicJobs, bus.GroupWorkers)
@@ -215,7 +215,7 @@ func (h *house) flush() {
 	}
 }
 
-func (h *house) order(id int64) *order.Order {
+func (h *testEnv) order(id int64) *order.Order {
 	h.t.Helper()
 	o, err := h.store.Order(context.Background(), id)
 	if err != nil {
@@ -225,7 +225,7 @@ func (h *house) order(id int64) *order.Order {
 }
 
 // expect checks an order's status.
-func (h *house) expect(id int64, want order.Status) *order.Order {
+func (h *testEnv) expect(id int64, want order.Status) *order.Order {
 	h.t.Helper()
 	o := h.order(id)
 	if o.Status != want {
@@ -235,7 +235,7 @@ func (h *house) expect(id int64, want order.Status) *order.Order {
 }
 
 // claim claims one order behind the workers' back.
-func (h *house) claim(id int64) order.Claimed {
+func (h *testEnv) claim(id int64) order.Claimed {
 	h.t.Helper()
 	claimed, _, err := h.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:other"}})
 	if err != nil {
@@ -245,7 +245,7 @@ func (h *house) claim(id int64) order.Claimed {
 }
 
 // report settles one charge behind the workers' back.
-func (h *house) report(c order.Claimed, outcome order.Outcome) {
+func (h *testEnv) report(c order.Claimed, outcome order.Outcome) {
 	h.t.Helper()
 	s := settlement(c, "worker:other")
 	s.Outcome = outcome
@@ -260,7 +260,7 @@ func (h *house) report(c order.Claimed, outcome order.Outcome) {
 }
 
 // stock is what is left of a product.
-func (h *house) stock(product int64) int64 {
+func (h *testEnv) stock(product int64) int64 {
 	h.t.Helper()
 	products, err := h.store.Products(context.Background())
 	if err != nil {
@@ -276,15 +276,15 @@ func (h *house) stock(product int64) int64 {
 }
 
 // audit proves the books, and the bank against them.
-func (h *house) audit() {
+func (h *testEnv) audit() {
 	h.t.Helper()
-	if fault := h.books(); fault != "" {
+	if fault := h.violations(); fault != "" {
 		h.t.Fatal(fault)
 	}
 }
 
 // books says what is wrong with the books; "" when they are right.
-func (h *house) books() string {
+func (h *testEnv) violations() string {
 	findings, err := h.store.Audit(context.Background())
 	if err != nil {
 		return err.Error()
@@ -299,12 +299,12 @@ func (h *house) books() string {
 
 // bank is a gateway that remembers: it charges a key once, whoever asks, and counts what it was asked. Its answers are
 // scripted by the test.
-type bank struct {
+type fakeGateway struct {
 	blocks bool // a voided key can never be charged
 
 	mu       sync.Mutex
-	fate     func(ctx context.Context, r payment.Request) (order.Outcome, error) // nil: succeeded
-	voidFate func(ctx context.Context, r payment.Request) error                  // nil: succeeded
+	onCharge func(ctx context.Context, r payment.Request) (order.Outcome, error) // nil: succeeded
+	onVoid   func(ctx context.Context, r payment.Request) error                  // nil: succeeded
 	accounts map[string]*account
 	calls    []call
 	inFlight int
@@ -328,38 +328,38 @@ type call struct {
 	at      time.Time
 }
 
-func newBank() *bank { return &bank{accounts: map[string]*account{}} }
+func newFakeGateway() *fakeGateway { return &fakeGateway{accounts: map[string]*account{}} }
 
 // says scripts the charges from now on; nil: they succeed.
-func (b *bank) says(fate func(ctx context.Context, r payment.Request) (order.Outcome, error)) {
+func (b *fakeGateway) setCharge(fate func(ctx context.Context, r payment.Request) (order.Outcome, error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.fate = fate
+	b.onCharge = fate
 }
 
 // voids scripts the voids from now on; nil: they succeed.
-func (b *bank) voids(fate func(ctx context.Context, r payment.Request) error) {
+func (b *fakeGateway) setVoid(fate func(ctx context.Context, r payment.Request) error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.voidFate = fate
+	b.onVoid = fate
 }
 
-func (b *bank) script() (
+func (b *fakeGateway) script() (
 	func(ctx context.Context, r payment.Request) (order.Outcome, error), func(ctx context.Context, r payment.Request) error,
 ) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.fate, b.voidFate
+	return b.onCharge, b.onVoid
 }
 
-func (b *bank) account(key string) *account {
+func (b *fakeGateway) account(key string) *account {
 	if b.accounts[key] == nil {
 		b.accounts[key] = &account{}
 	}
 	return b.accounts[key]
 }
 
-func (b *bank) enter(kind order.PaymentKind, r payment.Request) {
+func (b *fakeGateway) begin(kind order.PaymentKind, r payment.Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = append(b.calls, call{kind, r.OrderID, r.Attempt, time.Now()})
@@ -370,15 +370,15 @@ func (b *bank) enter(kind order.PaymentKind, r payment.Request) {
 	}
 }
 
-func (b *bank) leave() {
+func (b *fakeGateway) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.inFlight--
 }
 
-func (b *bank) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
-	b.enter(order.KindCharge, r)
-	defer b.leave()
+func (b *fakeGateway) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
+	b.begin(order.KindCharge, r)
+	defer b.end()
 	outcome := order.Succeeded
 	if fate, _ := b.script(); fate != nil {
 		var err error
@@ -390,7 +390,7 @@ func (b *bank) Charge(ctx context.Context, r payment.Request) (payment.Result, e
 }
 
 // charge moves the money, unless that was done or is blocked.
-func (b *bank) charge(key string, outcome order.Outcome) payment.Result {
+func (b *fakeGateway) charge(key string, outcome order.Outcome) payment.Result {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.account(key)
@@ -410,9 +410,9 @@ func (b *bank) charge(key string, outcome order.Outcome) payment.Result {
 	return payment.Result{Outcome: order.Succeeded, Reference: "ref-" + key}
 }
 
-func (b *bank) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
-	b.enter(order.KindVoid, r)
-	defer b.leave()
+func (b *fakeGateway) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
+	b.begin(order.KindVoid, r)
+	defer b.end()
 	if _, fate := b.script(); fate != nil {
 		if err := fate(ctx, r); err != nil {
 			return payment.Result{}, err
@@ -422,17 +422,19 @@ func (b *bank) Void(ctx context.Context, r payment.Request) (payment.Result, err
 	return payment.Result{Outcome: order.Succeeded, Reference: "void-" + r.Key}, nil
 }
 
-func (b *bank) void(key string) {
+func (b *fakeGateway) void(key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.account(key)
 	a.charged, a.voided = false, true
 }
 
-func (b *bank) Features() payment.Features { return payment.Features{VoidBlocksCharge: b.blocks} }
+func (b *fakeGateway) Features() payment.Features {
+	return payment.Features{VoidBlocksCharge: b.blocks}
+}
 
 // of returns the calls for one order.
-func (b *bank) of(id int64) []call {
+func (b *fakeGateway) callsFor(id int64) []call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var found []call
@@ -444,14 +446,14 @@ func (b *bank) of(id int64) []call {
 	return found
 }
 
-func (b *bank) count() int {
+func (b *fakeGateway) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.calls)
 }
 
 // key is a copy of what the bank knows of an order's key.
-func (b *bank) key(id int64) account {
+func (b *fakeGateway) key(id int64) account {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return *b.account(fmt.Sprintf("inst-%d", id))

@@ -2,12 +2,12 @@ package bus
 
 import "time"
 
-// entry is a message in a group: a link of one of its two chains.
+// entry is a message in a group: an element of one of its two lists.
 type entry struct {
 	message Message
 	attempt int // deliveries so far
 
-	// Of the delivery under way, if any.
+	// The current delivery, if any.
 	tag      uint64
 	consumer *consumer
 	deadline time.Time
@@ -15,13 +15,13 @@ type entry struct {
 	prev, next *entry
 }
 
-// chain is a doubly linked list of entries. (container/list would take a second allocation for each.)
-type chain struct {
+// list is a doubly linked list of entries. (container/list would need a second allocation per entry.)
+type list struct {
 	first, last *entry
 	length      int
 }
 
-func (c *chain) pushBack(e *entry) {
+func (c *list) pushBack(e *entry) {
 	e.prev, e.next = c.last, nil
 	if c.last == nil {
 		c.first = e
@@ -32,7 +32,7 @@ func (c *chain) pushBack(e *entry) {
 	c.length++
 }
 
-func (c *chain) pushFront(e *entry) {
+func (c *list) pushFront(e *entry) {
 	e.prev, e.next = nil, c.first
 	if c.first == nil {
 		c.last = e
@@ -43,8 +43,8 @@ func (c *chain) pushFront(e *entry) {
 	c.length++
 }
 
-// remove takes out an entry, which must be in this chain.
-func (c *chain) remove(e *entry) {
+// remove removes an entry, which must be in this list.
+func (c *list) remove(e *entry) {
 	if e.prev == nil {
 		c.first = e.next
 	} else {

@@ -1,5 +1,5 @@
--- Keeps what a cache channel said last, unless something later is kept.
--- KEYS: the channel's hash. ARGV: the time in microseconds, the frame, milliseconds to keep it.
+-- Stores the last event of a cache channel, unless a later one is stored.
+-- KEYS: hash of the channel. ARGV: time in microseconds, frame, time to live in milliseconds.
 local at = redis.call('HGET', KEYS[1], 'at')
 if at and tonumber(at) > tonumber(ARGV[1]) then
   return 0

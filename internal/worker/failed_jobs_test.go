@@ -17,9 +17,9 @@ import (
 var errReset = errors.New("connection reset")
 
 // park brings an order to where an operator has to deal with it, and returns it with its dead letter.
-func park(t *testing.T, h *house) (id int64, job order.FailedJob) {
+func failJob(t *testing.T, h *testEnv) (id int64, job order.FailedJob) {
 	t.Helper()
-	h.bank.says(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+	h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 	stop := h.run(h.worker(h.options()))
 	id = h.create(1)[0]
 	time.Sleep(time.Minute)
@@ -29,7 +29,7 @@ func park(t *testing.T, h *house) (id int64, job order.FailedJob) {
 	if o.Claims != 3 || o.AttemptsLeft != 0 || !o.DueAt.IsZero() {
 		t.Fatalf("the order has attempts %d, tries left %d, due %v; want 3, 0 and no due time", o.Claims, o.AttemptsLeft, o.DueAt)
 	}
-	jobs, err := h.desk().List(t.Context())
+	jobs, err := h.failedJobs().List(t.Context())
 	if err != nil || len(jobs) != 1 || jobs[0].OrderID != id {
 		t.Fatalf("dead letters %+v, error %v; want one for order %d", jobs, err, id)
 	}
@@ -49,16 +49,16 @@ func wantCode(t *testing.T, err error, code order.Code, words string) {
 
 func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		id, job := park(t, h)
-		h.bank.says(nil)
-		o, err := h.desk().Retry(t.Context(), job.ID)
+		id, job := failJob(t, h)
+		h.gateway.setCharge(nil)
+		o, err := h.failedJobs().Retry(t.Context(), job.ID)
 		if err != nil || o.AttemptsLeft != 3 {
 			t.Fatalf("retried: %+v, error %v", o, err)
 		}
-		_, err = h.desk().Retry(t.Context(), job.ID)
-		wantCode(t, err, order.CodeJobInProgress, "closed")
+		_, err = h.failedJobs().Retry(t.Context(), job.ID)
+		wantCode(t, err, order.CodeJobInProgress, "already resolved")
 		stop := h.run(h.worker(h.options()))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -70,14 +70,14 @@ func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
 
 func TestAnAbandonedOrderIsVoidedAndFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		id, job := park(t, h)
-		o, err := h.desk().Abandon(t.Context(), job.ID, "operator:ann")
+		id, job := failJob(t, h)
+		o, err := h.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
 		if err != nil || o.Status != order.Failed {
 			t.Fatalf("abandoned: %+v, error %v", o, err)
 		}
-		calls := h.bank.of(id)
+		calls := h.gateway.callsFor(id)
 		if last := calls[len(calls)-1]; last.kind != order.KindVoid || last.attempt != 4 {
 			t.Errorf("last call %+v, want a void of attempt 4", last)
 		}
@@ -93,8 +93,8 @@ func TestAnAbandonedOrderIsVoidedAndFailed(t *testing.T) {
 				t.Errorf("product %d has %d left, want %d", 1+product, left, plenty)
 			}
 		}
-		_, err = h.desk().Abandon(t.Context(), job.ID, "operator:ann")
-		wantCode(t, err, order.CodeJobInProgress, "closed")
+		_, err = h.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
+		wantCode(t, err, order.CodeJobInProgress, "already resolved")
 		h.audit()
 	})
 }
@@ -110,13 +110,13 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newTestEnv(t)
 				defer h.close()
-				id, job := park(t, h)
-				h.bank.voids(func(context.Context, payment.Request) error { return c.err })
+				id, job := failJob(t, h)
+				h.gateway.setVoid(func(context.Context, payment.Request) error { return c.err })
 				var log strings.Builder
 				desk := NewFailedJobService(FailedJobServiceOptions{
-					Jobs: h.store, Gateway: h.bank, Publisher: h.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+					Jobs: h.store, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
 				})
 				_, err := desk.Abandon(t.Context(), job.ID, "operator:ann")
 				wantCode(t, err, order.CodeUnavailable, c.words)
@@ -128,12 +128,12 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 				}
 				h.audit()
 
-				h.bank.voids(nil)
-				jobs, err := h.desk().List(t.Context())
+				h.gateway.setVoid(nil)
+				jobs, err := h.failedJobs().List(t.Context())
 				if err != nil || len(jobs) != 1 {
 					t.Fatalf("dead letters %+v, error %v; want the one", jobs, err)
 				}
-				if _, err := h.desk().Abandon(t.Context(), jobs[0].ID, "operator:ann"); err != nil {
+				if _, err := h.failedJobs().Abandon(t.Context(), jobs[0].ID, "operator:ann"); err != nil {
 					t.Fatal(err)
 				}
 				h.expect(id, order.Failed)
@@ -146,20 +146,20 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 // While an operator's lease lives, nobody else abandons or retries the order.
 func TestAbandonIsRefusedWhileTheOrderIsWorkedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		id, job := park(t, h)
-		h.bank.voids(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
+		id, job := failJob(t, h)
+		h.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		go func() {
-			if _, err := h.desk().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
+			if _, err := h.failedJobs().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
 				t.Errorf("the first: %v", err)
 			}
 		}()
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait()
-		_, err := h.desk().Abandon(t.Context(), job.ID, "operator:bob")
+		_, err := h.failedJobs().Abandon(t.Context(), job.ID, "operator:bob")
 		wantCode(t, err, order.CodeJobInProgress, "")
-		_, err = h.desk().Retry(t.Context(), job.ID)
+		_, err = h.failedJobs().Retry(t.Context(), job.ID)
 		wantCode(t, err, order.CodeJobInProgress, "")
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -171,13 +171,13 @@ func TestAbandonIsRefusedWhileTheOrderIsWorkedOn(t *testing.T) {
 // An operator who goes away does not leave the order half abandoned.
 func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		id, job := park(t, h)
-		h.bank.voids(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
+		id, job := failJob(t, h)
+		h.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer leave()
-		if _, err := h.desk().Abandon(ctx, job.ID, "operator:ann"); err != nil {
+		if _, err := h.failedJobs().Abandon(ctx, job.ID, "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
 		h.expect(id, order.Failed)
@@ -187,10 +187,10 @@ func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
 // The void was made: that another transaction keeps the order's row locked for a while must not lose its record.
 func TestAbandonKeepsTheAnswerOfALockedOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		defer h.close()
-		id, job := park(t, h)
-		desk := NewFailedJobService(FailedJobServiceOptions{Jobs: &lockedOnce{FailedJobStore: h.store}, Gateway: h.bank, Publisher: h.publisher, Installation: "inst"})
+		id, job := failJob(t, h)
+		desk := NewFailedJobService(FailedJobServiceOptions{Jobs: &lockedOnce{FailedJobStore: h.store}, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst"})
 		if _, err := desk.Abandon(t.Context(), job.ID, "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
@@ -214,10 +214,10 @@ func (l *lockedOnce) SettleOrders(ctx context.Context, settlements []order.Settl
 }
 
 func TestTheDeskKnowsNoSuchJob(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	defer h.close()
-	_, err := h.desk().Retry(t.Context(), 99)
+	_, err := h.failedJobs().Retry(t.Context(), 99)
 	wantCode(t, err, order.CodeNotFound, "99")
-	_, err = h.desk().Abandon(t.Context(), 99, "operator:ann")
+	_, err = h.failedJobs().Abandon(t.Context(), 99, "operator:ann")
 	wantCode(t, err, order.CodeNotFound, "99")
 }
