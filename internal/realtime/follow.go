@@ -22,8 +22,8 @@ func (s *Server) follow(ctx context.Context, topic string, deliver func([]bus.Me
 			s.hub.metrics.lost.Inc()
 			lost()
 		},
-		Disconnected:    func(err error) { s.deaf(ctx, topic, err) },
-		Deliver: deliver,
+		Disconnected: func(err error) { s.deaf(ctx, topic, err) },
+		Deliver:      deliver,
 	})
 }
 
