@@ -16,24 +16,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// slow is how long a commit of the tests takes. Time is synctest's: it passes when all wait.
-const slow = time.Second
+// commitTime is the duration of a commit, in the time of synctest.
+const commitTime = time.Second
 
-// ledger is what the commits of a test were handed, in order. The answer to a request is ten times the request.
-type ledger struct {
+// recorder records batches in the order of their commits. The answer to a request is ten times the request.
+type recorder struct {
 	mu      sync.Mutex
 	batches [][]int
 }
 
-func (l *ledger) commit(_ context.Context, batch []int) ([]Answer[int], error) {
+func (l *recorder) commit(_ context.Context, batch []int) ([]Answer[int], error) {
 	l.mu.Lock()
 	l.batches = append(l.batches, slices.Clone(batch))
 	l.mu.Unlock()
-	time.Sleep(slow)
+	time.Sleep(commitTime)
 	return tenfold(batch), nil
 }
 
-func (l *ledger) want(t *testing.T, want ...[]int) {
+func (l *recorder) want(t *testing.T, want ...[]int) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,7 +50,7 @@ func tenfold(batch []int) []Answer[int] {
 	return answers
 }
 
-// start runs b until the test ends, or until stop is called, which waits for its end.
+// start runs b until the end of the test, or until stop, which waits for the end of Run.
 func start[Req, Res any](t *testing.T, b *Batcher[Req, Res]) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -66,7 +66,7 @@ func start[Req, Res any](t *testing.T, b *Batcher[Req, Res]) (stop func()) {
 	return stop
 }
 
-// callers are goroutines in Do; each is in the queue before the next begins.
+// callers call Do in goroutines; each is in the queue before the next one starts.
 type callers struct {
 	b    *Batcher[int, int]
 	wait sync.WaitGroup
@@ -80,7 +80,7 @@ func (c *callers) call(ctx context.Context, t *testing.T, requests ...int) {
 		c.wait.Go(func() {
 			value, err := c.b.Do(ctx, request)
 			if err == nil && value != 10*request {
-				t.Errorf("%d was answered %d: not its answer", request, value)
+				t.Errorf("the answer to %d is %d, that of another request", request, value)
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -93,9 +93,9 @@ func (c *callers) call(ctx context.Context, t *testing.T, requests ...int) {
 	}
 }
 
-func TestLoneCallerWaitsForNobody(t *testing.T) {
+func TestSingleCallerDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 8})
 		start(t, b)
 		before := time.Now()
@@ -104,16 +104,16 @@ func TestLoneCallerWaitsForNobody(t *testing.T) {
 				t.Errorf("Do(%d) = %d, %v", i, value, err)
 			}
 		}
-		if took := time.Since(before); took != 3*slow {
-			t.Errorf("three calls took %v, want the time of their commits, %v", took, 3*slow)
+		if took := time.Since(before); took != 3*commitTime {
+			t.Errorf("three calls took %v, want the time of their commits, %v", took, 3*commitTime)
 		}
 		l.want(t, []int{0}, []int{1}, []int{2})
 	})
 }
 
-func TestWhatWaitsIsTheNextBatch(t *testing.T) {
+func TestWaitingRequestsAreTheNextBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 8})
 		start(t, b)
 		c := &callers{b: b}
@@ -121,20 +121,20 @@ func TestWhatWaitsIsTheNextBatch(t *testing.T) {
 		if got := b.Queued(); got != 3 {
 			t.Errorf("%d queued while the first commits, want 3", got)
 		}
-		time.Sleep(slow)
+		time.Sleep(commitTime)
 		synctest.Wait()
 		c.call(t.Context(), t, 5, 6)
 		c.wait.Wait()
 		l.want(t, []int{1}, []int{2, 3, 4}, []int{5, 6})
 		if got := b.Queued(); got != 0 {
-			t.Errorf("%d queued in the end", got)
+			t.Errorf("%d queued at the end", got)
 		}
 	})
 }
 
 func TestBoundedByCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 3})
 		start(t, b)
 		c := &callers{b: b}
@@ -146,20 +146,20 @@ func TestBoundedByCount(t *testing.T) {
 
 func TestBoundedByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 9, Max: 9, Weight: 10, Weigh: func(request int) int { return request }})
 		start(t, b)
 		c := &callers{b: b}
 		c.call(t.Context(), t, 1, 4, 6, 2, 9, 50, 3, 7, 5)
 		c.wait.Wait()
-		// Full to the brim; too heavy by one, so first of the next; too heavy for any, so alone.
+		// 4 and 6 fill a batch. 2 and 9 would exceed one, so 9 begins the next. 50 exceeds every batch, so it is alone.
 		l.want(t, []int{1}, []int{4, 6}, []int{2}, []int{9}, []int{50}, []int{3, 7}, []int{5})
 	})
 }
 
 func TestAheadGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 3})
 		start(t, b)
 		c := &callers{b: b}
@@ -173,28 +173,28 @@ func TestAheadGoesFirst(t *testing.T) {
 		c.wait.Wait()
 		l.want(t, []int{1}, []int{101, 102, 2}, []int{3})
 		if answers := b.Ahead(); len(answers) != 0 {
-			t.Errorf("%d answers to nothing", len(answers))
+			t.Errorf("%d answers without a request", len(answers))
 		}
 		if a := <-b.Ahead(7)[0]; a.Value != 70 || a.Err != nil {
-			t.Errorf("while nothing waits: %+v", a)
+			t.Errorf("with an empty queue: %+v", a)
 		}
 	})
 }
 
-func TestFullIsRefusedAtOnce(t *testing.T) {
+func TestFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 2, Max: 8})
 		start(t, b)
 		c := &callers{b: b}
 		c.call(t.Context(), t, 1, 2, 3)
 		before := time.Now()
 		if _, err := b.Do(t.Context(), 4); !errors.Is(err, ErrOverloaded) {
-			t.Errorf("the queue is full, yet %v", err)
+			t.Errorf("full queue: %v, want ErrOverloaded", err)
 		}
 		answers := b.Ahead(101, 102, 103)
 		if a := <-answers[2]; !errors.Is(a.Err, ErrOverloaded) {
-			t.Errorf("the line of Ahead is full, yet %+v", a)
+			t.Errorf("full queue of Ahead: %+v, want ErrOverloaded", a)
 		}
 		if took := time.Since(before); took != 0 {
 			t.Errorf("refused after %v, want at once", took)
@@ -211,11 +211,11 @@ func TestFullIsRefusedAtOnce(t *testing.T) {
 
 func TestCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 8})
 		stop := start(t, b)
 		c := &callers{b: b}
-		short, cancel := context.WithTimeout(t.Context(), slow/2)
+		short, cancel := context.WithTimeout(t.Context(), commitTime/2)
 		defer cancel()
 		c.call(short, t, 1)
 		c.call(t.Context(), t, 2)
@@ -225,36 +225,36 @@ func TestCallerLeaves(t *testing.T) {
 		synctest.Wait()
 		c.mu.Lock()
 		if len(c.got) != 2 || !errors.Is(c.got[1], context.DeadlineExceeded) || !errors.Is(c.got[3], context.DeadlineExceeded) {
-			t.Errorf("after the deadline: %v, want 1 and 3 gone", c.got)
+			t.Errorf("after the deadline: %v, want 1 and 3 to have left", c.got)
 		}
 		c.mu.Unlock()
 		c.wait.Wait()
 		if c.got[2] != nil || c.got[4] != nil {
-			t.Errorf("the others were disturbed: %v", c.got)
+			t.Errorf("the others have errors: %v", c.got)
 		}
 		stop()
 		l.want(t, []int{1}, []int{2, 3, 4})
 	})
 }
 
-// TestAnswerBeatsDeadline: who is answered and timed out at once hears the answer.
-func TestAnswerBeatsDeadline(t *testing.T) {
-	b := New((&ledger{}).commit, Options[int]{Queue: 1, Max: 1})
-	gone, cancel := context.WithCancel(t.Context())
+// TestAnswerHasPriorityOverDeadline: a caller gets an answer that arrived together with its deadline.
+func TestAnswerHasPriorityOverDeadline(t *testing.T) {
+	b := New((&recorder{}).commit, Options[int]{Queue: 1, Max: 1})
+	left, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 100 {
 		answer := make(chan Answer[int], 1)
 		answer <- Answer[int]{Value: 7}
-		if value, err := b.wait(gone, answer); value != 7 || err != nil {
-			t.Fatalf("%d, %v; want the answer that was there", value, err)
+		if value, err := b.wait(left, answer); value != 7 || err != nil {
+			t.Fatalf("%d, %v; want the answer", value, err)
 		}
 	}
 }
 
-var errBad = errors.New("one of them is bad")
+var errBad = errors.New("a member is bad")
 
-// picky fails as a whole when a batch holds a bad member.
-func picky(l *ledger, bad ...int) Commit[int, int] {
+// failingCommit fails when the batch contains a bad member.
+func failingCommit(l *recorder, bad ...int) Commit[int, int] {
 	return func(ctx context.Context, batch []int) ([]Answer[int], error) {
 		answers, _ := l.commit(ctx, batch)
 		if slices.ContainsFunc(batch, func(request int) bool { return slices.Contains(bad, request) }) {
@@ -266,9 +266,9 @@ func picky(l *ledger, bad ...int) Commit[int, int] {
 
 func TestHalving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		halve := func(err error) bool { return errors.Is(err, errBad) }
-		b := New(picky(l, 6), Options[int]{Queue: 8, Max: 8, Halve: halve})
+		b := New(failingCommit(l, 6), Options[int]{Queue: 8, Max: 8, Halve: halve})
 		start(t, b)
 		c := &callers{b: b}
 		c.call(t.Context(), t, 1, 2, 3, 4, 5, 6, 7)
@@ -276,18 +276,18 @@ func TestHalving(t *testing.T) {
 		l.want(t, []int{1}, []int{2, 3, 4, 5, 6, 7}, []int{2, 3, 4}, []int{5, 6, 7}, []int{5}, []int{6, 7}, []int{6}, []int{7})
 		for request, err := range c.got {
 			if want := request == 6; errors.Is(err, errBad) != want || (err != nil) != want {
-				t.Errorf("%d was answered %v", request, err)
+				t.Errorf("the answer to %d is %v", request, err)
 			}
 		}
 	})
 }
 
-func TestNoHalvingOfCommonFaults(t *testing.T) {
+func TestNoHalvingOfSharedErrors(t *testing.T) {
 	for name, halve := range map[string]func(error) bool{"never": nil, "not this one": func(error) bool { return false }} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &ledger{}
-				b := New(picky(l, 3), Options[int]{Queue: 8, Max: 8, Halve: halve})
+				l := &recorder{}
+				b := New(failingCommit(l, 3), Options[int]{Queue: 8, Max: 8, Halve: halve})
 				start(t, b)
 				c := &callers{b: b}
 				c.call(t.Context(), t, 1, 2, 3, 4)
@@ -295,7 +295,7 @@ func TestNoHalvingOfCommonFaults(t *testing.T) {
 				l.want(t, []int{1}, []int{2, 3, 4})
 				for request, err := range c.got {
 					if errors.Is(err, errBad) != (request > 1) {
-						t.Errorf("%d was answered %v", request, err)
+						t.Errorf("the answer to %d is %v", request, err)
 					}
 				}
 			})
@@ -303,10 +303,10 @@ func TestNoHalvingOfCommonFaults(t *testing.T) {
 	}
 }
 
-func TestErrorsOfMembersAreTheirOwn(t *testing.T) {
+func TestErrorOfOneMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := New(func(_ context.Context, batch []int) ([]Answer[int], error) {
-			time.Sleep(slow)
+			time.Sleep(commitTime)
 			answers := tenfold(batch)
 			for i, request := range batch {
 				if request == 3 {
@@ -321,19 +321,19 @@ func TestErrorsOfMembersAreTheirOwn(t *testing.T) {
 		c.wait.Wait()
 		for request, err := range c.got {
 			if errors.Is(err, errBad) != (request == 3) {
-				t.Errorf("%d was answered %v", request, err)
+				t.Errorf("the answer to %d is %v", request, err)
 			}
 		}
 	})
 }
 
-func TestPanicIsItsMembersOwn(t *testing.T) {
+func TestPanicOfOneMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(func(ctx context.Context, batch []int) ([]Answer[int], error) {
 			answers, err := l.commit(ctx, batch)
 			if slices.Contains(batch, 3) {
-				panic("three is too many")
+				panic("three")
 			}
 			return answers, err
 		}, Options[int]{Queue: 8, Max: 8})
@@ -345,10 +345,10 @@ func TestPanicIsItsMembersOwn(t *testing.T) {
 		for request, err := range c.got {
 			var panicked *PanicError
 			if errors.As(err, &panicked) != (request == 3) || (err != nil) != (request == 3) {
-				t.Errorf("%d was answered %v", request, err)
+				t.Errorf("the answer to %d is %v", request, err)
 			}
-			if panicked != nil && (panicked.Value != "three is too many" || !strings.Contains(string(panicked.Stack), "TestPanic")) {
-				t.Errorf("the panic %v does not say what and where: %s", panicked, panicked.Stack)
+			if panicked != nil && (panicked.Value != "three" || !strings.Contains(string(panicked.Stack), "TestPanic")) {
+				t.Errorf("the panic %v lacks its value or stack: %s", panicked, panicked.Stack)
 			}
 		}
 		if value, err := b.Do(t.Context(), 6); value != 60 || err != nil {
@@ -362,7 +362,7 @@ func TestWrongNumberOfAnswers(t *testing.T) {
 		t.Run(fmt.Sprintf("%+d", off), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := New(func(_ context.Context, batch []int) ([]Answer[int], error) {
-					time.Sleep(slow)
+					time.Sleep(commitTime)
 					answers := tenfold(batch)
 					if slices.Contains(batch, 3) {
 						answers = make([]Answer[int], len(batch)+off)
@@ -376,7 +376,7 @@ func TestWrongNumberOfAnswers(t *testing.T) {
 				for request, err := range c.got {
 					var panicked *PanicError
 					if errors.As(err, &panicked) != (request == 3) {
-						t.Errorf("%d was answered %v: nobody may get the answer of another", request, err)
+						t.Errorf("the answer to %d is %v: no request may get that of another", request, err)
 					}
 				}
 			})
@@ -391,19 +391,19 @@ func TestObserve(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var got []seen
-		b := New((&ledger{}).commit, Options[int]{Queue: 8, Max: 8, Observe: func(size int, waited, took time.Duration) {
+		b := New((&recorder{}).commit, Options[int]{Queue: 8, Max: 8, Observe: func(size int, waited, took time.Duration) {
 			got = append(got, seen{size, waited, took})
 		}})
 		stop := start(t, b)
 		c := &callers{b: b}
 		c.call(t.Context(), t, 1)
-		time.Sleep(slow / 4)
+		time.Sleep(commitTime / 4)
 		c.call(t.Context(), t, 2)
-		time.Sleep(slow / 4)
+		time.Sleep(commitTime / 4)
 		c.call(t.Context(), t, 3)
 		c.wait.Wait()
 		stop()
-		if want := []seen{{1, 0, slow}, {2, slow * 3 / 4, slow}}; !slices.Equal(got, want) {
+		if want := []seen{{1, 0, commitTime}, {2, commitTime * 3 / 4, commitTime}}; !slices.Equal(got, want) {
 			t.Errorf("observed %v, want %v", got, want)
 		}
 	})
@@ -411,36 +411,36 @@ func TestObserve(t *testing.T) {
 
 func TestLoops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 9, Max: 1, Loops: 3})
 		stop := start(t, b)
 		c := &callers{b: b}
 		before := time.Now()
 		c.call(t.Context(), t, 1, 2, 3, 4, 5, 6)
 		c.wait.Wait()
-		if took := time.Since(before); took != 2*slow {
-			t.Errorf("six commits by three loops took %v, want %v", took, 2*slow)
+		if took := time.Since(before); took != 2*commitTime {
+			t.Errorf("six commits by three loops took %v, want %v", took, 2*commitTime)
 		}
 		c.call(t.Context(), t, 7, 8, 9, 10)
 		stop()
 		c.wait.Wait()
 		for request, err := range c.got {
 			if err != nil {
-				t.Errorf("%d was answered %v", request, err)
+				t.Errorf("the answer to %d is %v", request, err)
 			}
 		}
 	})
 }
 
-func TestNewRefusesNoRoom(t *testing.T) {
+func TestNewPanicsWithoutCapacity(t *testing.T) {
 	for _, o := range []Options[int]{{Queue: 0, Max: 1}, {Queue: 1, Max: 0}} {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("New took %+v", o)
+					t.Errorf("New accepted %+v", o)
 				}
 			}()
-			New((&ledger{}).commit, o)
+			New((&recorder{}).commit, o)
 		}()
 	}
 }

@@ -17,13 +17,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestShutdownCommitsWhatWasLetIn(t *testing.T) {
+func TestShutdownCommitsAcceptedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		type key struct{}
 		b := New(func(ctx context.Context, batch []int) ([]Answer[int], error) {
 			if ctx.Err() != nil || ctx.Value(key{}) != "kept" {
-				t.Errorf("the commit's context is %v with %v; it must outlive Run's, with its values", ctx.Err(), ctx.Value(key{}))
+				t.Errorf("the context of Commit has error %v and value %v; want no error after the end of Run's, and its values", ctx.Err(), ctx.Value(key{}))
 			}
 			return l.commit(ctx, batch)
 		}, Options[int]{Queue: 8, Max: 2, Weight: 3, Weigh: func(int) int { return 2 }})
@@ -49,11 +49,11 @@ func TestShutdownCommitsWhatWasLetIn(t *testing.T) {
 		l.want(t, []int{1}, []int{4}, []int{2}, []int{3})
 		c.wait.Wait()
 		if a := <-ahead[0]; a.Value != 40 || a.Err != nil {
-			t.Errorf("what waited ahead was answered %+v", a)
+			t.Errorf("the answer to the request of Ahead is %+v", a)
 		}
 		for request, err := range c.got {
 			if err != nil {
-				t.Errorf("%d was let in and answered %v", request, err)
+				t.Errorf("the answer to the accepted request %d is %v", request, err)
 			}
 		}
 		if _, err := b.Do(t.Context(), 7); !errors.Is(err, ErrStopped) {
@@ -62,9 +62,9 @@ func TestShutdownCommitsWhatWasLetIn(t *testing.T) {
 	})
 }
 
-func TestLetInBeforeRun(t *testing.T) {
+func TestRequestsBeforeRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &ledger{}
+		l := &recorder{}
 		b := New(l.commit, Options[int]{Queue: 8, Max: 8})
 		c := &callers{b: b}
 		c.call(t.Context(), t, 1, 2)
@@ -78,8 +78,8 @@ func TestLetInBeforeRun(t *testing.T) {
 	})
 }
 
-// TestStressShutdown races callers of both doors against the end of Run: whoever was let in was committed and got its
-// answer, whoever was not was told so, and nobody is left waiting.
+// TestStressShutdown races callers of Do and Ahead with the end of Run: accepted requests are committed and answered, others get
+// ErrStopped, and no caller keeps waiting.
 func TestStressShutdown(t *testing.T) {
 	for round := range 60 {
 		var committed, answered, refused atomic.Int64
@@ -88,7 +88,7 @@ func TestStressShutdown(t *testing.T) {
 			runtime.Gosched()
 			return tenfold(batch), nil
 		}, Options[int]{Queue: 16, Max: 5, Weight: 9, Weigh: func(request int) int { return 1 + request%4 }, Loops: 1 + round%3})
-		judge := func(request, value int, err error) (over bool) {
+		check := func(request, value int, err error) (over bool) {
 			switch {
 			case err == nil && value == 10*request:
 				answered.Add(1)
@@ -98,22 +98,22 @@ func TestStressShutdown(t *testing.T) {
 				refused.Add(1)
 				return true
 			default:
-				t.Errorf("%d was answered %d, %v", request, value, err)
+				t.Errorf("the answer to %d is %d, %v", request, value, err)
 			}
 			return false
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var callers, run sync.WaitGroup
 		run.Go(func() { _ = b.Run(ctx) })
-		const doors = 24
-		for i := range doors {
+		const goroutines = 24
+		for i := range goroutines {
 			callers.Go(func() {
-				for request := i; ; request += doors {
+				for request := i; ; request += goroutines {
 					if i%3 == 0 {
-						if a := <-b.Ahead(request)[0]; judge(request, a.Value, a.Err) {
+						if a := <-b.Ahead(request)[0]; check(request, a.Value, a.Err) {
 							return
 						}
-					} else if value, err := b.Do(t.Context(), request); judge(request, value, err) {
+					} else if value, err := b.Do(t.Context(), request); check(request, value, err) {
 						return
 					}
 				}
@@ -125,14 +125,14 @@ func TestStressShutdown(t *testing.T) {
 		cancel()
 		run.Wait()
 		callers.Wait()
-		if committed.Load() != answered.Load() || refused.Load() != doors || b.Queued() != 0 {
-			t.Fatalf("%d committed, %d answered, %d of %d told that it is over, %d still queued",
-				committed.Load(), answered.Load(), refused.Load(), doors, b.Queued())
+		if committed.Load() != answered.Load() || refused.Load() != goroutines || b.Queued() != 0 {
+			t.Fatalf("%d committed, %d answered, %d of %d stopped, %d still queued",
+				committed.Load(), answered.Load(), refused.Load(), goroutines, b.Queued())
 		}
 	}
 }
 
-// TestStressLastRequest races a single request against the end of Run, when the loops are idle or just about to be.
+// TestStressLastRequest races two requests with the end of Run, while the loops are idle or become so.
 func TestStressLastRequest(t *testing.T) {
 	for round := range 3000 {
 		b := New(func(_ context.Context, batch []int) ([]Answer[int], error) { return tenfold(batch), nil },
@@ -151,24 +151,23 @@ func TestStressLastRequest(t *testing.T) {
 			select {
 			case a := <-answer:
 				if !errors.Is(a.Err, ErrStopped) && a.Value != 10*(i+1) {
-					t.Fatalf("round %d: %d was answered %+v", round, i+1, a)
+					t.Fatalf("round %d: the answer to %d is %+v", round, i+1, a)
 				}
 			default:
-				t.Fatalf("round %d: Run has ended, %d was let in and has no answer", round, i+1)
+				t.Fatalf("round %d: Run has ended, and the accepted request %d has no answer", round, i+1)
 			}
 		}
 	}
 }
 
-// TestEachGetsItsOneAnswer is the whole promise, over random bounds, commits that fail in every way, and callers that
-// come whenever they like: the answer that a caller gets is right, its request was committed exactly once, or not at
-// all when the error says so, and nobody suffers for another's fault.
-func TestEachGetsItsOneAnswer(t *testing.T) {
+// TestEachRequestGetsItsAnswer checks all guarantees with random bounds, failures and arrivals: each caller gets the answer to its
+// own request, a request is committed once, or not at all if its error means that, and one failure affects no other request.
+func TestEachRequestGetsItsAnswer(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := plan{
 			callers: rapid.IntRange(1, 40).Draw(rt, "callers"),
 			seed:    rapid.Uint64().Draw(rt, "seed"),
-			faulty:  rapid.IntRange(0, 4).Draw(rt, "one in so many is faulty"),
+			faulty:  rapid.IntRange(0, 4).Draw(rt, "one in so many fails"),
 			options: Options[int]{
 				Queue: rapid.IntRange(1, 30).Draw(rt, "queue"), Max: rapid.IntRange(1, 12).Draw(rt, "max"),
 				Loops: rapid.IntRange(0, 3).Draw(rt, "loops"), Weight: rapid.IntRange(0, 12).Draw(rt, "weight"),
@@ -179,7 +178,7 @@ func TestEachGetsItsOneAnswer(t *testing.T) {
 		var err error
 		synctest.Test(t, func(t *testing.T) { err = plan.run(t) })
 		if err != nil {
-			rt.Fatal(err) // out here: it must not unwind through the bubble
+			rt.Fatal(err) // not in the bubble: the panic of rapid must not leave it
 		}
 	})
 }
@@ -190,7 +189,7 @@ type plan struct {
 	options         Options[int]
 }
 
-// fault is what request does to its batch: "", "error", "panic" or "answer" (an error of its own).
+// fault is how a request fails: "" for not at all, "error", "panic" or "answer" (an error of its own).
 func (p plan) fault(request int) string {
 	if p.faulty == 0 || request%(p.faulty+3) != 0 {
 		return ""
@@ -247,7 +246,7 @@ func (p plan) run(t *testing.T) error {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err := p.judge(request, a, committed[request]); err != nil {
+			if err := p.check(request, a, committed[request]); err != nil {
 				problems = append(problems, err)
 			}
 		})
@@ -255,12 +254,12 @@ func (p plan) run(t *testing.T) error {
 	callers.Wait()
 	stop()
 	if b.Queued() != 0 {
-		problems = append(problems, fmt.Errorf("%d are still queued", b.Queued()))
+		problems = append(problems, fmt.Errorf("%d requests are still queued", b.Queued()))
 	}
 	return errors.Join(problems...)
 }
 
-func (p plan) judge(request int, a Answer[int], commits int) error {
+func (p plan) check(request int, a Answer[int], commits int) error {
 	var panicked *PanicError
 	var ok bool
 	switch {
@@ -276,13 +275,13 @@ func (p plan) judge(request int, a Answer[int], commits int) error {
 		ok = errors.Is(a.Err, errBad)
 	}
 	if !ok {
-		return fmt.Errorf("%d (fault %q) was committed %d times and answered %d, %w", request, p.fault(request), commits, a.Value, a.Err)
+		return fmt.Errorf("request %d (fault %q) was committed %d times, its answer is %d, %w", request, p.fault(request), commits, a.Value, a.Err)
 	}
 	return nil
 }
 
-// TestAnsweredRequestsAreLetGo: an idle batcher keeps nothing of what it has answered alive, however large the batch was.
-func TestAnsweredRequestsAreLetGo(t *testing.T) {
+// TestAnsweredRequestsAreReleased: an idle batcher keeps no reference to answered requests, however large the batch was.
+func TestAnsweredRequestsAreReleased(t *testing.T) {
 	type large [1 << 16]byte
 	gate := make(chan struct{})
 	b := New(func(_ context.Context, batch []*large) ([]Answer[int], error) {
@@ -293,19 +292,19 @@ func TestAnsweredRequestsAreLetGo(t *testing.T) {
 
 	var watch []weak.Pointer[large]
 	var answers []<-chan Answer[int]
-	hand := func(n int) {
+	enqueue := func(n int) {
 		for range n {
 			request := new(large)
 			watch = append(watch, weak.Make(request))
 			answers = append(answers, b.Ahead(request)...)
 		}
 	}
-	hand(40)
+	enqueue(40)
 	close(gate)
 	for _, answer := range answers {
 		<-answer
 	}
-	// One more, so that the loop is surely past the large batch, and its own request is the one that may still be held.
+	// After another request the loop has finished the large batch.
 	if _, err := b.Do(t.Context(), new(large)); err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +316,7 @@ func TestAnsweredRequestsAreLetGo(t *testing.T) {
 	stop()
 }
 
-// BenchmarkDo is what the batcher itself costs a request: 256 callers, a commit that does nothing.
+// BenchmarkDo measures the cost of the batcher for a request: 256 callers, a Commit that does nothing.
 func BenchmarkDo(b *testing.B) {
 	batcher := New(func(_ context.Context, batch []int) ([]Answer[int], error) {
 		return make([]Answer[int], len(batch)), nil

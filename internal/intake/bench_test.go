@@ -19,7 +19,7 @@ type discard struct{}
 
 func (discard) Publish(order.EventBatch) {}
 
-// BenchmarkCreate is the way of an order without HTTP, on one hot product.
+// BenchmarkCreate measures the creation of orders of one hot product, without HTTP.
 func BenchmarkCreate(b *testing.B) {
 	for _, c := range []struct{ size, buyers int }{{1, 256}, {1000, 256}, {1000, 100}} {
 		b.Run(fmt.Sprintf("batch-max=%d/buyers=%d", c.size, c.buyers), func(b *testing.B) {

@@ -21,22 +21,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// house is a Service over the real store and the in-process locks, as the embedded product has them.
-type house struct {
+// env is a Service over a store and the in-process locks, as in the embedded product.
+type env struct {
 	*intake.Service
 	db     *store.Store
 	locker *locker
 	stop   func()
 }
 
-// locker is the in-process Locker with faults.
+// locker is the in-process Locker with injected faults.
 type locker struct {
 	*lock.Local
 	mu      sync.Mutex
 	fail    error
-	used    int                     // releases of locks under which, or past which, something was done
-	foreign map[int64]func() string // products that somebody holds for ever, and under which token
-	broken  []int64                 // products whose locks alone are unusable
+	used    int                     // calls of Unlock that reported a change of stock
+	foreign map[int64]func() string // products that are locked elsewhere, with the function of their token
+	broken  []int64                 // products whose locks cannot be used
 	tries   []time.Time
 }
 
@@ -74,13 +74,13 @@ func (l *locker) Unlock(ctx context.Context, token string, products []int64, use
 	return l.Local.Unlock(ctx, token, products, used)
 }
 
-func (l *locker) hold(product int64, token func() string) {
+func (l *locker) lockElsewhere(product int64, token func() string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.foreign[product] = token
 }
 
-func build(t testing.TB, change func(*intake.Options)) *house {
+func newEnv(t testing.TB, change func(*intake.Options)) *env {
 	t.Helper()
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "t.db"), store.Options{Rules: order.DefaultRules()})
 	if err != nil {
@@ -89,7 +89,7 @@ func build(t testing.TB, change func(*intake.Options)) *house {
 	if err := errors.Join(db.Migrate(t.Context()), db.Seed(t.Context(), store.SeedPlan{})); err != nil {
 		t.Fatal(err)
 	}
-	h := &house{db: db, locker: &locker{Local: lock.NewLocal(lock.TTL), foreign: map[int64]func() string{}}}
+	h := &env{db: db, locker: &locker{Local: lock.NewLocal(lock.TTL), foreign: map[int64]func() string{}}}
 	options := intake.Options{Orders: db, Locker: h.locker, Publisher: discard{}, BatchMax: 100, QueueMax: 1000, Lines: 1000}
 	if change != nil {
 		change(&options)
@@ -118,7 +118,7 @@ func draft(t testing.TB, user int64, key string, lines ...order.Line) order.Draf
 	return d
 }
 
-func (h *house) audit(t testing.TB) {
+func (h *env) audit(t testing.TB) {
 	t.Helper()
 	findings, err := h.db.Audit(t.Context())
 	if err != nil {
@@ -132,7 +132,7 @@ func (h *house) audit(t testing.TB) {
 }
 
 func TestCreateAnswers(t *testing.T) {
-	h := build(t, nil)
+	h := newEnv(t, nil)
 	first := draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 2})
 	if placed, err := h.Create(t.Context(), first); err != nil || placed.Replayed || placed.Order.Total != 1999_98 {
 		t.Fatalf("first: %+v, %v", placed, err)
@@ -141,13 +141,13 @@ func TestCreateAnswers(t *testing.T) {
 		draft order.Draft
 		code  order.Code // "" for a replay
 	}{
-		"the same again":           {first, ""},
-		"the same in two lines":    {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1}, order.Line{ProductID: 1, Quantity: 1}), ""},
-		"other items":              {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 3}), order.CodeKeyReused},
-		"unknown user":             {draft(t, 99, "k", order.Line{ProductID: 1, Quantity: 2}), order.CodeValidation},
-		"unknown product":          {draft(t, 1, "u", order.Line{ProductID: 99, Quantity: 2}), order.CodeValidation},
-		"more than there is":       {draft(t, 1, "m", order.Line{ProductID: 5, Quantity: 2}), order.CodeInsufficientStock},
-		"more than a total can be": {draft(t, 1, "t", order.Line{ProductID: 1, Quantity: 1_000_000}), order.CodeValidation},
+		"the same request":        {first, ""},
+		"the same in two lines":   {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1}, order.Line{ProductID: 1, Quantity: 1}), ""},
+		"other items":             {draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 3}), order.CodeKeyReused},
+		"missing user":            {draft(t, 99, "k", order.Line{ProductID: 1, Quantity: 2}), order.CodeValidation},
+		"missing product":         {draft(t, 1, "u", order.Line{ProductID: 99, Quantity: 2}), order.CodeValidation},
+		"more than the stock":     {draft(t, 1, "m", order.Line{ProductID: 5, Quantity: 2}), order.CodeInsufficientStock},
+		"above the largest total": {draft(t, 1, "t", order.Line{ProductID: 1, Quantity: 1_000_000}), order.CodeValidation},
 	} {
 		t.Run(name, func(t *testing.T) {
 			placed, err := h.Create(t.Context(), c.draft)
@@ -159,20 +159,20 @@ func TestCreateAnswers(t *testing.T) {
 	h.audit(t)
 }
 
-// TestRaces are the two races of the contract, without HTTP.
+// TestRaces runs the two races of the contract, without HTTP.
 func TestRaces(t *testing.T) {
 	for name, c := range map[string]struct {
 		key  func(i int) string
 		want map[string]int
 	}{
-		"50 buyers of the last one": {func(i int) string { return fmt.Sprint("buyer-", i) }, map[string]int{"created": 1, "insufficient_stock": 49}},
-		"50 times one key":          {func(int) string { return "one" }, map[string]int{"created": 1, "replayed": 49}},
+		"50 buyers of the last unit": {func(i int) string { return fmt.Sprint("buyer-", i) }, map[string]int{"created": 1, "insufficient_stock": 49}},
+		"50 times one key":           {func(int) string { return "one" }, map[string]int{"created": 1, "replayed": 49}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int{1, 7, 100} {
-				h := build(t, func(o *intake.Options) {
+				h := newEnv(t, func(o *intake.Options) {
 					o.BatchMax = size
-					o.Loops = 3 // more than the product runs, so that batches meet
+					o.Loops = 3 // more than in the product, so that batches overlap
 				})
 				var mu sync.Mutex
 				got := map[string]int{}
@@ -204,21 +204,21 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-func TestBusyProduct(t *testing.T) {
-	dead := lock.NewToken()
+func TestLockedProduct(t *testing.T) {
+	crashed := lock.NewToken()
 	for name, c := range map[string]struct {
 		token func() string
 		code  order.Code
 	}{
-		"a stranger's token is respected":            {func() string { return "00000000-0000-4000-8000-000000000000" }, order.CodeLockConflict},
-		"a changing token belongs to somebody alive": {lock.NewToken, order.CodeLockConflict},
-		"an unchanged one of ours belongs to nobody": {func() string { return dead }, ""},
+		"foreign token":          {func() string { return "00000000-0000-4000-8000-000000000000" }, order.CodeLockConflict},
+		"changing token of ours": {lock.NewToken, order.CodeLockConflict},
+		"stale token of ours":    {func() string { return crashed }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := build(t, nil)
+				h := newEnv(t, nil)
 				defer h.stop()
-				h.locker.hold(1, c.token)
+				h.locker.lockElsewhere(1, c.token)
 				start := time.Now()
 				_, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1}, order.Line{ProductID: 2, Quantity: 1}))
 				if order.CodeOf(err) != c.code {
@@ -233,7 +233,7 @@ func TestBusyProduct(t *testing.T) {
 				}
 				for i, bounds := range [][2]int{{75, 125}, {150, 250}, {300, 500}, {600, 1000}, {1200, 2000}} {
 					if gap := tries[i+1].Sub(tries[i]).Milliseconds(); gap < int64(bounds[0]) || gap > int64(bounds[1]) {
-						t.Errorf("try %d came after %d ms, want %v", i+2, gap, bounds)
+						t.Errorf("try %d followed after %d ms, want %v", i+2, gap, bounds)
 					}
 				}
 				h.audit(t)
@@ -242,15 +242,15 @@ func TestBusyProduct(t *testing.T) {
 	}
 }
 
-// TestDeadHolder: a process that died with the locks of several products stops the sale for two or three seconds, whatever
-// products an order wants beside them; until the locks expire, who comes later does not wait at all.
-func TestDeadHolder(t *testing.T) {
+// TestStaleLocks: a process that crashes with the locks of several products delays their sale by two or three seconds, also for
+// orders with other products. Later requests do not wait, until the locks expire.
+func TestStaleLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := build(t, nil)
+		h := newEnv(t, nil)
 		defer h.stop()
-		dead := lock.NewToken()
+		crashed := lock.NewToken()
 		for product := range int64(3) {
-			h.locker.hold(product+1, func() string { return dead })
+			h.locker.lockElsewhere(product+1, func() string { return crashed })
 		}
 		start := time.Now()
 		var buyers sync.WaitGroup
@@ -269,25 +269,25 @@ func TestDeadHolder(t *testing.T) {
 		}
 		start = time.Now()
 		if _, err := h.Create(t.Context(), draft(t, 1, "late", order.Line{ProductID: 1, Quantity: 1})); err != nil || time.Since(start) > time.Second {
-			t.Errorf("who came later: %v after %s", err, time.Since(start))
+			t.Errorf("a later request: %v after %s", err, time.Since(start))
 		}
 		before := h.locker.used
 		if _, err := h.Create(t.Context(), draft(t, 1, "last", order.Line{ProductID: 1, Quantity: 1})); err != nil || h.locker.used != before+1 {
-			t.Errorf("an order past the dead alone: %v, told %d times", err, h.locker.used-before)
+			t.Errorf("an order with a stale lock only: %v, %d changes of stock reported", err, h.locker.used-before)
 		}
-		h.locker.hold(1, func() string { return "somebody else's" })
+		h.locker.lockElsewhere(1, func() string { return "foreign" })
 		if _, err := h.Create(t.Context(), draft(t, 1, "foreign", order.Line{ProductID: 1, Quantity: 1})); order.CodeOf(err) != order.CodeLockConflict {
-			t.Errorf("under a lock of somebody else: %v", err)
+			t.Errorf("under a foreign lock: %v", err)
 		}
 		h.audit(t)
 	})
 }
 
-// TestReleaseWakes: whoever waits for a product is woken by its release, in order of arrival, and uses up no try; who comes
-// later joins the line without asking the lock; orders of other products never wait.
-func TestReleaseWakes(t *testing.T) {
+// TestReleaseWakesWaiters: a release requeues all waiters in order of arrival and uses up no try. Later requests join the waitlist
+// without a try. Requests for other products never wait.
+func TestReleaseWakesWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := build(t, nil)
+		h := newEnv(t, nil)
 		defer h.stop()
 		grant, err := h.locker.Local.TryLock(t.Context(), []int64{1})
 		if err != nil || len(grant.Locked) != 1 {
@@ -308,7 +308,7 @@ func TestReleaseWakes(t *testing.T) {
 				defer mu.Unlock()
 				ids[i] = placed.Order.ID
 			})
-			synctest.Wait() // so that they arrive in turn
+			synctest.Wait() // so that they arrive in this order
 		}
 		start := time.Now()
 		if _, err := h.Create(t.Context(), draft(t, 1, "other", order.Line{ProductID: 2, Quantity: 1})); err != nil || time.Since(start) > 0 {
@@ -316,7 +316,7 @@ func TestReleaseWakes(t *testing.T) {
 		}
 		h.locker.mu.Lock()
 		if tries := len(h.locker.tries); tries != 2 {
-			t.Errorf("the locks were tried %d times, want once by the first in the line and once for the other product", tries)
+			t.Errorf("%d tries, want one by the first waiter and one for the other product", tries)
 		}
 		h.locker.mu.Unlock()
 		time.Sleep(60 * time.Millisecond)
@@ -325,7 +325,7 @@ func TestReleaseWakes(t *testing.T) {
 		}
 		callers.Wait()
 		if took := time.Since(start); took > 60*time.Millisecond {
-			t.Errorf("they were placed %s after the release", took-60*time.Millisecond)
+			t.Errorf("the orders were placed %s after the release", took-60*time.Millisecond)
 		}
 		for i := 1; i < waiters; i++ {
 			if ids[i-1] >= ids[i] {
@@ -335,11 +335,11 @@ func TestReleaseWakes(t *testing.T) {
 	})
 }
 
-func TestLocksCannotBeHad(t *testing.T) {
-	h := build(t, nil)
+func TestLocksUnavailable(t *testing.T) {
+	h := newEnv(t, nil)
 	h.locker.fail = errors.New("connection refused")
 	if _, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1})); err != nil {
-		t.Error("the database alone is enough, yet:", err)
+		t.Error("without locks:", err)
 	}
 	h.locker.mu.Lock()
 	defer h.locker.mu.Unlock()
@@ -348,13 +348,13 @@ func TestLocksCannotBeHad(t *testing.T) {
 	}
 }
 
-// TestOneLockUnusable: an order with a product whose lock is unusable is placed with its first try, under the locks of its other
-// products. Orders that wait for this lock are placed as soon as one of them finds it unusable.
+// TestOneLockUnusable: an order with a product whose lock cannot be used is placed with its first try, under the locks of its other
+// products. The waiters for this lock are placed as soon as one of them finds it unusable.
 func TestOneLockUnusable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := build(t, nil)
+		h := newEnv(t, nil)
 		defer h.stop()
-		h.locker.hold(1, lock.NewToken)
+		h.locker.lockElsewhere(1, lock.NewToken)
 		var placed sync.WaitGroup
 		for i := range 3 {
 			placed.Go(func() {
@@ -370,7 +370,7 @@ func TestOneLockUnusable(t *testing.T) {
 		h.locker.mu.Unlock()
 		placed.Wait()
 		if n := len(h.locker.tries); n > 2 {
-			t.Errorf("3 waiting orders needed %d tries, want one and one for the orders that it wakes", n)
+			t.Errorf("%d tries for 3 waiters, want one, and one for the waiters that it requeues", n)
 		}
 		h.locker.tries = nil
 		both := []order.Line{{ProductID: 1, Quantity: 1}, {ProductID: 2, Quantity: 1}}
@@ -386,9 +386,9 @@ func TestOneLockUnusable(t *testing.T) {
 
 func TestCallerLeavesWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := build(t, nil)
+		h := newEnv(t, nil)
 		defer h.stop()
-		h.locker.hold(1, lock.NewToken)
+		h.locker.lockElsewhere(1, lock.NewToken)
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		if _, err := h.Create(ctx, draft(t, 1, "k", order.Line{ProductID: 1, Quantity: 1})); !errors.Is(err, context.DeadlineExceeded) {
@@ -398,9 +398,9 @@ func TestCallerLeavesWhileWaiting(t *testing.T) {
 	})
 }
 
-// TestShutdown: what was let in is answered; what comes later is refused.
+// TestShutdown: accepted requests are answered; later ones are refused.
 func TestShutdown(t *testing.T) {
-	h := build(t, nil)
+	h := newEnv(t, nil)
 	var callers sync.WaitGroup
 	var mu sync.Mutex
 	placed := 0
@@ -426,12 +426,12 @@ func TestShutdown(t *testing.T) {
 		t.Error("after the end:", err)
 	}
 	if placed == 0 {
-		t.Error("none was placed")
+		t.Error("no order was placed")
 	}
 }
 
 func TestCancel(t *testing.T) {
-	h := build(t, nil)
+	h := newEnv(t, nil)
 	placed, err := h.Create(t.Context(), draft(t, 1, "k", order.Line{ProductID: 5, Quantity: 1}))
 	if err != nil {
 		t.Fatal(err)
@@ -450,27 +450,27 @@ func TestCancel(t *testing.T) {
 	}
 	products, err := h.db.Products(t.Context())
 	if err != nil || products[4].Stock != 1 {
-		t.Error("the stock was given back other than once:", products[4].Stock, err)
+		t.Error("the stock was not returned exactly once:", products[4].Stock, err)
 	}
 	h.audit(t)
 }
 
-// overloaded is a store that takes its time.
-type overloaded struct {
+// blockedStore is a store that creates orders only when its gate is open.
+type blockedStore struct {
 	*store.Store
 	gate chan struct{}
 }
 
-func (o overloaded) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
+func (o blockedStore) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	<-o.gate
 	return o.Store.CreateOrders(ctx, drafts)
 }
 
 func TestQueueFull(t *testing.T) {
 	gate := make(chan struct{})
-	h := build(t, func(o *intake.Options) {
+	h := newEnv(t, func(o *intake.Options) {
 		o.QueueMax, o.BatchMax = 5, 2
-		o.Orders = overloaded{o.Orders.(*store.Store), gate}
+		o.Orders = blockedStore{o.Orders.(*store.Store), gate}
 	})
 	var callers sync.WaitGroup
 	refused := make(chan error, 100)
@@ -482,7 +482,7 @@ func TestQueueFull(t *testing.T) {
 			}
 		})
 	}
-	for range 100 - 5 - 2 { // all but those in the queue and in the batch are answered while nothing moves
+	for range 100 - 5 - 2 { // all but those in the queue and in the batch are refused while the store is blocked
 		if err := <-refused; order.CodeOf(err) != order.CodeOverloaded {
 			t.Error(err)
 		}

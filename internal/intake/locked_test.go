@@ -14,13 +14,13 @@ import (
 	"orderflow/internal/store"
 )
 
-// rowLocked is a store on which another transaction keeps the row of product 1 locked for so many batches that need it.
-type rowLocked struct {
+// lockedRowStore is a store in which another transaction keeps the row of product 1 locked for a number of batches.
+type lockedRowStore struct {
 	*store.Store
 	left atomic.Int64
 }
 
-func (r *rowLocked) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
+func (r *lockedRowStore) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	var free []order.Draft
 	needed := false
 	for _, d := range drafts {
@@ -48,10 +48,10 @@ func (r *rowLocked) CreateOrders(ctx context.Context, drafts []order.Draft) ([]o
 	return answers, receipt, nil
 }
 
-// TestLockedRow: orders of a product whose row is locked wait through the schedule, and others do not wait with them.
+// TestLockedRow: orders of a product whose row is locked wait as long as the schedule. Others do not wait.
 func TestLockedRow(t *testing.T) {
 	for name, c := range map[string]struct {
-		batches int64 // that find the row locked
+		batches int64 // with the row locked
 		want    order.Code
 	}{
 		"it stays locked": {1000, order.CodeUnavailable},
@@ -59,15 +59,15 @@ func TestLockedRow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var db *rowLocked
-				h := build(t, func(o *intake.Options) {
-					db = &rowLocked{Store: o.Orders.(*store.Store)}
+				var db *lockedRowStore
+				h := newEnv(t, func(o *intake.Options) {
+					db = &lockedRowStore{Store: o.Orders.(*store.Store)}
 					o.Orders = db
 				})
 				defer h.stop()
 				db.left.Store(c.batches)
 				var waiting sync.WaitGroup
-				var ends sync.Map // the moments at which orders were placed
+				var ends sync.Map // times of placed orders
 				for _, key := range []string{"a", "b", "c"} {
 					d := draft(t, 1, key, order.Line{ProductID: 1, Quantity: 1})
 					waiting.Go(func() {
@@ -79,7 +79,7 @@ func TestLockedRow(t *testing.T) {
 							t.Errorf("order %s: %v, want code %q", key, err, c.want)
 						}
 						if err != nil && !errors.Is(err, order.ErrLocked) {
-							t.Errorf("order %s: %v does not name the locked row", key, err)
+							t.Errorf("order %s: %v is not ErrLocked", key, err)
 						}
 					})
 				}
@@ -90,8 +90,8 @@ func TestLockedRow(t *testing.T) {
 				waiting.Wait()
 				moments := 0
 				ends.Range(func(any, any) bool { moments++; return true })
-				if moments > 1 { // by their schedules they would try again at different moments
-					t.Errorf("the orders were placed at %d moments, want the first one to wake the others", moments)
+				if moments > 1 { // by their schedules they would try at different times
+					t.Errorf("the orders were placed at %d different times, want the first one to requeue the others", moments)
 				}
 				h.audit(t)
 			})

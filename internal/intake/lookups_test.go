@@ -14,20 +14,20 @@ import (
 	"orderflow/internal/store"
 )
 
-// lookedUp is a store that counts the lookups of keys, and whose writes may fail.
-type lookedUp struct {
+// lookupCounter is a store that counts lookups of keys, with injected faults.
+type lookupCounter struct {
 	*store.Store
 	lookups atomic.Int64
-	fail    atomic.Bool // the next write
-	locked  atomic.Bool // the user of the next write
+	fail    atomic.Bool // fail the next write
+	locked  atomic.Bool // lock the user of the next write
 }
 
-func (l *lookedUp) FindOrders(ctx context.Context, wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
+func (l *lookupCounter) FindOrders(ctx context.Context, wanted []order.OrderKey) (map[order.OrderKey]*order.Order, error) {
 	l.lookups.Add(1)
 	return l.Store.FindOrders(ctx, wanted)
 }
 
-func (l *lookedUp) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
+func (l *lookupCounter) CreateOrders(ctx context.Context, drafts []order.Draft) ([]order.Placed, order.EventBatch, error) {
 	if l.fail.Swap(false) {
 		return nil, order.EventBatch{}, order.Errorf(order.CodeUnavailable, "the write failed")
 	}
@@ -37,12 +37,12 @@ func (l *lookedUp) CreateOrders(ctx context.Context, drafts []order.Draft) ([]or
 	return l.Store.CreateOrders(ctx, drafts)
 }
 
-// quiet returns a Service to which no request has been repeated for so long that it no longer looks keys up.
-func quiet(t *testing.T) (*house, *lookedUp) {
+// withoutLookups returns a Service that no longer looks keys up, since no request was repeated for many batches.
+func withoutLookups(t *testing.T) (*env, *lookupCounter) {
 	t.Helper()
-	var db *lookedUp
-	h := build(t, func(o *intake.Options) {
-		db = &lookedUp{Store: o.Orders.(*store.Store)}
+	var db *lookupCounter
+	h := newEnv(t, func(o *intake.Options) {
+		db = &lookupCounter{Store: o.Orders.(*store.Store)}
 		o.Orders = db
 	})
 	for i := range 110 {
@@ -55,48 +55,48 @@ func quiet(t *testing.T) (*house, *lookedUp) {
 	return h, db
 }
 
-// mustCreate places an order of one unit of product 2, whose key is new.
-func (h *house) mustCreate(t *testing.T, key string) {
+// mustCreate places an order of one unit of product 2 with a new key.
+func (h *env) mustCreate(t *testing.T, key string) {
 	t.Helper()
-	if placed, err := h.Create(t.Context(), two(t, key)); err != nil || placed.Replayed {
+	if placed, err := h.Create(t.Context(), draftOfProduct2(t, key)); err != nil || placed.Replayed {
 		t.Fatalf("order %s: %+v, %v", key, placed, err)
 	}
 }
 
-func two(t *testing.T, key string) order.Draft {
+func draftOfProduct2(t *testing.T, key string) order.Draft {
 	t.Helper()
 	return draft(t, 1, key, order.Line{ProductID: 2, Quantity: 1})
 }
 
 func TestLookupsFollowRepeatedRequests(t *testing.T) {
 	for name, c := range map[string]struct {
-		repeat func(h *house, db *lookedUp) error
+		repeat func(h *env, db *lookupCounter) error
 	}{
-		"the same request": {func(h *house, _ *lookedUp) error {
-			placed, err := h.Create(t.Context(), two(t, "new0"))
+		"the same request": {func(h *env, _ *lookupCounter) error {
+			placed, err := h.Create(t.Context(), draftOfProduct2(t, "new0"))
 			if err == nil && !placed.Replayed {
 				err = errors.New("the order was placed again")
 			}
 			return err
 		}},
-		"another request under the key": {func(h *house, _ *lookedUp) error {
+		"another request with the key": {func(h *env, _ *lookupCounter) error {
 			_, err := h.Create(t.Context(), draft(t, 1, "new0", order.Line{ProductID: 1, Quantity: 1}))
 			if order.CodeOf(err) == order.CodeKeyReused {
 				err = nil
 			}
 			return err
 		}},
-		"a user whose row is locked": {func(h *house, db *lookedUp) error {
+		"a user whose row is locked": {func(h *env, db *lookupCounter) error {
 			db.locked.Store(true)
-			_, err := h.Create(t.Context(), two(t, "locked"))
+			_, err := h.Create(t.Context(), draftOfProduct2(t, "locked"))
 			if errors.Is(err, order.ErrLocked) {
 				err = nil
 			}
 			return err
 		}},
-		"a write that failed": {func(h *house, db *lookedUp) error {
+		"a write that failed": {func(h *env, db *lookupCounter) error {
 			db.fail.Store(true)
-			_, err := h.Create(t.Context(), two(t, "failed"))
+			_, err := h.Create(t.Context(), draftOfProduct2(t, "failed"))
 			if order.CodeOf(err) == order.CodeUnavailable {
 				err = nil
 			}
@@ -104,12 +104,12 @@ func TestLookupsFollowRepeatedRequests(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, db := quiet(t)
+			h, db := withoutLookups(t)
 			if err := c.repeat(h, db); err != nil {
 				t.Error(err)
 			}
 			if got := db.lookups.Load(); got != 0 {
-				t.Errorf("%d lookups before keys in use were expected, want 0", got)
+				t.Errorf("%d lookups before the repeated request, want 0", got)
 			}
 			h.mustCreate(t, "next")
 			if got := db.lookups.Load(); got != 1 {
@@ -120,14 +120,14 @@ func TestLookupsFollowRepeatedRequests(t *testing.T) {
 	}
 }
 
-// Requests under one key arrive together while keys are not looked up.
-func TestRepeatedAtOnceWithoutLookup(t *testing.T) {
-	h, _ := quiet(t)
+// Requests with one key arrive together while keys are not looked up.
+func TestConcurrentRepeatsWithoutLookup(t *testing.T) {
+	h, _ := withoutLookups(t)
 	var placed, repeated atomic.Int64
 	var callers sync.WaitGroup
 	for range 50 {
 		callers.Go(func() {
-			switch answer, err := h.Create(t.Context(), two(t, "one")); {
+			switch answer, err := h.Create(t.Context(), draftOfProduct2(t, "one")); {
 			case err != nil:
 				t.Error(err)
 			case answer.Replayed:
@@ -144,13 +144,13 @@ func TestRepeatedAtOnceWithoutLookup(t *testing.T) {
 	h.audit(t)
 }
 
-// An order that is there already is the answer, although its product is locked by another process and keys are not looked up.
+// A repeated request gets its order, although another process has locked the product and keys are not looked up.
 func TestRepeatedRequestOfABusyProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, db := quiet(t)
+		h, db := withoutLookups(t)
 		defer h.stop()
-		h.locker.hold(2, func() string { return "00000000-0000-4000-8000-000000000000" })
-		placed, err := h.Create(t.Context(), two(t, "new0"))
+		h.locker.lockElsewhere(2, func() string { return "00000000-0000-4000-8000-000000000000" })
+		placed, err := h.Create(t.Context(), draftOfProduct2(t, "new0"))
 		if err != nil || !placed.Replayed {
 			t.Errorf("%+v, %v", placed, err)
 		}

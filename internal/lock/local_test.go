@@ -45,15 +45,15 @@ func TestLocalExpiresAtItsTime(t *testing.T) {
 		synctest.Wait()
 		waiter := tryLock(t, local, 1)
 		if len(waiter.Locked) != 0 || isClosed(waiter.Busy[0].Released) {
-			t.Fatalf("a nanosecond before its time the lock had gone: %+v", waiter)
+			t.Fatalf("the lock expired a nanosecond early: %+v", waiter)
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !isClosed(waiter.Busy[0].Released) {
-			t.Error("the waiter was not told of the expiry")
+			t.Error("the expiry did not close Released")
 		}
-		if next := tryLock(t, local, 1, 2); len(next.Locked) != 2 { // 2 expired without anybody listening
-			t.Errorf("after its time the lock was still held: %+v", next)
+		if next := tryLock(t, local, 1, 2); len(next.Locked) != 2 { // 2 expired without a waiter
+			t.Errorf("the lock did not expire: %+v", next)
 		}
 	})
 }
@@ -66,19 +66,19 @@ func TestLocalTakingAnExpiredLockWakesItsWaiters(t *testing.T) {
 		time.Sleep(time.Second) // the timer and this goroutine wake together: either may be first
 		next := tryLock(t, local, 1)
 		if len(next.Locked) != 1 {
-			t.Fatalf("an expired lock could not be taken: %+v", next)
+			t.Fatalf("an expired lock could not be locked again: %+v", next)
 		}
 		if !isClosed(waiter.Busy[0].Released) {
-			t.Error("the lock changed hands and the waiter was not told")
+			t.Error("the lock has another owner, and Released is open")
 		}
-		synctest.Wait() // a timer that came second must leave the new holder alone
+		synctest.Wait() // a timer that fires second must not release the new lock
 		if third := tryLock(t, local, 1); len(third.Locked) != 0 || third.Busy[0].Token != next.Token {
-			t.Errorf("the expiry of the first hold released the second: %+v", third)
+			t.Errorf("the expiry of the first lock released the second: %+v", third)
 		}
 	})
 }
 
-func TestLocalTimerOfAnEarlierHold(t *testing.T) {
+func TestLocalTimerOfAnEarlierLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := lock.NewLocal(time.Second)
 		first := tryLock(t, local, 1)
@@ -92,7 +92,7 @@ func TestLocalTimerOfAnEarlierHold(t *testing.T) {
 		time.Sleep(time.Second/2 + 1)
 		synctest.Wait()
 		if isClosed(waiter.Busy[0].Released) {
-			t.Errorf("hold %s ended at the time of the one before it", second.Token)
+			t.Errorf("lock %s expired at the time of the one before it", second.Token)
 		}
 	})
 }

@@ -13,12 +13,12 @@ import (
 
 const ms = time.Millisecond
 
-// same is a source that always says the same.
-type same uint64
+// constant is a source that always returns the same number.
+type constant uint64
 
-func (s same) Uint64() uint64 { return uint64(s) }
+func (s constant) Uint64() uint64 { return uint64(s) }
 
-// bounds are the contract's, written out; the code computes them.
+// bounds are those of the contract; Schedule computes them.
 func bounds() [lock.Tries][2]time.Duration {
 	return [lock.Tries][2]time.Duration{
 		{0, 0},
@@ -43,7 +43,7 @@ func checkSchedule(t fataler, delays [lock.Tries]time.Duration) {
 		total += delay
 	}
 	if total < 2500*ms || total > 3900*ms {
-		t.Fatalf("%v take %v in all, outside 2.5 s to 3.9 s", delays, total)
+		t.Fatalf("the sum of %v is %v, outside 2.5 s to 3.9 s", delays, total)
 	}
 }
 
@@ -54,13 +54,13 @@ func TestScheduleKeepsItsBounds(t *testing.T) {
 	checkSchedule(t, lock.Schedule(lock.Random{}))
 }
 
-func TestScheduleAtItsEnds(t *testing.T) {
-	shortest := lock.Schedule(same(0))
+func TestScheduleExtremes(t *testing.T) {
+	shortest := lock.Schedule(constant(0))
 	checkSchedule(t, shortest)
 	if want := [lock.Tries]time.Duration{0, 75 * ms, 150 * ms, 300 * ms, 600 * ms, 1375 * ms}; shortest != want {
 		t.Errorf("the shortest schedule is %v, want %v", shortest, want)
 	}
-	longest := lock.Schedule(same(math.MaxUint64))
+	longest := lock.Schedule(constant(math.MaxUint64))
 	checkSchedule(t, longest)
 	for i, delay := range longest {
 		if delay != bounds()[i][1] {
@@ -76,7 +76,7 @@ func TestScheduleIsJitteredAndRepeatable(t *testing.T) {
 	}
 	for i := 1; i < lock.Tries; i++ {
 		if first[i] == other[i] {
-			t.Errorf("try %d waits %v whatever the source", i, first[i])
+			t.Errorf("try %d waits %v with either source", i, first[i])
 		}
 	}
 }

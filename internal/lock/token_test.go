@@ -14,19 +14,19 @@ func TestNewToken(t *testing.T) {
 	for range 10_000 {
 		token := lock.NewToken()
 		if !lock.Ours(token) {
-			t.Fatalf("%q is not known as ours", token)
+			t.Fatalf("Ours(%q) = false", token)
 		}
 		if seen[token] {
-			t.Fatalf("%q came twice", token)
+			t.Fatalf("%q is a duplicate", token)
 		}
 		seen[token] = true
 		if err := uuid.Validate(token); err != nil {
-			t.Fatalf("%q is no UUID: %v", token, err)
+			t.Fatalf("%q is not a UUID: %v", token, err)
 		}
 	}
 }
 
-func TestOursKnowsStrangers(t *testing.T) {
+func TestOursRejectsForeignTokens(t *testing.T) {
 	ours := lock.NewToken()
 	for name, token := range map[string]string{
 		"empty":             "",
@@ -43,7 +43,7 @@ func TestOursKnowsStrangers(t *testing.T) {
 		"longer":            ours + "0",
 	} {
 		if lock.Ours(token) {
-			t.Errorf("%s: %q passes as ours", name, token)
+			t.Errorf("%s: Ours(%q) = true", name, token)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func FuzzOurs(f *testing.F) {
 	f.Add("urn:uuid:1b4e28ba-2fa1-81d2-883f-0016d3cca427")
 	f.Fuzz(func(t *testing.T, token string) {
 		if lock.Ours(token) && (len(token) != 36 || uuid.Validate(token) != nil || token != strings.ToLower(token)) {
-			t.Errorf("%q passes as ours and is no UUID in its one spelling", token)
+			t.Errorf("Ours(%q) = true, but it is not a UUID in lower case", token)
 		}
 	})
 }

@@ -15,12 +15,11 @@ import (
 )
 
 const (
-	followed = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	ignored  = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	sampled   = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 )
 
-// recorder returns a Tracer and what its spans, once they have ended, came to. Requests that nobody decided about are not
-// followed.
+// recorder returns a Tracer and a function that returns its ended spans. Requests without a traceparent are not sampled.
 func recorder() (tracing.Tracer, func() tracetest.SpanStubs) {
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
@@ -32,24 +31,24 @@ func TestChildOf(t *testing.T) {
 		name, parent string
 		want         bool
 	}{
-		{"followed", followed, true},
-		{"not followed", ignored, false},
-		{"nothing", "", false},
-		{"flags 03", strings.TrimSuffix(followed, "01") + "03", true},
-		{"flags 0a", strings.TrimSuffix(followed, "01") + "0a", false},
-		{"flags 0b", strings.TrimSuffix(followed, "01") + "0b", true},
-		{"a later version", "01" + followed[2:], false},
-		{"no trace", "00-" + strings.Repeat("0", 32) + followed[35:], false},
-		{"no span", followed[:36] + strings.Repeat("0", 16) + "-01", false},
-		{"no hex", strings.Replace(followed, "af", "zz", 1), false},
-		{"separators", strings.Replace(followed, "-b7", "_b7", 1), false},
-		{"too long", followed + "1", false},
+		{"sampled", sampled, true},
+		{"not sampled", unsampled, false},
+		{"none", "", false},
+		{"flags 03", strings.TrimSuffix(sampled, "01") + "03", true},
+		{"flags 0a", strings.TrimSuffix(sampled, "01") + "0a", false},
+		{"flags 0b", strings.TrimSuffix(sampled, "01") + "0b", true},
+		{"a later version", "01" + sampled[2:], false},
+		{"zero trace id", "00-" + strings.Repeat("0", 32) + sampled[35:], false},
+		{"zero span id", sampled[:36] + strings.Repeat("0", 16) + "-01", false},
+		{"not hexadecimal", strings.Replace(sampled, "af", "zz", 1), false},
+		{"separators", strings.Replace(sampled, "-b7", "_b7", 1), false},
+		{"too long", sampled + "1", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tracer, ended := recorder()
 			span := tracer.ChildOf(test.parent, "work", tracing.Internal)
 			if span.Recording() != test.want {
-				t.Fatalf("a span: %t", span.Recording())
+				t.Fatalf("recording: %t", span.Recording())
 			}
 			if got := span.Parent("other"); (got == "other") == test.want {
 				t.Errorf("traceparent %q", got)
@@ -66,11 +65,11 @@ func TestChildOf(t *testing.T) {
 }
 
 func TestRequest(t *testing.T) {
-	for parent, want := range map[string]bool{followed: true, ignored: false, "": false} {
+	for parent, want := range map[string]bool{sampled: true, unsampled: false, "": false} {
 		tracer, _ := recorder()
 		span := tracer.Request(t.Context(), parent, nil, "POST /orders")
 		if span.Recording() != want {
-			t.Errorf("%q: a span: %t", parent, span.Recording())
+			t.Errorf("%q: recording: %t", parent, span.Recording())
 		}
 		if below := tracer.ChildOf(span.Parent(""), "create", tracing.Internal); below.Recording() != want {
 			t.Errorf("%q: a span below it: %t", parent, below.Recording())
@@ -78,11 +77,11 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// The span of a request has the caller's tracestate; a malformed one does not cost the caller its trace.
+// The span of a request has the client's tracestate. A malformed one is dropped, and the trace continues.
 func TestRequestState(t *testing.T) {
 	for want, sent := range map[string][]string{"a=1,b=2": {"a=1", "b=2"}, "": {"no list"}} {
 		tracer, ended := recorder()
-		tracer.Request(t.Context(), followed, sent, "POST /orders").End(nil)
+		tracer.Request(t.Context(), sampled, sent, "POST /orders").End(nil)
 		spans := ended()
 		if len(spans) != 1 {
 			t.Fatalf("%q: %d spans, want 1", sent, len(spans))
@@ -93,18 +92,18 @@ func TestRequestState(t *testing.T) {
 	}
 }
 
-// failure is an error whose text quotes data.
+// failure is an error whose text contains data.
 type failure struct{}
 
 func (failure) Error() string     { return "duplicate key alice@example.com" }
 func (failure) ErrorType() string { return "unavailable" }
 
-// TestBatch: of a batch, those that are followed have a span of their own, below their own parent, with a link to the
-// batch's, and that stands below the first of them.
+// TestBatch: each sampled member has a span under its own parent, linked to the span of the batch. The parent of that is the first
+// of them.
 func TestBatch(t *testing.T) {
 	tracer, ended := recorder()
-	other := strings.Replace(followed, "0af7", "1bf8", 1)
-	parents := []string{"", other, ignored, followed}
+	other := strings.Replace(sampled, "0af7", "1bf8", 1)
+	parents := []string{"", other, unsampled, sampled}
 	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, len(parents), func(i int) string { return parents[i] })
 	_, inner := tracing.Start(ctx, "transaction", tracing.Client)
 	inner.End(fmt.Errorf("within: %w", failure{}))
@@ -124,11 +123,11 @@ func TestBatch(t *testing.T) {
 		t.Errorf("the transaction is %+v", transaction)
 	}
 	if all.Parent.SpanID() != first.SpanContext.SpanID() {
-		t.Error("the batch does not stand below the first that is followed")
+		t.Error("the parent of the batch is not the first sampled member")
 	}
 	for i, member := range []tracetest.SpanStub{first, second} {
-		if want := []string{other, followed}[i]; member.Parent.SpanID().String() != want[36:52] || member.SpanContext.TraceID().String() != want[3:35] {
-			t.Errorf("member %d stands below %s", i, member.Parent.SpanID())
+		if want := []string{other, sampled}[i]; member.Parent.SpanID().String() != want[36:52] || member.SpanContext.TraceID().String() != want[3:35] {
+			t.Errorf("the parent of member %d is %s", i, member.Parent.SpanID())
 		}
 		if len(member.Links) != 1 || member.Links[0].SpanContext.SpanID() != all.SpanContext.SpanID() {
 			t.Errorf("member %d is linked to %+v", i, member.Links)
@@ -136,36 +135,36 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestBatchAfterShutdown: a batch that comes when the provider is gone has no spans, and does no harm.
+// TestBatchAfterShutdown: a batch after the shutdown of the provider has no spans.
 func TestBatchAfterShutdown(t *testing.T) {
 	provider := sdktrace.NewTracerProvider()
 	tracer := tracing.New(provider)
 	if err := provider.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1, func(int) string { return followed })
+	ctx, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1, func(int) string { return sampled })
 	_, span := tracing.Start(ctx, "transaction", tracing.Client)
 	span.End(nil)
 	batch.End(nil)
 }
 
-// TestBatchBounds: of a huge batch only so many members get spans.
+// TestBatchBounds: the spans of members of one batch are bounded.
 func TestBatchBounds(t *testing.T) {
 	tracer, ended := recorder()
-	_, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1000, func(int) string { return followed })
+	_, batch := tracer.Batch(t.Context(), "create", tracing.Internal, 1000, func(int) string { return sampled })
 	batch.End(nil)
 	if got := len(ended()); got != 128+1 {
 		t.Errorf("%d spans", got)
 	}
 }
 
-// TestNothing: behind the request, who is not followed costs no memory, with and without a provider.
-func TestNothing(t *testing.T) {
+// TestUntracedOrdersCostNothing: after the request, an order that is not sampled allocates nothing, with and without a provider.
+func TestUntracedOrdersCostNothing(t *testing.T) {
 	on, _ := recorder()
 	for name, tracer := range map[string]tracing.Tracer{"off": {}, "on": on} {
 		ctx := context.Background()
 		work := func() {
-			ctx, batch := tracer.Batch(ctx, "create", tracing.Internal, 100, func(int) string { return ignored })
+			ctx, batch := tracer.Batch(ctx, "create", tracing.Internal, 100, func(int) string { return unsampled })
 			ctx, span := tracing.Start(ctx, "transaction", tracing.Client)
 			below := tracer.ChildOf("", "process", tracing.Internal)
 			_ = below.In(ctx)

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(env.Run(m)) }
 
-// open returns a store with the sample data, and so much of each product.
+// open returns a store with the sample data and this stock of each product.
 func open(t *testing.T, stock int64) *store.Store {
 	t.Helper()
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "t.db"), store.Options{Rules: order.DefaultRules()})
@@ -39,7 +39,7 @@ func open(t *testing.T, stock int64) *store.Store {
 	return db
 }
 
-// code is that of an answer.
+// code returns the code of an answer.
 func code(placed order.Placed, err error) order.Code {
 	if err == nil {
 		err = placed.Err
@@ -47,7 +47,7 @@ func code(placed order.Placed, err error) order.Code {
 	return order.CodeOf(err)
 }
 
-// locker is the product locks of one process on the Redis of the test.
+// locker returns the product locks of one process, in the Redis of the test.
 func locker(t *testing.T, address, prefix string) *redis.PlainLocker {
 	t.Helper()
 	client, err := redis.New(address, redis.Options{Prefix: prefix})
@@ -100,11 +100,11 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// held is locks that another process holds until the test ends its wait.
-type held struct{ asked, free chan struct{} }
+// lockedElsewhere is a Locker whose products another process has locked until free closes.
+type lockedElsewhere struct{ requested, free chan struct{} }
 
-func (h held) Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error) {
-	h.asked <- struct{}{}
+func (h lockedElsewhere) Lock(ctx context.Context, products []int64) (unlock func(), busy int64, err error) {
+	h.requested <- struct{}{}
 	select {
 	case <-h.free:
 		return func() {}, 0, nil
@@ -113,22 +113,22 @@ func (h held) Lock(ctx context.Context, products []int64) (unlock func(), busy i
 	}
 }
 
-// TestQueue: orders of one product queue in the process, and one at a time asks for the lock. None waits for ever.
+// TestQueue: orders of one product form a queue in the process, of which one at a time requests the lock, for a limited time.
 func TestQueue(t *testing.T) {
 	for name, want := range map[string]order.Code{"released": "", "not released": order.CodeLockConflict} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				db := open(t, 10)
 				defer func() { _ = db.Close() }() // before the bubble ends
-				elsewhere := held{make(chan struct{}, 3), make(chan struct{})}
+				elsewhere := lockedElsewhere{make(chan struct{}, 3), make(chan struct{})}
 				s := unbatched.New(db, elsewhere)
 				answers := make(chan order.Code, 2)
 				for _, draft := range []order.Draft{storetest.Draft(t, 1, "a", 1, 1, 2, 1), storetest.Draft(t, 1, "b", 2, 1)} {
 					go func() { answers <- code(s.Create(t.Context(), draft)) }()
 				}
 				synctest.Wait()
-				if asked := len(elsewhere.asked); asked != 1 {
-					t.Errorf("%d orders asked for the lock of one product at once", asked)
+				if requested := len(elsewhere.requested); requested != 1 {
+					t.Errorf("%d orders requested the lock of one product at once", requested)
 				}
 				if len(answers) != 0 {
 					t.Error("an order did not wait for the lock of its product")
@@ -146,7 +146,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestCallerLeaves: an order whose caller has left while it waited is not placed.
+// TestCallerLeaves: a waiting order whose caller leaves is not placed.
 func TestCallerLeaves(t *testing.T) {
 	db := open(t, 10)
 	address, prefix := env.Redis(t)
@@ -169,7 +169,7 @@ func TestCancel(t *testing.T) {
 		t.Errorf("%+v, %v", cancelled, err)
 	}
 	if _, err := s.Cancel(t.Context(), order.CancelRequest{OrderID: 99}); order.CodeOf(err) != order.CodeNotFound {
-		t.Errorf("an order that does not exist: %v", err)
+		t.Errorf("a missing order: %v", err)
 	}
 	storetest.CheckInvariants(t, db)
 }

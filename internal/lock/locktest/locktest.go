@@ -1,4 +1,4 @@
-// Package locktest holds the tests that every lock.Locker must pass. An adapter's own test is one call of Run.
+// Package locktest has the tests that every lock.Locker must pass. The test of an adapter is one call of Run.
 package locktest
 
 import (
@@ -10,71 +10,71 @@ import (
 	"orderflow/internal/lock"
 )
 
-// Adapter is a Locker that says what it promises.
+// Adapter is a Locker with its Features.
 type Adapter interface {
 	lock.Locker
 	Features() lock.Features
 }
 
-// Open returns two views of the same products, all free, with locks that live for ttl (whole seconds): for locks that
-// processes share two clients of one server, else the same value twice. It registers its own clean-up.
+// Open returns two lockers of the same products, all free, with locks that live for ttl (whole seconds). For a shared adapter they
+// are two clients of one server, otherwise the same value twice. Open registers their cleanup.
 type Open func(t *testing.T, ttl time.Duration) (a, b Adapter)
 
-// patience is how long anything may take that needs no expiry. No test waits for it unless it fails.
-const patience = time.Minute
+// timeout bounds waits that do not depend on expiry. Only a failing test reaches it.
+const timeout = time.Minute
 
-// room is what a test works with: two views, and a range of products of its own.
-type room struct {
+// env is the environment of a test: two lockers, and a range of products of its own.
+type env struct {
 	a, b Adapter
 	base int64
 }
 
-// products returns the given products of the room's own range.
-func (r room) products(numbers ...int64) []int64 {
+// products returns the given products of the test's own range.
+func (e env) products(numbers ...int64) []int64 {
 	for i := range numbers {
-		numbers[i] += r.base
+		numbers[i] += e.base
 	}
 	return numbers
 }
 
-// Run runs the suite: each test on locks of its own, then all of them at once, several times, on one set of locks.
+// Run runs the suite: each test on its own lockers, then all tests at once, several times, on the same lockers.
 func Run(t *testing.T, open Open) {
 	long := []struct {
 		name string
-		run  func(*testing.T, room)
+		run  func(*testing.T, env)
 	}{
-		{"takes what is free", takesWhatIsFree},
-		{"any order, twice", anyOrder},
-		{"nothing asked", nothingAsked},
-		{"reports what is busy", reportsBusy},
-		{"a release frees and wakes", releaseWakes},
-		{"a release wakes all", releaseWakesAll},
-		{"a release wakes its product only", releaseWakesItsProduct},
+		{"locks free products", locksFreeProducts},
+		{"any order, duplicates", anyOrder},
+		{"no products", noProducts},
+		{"reports busy products", reportsBusy},
+		{"a release wakes a waiter", releaseWakes},
+		{"a release wakes all waiters", releaseWakesAll},
+		{"a release wakes waiters of its product only", releaseWakesItsProduct},
 		{"another token releases nothing", anotherToken},
 		{"released twice", releasedTwice},
-		{"releases what it names", releasesWhatItNames},
-		{"a context that has ended", endedContext},
-		{"one holder at a time, no wake-up lost", oneHolder},
+		{"releases only the named products", releasesNamedProducts},
+		{"a cancelled context", endedContext},
+		{"one owner at a time, no lost wake-up", oneOwner},
 	}
 	short := []struct {
 		name string
-		run  func(*testing.T, room)
+		run  func(*testing.T, env)
 	}{
-		{"expires and wakes", expires},
+		{"expiry wakes a waiter", expires},
 		{"a late release", lateRelease},
 	}
 	for _, test := range long {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := open(t, time.Minute)
-			test.run(t, room{a, b, 1000})
+			test.run(t, env{a, b, 1000})
 		})
 	}
 	for _, test := range short {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := open(t, time.Second)
-			test.run(t, room{a, b, 1000})
+			test.run(t, env{a, b, 1000})
 		})
 	}
 	t.Run("stress", func(t *testing.T) {
@@ -84,14 +84,14 @@ func Run(t *testing.T, open Open) {
 			for i, test := range long {
 				t.Run(test.name, func(t *testing.T) {
 					t.Parallel()
-					test.run(t, room{a, b, 1000 * (1 + round*int64(len(long)) + int64(i))})
+					test.run(t, env{a, b, 1000 * (1 + round*int64(len(long)) + int64(i))})
 				})
 			}
 		}
 	})
 }
 
-// try is TryLock that must not fail.
+// try calls TryLock, which must not fail.
 func try(t *testing.T, locker lock.Locker, products []int64) lock.Grant {
 	t.Helper()
 	grant, err := locker.TryLock(t.Context(), products)
@@ -101,7 +101,7 @@ func try(t *testing.T, locker lock.Locker, products []int64) lock.Grant {
 	return grant
 }
 
-// unlock is Unlock that must not fail.
+// unlock calls Unlock, which must not fail.
 func unlock(t *testing.T, locker lock.Locker, token string, products []int64) {
 	t.Helper()
 	if err := locker.Unlock(t.Context(), token, products, true); err != nil {
@@ -109,11 +109,11 @@ func unlock(t *testing.T, locker lock.Locker, token string, products []int64) {
 	}
 }
 
-// wantHeld checks which products a grant holds, and that the others of it are busy under the given tokens.
-func wantHeld(t *testing.T, grant lock.Grant, held []int64, busy map[int64]string) {
+// wantGrant checks the locked products of a grant, and the tokens of its busy ones.
+func wantGrant(t *testing.T, grant lock.Grant, held []int64, busy map[int64]string) {
 	t.Helper()
 	if !slices.Equal(grant.Locked, held) {
-		t.Errorf("held %v, want %v", grant.Locked, held)
+		t.Errorf("locked %v, want %v", grant.Locked, held)
 	}
 	if len(grant.Busy) != len(busy) {
 		t.Errorf("busy %+v, want %v", grant.Busy, busy)
@@ -126,27 +126,27 @@ func wantHeld(t *testing.T, grant lock.Grant, held []int64, busy map[int64]strin
 			t.Errorf("product %d is busy under %q, want %q", other.Product, other.Token, token)
 		}
 		if other.Released == nil {
-			t.Errorf("product %d is busy without a channel to wait on", other.Product)
+			t.Errorf("product %d is busy without Released", other.Product)
 		}
 	}
 }
 
-// wantReleased waits for the channel to be closed; where the adapter promises it, that must be so already.
+// wantReleased waits until the channel closes. A prompt adapter must have closed it already.
 func wantReleased(t *testing.T, view Adapter, released <-chan struct{}) {
 	t.Helper()
 	if view.Features().Prompt {
 		select {
 		case <-released:
 		default:
-			t.Error("not told of the release when Unlock had returned")
+			t.Error("Released is open after Unlock")
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	select {
 	case <-released:
 	case <-ctx.Done():
-		t.Fatal("never told of the release")
+		t.Fatal("Released did not close")
 	}
 }
