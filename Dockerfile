@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# The images of Orderflow: `server` (the default) holds the static binary and nothing to run it with, `worker` adds Supervisor
-# with two worker processes. Build the latter with --target worker.
+# The images of Orderflow: `server` (the default) contains only the static binary, `worker` adds Supervisor with two worker
+# processes. Build the latter with --target worker.
 
 FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
@@ -14,7 +14,8 @@ ARG TARGETARCH
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/orderflow ./cmd/orderflow
-# What the empty image below has besides: a user, a place for a database, and whom to trust (payment providers, TLS to MySQL).
+# Further content of the empty image below: a user, a folder for a database, certificate authorities (payment providers, TLS to
+# MySQL).
 RUN mkdir -p /root-of/etc/ssl/certs /root-of/data \
     && echo 'orderflow:x:65532:65532:Orderflow:/data:/sbin/nologin' > /root-of/etc/passwd \
     && echo 'orderflow:x:65532:' > /root-of/etc/group \
@@ -30,7 +31,7 @@ COPY deploy/supervisor/supervisord.conf deploy/supervisor/orderflow-worker.conf 
 COPY --from=build /out/orderflow /usr/local/bin/orderflow
 USER 65532:65532
 EXPOSE 9101 9102
-# Both processes must be ready. One that is being started afresh is given the time of two looks.
+# Both processes must be ready. A process that restarts has the time of two checks.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD orderflow health --url http://127.0.0.1:9101 && orderflow health --url http://127.0.0.1:9102
 STOPSIGNAL SIGTERM
@@ -39,7 +40,7 @@ ENTRYPOINT ["supervisord", "-c", "/etc/orderflow/supervisord.conf"]
 FROM scratch AS server
 COPY --from=build /root-of /
 COPY --from=build /out/orderflow /usr/local/bin/orderflow
-# Reachable from outside the container, which is why a server with the role api wants to be told --auth.
+# These addresses are reachable from outside the container, so a server with the role api requires --auth.
 ENV PATH=/usr/local/bin \
     ORDERFLOW_ADDR=0.0.0.0:8000 \
     ORDERFLOW_REALTIME_ADDR=0.0.0.0:8080 \

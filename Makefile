@@ -1,4 +1,4 @@
-# What a person or a machine does with this repository. `make` alone lists it.
+# The tasks of this repository. `make` alone lists them.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -12,29 +12,29 @@ FUZZTIME  ?= 30s
 SOAK      ?= 10m
 LOAD_SOAK ?= 30s
 
-help: ## List what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## Start a server on 127.0.0.1:8000, with its data in orderflow.db; an empty one gets samples
+run: build ## Start a server on 127.0.0.1:8000 with its data in orderflow.db; an empty one gets sample data
 	bin/orderflow serve --samples
 
-demo: build ## Show in a minute what it does, on a database of its own
+demo: build ## Show a one-minute tour on a temporary database
 	bin/orderflow demo
 
 build: ## Build the static binary bin/orderflow
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/orderflow ./cmd/orderflow
 
-test: ## Run all tests under the race detector, in random order; installs a C compiler where one is missing
+test: ## Run all tests under the race detector, in random order; installs missing software
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m ./...
 
-# The packages whose tests ask for servers.
+# The packages whose tests need servers.
 SERVED = $(shell grep -rl --include='*_test.go' -e orderflow/test/servers -e orderflow/test/env internal test | xargs -n 1 dirname | sort -u | sed 's|^|orderflow/|')
 
-test-unit: ## Of these, run those that need nothing but Go and a C compiler
+test-unit: ## Run the tests that need only Go and a C compiler
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on $(filter-out $(SERVED),$(shell $(GO) list ./...))
 
-test-feature: ## And those that need MySQL and Redis: private ones, or those that ORDERFLOW_TEST_MYSQL and _REDIS name
+test-feature: ## Run the tests that need MySQL and Redis: private servers, or those of ORDERFLOW_TEST_MYSQL and _REDIS
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m $(SERVED)
 
@@ -43,11 +43,11 @@ test-mysql: ## Run the tests of store, application, chaos and command line on My
 	mysql="$$(scripts/mysql.sh)" && ORDERFLOW_TEST_MYSQL= ORDERFLOW_TEST_MYSQLD="$$mysql" CGO_ENABLED=1 \
 		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/app ./test/chaos ./internal/cli ./test/servers/...
 
-test-cluster: ## Run the product over clusters: Galera, Redis Cluster, Sentinel; installs what is missing
+test-cluster: ## Test over clusters: Galera, Redis Cluster, Sentinel; installs missing software
 	scripts/test-deps.sh cluster
 	CGO_ENABLED=1 $(GO) test -race -tags cluster -count=1 -timeout 10m -v -run '^TestCluster' ./test/chaos
 
-test-contract: build ## Hold servers on SQLite and MySQL against the OpenAPI document and Pusher's library; installs what is missing
+test-contract: build ## Test servers on SQLite and MySQL with clients of other projects; installs missing software
 	scripts/test-deps.sh contract
 	DATABASE_URL= REDIS_URL= scripts/contract.sh
 	$(GO) run ./cmd/with-servers scripts/contract.sh
@@ -59,21 +59,21 @@ soak: ## Run the chaos tests for SOAK (10m) each
 	scripts/test-deps.sh
 	ORDERFLOW_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v -run 'Chaos|Soak' ./...
 
-load: build ## Put every k6 test of load-tests on a private server, ends with the audit; builds k6 on first use
+load: build ## Run the k6 tests of load-tests on a private server, then the audit; builds k6 on first use
 	DATABASE_URL= REDIS_URL= SOAK=$(LOAD_SOAK) scripts/load.sh
 
 load-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
 	SOAK=$(LOAD_SOAK) $(GO) run ./cmd/with-servers scripts/load.sh
 
-bench: build ## Measure this machine: all figures as one table
+bench: build ## Measure all figures on this machine, as one table
 	DATABASE_URL= REDIS_URL= bin/orderflow bench --table
 
 bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
 	$(GO) run ./cmd/with-servers bin/orderflow bench --table
 
-bench-guard: ## Compare the processor time an order with that of the commit BASE, on the LOADS (all) whose names contain these words
+bench-guard: ## Compare the processor time of an order with that of commit BASE, on the LOADS (all) whose names contain these words
 	scripts/test-deps.sh
 	@scripts/bench-guard.sh "$(BASE)" $(if $(LOADS),--loads '$(LOADS)')
 
@@ -83,7 +83,7 @@ bench-realtime: build ## Measure fan-out over WebSockets beside socket.io 4; nee
 	cd cmd/bench-realtime/socketio && npm ci --no-audit --no-fund
 	DATABASE_URL= REDIS_URL= $(GO) run ./cmd/bench-realtime
 
-bench-watched: build ## Measure what traces and ten viewers of the console cost the orders
+bench-watched: build ## Measure the cost of traces and of ten viewers of the console
 	DATABASE_URL= REDIS_URL= $(GO) run ./cmd/bench-watched
 
 lint: ## Check style, common mistakes and dead code; builds the linters on first use
@@ -97,20 +97,20 @@ vulncheck: ## Check dependencies and the standard library for known vulnerabilit
 fmt: ## Format all Go files
 	"$$(scripts/tool.sh golangci-lint)" fmt ./...
 
-setup: ## Write .env with secrets of its own, for the containers
+setup: ## Write .env with generated secrets, for the containers
 	scripts/setup.sh
 
 up: setup ## Build and start all six services in containers, and wait until they are healthy
 	VERSION=$(VERSION) docker compose up -d --build --wait
 
-down: ## Stop the containers; their data stays
+down: ## Stop the containers and keep their data
 	docker compose down
 
-logs: ## Follow what the containers say
+logs: ## Follow the logs of the containers
 	docker compose logs -f --tail 100
 
-release-check: ## Check what a release needs: a clean tree, a tag with its part of CHANGELOG.md, binaries that cross-compile
+release-check: ## Check a release: a clean tree, a tag with its section in CHANGELOG.md, binaries that cross-compile
 	scripts/release.sh check
 
-clean: ## Remove what was built
+clean: ## Remove built files
 	rm -rf bin dist

@@ -1,9 +1,9 @@
-// Two thousand buyers on one product, each with the next order as soon as the last one is answered. All are served, none is
-// refused but for want of stock, and in the end the stock is less by what was sold.
+// Two thousand customers order one product, each again as soon as the previous order is answered. Orders are refused only for
+// insufficient stock, and in the end the stock is reduced by the units sold.
 //
 //   k6 run load-tests/flash-sale-test.js      VUS=2000  DURATION=30s  PRODUCT=1  SLACK=1
 //
-// k6 needs more processor time than the server: on one machine the limit of time is about k6.
+// k6 needs more processor time than the server: on one machine, k6 determines the response times.
 import { key, order, report, slack, summary } from './shop.js';
 
 const product = Number(__ENV.PRODUCT || 1);

@@ -1,4 +1,4 @@
-// Up to fifty buyers who look, order, look after their order and sometimes list what they have.
+// Up to fifty customers who read products, order, read their order and sometimes list their orders.
 //
 //   k6 run load-tests/high-load-test.js       RAMP=30s  HOLD=10s  SLACK=1
 import { check } from 'k6';

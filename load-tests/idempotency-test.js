@@ -1,4 +1,4 @@
-// Fifty clients send the same order under the same key at once: one creates it, 49 get the order that exists.
+// Fifty clients send the same order under the same key at once: one creates it, 49 receive the existing order.
 //
 //   k6 run load-tests/idempotency-test.js     PRODUCT=1
 import { check } from 'k6';
@@ -18,7 +18,7 @@ export const options = {
   },
 };
 
-// setup makes the key that all of them use.
+// setup creates the key that all clients use.
 export function setup() {
   return { key: `${run}-same` };
 }

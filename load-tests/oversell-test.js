@@ -1,9 +1,9 @@
-// Fifty buyers at once want the last piece: one gets it, 49 are told that it is sold out.
+// Fifty customers order the last unit at once: one gets it, 49 receive 409 insufficient_stock.
 //
-//   k6 run load-tests/oversell-test.js        PRODUCT=5, the one of the sample data that has one piece
+//   k6 run load-tests/oversell-test.js        PRODUCT=5, the sample product with one unit
 //
-// A payment that is declined gives the piece back, and the next buyer may then have it: run the server with
-// --simulated-success 1, or without a worker.
+// A declined payment returns the unit, and the next order may take it. Run the server with --simulated-success 1, or without a
+// worker.
 import { fail } from 'k6';
 import { key, order, products, report, summary } from './shop.js';
 

@@ -1,27 +1,27 @@
-// What the load tests share: the way to the server, its answers counted, and their report. Nothing is fetched from a network.
+// Shared by the load tests: requests, counters of their answers, and the report. Nothing is fetched from another host.
 import http from 'k6/http';
 import { Counter } from 'k6/metrics';
 
 const base = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 const json = { 'Content-Type': 'application/json' };
 
-// Answers to orders. other is all that no test expects: errors, time-outs, connections that broke.
+// Answers to orders. other counts what no test expects: errors, time-outs, broken connections.
 export const created = new Counter('orders_created');
 export const replayed = new Counter('orders_replayed');
 export const soldOut = new Counter('orders_sold_out');
 export const other = new Counter('orders_other');
 export const again = new Counter('orders_asked_again');
 
-// Each VU of each run has keys of its own, so that a test may be repeated on the same server.
+// Each VU of each run has its own keys, so that a test may be repeated on the same server.
 export const run = `k6-${Date.now().toString(36)}-${Math.floor(Math.random() * 1e9).toString(36)}`;
 
-// key is another one for each call of each VU; name tells apart what one iteration orders.
+// key differs for each call of each VU; name distinguishes the orders of one iteration.
 export function key(name) {
   return `${run}-${name}-${__VU}-${__ITER}`;
 }
 
-// order places an order of one piece and counts the answer. Who gets none, as when k6 was so busy that the server closed a
-// connection on which nothing came for five seconds, asks again under the same key: that is what keys are for.
+// order places an order of one unit and counts the answer. Without an answer it retries with the same key: a busy k6 may send
+// nothing for five seconds, and the server then closes the connection.
 export function order(product, idempotencyKey, user) {
   const body = JSON.stringify({ user_id: user || 1, idempotency_key: idempotencyKey, items: [{ product_id: product, quantity: 1 }] });
   const ask = () => http.post(`${base}/api/v1/orders`, body, { headers: json, tags: { name: 'order' } });
@@ -40,7 +40,7 @@ export function order(product, idempotencyKey, user) {
   return answer;
 }
 
-// get reads a path of the API; name groups the paths in k6's own figures.
+// get reads a path of the API; name groups paths in the figures of k6.
 export function get(path, name) {
   return http.get(`${base}${path}`, { tags: { name: name } });
 }
@@ -49,10 +49,10 @@ export function post(path, name) {
   return http.post(`${base}${path}`, null, { tags: { name: name } });
 }
 
-// slack stretches the limits of time on a machine that others use too: SLACK=4 lets everything take four times as long.
+// slack extends the time limits on a shared machine: SLACK=4 allows four times as long.
 export const slack = Number(__ENV.SLACK || 1);
 
-// products lists what can be bought; a server that does not answer ends the test with a clear word.
+// products lists the active products; a server that does not answer ends the test with a clear message.
 export function products() {
   const answer = get('/api/v1/products', 'products');
   if (answer.status !== 200) {
@@ -61,7 +61,7 @@ export function products() {
   return answer.json('data');
 }
 
-// pick is one of a list, at random.
+// pick returns a random member of a list.
 export function pick(list) {
   return list[Math.floor(Math.random() * list.length)];
 }
@@ -72,8 +72,8 @@ const columns = [
 ];
 const row = (cells) => columns.map(([, width, pad], i) => String(cells[i])[pad || 'padStart'](width)).join('');
 
-// report returns a test's handleSummary: a line for the table, and below it each threshold that failed. With ROW_FILE the
-// line is also left in that file, for who puts the lines of several tests together.
+// report returns a test's handleSummary: a row for the table, and below it each failed threshold. With ROW_FILE the row is also
+// written to that file, so that a script can combine the rows of several tests.
 export function report(test) {
   return (data) => {
     const values = (metric) => (data.metrics[metric] ? data.metrics[metric].values : {});
@@ -97,5 +97,5 @@ export function report(test) {
   };
 }
 
-// summary is what each test's options have: the percentiles of the report.
+// summary holds the options that all tests share: the percentiles of the report.
 export const summary = { summaryTrendStats: ['avg', 'med', 'p(95)', 'p(99)', 'max'] };

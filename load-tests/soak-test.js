@@ -1,5 +1,5 @@
-// A steady rate for a long time: orders are taken, paid, cancelled and found again, and the server has no more memory,
-// goroutines or open files at the end than at the beginning.
+// A steady rate for a long time: orders are created, paid, cancelled and read, and at the end the server uses no more memory,
+// goroutines or open files than at the beginning.
 //
 //   k6 run load-tests/soak-test.js            SOAK=30s  RATE=50 (orders a second)  SLACK=1
 import { check, sleep } from 'k6';
@@ -27,7 +27,7 @@ export const options = {
   setupTimeout: '5m',
 };
 
-// state is what the server says of itself.
+// state reads the server's own metrics.
 function state() {
   const lines = get('/metrics', 'metrics').body.split('\n');
   const value = (series) => Number((lines.find((line) => line.startsWith(`${series} `)) || '').split(' ')[1]);
@@ -40,7 +40,7 @@ function state() {
   };
 }
 
-// setup waits until the payments of what was ordered before are made, so that those of the test have nobody before them.
+// setup waits until earlier orders are finished, so that the orders of this test are first in the queue.
 export function setup() {
   for (let tries = 0; tries < 40 && state().pending > 0; tries++) sleep(5);
   return { ids: products().filter((p) => p.active && p.stock > 1000).map((p) => p.id), before: state() };
@@ -52,7 +52,7 @@ export default function (data) {
   if (!check(placed, { 'the order was taken': (a) => a.status === 201 })) return;
   const path = `/api/v1/orders/${placed.json('data.id')}`;
   if (Math.random() < 0.05) {
-    // A worker may have been faster; then the order cannot be cancelled any more.
+    // A worker may have been faster: then the order cannot be cancelled.
     check(post(`${path}/cancel`, 'cancel'), {
       'cancelled, or too late': (a) => a.status === 200 || (a.status === 422 && a.json('error') === 'order_not_cancellable'),
     });
@@ -61,7 +61,7 @@ export default function (data) {
   if (Math.random() < 0.02) finished(path);
 }
 
-// finished waits until the order has come to its end: payments keep up with orders.
+// finished waits until the order is finished: payments keep up with orders.
 function finished(path) {
   let status = '';
   for (let tries = 0; tries < 60 && !['PAID', 'FAILED', 'CANCELLED'].includes(status); tries++) {
@@ -72,7 +72,7 @@ function finished(path) {
 }
 
 export function teardown(data) {
-  const now = state(); // k6 keeps its connections, up to one for each VU: the bounds leave room for them
+  const now = state(); // k6 keeps up to one connection for each VU: the bounds allow for them
   check(now, {
     'memory did not grow beyond bounds': (n) => n.memory < 2 * data.before.memory + 200e6,
     'no goroutines were left behind': (n) => n.goroutines < data.before.goroutines + 600,

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Holds a private server against its OpenAPI document. Clients that oapi-codegen and ogen generate from it call every operation;
-# Pusher's library for Python publishes; then schemathesis sends requests made from the document, with an admin's, a user's and
-# no token: those that cover its schemas, then random ones for CONTRACT_TIME seconds each (10). The server keeps its data in
-# DATABASE_URL and REDIS_URL, which have to be private too (make test-contract), else in a temporary SQLite file. The tools are
-# pinned in scripts/tool.sh and scripts/contract/, and fetched into bin on first use. SEED repeats a run.
+# Tests a private server with clients of other projects. Clients that oapi-codegen and ogen generate from the OpenAPI document call
+# every operation. Pusher's library for Python publishes. Then schemathesis sends requests made from the document, with an
+# administrator's, a user's and no token: those that cover its schemas, then random ones for CONTRACT_TIME seconds each (10). The
+# server keeps its data in DATABASE_URL and REDIS_URL, which must be private too (make test-contract), otherwise in a temporary
+# SQLite file. The tools are pinned in scripts/tool.sh and scripts/contract/, and fetched into bin on first use. SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,17 +12,17 @@ die() {
 	exit 1
 }
 
-# The packages of Python are installed anew when their list has changed.
+# The Python packages are installed again when their list has changed.
 venv="$PWD/bin/tools/contract" packages=scripts/contract/requirements.txt
 if ! cmp -s "$packages" "$venv/requirements.txt"; then
 	echo "installing schemathesis and pusher, once" >&2
 	rm -rf "$venv"
-	python3 -m venv "$venv" || die "python3 cannot make a virtual environment: run scripts/test-deps.sh contract"
+	python3 -m venv "$venv" || die "python3 cannot create a virtual environment: run scripts/test-deps.sh contract"
 	"$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$packages" ||
-		die "schemathesis and pusher cannot be fetched; pip said why above"
+		die "schemathesis and pusher cannot be fetched: see the errors of pip above"
 	cp "$packages" "$venv/requirements.txt"
 fi
-oapi="$PWD/$(scripts/tool.sh oapi-codegen)" && ogen="$PWD/$(scripts/tool.sh ogen)" || die "the generators cannot be built; go said why above"
+oapi="$PWD/$(scripts/tool.sh oapi-codegen)" && ogen="$PWD/$(scripts/tool.sh ogen)" || die "the generators cannot be built: see the errors of go above"
 
 # The clients are generated beside the program that calls them, in a module of its own.
 document="$PWD/internal/api/docs/openapi.json" work="$PWD/bin/contract"
@@ -42,8 +42,8 @@ stop() {
 }
 trap 'stop; rm -rf "$dir"' EXIT
 export DATABASE_URL="${DATABASE_URL:-sqlite:$dir/contract.db}" REDIS_URL="${REDIS_URL:-}"
-export ORDERFLOW_REALTIME_SECRET="of the contract tests" # over MySQL it must be said
-: >"$dir/out" # it is read below, maybe before the server's process is there
+export ORDERFLOW_REALTIME_SECRET="of the contract tests" # required over MySQL
+: >"$dir/out" # the loop below may read it before the server has started
 bin/orderflow serve --samples --addr 127.0.0.1:0 --realtime-addr 127.0.0.1:0 --rate-limit off --admin-rate-limit off --auth optional \
 	--log-level warn >"$dir/out" 2>"$dir/log" &
 server=$!
@@ -60,11 +60,11 @@ realtime="$(sed -nE 's/^ *WebSockets +(ws:[^ ]+).*/\1/p' "$dir/out")"
 admin="$(bin/orderflow token create --admin | tail -n 1)"
 user="$(bin/orderflow token create --user 1 | tail -n 1)"
 
-CONTRACT_TOKEN="$admin" "$work/contract" "$url" || die "a generated client cannot use the server; it said why above"
-"$venv/bin/python" scripts/contract/publish.py "$realtime" || die "Pusher's library cannot use the realtime server; it said why above"
+CONTRACT_TOKEN="$admin" "$work/contract" "$url" || die "a generated client cannot use the server: see its errors above"
+"$venv/bin/python" scripts/contract/publish.py "$realtime" || die "Pusher's library cannot use the realtime server: see its errors above"
 
 failed=() config="$PWD/scripts/contract/schemathesis.toml"
-# Logging out would take the token of the run away.
+# Logging out would revoke the token of this run.
 properties() {
 	local run phases
 	echo "== schemathesis over ${DATABASE_URL%%:*} with $1" >&2
@@ -86,7 +86,7 @@ if grep -q '"level":"ERROR"' "$dir/log"; then
 	failed+=("the server's log")
 	grep '"level":"ERROR"' "$dir/log" >&2
 fi
-kill "$server" 2>/dev/null && wait "$server" || failed+=("the end of the server")
+kill "$server" 2>/dev/null && wait "$server" || failed+=("stopping the server")
 server=
 bin/orderflow audit >"$dir/report" || {
 	failed+=("the audit")

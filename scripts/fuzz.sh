@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes every target of the module, one after the other, for the time given (such as 30s). A new failing input is left
-# under the package's testdata/fuzz: keep it, it is a test from then on.
+# Fuzzes every target of the module, one after the other, for the given time (such as 30s). A new failing input stays
+# below the package's testdata/fuzz. Keep it: it is a test from then on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,7 +11,7 @@ while IFS= read -r file; do
 	while IFS= read -r target; do
 		count=$((count + 1))
 		echo "== $package $target"
-		# Making an interesting input smaller is given little time: it would else eat what is meant for finding more.
+		# Minimising an input has little time: otherwise it would use up the time for finding more.
 		go test "$package" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 2s
 	done < <(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$file")
 done < <(find cmd internal -name '*_test.go' -not -path '*/testdata/*' -exec grep -lE '^func Fuzz' {} + | sort)

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Puts every load test of load-tests/ on a private server and prints their figures as one table, then audits the books.
-# The server keeps its data in DATABASE_URL and REDIS_URL, which have to be private too (make load-mysql), else in a
-# temporary SQLite file. It ends with this script, by its own process id. Exit code 1 when a threshold failed or the books
-# are wrong.
+# Runs every load test of load-tests/ on a private server, prints their figures as one table, and ends with the audit. The
+# server keeps its data in DATABASE_URL and REDIS_URL, which must be private too (make load-mysql), otherwise in a temporary
+# SQLite file. This script stops it by its process id. Exit code 1 when a threshold or the audit failed.
 #
 #   scripts/load.sh [TEST ...]      such as: oversell flash-sale; all without arguments
-#   SOAK=10m VUS=500 scripts/load.sh        what a test reads from its environment is handed on
+#   SOAK=10m VUS=500 scripts/load.sh        variables of a test are passed on
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,11 +29,11 @@ stop() {
 }
 trap 'stop || true; rm -rf "$dir"' EXIT
 export DATABASE_URL="${DATABASE_URL:-sqlite:$dir/load.db}"
-export ORDERFLOW_REALTIME_SECRET="${ORDERFLOW_REALTIME_SECRET:-of the load tests}" # over MySQL it must be said
+export ORDERFLOW_REALTIME_SECRET="${ORDERFLOW_REALTIME_SECRET:-of the load tests}" # required over MySQL
 
-# start serves on free ports. No payment is declined: that would give the last piece back, and somebody else might have it.
+# start starts the server on free ports. No payment is declined: that would return the last unit, and another order might take it.
 start() {
-	: >"$dir/out" # it is read below, maybe before the server's process is there
+	: >"$dir/out" # the loop below may read it before the server has started
 	bin/orderflow serve --addr 127.0.0.1:0 --realtime-addr 127.0.0.1:0 --rate-limit off --auth optional \
 		--simulated-success 1 --log-level warn >"$dir/out" 2>>"$dir/log" &
 	server=$!
@@ -50,7 +49,7 @@ start() {
 	return 1
 }
 
-# run runs one test; what it prints for the table is kept.
+# run runs one test and keeps its row of the table.
 failed=()
 run() {
 	echo "== $1" >&2
@@ -61,14 +60,14 @@ run() {
 	done
 	"$k6" run --quiet --no-color -e BASE_URL="$url" -e ROW_FILE="$dir/rows/$2-$1" "${args[@]}" "load-tests/$1-test.js" >"$dir/k6" 2>&1 || {
 		failed+=("$1")
-		# What went wrong in words, each kind once with its number: addresses and ids differ, times too.
+		# The errors, each kind once with its number, without addresses, ids and times.
 		sed -nE 's/^time=[^ ]+ level=(error|warning) msg="?(.*)$/\2/p' "$dir/k6" | cut -c 1-160 |
 			sed -E 's/[0-9.]+:[0-9]+(->)?//g; s/"trace_id.*//' | sort | uniq -c | sort -rn | head -n 10 >&2
 	}
 	head="$(grep -m 1 '^test  ' "$dir/k6" || true)"
 }
 
-# The race for the last piece needs a product that has one; everything else enough of all.
+# The race for the last unit needs a product with one unit; all other tests need enough of every product.
 mkdir "$dir/rows"
 n=0 head='' stocked=
 bin/orderflow seed --stock 1 >/dev/null
@@ -83,14 +82,14 @@ for test in "${tests[@]}"; do
 	n=$((n + 1))
 	run "$test" "$n"
 done
-stop || failed+=("the server's end")
+stop || failed+=("stopping the server")
 
 printf '\n%s\n' "$head"
 cat "$dir"/rows/* 2>/dev/null || true
 echo
 bin/orderflow audit || failed+=("the audit")
 if [ -s "$dir/log" ]; then
-	printf '\nthe server said:\n' >&2
+	printf '\nlog of the server:\n' >&2
 	tail -n 20 "$dir/log" >&2
 fi
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Prints the folder of a MySQL server for tests: DIR/mysqld starts it, DIR/data is an initialized data directory to copy.
 # The first run fetches the server with its libraries from the newest suite of the machine's own package mirror (Debian's
-# sid, Ubuntu's devel). Later runs use the copy in the user's cache directory. Nothing is installed on the system, and no
-# rights of root are needed. "scripts/mysql.sh fresh" fetches the current version again.
+# sid, Ubuntu's devel). Later runs use the copy in the user's cache directory. Nothing is installed on the system, and root
+# is not needed. "scripts/mysql.sh fresh" fetches the current version again.
 set -euo pipefail
 
 dir="${XDG_CACHE_HOME:-${HOME:?}/.cache}/orderflow/mysql"
@@ -34,7 +34,7 @@ apt="$work/apt" root="$work/root"
 mkdir -p "$apt"/{parts,state/lists/partial,cache/archives/partial} "$root"
 : >"$apt/status"
 
-# The mirror that apt's sources name for this machine's own release also has the newest suite.
+# The mirror of this machine's release, from the sources of apt, also has the newest suite.
 release="$(. /etc/os-release && echo "${ID:-}|${VERSION_CODENAME:-}")"
 case "$release" in
 debian\|*) suite=sid keyring=/usr/share/keyrings/debian-archive-keyring ;;
@@ -50,7 +50,7 @@ for file in "$keyring.pgp" "$keyring.gpg"; do
 done
 echo "deb $signed$mirror $suite main" >"$apt/sources.list"
 
-# apt with a state of its own, so that the system's package lists and database stay as they are.
+# apt uses a separate state, so that the system's package lists and database do not change.
 private_apt() {
 	apt-get -q -y -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts="$apt/parts" \
 		-o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root \
@@ -73,7 +73,7 @@ libraries="$(dirname "$(find "$root" -name libc.so.6 | head -n 1)")"
 loader="$(find "$root" -name 'ld-linux*.so.*' -type f | head -n 1)"
 [ -x "$root/usr/sbin/mysqld" ] && [ -n "$loader" ] || fail "the packages do not hold a server with its C library."
 
-# The server runs with its own C library, which is newer than the system's. The file finds its neighbours by its own path.
+# The server runs with its own C library, which is newer than the system's. The script finds the files beside it by its own path.
 cat >"$work/mysqld" <<END
 #!/bin/sh
 dir="\$(dirname "\$0")"
@@ -84,8 +84,8 @@ END
 chmod +x "$work/mysqld"
 "$work/mysqld" --version >>"$log" 2>&1 || fail "the server does not run on this machine."
 
-# Initialization takes long, so that it is done once; each server gets a copy with an identity of its own. The account
-# root@localhost alone would not be found by a server that does not resolve names.
+# Initialisation takes long, so it is done once; each server gets a copy with its own identity. A server that does not resolve
+# names would not find the account root@localhost.
 echo "CREATE USER root@'127.0.0.1'; GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;" >"$work/accounts.sql"
 "$work/mysqld" --initialize-insecure --init-file="$work/accounts.sql" --datadir="$work/initial" --innodb-redo-log-capacity=64M >>"$log" 2>&1 ||
 	fail "the data directory could not be initialized."

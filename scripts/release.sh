@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a release is made of. VERSION says which, such as v1.2.3; without it, the tag of the commit.
+# Checks and builds a release. VERSION names it, such as v1.2.3; without it, the tag of the commit does.
 #
-#   check   the tree is clean and tidy, CHANGELOG.md has a part about it, every platform compiles
+#   check   the tree is clean and tidy, CHANGELOG.md has a section about it, every platform compiles
 #   build   check, then dist/: an archive for each platform, a bill of materials for each binary, and checksums
-#   notes   prints its part of CHANGELOG.md
+#   notes   prints its section of CHANGELOG.md
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes .env, which compose.yaml reads, with a secret of its own wherever the example leaves one empty. What is there
-# already stays: the databases know its passwords.
+# Writes .env, which compose.yaml reads, with a generated secret wherever the example leaves one empty. An existing file is not
+# changed: the databases have its passwords.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ umask 077
 draw() { od -An -vtx1 -N24 /dev/urandom | tr -d ' \n'; }
 while IFS= read -r line; do
 	case "$line" in
-	ORDERFLOW_GATEWAY_SECRET=) ;; # the provider's to say
+	ORDERFLOW_GATEWAY_SECRET=) ;; # comes from the provider
 	*_PASSWORD= | *_SECRET=) line+=$(draw) ;;
 	esac
 	printf '%s\n' "$line"

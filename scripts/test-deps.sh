@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides Go: a C compiler, for the race detector; curl and openssl, since the commands of
-# documents are run; MariaDB with its client, and Redis; promtool, which judges metrics and alert rules; Node.js, a browser
-# and nginx, for the clients of WebSockets; nginx, Supervisor and systemd's checker, for what lies in deploy. With the
-# argument "cluster" it also installs what makes clusters, with "contract" Python, for clients that other projects wrote. The
-# product itself is built without any of these.
+# Installs the software that the tests need besides Go: a C compiler for the race detector; curl and openssl for the commands of
+# the documents; MariaDB with its client, and Redis; promtool for metrics and alert rules; Node.js, a browser and nginx for
+# WebSocket clients; nginx, Supervisor and systemd-analyze for the files of deploy. "cluster" adds the software of clusters,
+# "contract" adds Python for clients of other projects. The product is built without any of these.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +10,8 @@ cc="$(go env CC)"
 cc="${cc%% *}"
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
-# Each thing that is needed, as "PACKAGES|a test that it works|what it is". Servers that ORDERFLOW_TEST_MYSQL and
-# ORDERFLOW_TEST_REDIS name are used instead of private ones, save by the tests that kill theirs.
+# Each need, as "PACKAGES|a test that it works|its name". The servers of ORDERFLOW_TEST_MYSQL and ORDERFLOW_TEST_REDIS replace
+# private ones, except in tests that kill theirs.
 needs=(
 	"curl|command -v curl|curl"
 	"openssl|command -v openssl|OpenSSL (openssl)"
@@ -47,7 +46,7 @@ contract)
 	;;
 esac
 
-# A compiler without the C library's headers is no use: try it.
+# A compiler needs the headers of the C library: try it.
 compiles() {
 	command -v "$cc" && echo '#include <stdlib.h>' | "$cc" -E -x c -
 }
@@ -64,26 +63,26 @@ browser() {
 	command -v chromium || command -v chromium-browser || command -v google-chrome
 }
 
-# Debian's python3 lacks what a virtual environment is filled with.
+# Debian's python3 cannot fill a virtual environment without python3-venv.
 python() {
 	python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
 }
 
-# The clients themselves, as their lock file has them.
+# Installs the clients of the lock file.
 clients() (
 	cd internal/app/testdata/clients
-	# npm writes the file in node_modules when it has finished, so that a run that broke off is repeated.
+	# npm writes this file when it has finished, so that an interrupted run is repeated.
 	if [ node_modules/.package-lock.json -nt package-lock.json ] && [ node_modules/.package-lock.json -nt package.json ]; then
 		return
 	fi
 	npm ci --no-audit --no-fund || {
-		echo "The clients that the tests run could not be installed: see what npm says above." >&2
+		echo "The clients that the tests run could not be installed: see the errors of npm above." >&2
 		return 1
 	}
 	touch node_modules/.package-lock.json
 )
 
-# Prints the packages, or with "names" the things, that are missing.
+# Prints the missing packages, or with "names" their names.
 missing() {
 	local need packages test name
 	for need in "${needs[@]}"; do
@@ -92,7 +91,7 @@ missing() {
 	done
 }
 
-# Servers of the system's own are not wanted: packages that are installed here do not start theirs.
+# The tests start their own servers, so packages that are installed here must not start theirs.
 without_services() {
 	local policy=/usr/sbin/policy-rc.d made=
 	if [ ! -e "$policy" ]; then
@@ -112,14 +111,14 @@ if [ "${#packages[@]}" -eq 0 ]; then
 	exit
 fi
 if ! command -v apt-get >/dev/null; then
-	echo "The tests need: $(missing names | paste -sd, | sed 's/,/, /g'). Install that and try again." >&2
+	echo "Missing for the tests: $(missing names | paste -sd, | sed 's/,/, /g'). Install it and try again." >&2
 	exit 1
 fi
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
 	if ! command -v sudo >/dev/null; then
-		echo "The tests need more than is here. As root: apt-get install ${packages[*]}" >&2
+		echo "Software for the tests is missing. Run as root: apt-get install ${packages[*]}" >&2
 		exit 1
 	fi
 	as_root=(sudo)
@@ -130,7 +129,7 @@ install() {
 		apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${packages[@]}"
 }
 
-# The lists of packages may be missing or old: fetch them only when the first try fails.
+# The package lists may be missing or old: fetch them only when the first attempt fails.
 if ! without_services install; then
 	"${as_root[@]}" apt-get update -o DPkg::Lock::Timeout=300
 	without_services install
@@ -138,7 +137,7 @@ fi
 
 left="$(missing names | paste -sd, | sed 's/,/, /g')"
 if [ -n "$left" ]; then
-	echo "Installed, and still not working: $left. Is CC set to something else, or another version first in PATH?" >&2
+	echo "Installed but not working: $left. Check whether CC names another compiler, or PATH another version." >&2
 	exit 1
 fi
 clients

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the path of a development tool in the version pinned here, and builds it into bin/tools where the machine does
-# not have it. This is the one place that names the tools and their versions.
+# Prints the path of a development tool in the version pinned here, and builds it into bin/tools if the machine does not have
+# it. Only this file names the tools and their versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ k6) module=go.k6.io/k6 package=$module version=v1.8.1 ;;
 	;;
 esac
 
-# A linter reads the source as the Go that built it, so one built by an older Go is of no use.
+# A linter parses the source with the Go that built it, so it must be built by the current Go.
 fits() {
 	go version -m "$1" 2>/dev/null | awk -v go="$(go env GOVERSION)" -v module="$module" -v version="$version" '
 		NR == 1 { right_go = $NF == go }

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Started with nginx by its container. nginx looks names up once, so when a server comes back with another address, or one
-# is added, it has to be told to look again. Connections that are open stay open.
+# Started by the container of nginx. nginx resolves names only once. This script reloads nginx when the addresses of the
+# services change. Open connections stay open.
 set -eu
 
-# The addresses of a service; an error when it has none at the moment, for nginx would refuse to look then.
+# of prints the addresses of a service, and fails when it has none: nginx would then refuse to reload.
 of() {
 	nslookup "$1" 2>/dev/null | awk '/^Name:/ { answer = 1 } answer && /^Address/ { print $NF; found = 1 } END { exit !found }'
 }
