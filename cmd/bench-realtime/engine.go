@@ -8,16 +8,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// engine is version 4 of Engine.IO with version 5 of Socket.IO over it, as socket.io 4 speaks them on a WebSocket, and the
+// engineWire is version 4 of Engine.IO with version 5 of Socket.IO over it, as socket.io 4 speaks them on a WebSocket, and the
 // publishing address of socketio/server.mjs. The first digit of a text is Engine.IO's: 0 open, 2 ping, 3 pong, 4 message; a
 // message's first digit is Socket.IO's: 0 connect, 2 event, 3 answer to an event.
-type engine struct{}
+type engineWire struct{}
 
-func (engine) url(addr string) string {
+func (engineWire) url(addr string) string {
 	return "ws://" + addr + "/socket.io/?EIO=4&transport=websocket"
 }
 
-func (engine) join(ws *websocket.Conn, channel string) error {
+func (engineWire) join(ws *websocket.Conn, channel string) error {
 	if _, err := expect(ws, "0"); err != nil {
 		return err
 	}
@@ -34,14 +34,14 @@ func (engine) join(ws *websocket.Conn, channel string) error {
 	return err
 }
 
-func (engine) other(text []byte) string {
+func (engineWire) other(text []byte) string {
 	if bytes.Equal(text, []byte("2")) {
 		return "3"
 	}
 	return ""
 }
 
-func (engine) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
+func (engineWire) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
 	body := []byte{'['}
 	for i, m := range messages {
 		if i > 0 {

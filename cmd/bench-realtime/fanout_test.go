@@ -39,8 +39,8 @@ func (h *hub) serve(t *testing.T) (addr string) {
 	t.Helper()
 	h.members = map[string][]*websocket.Conn{}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /app/"+appKey, h.join)
-	mux.HandleFunc("POST /apps/"+appID+"/batch_events", h.publish)
+	mux.HandleFunc("GET /app/"+application().Key, h.join)
+	mux.HandleFunc("POST /apps/"+application().ID+"/batch_events", h.publish)
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
@@ -111,7 +111,7 @@ func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
 func measured(t *testing.T, h *hub, rate float64) (during, after heard, c *crowd) {
 	t.Helper()
 	const subscribers, channels = 12, 3
-	w, connected, err := watch(context.WithoutCancel(t.Context()), &subject{name: orderflow, wire: pusher{}, addr: h.serve(t)}, subscribers, channels)
+	w, connected, err := watch(context.WithoutCancel(t.Context()), &subject{name: orderflow, wire: pusherWire{}, addr: h.serve(t)}, subscribers, channels)
 	t.Cleanup(func() {
 		if err := w.close(); err != nil {
 			t.Error(err)
@@ -197,7 +197,7 @@ func TestAudienceOfUnfaithful(t *testing.T) {
 // A message that never comes is missing at the end.
 func TestLastMessageLost(t *testing.T) {
 	h := &hub{}
-	w, _, err := watch(t.Context(), &subject{name: orderflow, wire: pusher{}, addr: h.serve(t)}, 2, 1)
+	w, _, err := watch(t.Context(), &subject{name: orderflow, wire: pusherWire{}, addr: h.serve(t)}, 2, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestLastMessageLost(t *testing.T) {
 // Who cannot connect is counted, with the reason.
 func TestRefusedAudience(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /app/"+appKey, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /app/"+application().Key, func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil); err == nil {
 			_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher:error","data":{"code":4100,"message":"full"}}`))
 			_ = ws.Close()
@@ -228,7 +228,7 @@ func TestRefusedAudience(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	w, h, err := watch(t.Context(), &subject{name: orderflow, wire: pusher{}, addr: strings.TrimPrefix(server.URL, "http://")}, 5, 1)
+	w, h, err := watch(t.Context(), &subject{name: orderflow, wire: pusherWire{}, addr: strings.TrimPrefix(server.URL, "http://")}, 5, 1)
 	if err != nil || h.Connected != 0 || !strings.Contains(h.Trouble, "4100") {
 		t.Errorf("%+v, %v", h, err)
 	}
@@ -266,7 +266,7 @@ func TestStepwise(t *testing.T) {
 func TestPublishGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &hub{behind: 1 << 30}
-	c := newCrowd(pusher{}, h.serve(t), 1)
+	c := newCrowd(pusherWire{}, h.serve(t), 1)
 	defer c.close()
 	stop := c.start(ctx, 0)
 	cancel()

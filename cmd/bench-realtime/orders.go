@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"orderflow/internal/bench"
+	"orderflow/internal/pusher"
 )
 
 const (
@@ -105,7 +106,7 @@ func newUser(ctx context.Context, s *subject) (*user, error) {
 	hello, err := expect(ws, `{"event":"pusher:connection_established"`)
 	for id := range users {
 		if err == nil {
-			err = subscribeTo(ctx, s, ws, hello, fmt.Sprintf("private-orders.%d", id+1))
+			err = subscribeTo(ctx, s, ws, hello, pusher.OrdersChannel(int64(id+1)))
 		}
 	}
 	if err != nil {
@@ -146,7 +147,7 @@ func subscribeTo(ctx context.Context, s *subject, ws *websocket.Conn, hello []by
 	if err := json.NewDecoder(response.Body).Decode(&signature); err != nil {
 		return err
 	}
-	return pusher{}.subscribe(ws, channel, signature.Auth)
+	return pusherWire{}.subscribe(ws, channel, signature.Auth)
 }
 
 // read notes each order's delay until the connection ends.

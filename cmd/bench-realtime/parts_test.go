@@ -87,25 +87,14 @@ func TestStamp(t *testing.T) {
 
 func (s stamp) text() string { return string(s.appendTo(nil)) }
 
-// The example in Pusher's documentation of its HTTP API.
-func TestSigned(t *testing.T) {
-	body := []byte(`{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}`)
-	got := signed("POST", "/apps/3/events", "278d425bdf160c739803", "7ad3773142a6692b25b8", body, time.Unix(1353088179, 0))
-	want := "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f" +
-		"&auth_signature=da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
 func TestRequests(t *testing.T) {
 	messages := []message{{"c0", []byte("one")}, {"c1", []byte("two")}}
 	for _, test := range []struct {
 		wire      wire
 		url, body string
 	}{
-		{pusher{}, "http://a:1/apps/app/batch_events", `{"batch":[{"name":"tick","channel":"c0","data":"one"},{"name":"tick","channel":"c1","data":"two"}]}`},
-		{engine{}, "http://a:1/publish", `[{"event":"tick","channel":"c0","data":"one"},{"event":"tick","channel":"c1","data":"two"}]`},
+		{pusherWire{}, "http://a:1/apps/app/batch_events", `{"batch":[{"name":"tick","channel":"c0","data":"one"},{"name":"tick","channel":"c1","data":"two"}]}`},
+		{engineWire{}, "http://a:1/publish", `[{"event":"tick","channel":"c0","data":"one"},{"event":"tick","channel":"c1","data":"two"}]`},
 	} {
 		request, err := test.wire.publish(t.Context(), "a:1", messages)
 		if err != nil {
@@ -124,10 +113,10 @@ func TestOther(t *testing.T) {
 		wire       wire
 		text, want string
 	}{
-		{pusher{}, `{"event":"pusher:ping","data":"{}"}`, `{"event":"pusher:pong","data":"{}"}`},
-		{pusher{}, `{"event":"pusher:pong","data":"{}"}`, ""},
-		{engine{}, "2", "3"},
-		{engine{}, "42[]", ""},
+		{pusherWire{}, `{"event":"pusher:ping","data":"{}"}`, `{"event":"pusher:pong","data":"{}"}`},
+		{pusherWire{}, `{"event":"pusher:pong","data":"{}"}`, ""},
+		{engineWire{}, "2", "3"},
+		{engineWire{}, "42[]", ""},
 	} {
 		if got := test.wire.other([]byte(test.text)); got != test.want {
 			t.Errorf("%T %s: %q, want %q", test.wire, test.text, got, test.want)

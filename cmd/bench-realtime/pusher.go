@@ -3,38 +3,33 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"orderflow/internal/pusher"
 )
 
-// The application that the measured server has.
-const (
-	appID     = "app"
-	appKey    = "key"
-	appSecret = "secret of the measurement"
-)
+// application is the application of the measured server.
+func application() pusher.App {
+	return pusher.App{ID: "app", Key: "key", Secret: "secret of the measurement"}
+}
 
-// pusher is version 7 of the Pusher Channels protocol, and its HTTP API.
-type pusher struct{}
+// pusherWire is version 7 of the Pusher Channels protocol, with its HTTP API.
+type pusherWire struct{}
 
-func (pusher) url(addr string) string { return "ws://" + addr + "/app/" + appKey + "?protocol=7" }
+func (pusherWire) url(addr string) string { return "ws://" + addr + "/app/" + application().Key + "?protocol=7" }
 
-func (p pusher) join(ws *websocket.Conn, channel string) error {
+func (w pusherWire) join(ws *websocket.Conn, channel string) error {
 	if _, err := expect(ws, `{"event":"pusher:connection_established"`); err != nil {
 		return err
 	}
-	return p.subscribe(ws, channel, "")
+	return w.subscribe(ws, channel, "")
 }
 
 // subscribe needs no auth, "", for a public channel.
-func (pusher) subscribe(ws *websocket.Conn, channel, auth string) error {
+func (pusherWire) subscribe(ws *websocket.Conn, channel, auth string) error {
 	said := `{"event":"pusher:subscribe","data":{"channel":"` + channel + `","auth":"` + auth + `"}}`
 	if err := ws.WriteMessage(websocket.TextMessage, []byte(said)); err != nil {
 		return err
@@ -43,14 +38,14 @@ func (pusher) subscribe(ws *websocket.Conn, channel, auth string) error {
 	return err
 }
 
-func (pusher) other(text []byte) string {
+func (pusherWire) other(text []byte) string {
 	if bytes.Contains(text, []byte(`"pusher:ping"`)) {
 		return `{"event":"pusher:pong","data":"{}"}`
 	}
 	return ""
 }
 
-func (pusher) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
+func (pusherWire) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
 	body := []byte(`{"batch":[`)
 	for i, m := range messages {
 		if i > 0 {
@@ -61,22 +56,12 @@ func (pusher) publish(ctx context.Context, addr string, messages []message) (*ht
 		body = append(body, `"}`...)
 	}
 	body = append(body, `]}`...)
-	const path = "/apps/" + appID + "/batch_events"
-	query := signed(http.MethodPost, path, appKey, appSecret, body, time.Now())
+	app := application()
+	path := "/apps/" + app.ID + "/batch_events"
+	query := app.SignRequest(http.MethodPost, path, body, time.Now()).Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+path+"?"+query, bytes.NewReader(body))
 	if err == nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	return request, err
-}
-
-// signed is the query that signs a request to the HTTP API, as Pusher documents it: the parameters in the order of their
-// names, which none of ours changes by being escaped.
-func signed(method, path, key, secret string, body []byte, now time.Time) string {
-	sum := md5.Sum(body)
-	query := "auth_key=" + key + "&auth_timestamp=" + strconv.FormatInt(now.Unix(), 10) + "&auth_version=1.0&body_md5=" +
-		hex.EncodeToString(sum[:])
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(method + "\n" + path + "\n" + query))
-	return query + "&auth_signature=" + hex.EncodeToString(mac.Sum(nil))
 }

@@ -56,8 +56,9 @@ func (m *measurement) start(ctx context.Context, name, redis string, flags ...st
 	if said, err := exec.CommandContext(ctx, m.settings.Binary, "seed", "--database", s.database, "--stock", "1000000000").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("seed: %w: %s", err, said)
 	}
+	app := application()
 	s.server, err = servers.Program(ctx, m.dir, m.settings.Binary, port, append([]string{
-		"serve", "--realtime-addr", s.addr, "--realtime-app-id", appID, "--realtime-key", appKey, "--realtime-secret", appSecret,
+		"serve", "--realtime-addr", s.addr, "--realtime-app-id", app.ID, "--realtime-key", app.Key, "--realtime-secret", app.Secret,
 		"--database", s.database, "--rate-limit", "off",
 	}, flags...)...)
 	return s, err

@@ -26,9 +26,9 @@ type wire interface {
 func wireOf(subject string) (wire, error) {
 	switch subject {
 	case orderflow:
-		return pusher{}, nil
+		return pusherWire{}, nil
 	case socketIO:
-		return engine{}, nil
+		return engineWire{}, nil
 	default:
 		return nil, fmt.Errorf("no server is called %q", subject)
 	}

@@ -12,12 +12,12 @@ import (
 	"sync"
 
 	"github.com/gorilla/websocket"
+
+	"orderflow/internal/pusher"
 )
 
-const (
-	feedKey     = "orderflow-key"
-	feedChannel = "private-orders-feed"
-)
+// feedKey is the default key of the application.
+const feedKey = "orderflow-key"
 
 // viewers are people who look at the page Live: each has its stream of figures and its stream of orders.
 type viewers struct {
@@ -78,7 +78,7 @@ func (v *viewers) orders(ctx context.Context, at *server) error {
 	}
 	auth, err := v.sign(ctx, at, connection.SocketID)
 	if err == nil {
-		err = socket.WriteJSON(map[string]any{"event": "pusher:subscribe", "data": map[string]string{"channel": feedChannel, "auth": auth}})
+		err = socket.WriteJSON(map[string]any{"event": "pusher:subscribe", "data": map[string]string{"channel": pusher.FeedChannel, "auth": auth}})
 	}
 	if err != nil {
 		return errors.Join(err, socket.Close())
@@ -97,7 +97,7 @@ func (v *viewers) orders(ctx context.Context, at *server) error {
 
 // sign gets the signature for a subscription.
 func (v *viewers) sign(ctx context.Context, at *server, socketID string) (string, error) {
-	form := url.Values{"socket_id": {socketID}, "channel_name": {feedChannel}}.Encode()
+	form := url.Values{"socket_id": {socketID}, "channel_name": {pusher.FeedChannel}}.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, at.url+"/broadcasting/auth", strings.NewReader(form))
 	if err != nil {
 		return "", err

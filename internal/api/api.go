@@ -14,6 +14,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/limit"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 	"orderflow/internal/tracing"
 	"orderflow/internal/web"
 )
@@ -105,7 +106,7 @@ type Options struct {
 	AllowedOrigins []string       // such as https://shop.example, or *; empty for the same host and loopback
 	MaxStreams     int            // event streams at once; 0 for 10,000
 
-	SignChannel func(socketID, channel string) string // for POST /broadcasting/auth; nil: nothing is signed here
+	Realtime pusher.App // signs for POST /broadcasting/auth; without a secret there is no such route
 
 	Metrics     http.Handler  // answers /metrics; nil for no such path
 	RedisState  func() string // for /health: connected, disconnected or embedded; nil for embedded

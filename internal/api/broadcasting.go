@@ -2,36 +2,20 @@ package api
 
 import (
 	"net/http"
-	"strings"
 
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 	"orderflow/internal/web"
 )
-
-// channelUser returns the user whose orders a private channel tells of, 0 when it is no such channel.
-func channelUser(channel string) int64 {
-	digits, found := strings.CutPrefix(channel, "private-orders.")
-	if !found {
-		digits, found = strings.CutPrefix(channel, "private-cache-orders.")
-	}
-	id, ok := parseID(digits)
-	if !found || !ok {
-		return 0
-	}
-	return id
-}
-
-// feedChannel tells of every change of every order, for operators.
-const feedChannel = "private-orders-feed"
 
 // maySubscribe reports whether a caller may listen to a private channel: a user's to who acts for this user, the feed to an
 // operator.
 func (a *API) maySubscribe(x *requestContext, channel string) bool {
-	if channel == feedChannel {
+	if channel == pusher.FeedChannel {
 		return x.caller.Admin || a.options.Local && web.FromLoopback(x.r) == nil
 	}
-	user := channelUser(channel)
-	return user != 0 && x.caller.MayActFor(user)
+	user := pusher.ChannelUser(channel)
+	return validID(user) && x.caller.MayActFor(user)
 }
 
 // authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or
@@ -48,7 +32,7 @@ func (a *API) authorizeChannel(x *requestContext) error {
 		return order.Errorf(order.CodeForbidden, "Nobody who asks like this may subscribe to this channel.")
 	}
 	x.out = append(x.out[:0], `{"auth":`...)
-	x.out = web.AppendString(x.out, a.options.SignChannel(socket, channel))
+	x.out = web.AppendString(x.out, a.options.Realtime.SignChannel(socket, channel))
 	x.out = append(x.out, '}', '\n')
 	x.json(http.StatusOK, x.out)
 	return nil
@@ -76,10 +60,10 @@ func (x *requestContext) channelRequest() (socket, channel string, err error) {
 		return "", "", err
 	}
 	var wrong faults
-	if !socketID(body.socket) {
+	if !pusher.ValidSocketID(body.socket) {
 		wrong.add("socket_id", "must be the connection's socket id, such as 123.456")
 	}
-	if body.channel == "" || len(body.channel) > 164 {
+	if body.channel == "" || len(body.channel) > pusher.MaxChannelName {
 		wrong.add("channel_name", "must be the name of a channel")
 	}
 	body.faults.addOthers(wrong.err())
@@ -115,14 +99,4 @@ func (x *requestContext) channelForm(into *channelBody) error {
 		}
 	}
 	return nil
-}
-
-// socketID reports whether a text is the id of a connection: two numbers with a dot between. Anything else could make a
-// signature that stands for something other than it seems to.
-func socketID(text string) bool {
-	first, second, found := strings.Cut(text, ".")
-	digits := func(part string) bool {
-		return part != "" && len(part) <= 20 && strings.Trim(part, "0123456789") == ""
-	}
-	return found && digits(first) && digits(second)
 }

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"orderflow/internal/pusher"
 )
 
 // The body of a request for a signature is read by the rules of every other body, as JSON and as a form.
 func TestChannelBodies(t *testing.T) {
 	t.Parallel()
 	const form, formUTF8 = "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"
-	const signed = `"auth":"key:`
+	signed := pusher.App{Key: "key", Secret: "secret"}.SignChannel("1.2", "private-orders.1")
 	n := open(t)
 	for _, c := range []struct {
 		name, kind, body string

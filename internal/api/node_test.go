@@ -24,6 +24,7 @@ import (
 	"orderflow/internal/intake"
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 	"orderflow/internal/store"
 )
 
@@ -251,7 +252,7 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 		Intake: n.desk, Reader: s, Bus: n.news, Registerer: n.registry,
 		Logger: slog.New(slog.NewJSONHandler(n.logs, nil)),
 	}
-	options.SignChannel = func(string, string) string { return "key:" + strings.Repeat("0", 64) }
+	options.Realtime = pusher.App{Key: "key", Secret: "secret"}
 	withAdmin(t, s, &options)
 	for _, c := range change {
 		c(&options)

@@ -75,7 +75,7 @@ func (a *API) rootTable() []route {
 // channelTable is the routes that stand both outside and below the prefixes: libraries ask for a signature at the root, and
 // single-page applications below the address of their API.
 func (a *API) channelTable() []route {
-	if a.options.SignChannel == nil {
+	if !a.options.Realtime.CanSign() {
 		return nil
 	}
 	return []route{{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel}}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 	"orderflow/internal/web"
 )
 
@@ -41,7 +42,7 @@ func allRoutes(t *testing.T) *API {
 	t.Helper()
 	return New(Options{
 		Registerer: prometheus.NewRegistry(), Logger: discard(), Metrics: http.NotFoundHandler(),
-		SignChannel: func(string, string) string { return "" }, Intake: noIntake{},
+		Realtime: pusher.App{Secret: "secret"}, Intake: noIntake{},
 	})
 }
 

@@ -29,6 +29,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/outbox"
 	"orderflow/internal/payment"
+	"orderflow/internal/pusher"
 	"orderflow/internal/redis"
 	"orderflow/internal/store"
 	"orderflow/internal/telemetry"
@@ -224,7 +225,7 @@ func (s *Server) build(ctx context.Context) error {
 		return err
 	}
 	messages := s.ports.bus
-	sign, err := s.buildRealtime(log)
+	app, err := s.buildRealtime(log)
 	if err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func (s *Server) build(ctx context.Context) error {
 		}
 		s.stage("worker", workers.Run)
 	}
-	return s.buildAPI(ctx, publisher, sign, log)
+	return s.buildAPI(ctx, publisher, app, log)
 }
 
 // newWorker makes the worker with its gateway behind the breaker.
@@ -259,7 +260,7 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 	if err != nil {
 		return nil, err
 	}
-	if s.mayTry() {
+	if s.hasDemo() {
 		s.faults = payment.NewFaults(gateway)
 		gateway = s.faults
 	}
@@ -290,15 +291,15 @@ func (s *Server) newWorker(ctx context.Context, messages bus.Bus, publisher *out
 // buildAPI makes the intake, when the process has the role api, and the HTTP API, which every process has for its
 // probes.
 func (s *Server) buildAPI(
-	ctx context.Context, publisher *outbox.Publisher, sign func(socketID, channel string) string, log *slog.Logger,
+	ctx context.Context, publisher *outbox.Publisher, app pusher.App, log *slog.Logger,
 ) error {
 	options := api.Options{
 		Reader: s.db, Bus: s.ports.bus, Products: s.ports.products, Logger: log, Registerer: s.registry, Tracer: s.tracer,
 		RedisState: s.ports.state, RedisReason: s.ports.reason,
 		Limiter: s.ports.limiter, Rate: limit.Rate(s.settings.RateLimit), AdminRate: limit.Rate(s.settings.AdminRateLimit),
 		TrustedProxies: s.settings.TrustedProxies, AllowedOrigins: s.settings.AllowedOrigins,
-		SignChannel: sign,
-		Metrics:     promhttp.HandlerFor(telemetry.WithFormerNames(prometheus.Gatherers{s.registry, s.asked}), promhttp.HandlerOpts{}),
+		Realtime: app,
+		Metrics:  promhttp.HandlerFor(telemetry.WithFormerNames(prometheus.Gatherers{s.registry, s.asked}), promhttp.HandlerOpts{}),
 	}
 	if s.settings.Roles.API && !s.settings.Roles.Worker && s.ports.client == nil {
 		log.Warn("This process takes orders and charges none; they wait until a server with the role worker runs on this database.",

@@ -106,7 +106,7 @@ func TestClientsThatTalk(t *testing.T) {
 		talker.subscribe("private-orders.1")
 		listener.subscribe("private-orders.1")
 		talker.do("trigger", "channel", "private-orders.1", "event", "client-OrderPaid", "data", map[string]int{"order_id": 1})
-		talker.sees(`"saw":"error"`, `"code":4301`, "not supported")
+		talker.sees(`"saw":"error"`, `"code":4301`, "Unsupported event")
 		talker.sees(`"saw":"event"`, `"channel":"private-orders.1"`, `"event":"pusher:error"`, `"code":4301`)
 		s.buy(1, "real", 1, 1)
 		talker.hears("private-orders.1", "OrderPaid")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"orderflow/internal/config"
+	"orderflow/internal/pusher"
 	"orderflow/internal/realtime"
 	"orderflow/internal/web"
 )
@@ -16,32 +17,29 @@ import (
 // turnedAway is how many clients beyond those let in may be told at a time that there is no room.
 const turnedAway = 64
 
-// buildRealtime makes the realtime server, when the process has the role, and returns what signs its channels; nil when
-// the process has no secret to sign with. Its stage comes before those that publish, and so ends after them: what the
-// last batch has to say is still told.
-func (s *Server) buildRealtime(log *slog.Logger) (sign func(socketID, channel string) string, err error) {
+// buildRealtime builds the realtime server, when the process has the role, and returns its application, which signs channels when
+// the process has a secret. Its stage starts before the stages that publish and so ends after them: subscribers still receive the
+// events of the last batch.
+func (s *Server) buildRealtime(log *slog.Logger) (app pusher.App, err error) {
 	s.origins = web.NewOrigins(s.settings.AllowedOrigins)
-	app := realtime.App{ID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal()}
+	app = pusher.App{ID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal()}
 	if !s.settings.Roles.Realtime {
-		if app.Secret == "" {
-			return nil, nil
-		}
-		return app.SignChannel, nil
+		return app, nil
 	}
 	if app.Secret == "" {
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Lasts: s.ports.lasts, MayConnect: s.origins.Permit,
+		App: app, Bus: s.ports.bus, Cache: s.ports.lasts, MayConnect: s.origins.Permit,
 		NewHTTP:        func(h http.Handler) *http.Server { return web.NewServer(h, s.limits()) },
 		Client:         func(r *http.Request) netip.Addr { return web.ClientAddr(r, s.settings.TrustedProxies) },
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})
 	if err != nil {
-		return nil, err
+		return app, err
 	}
 	s.stage("realtime", func(ctx context.Context) error { return server.Run(ctx, s.sockets) })
-	return app.SignChannel, nil
+	return app, nil
 }
 
 // connections is how many clients each of the process's listeners takes.

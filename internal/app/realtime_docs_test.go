@@ -212,7 +212,7 @@ func TestShownCatchUp(t *testing.T) {
 	}
 	buy := func() string {
 		o := s.buy(1, fmt.Sprint(len(s.get("/api/v1/orders?user_id=1").body)), 1, 1).order()
-		return fmt.Sprintf("heard OrderPaid of order %d", o.ID)
+		return fmt.Sprintf("received OrderPaid of order %d", o.ID)
 	}
 	before := buy()
 	s.await(1, "PAID")

@@ -10,19 +10,19 @@ import (
 	"orderflow/internal/order"
 )
 
-// answer answers with a status and a JSON body.
-func answer(w http.ResponseWriter, status int, body []byte) {
+// writeJSON writes a response with a JSON body.
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON, and declared so; an error means that the client has left
+	_, _ = w.Write(body) //nolint:gosec // declared as JSON; an error means that the client has disconnected
 }
 
-// answerError answers with the one shape of all errors.
-func answerError(w http.ResponseWriter, status int, code order.Code, text string) {
+// writeError writes an error in the API's JSON.
+func writeError(w http.ResponseWriter, status int, code order.Code, text string) {
 	trace := uuid.NewString()
 	w.Header().Set("X-Trace-Id", trace)
 	if status == http.StatusServiceUnavailable {
@@ -31,29 +31,29 @@ func answerError(w http.ResponseWriter, status int, code order.Code, text string
 	body := appendString([]byte(`{"error":`), string(code))
 	body = appendString(append(body, `,"message":`...), text)
 	body = appendString(append(body, `,"trace_id":`...), trace)
-	answer(w, status, append(body, '}', '\n'))
+	writeJSON(w, status, append(body, '}', '\n'))
 }
 
-// fail answers with err.
+// fail writes err as the response.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := order.CodeOf(err)
 	status := statusOf(code)
 	text := err.Error()
 	if coded, ok := err.(*order.Error); ok { //nolint:errorlint // our own functions return nothing else
 		text = coded.Message
-		for field, faults := range coded.Fields { // one at most
-			text = field + " " + faults[0] + "."
+		for field, messages := range coded.Fields { // at most one
+			text = field + " " + messages[0] + "."
 		}
 	}
 	if code == order.CodeInternal {
-		s.options.Logger.LogAttrs(r.Context(), slog.LevelError, "a request failed",
+		s.options.Logger.LogAttrs(r.Context(), slog.LevelError, "A request of the HTTP API failed.",
 			slog.String("event", "request.failed"), slog.String("error", err.Error()))
-		text = "Something went wrong on our side."
+		text = "Internal error. Search the log for the trace id."
 	}
-	answerError(w, status, code, text)
+	writeError(w, status, code, text)
 }
 
-// statusOf is the HTTP status of a code.
+// statusOf returns the HTTP status of a code.
 func statusOf(code order.Code) int {
 	switch code {
 	case order.CodeMalformedJSON, order.CodeMalformedRequest:
@@ -67,7 +67,7 @@ func statusOf(code order.Code) int {
 	case order.CodePayloadTooLarge:
 		return http.StatusRequestEntityTooLarge
 	case order.CodeValidation:
-		return http.StatusBadRequest // as Pusher's HTTP API answers, whose clients know no 422
+		return http.StatusBadRequest // Pusher's HTTP API has no 422
 	case order.CodeOverloaded, order.CodeUnavailable:
 		return http.StatusServiceUnavailable
 	default:
@@ -75,18 +75,18 @@ func statusOf(code order.Code) int {
 	}
 }
 
-// wrongMethod answers a method that a path does not have.
-func wrongMethod(allowed string) func(http.ResponseWriter, *http.Request) error {
+// methodNotAllowed handles other methods of a path.
+func methodNotAllowed(allowed string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Allow", allowed)
-		w.Header().Set("Connection", "close") // nobody who errs needs a place here
-		return order.Errorf(order.CodeMethodNotAllowed, "This address takes %s only.", allowed)
+		w.Header().Set("Connection", "close") // frees the connection at once
+		return order.Errorf(order.CodeMethodNotAllowed, "This path supports %s only.", allowed)
 	}
 }
 
-// nothingHere answers all that is no address.
-func nothingHere(w http.ResponseWriter, _ *http.Request) error {
+// notFound handles unknown paths.
+func notFound(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Connection", "close") // likewise
-	return order.Errorf(order.CodeNotFound, "There is nothing at this address: "+
-		"WebSockets connect to /app/KEY, events are published to /apps/ID/events, and channels are listed at /apps/ID/channels.")
+	return order.Errorf(order.CodeNotFound, "This path does not exist. "+
+		"Connect WebSockets to /app/KEY, publish events to /apps/ID/events, and list channels at /apps/ID/channels.")
 }

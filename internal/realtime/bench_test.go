@@ -27,7 +27,7 @@ func BenchmarkNews(b *testing.B) {
 			messages := []bus.Message{{ID: event.ID(), Topic: bus.TopicChanges, Body: event.Append(nil)}}
 			b.ReportAllocs()
 			for b.Loop() {
-				server.tellNews(messages)
+				server.sendChanges(messages)
 			}
 		})
 	}
@@ -46,7 +46,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	var conns []*conn
 	for range 1000 {
 		c := &conn{hub: h}
-		if !h.enter(c) {
+		if !h.add(c) {
 			b.Fatal("not let in")
 		}
 		h.subscribe(c, "c")
@@ -59,7 +59,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			c.state, c.queue, c.size = idle, c.queue[:0], 0
 		}
 		for _, f := range h.flushers {
-			f.dirty = f.dirty[:0]
+			f.waiting = f.waiting[:0]
 		}
 		h.broadcast(ch, frame, "")
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/pusher/pusher-http-go/v5"
+	sdk "github.com/pusher/pusher-http-go/v5"
 )
 
 // get sends a signed GET, and returns the status and the body.
@@ -97,47 +97,47 @@ func TestChannelsWithPushersLibrary(t *testing.T) {
 	c.subscribe("news")
 	count, prefix, one := "subscription_count", "ne", 1
 
-	channels, err := backEnd.Channels(pusher.ChannelsParams{FilterByPrefix: &prefix, Info: &count})
+	channels, err := backEnd.Channels(sdk.ChannelsParams{FilterByPrefix: &prefix, Info: &count})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&pusher.ChannelsList{Channels: map[string]pusher.ChannelListItem{"news": {}}}, channels); diff != "" {
+	if diff := cmp.Diff(&sdk.ChannelsList{Channels: map[string]sdk.ChannelListItem{"news": {}}}, channels); diff != "" {
 		t.Errorf("channels: want (-), got (+):\n%s", diff)
 	}
-	channel, err := backEnd.Channel("news", pusher.ChannelParams{Info: &count})
+	channel, err := backEnd.Channel("news", sdk.ChannelParams{Info: &count})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&pusher.Channel{Name: "news", Occupied: true, SubscriptionCount: 1}, channel); diff != "" {
+	if diff := cmp.Diff(&sdk.Channel{Name: "news", Occupied: true, SubscriptionCount: 1}, channel); diff != "" {
 		t.Errorf("channel: want (-), got (+):\n%s", diff)
 	}
 	users, err := backEnd.GetChannelUsers("presence-x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&pusher.Users{List: []pusher.User{}}, users); diff != "" {
+	if diff := cmp.Diff(&sdk.Users{List: []sdk.User{}}, users); diff != "" {
 		t.Errorf("users: want (-), got (+):\n%s", diff)
 	}
 	if _, err := backEnd.GetChannelUsers("news"); err == nil {
 		t.Error("a public channel has users")
 	}
 
-	published, err := backEnd.TriggerMultiWithParams([]string{"news", "nobody"}, "n", "d", pusher.TriggerParams{Info: &count})
+	published, err := backEnd.TriggerMultiWithParams([]string{"news", "nobody"}, "n", "d", sdk.TriggerParams{Info: &count})
 	if err != nil {
 		t.Fatal(err)
 	}
 	none := 0
-	want := &pusher.TriggerChannelsList{Channels: map[string]pusher.TriggerChannelListItem{
+	want := &sdk.TriggerChannelsList{Channels: map[string]sdk.TriggerChannelListItem{
 		"news": {SubscriptionCount: &one}, "nobody": {SubscriptionCount: &none},
 	}}
 	if diff := cmp.Diff(want, published); diff != "" {
 		t.Errorf("published: want (-), got (+):\n%s", diff)
 	}
-	batch, err := backEnd.TriggerBatch([]pusher.Event{{Channel: "news", Name: "n", Data: "d", Info: &count}, {Channel: "news", Name: "n", Data: "d"}})
+	batch, err := backEnd.TriggerBatch([]sdk.Event{{Channel: "news", Name: "n", Data: "d", Info: &count}, {Channel: "news", Name: "n", Data: "d"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantBatch := &pusher.TriggerBatchChannelsList{Batch: []pusher.TriggerBatchChannelListItem{{SubscriptionCount: &one}, {}}}
+	wantBatch := &sdk.TriggerBatchChannelsList{Batch: []sdk.TriggerBatchChannelListItem{{SubscriptionCount: &one}, {}}}
 	if diff := cmp.Diff(wantBatch, batch); diff != "" {
 		t.Errorf("batch: want (-), got (+):\n%s", diff)
 	}

@@ -13,34 +13,36 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/gorilla/websocket"
+
+	"orderflow/internal/pusher"
 )
 
-// said is a message of a client.
-type said struct {
+// clientMessage is a message of a client.
+type clientMessage struct {
 	Event   string         `json:"event"`
 	Channel string         `json:"channel"`
 	Data    jsontext.Value `json:"data"`
 }
 
-// wish is the data of a subscribe or unsubscribe.
-type wish struct {
+// subscription is the data of a subscribe or unsubscribe.
+type subscription struct {
 	Channel     string `json:"channel"`
 	Auth        string `json:"auth"`
 	ChannelData string `json:"channel_data"`
 }
 
-// read answers what the client says until the connection ends. It is the conn's reader: one goroutine.
+// read handles the client's messages until the connection ends. It is the conn's reader, one goroutine.
 func (c *conn) read(ctx context.Context) {
-	defer c.hub.leave(c)
+	defer c.hub.remove(c)
 	for {
 		kind, text, err := c.next()
 		if err != nil {
 			c.hub.unsubscribeAll(c)
-			c.close(err)
+			c.finish(err)
 			return
 		}
-		if c.listen(time.Now()) {
-			c.answer(ctx, kind, text)
+		if c.accept(time.Now()) {
+			c.handle(ctx, kind, text)
 		}
 	}
 }
@@ -48,14 +50,14 @@ func (c *conn) read(ctx context.Context) {
 // errNotUTF8 ends a connection whose client sends text that is not UTF-8.
 var errNotUTF8 = errors.New("realtime: the client sends text that is not UTF-8")
 
-// next returns the next message of the client. A text is checked while it arrives, fragment by fragment, so that an invalid
-// one ends the connection at its first invalid byte. When the library reports a fault without a close frame, next queues one.
+// next returns the next message of the client. It checks a text while it arrives, fragment by fragment, so that an invalid one ends the
+// connection at its first invalid byte. When the library reports an error without a close frame, next queues one.
 func (c *conn) next() (kind int, text []byte, err error) {
 	kind, message, err := c.ws.NextReader()
 	checked := 0
 	for err == nil {
 		if len(text) == cap(text) {
-			text = slices.Grow(text, readRoom)
+			text = slices.Grow(text, readSize)
 		}
 		var n int
 		n, err = message.Read(text[len(text):cap(text)])
@@ -63,17 +65,17 @@ func (c *conn) next() (kind int, text []byte, err error) {
 		if kind == websocket.TextMessage {
 			valid, ok := validText(text[checked:], errors.Is(err, io.EOF))
 			if !ok {
-				c.end(c.hub.codes.notUTF8)
+				c.closeWith(c.hub.codes.InvalidUTF8)
 				return 0, nil, errNotUTF8
 			}
 			checked += valid
 		}
 	}
-	if errors.Is(err, io.EOF) && message != nil { // of the message
+	if errors.Is(err, io.EOF) && message != nil { // end of the message
 		return kind, text, nil
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
-		c.end(c.hub.codes.tooLong) // nothing is queued when the library has said so itself
+		c.closeWith(c.hub.codes.TooLong) // no effect if the library has already queued a close frame
 	}
 	return 0, nil, err
 }
@@ -94,48 +96,48 @@ func validText(text []byte, complete bool) (n int, ok bool) {
 	return n, true
 }
 
-// listen counts a message, ping or pong of the client, and reports whether it is to be heard. While the connection is being
-// closed nothing is, until the deadline of the close.
-func (c *conn) listen(now time.Time) bool {
-	c.heard.Store(now.UnixNano())
-	if c.over() {
+// accept counts a message, ping or pong of the client, and reports whether to handle it. While the connection is being closed, input
+// is ignored.
+func (c *conn) accept(now time.Time) bool {
+	c.received.Store(now.UnixNano())
+	if c.isClosing() {
 		return false
 	}
-	if !c.words.take(now, wordsAtOnce, wordsPerSecond) {
-		c.end(c.hub.codes.tooManyWords)
+	if !c.messages.take(1, now, messageBurst, messageRate) {
+		c.closeWith(c.hub.codes.RateExceeded)
 		return false
 	}
 	return true
 }
 
-// answer does what a message asks for.
-func (c *conn) answer(ctx context.Context, kind int, text []byte) {
-	var m said
+// handle handles a message.
+func (c *conn) handle(ctx context.Context, kind int, text []byte) {
+	var m clientMessage
 	if kind != websocket.TextMessage || json.Unmarshal(text, &m) != nil || m.Event == "" {
-		c.send(errorMessage(c.hub.codes.badMessage, ""))
+		c.send(errorMessage(c.hub.codes.InvalidMessage, ""))
 		return
 	}
 	switch m.Event {
 	case eventPing:
 		c.send(c.hub.pong)
-	case eventPong: // that it came is all it says
+	case eventPong: // accept has noted the time
 	case eventSubscribe, eventUnsubscribe:
-		var w wish
+		var s subscription
 		switch {
-		case json.Unmarshal(plainData(m.Data), &w) != nil || w.Channel == "":
-			c.send(errorMessage(c.hub.codes.badChannel, ""))
+		case json.Unmarshal(objectData(m.Data), &s) != nil || s.Channel == "":
+			c.send(errorMessage(c.hub.codes.NoChannel, ""))
 		case m.Event == eventSubscribe:
-			c.subscribe(ctx, w)
-		default: // a channel that cannot be has no place to give back
-			c.hub.unsubscribe(c, w.Channel)
+			c.subscribe(ctx, s)
+		default:
+			c.hub.unsubscribe(c, s.Channel)
 		}
-	default: // client-…, pusher:signin and all else
-		c.send(errorMessage(c.hub.codes.notSupported, m.Channel))
+	default: // client-…, pusher:signin and others
+		c.send(errorMessage(c.hub.codes.NotSupported, m.Channel))
 	}
 }
 
-// plainData is the data of a message: an object, or, as some clients send it, a string that holds one.
-func plainData(data jsontext.Value) []byte {
+// objectData returns the data of a message: an object or, as some clients send it, a string that contains one.
+func objectData(data jsontext.Value) []byte {
 	if data.Kind() != '"' {
 		return data
 	}
@@ -146,53 +148,53 @@ func plainData(data jsontext.Value) []byte {
 	return []byte(text)
 }
 
-// refusal is why a subscription is refused, as the client is told on the channel.
+// refusal is the reason of a pusher:subscription_error.
 type refusal struct {
-	kind   string
-	why    string
-	status int // of HTTP
+	kind    string
+	message string
+	status  int // of HTTP
 }
 
-// refusals are all of them.
-type refusals struct{ badName, presence, notSigned, tooMany refusal }
+// refusals are all reasons.
+type refusals struct{ invalidName, presence, notAuthorized, tooMany refusal }
 
 func newRefusals() refusals {
 	return refusals{
-		badName:   refusal{"InvalidChannel", "A channel's name has 1 to 164 letters, digits and _-=@,.; in it.", http.StatusBadRequest},
-		presence:  refusal{"NotSupported", "Presence channels are not supported.", http.StatusBadRequest},
-		notSigned: refusal{"AuthError", "The signature does not allow this connection to subscribe to this channel.", http.StatusUnauthorized},
-		tooMany:   refusal{"LimitReached", "The connection has as many channels as it may have.", http.StatusTooManyRequests},
+		invalidName:   refusal{"InvalidChannel", "Invalid channel name: use 1 to 164 letters, digits and _-=@,.; only.", http.StatusBadRequest},
+		presence:      refusal{"NotSupported", "Presence channels are not supported.", http.StatusBadRequest},
+		notAuthorized: refusal{"AuthError", "The signature is not valid for this connection and channel.", http.StatusUnauthorized},
+		tooMany:       refusal{"LimitReached", "The connection has reached its limit of channels.", http.StatusTooManyRequests},
 	}
 }
 
-// subscribe lets the client listen to a channel, or tells it why not.
-func (c *conn) subscribe(ctx context.Context, w wish) {
+// subscribe subscribes the client to a channel, or sends it the reason why not.
+func (c *conn) subscribe(ctx context.Context, s subscription) {
 	switch refusals := &c.hub.refusals; {
-	case c.listens(w.Channel):
-		c.send(message(eventSubscribed, w.Channel, "{}")) // as it did before
-	case !validChannel(w.Channel):
-		c.refuse(w.Channel, refusals.badName)
-	case isPresence(w.Channel):
-		c.refuse(w.Channel, refusals.presence)
-	case isPrivate(w.Channel) && !c.hub.options.App.allows(w.Auth, c.id, w.Channel, w.ChannelData):
-		c.refuse(w.Channel, refusals.notSigned)
+	case c.subscribed(s.Channel):
+		c.send(message(eventSubscribed, s.Channel, "{}"))
+	case !pusher.ValidChannel(s.Channel):
+		c.refuse(s.Channel, refusals.invalidName)
+	case pusher.IsPresence(s.Channel):
+		c.refuse(s.Channel, refusals.presence)
+	case pusher.IsPrivate(s.Channel) && !c.hub.options.App.AllowsChannel(s.Auth, c.id, s.Channel, s.ChannelData):
+		c.refuse(s.Channel, refusals.notAuthorized)
 	case len(c.members) >= c.hub.options.MaxChannels:
-		c.refuse(w.Channel, refusals.tooMany)
+		c.refuse(s.Channel, refusals.tooMany)
 	default:
-		if isCache(w.Channel) {
-			c.hub.lasts.learn(ctx, w.Channel)
+		if pusher.IsCache(s.Channel) {
+			c.hub.lastEvents.fetch(ctx, s.Channel)
 		}
-		c.hub.subscribe(c, strings.Clone(w.Channel))
+		c.hub.subscribe(c, strings.Clone(s.Channel))
 	}
 }
 
-func (c *conn) refuse(channel string, why refusal) {
+func (c *conn) refuse(channel string, reason refusal) {
 	c.hub.metrics.refused.Inc()
-	c.send(subscriptionError(channel, why))
+	c.send(subscriptionError(channel, reason))
 }
 
-// listens reports whether the conn has a place in a channel.
-func (c *conn) listens(channel string) bool {
+// subscribed reports whether the conn is subscribed to a channel.
+func (c *conn) subscribed(channel string) bool {
 	for _, m := range c.members {
 		if m.channel.name == channel {
 			return true

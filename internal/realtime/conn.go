@@ -11,49 +11,50 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"orderflow/internal/pusher"
 )
 
-// Times of a connection.
 const (
-	takeWithin  = 10 * time.Second // for a connection that takes nothing to take something
-	closeWithin = 2 * time.Second  // for a client to answer a close
+	writeTimeout = 10 * time.Second // for a blocked client to read anything
+	closeTimeout = 2 * time.Second  // for a client to answer a close
+
+	// maxDiscard limits the input, in bytes, that is read and discarded while a connection is being closed. Unread input makes the
+	// system reset the connection, and a reset can destroy the close frame on its way to the client.
+	maxDiscard = 4 << 20
 )
 
-// closeBytes is how many bytes that a client has sent are read and ignored while its connection is being closed. Input that
-// nobody has read makes the system reset the connection, and a reset can destroy the close frame on its way to the client.
-const closeBytes = 4 << 20
-
-// state says who writes to a connection next.
+// state decides which goroutine writes to a connection next.
 type state uint8
 
 const (
-	idle    state = iota // nobody: nothing is queued
+	idle    state = iota // none: nothing is queued
 	waiting              // a flusher: the conn is in its list
-	blocked              // a goroutine of its own, since the system takes no more at the moment
-	closed               // nobody any more
+	blocked              // a goroutine of the conn, since the socket's buffer is full
+	closed               // none
 )
 
-// conn is one client. Its reader is one goroutine; all that is written goes through its queue.
+// conn is one client. One goroutine reads; everything that is written goes through the queue.
 type conn struct {
-	hub     *hub
-	sock    *socket
-	ws      *websocket.Conn // reads
-	id      string          // the protocol's socket id
-	addr    netip.Addr
-	flusher *flusher
-	heard   atomic.Int64 // when the client last said something, in nanoseconds since 1970
-	pinged  int64        // when it was last asked to, likewise; the sweeper's
+	hub      *hub
+	sock     *socket
+	ws       *websocket.Conn // reads
+	id       string          // the protocol's socket id
+	addr     netip.Addr
+	flusher  *flusher
+	received atomic.Int64 // time of the last input, in nanoseconds since 1970
+	pinged   int64        // time of the last ping, likewise; used by the sweeper only
 
-	members []*member // its places in channels; the reader's
-	words   allowance // of messages; the reader's
-	bytes   allowance // of bytes, whatever they are; the reader's
+	members  []*member // the conn's subscriptions; used by the reader only
+	messages bucket    // used by the reader only
+	bytes    bucket    // of all input, used by the reader only
 
-	mu     sync.Mutex
-	state  state
-	ending bool     // nothing more is queued
-	half   bool     // once all is written, our side is closed: the client sees the end and closes its own
-	size   int      // of the queue, in bytes
-	queue  [][]byte // frames; those of broadcasts are shared by all who get them
+	mu      sync.Mutex
+	state   state
+	closing bool     // a close frame is queued; nothing may follow it
+	half    bool     // close the sending side when the queue is written, so that the client closes its own
+	size    int      // of the queue, in bytes
+	queue   [][]byte // frames; the receivers of a broadcast share them
 }
 
 // send queues a frame for this conn alone.
@@ -63,33 +64,32 @@ func (c *conn) send(frame []byte) {
 	}
 }
 
-// end queues a close with this code; what is queued before it is still sent.
-func (c *conn) end(code Code) { c.finish(closeFrame(code)) }
+// closeWith queues a close frame with this code behind the frames already queued.
+func (c *conn) closeWith(code pusher.Code) { c.sendClose(closeFrame(code)) }
 
-// finish queues a close frame, unless one is queued.
-func (c *conn) finish(frame []byte) {
+// sendClose queues a close frame, unless one is queued.
+func (c *conn) sendClose(frame []byte) {
 	if start, _ := c.enqueue(frame, true); start {
 		c.flusher.add(c)
 	}
 }
 
-// enqueue takes a frame in. start says that the conn has to be handed to its flusher, which is then the caller's to do;
-// size is what waits for a flusher. A client that has not taken what there is room for is cut off: it never holds others
-// up.
+// enqueue queues a frame. start means that the caller must add the conn to its flusher; size is the number of bytes that wait for the
+// flusher. A client whose queue is full is disconnected, so that it never delays others.
 func (c *conn) enqueue(frame []byte, last bool) (start bool, size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ending || c.state == closed {
+	if c.closing || c.state == closed {
 		return false, 0
 	}
 	if c.size+len(frame) > c.hub.options.MaxQueue {
 		c.hub.metrics.slow.Inc()
-		c.cut()
+		c.abort()
 		return false, 0
 	}
 	c.queue = append(c.queue, frame)
 	c.size += len(frame)
-	c.ending = last
+	c.closing = last
 	switch c.state {
 	case idle:
 		c.state = waiting
@@ -101,189 +101,185 @@ func (c *conn) enqueue(frame []byte, last bool) (start bool, size int) {
 	}
 }
 
-// cut closes the connection; its reader then tidies up. It is called with mu held.
-func (c *conn) cut() {
+// abort closes the connection without a close frame; its reader then cleans up. The caller holds mu.
+func (c *conn) abort() {
 	c.state, c.queue, c.size = closed, nil, 0
-	_ = c.sock.Close() // there is nobody to tell
+	_ = c.sock.Close() // the connection ends either way
 }
 
-// take moves queued frames to the end of room, as many as fit. It is called with mu held.
-func (c *conn) take(room []byte) []byte {
+// dequeue moves queued frames to the end of buffer, as many as fit into its capacity. The caller holds mu.
+func (c *conn) dequeue(buffer []byte) []byte {
 	taken := 0
 	for _, frame := range c.queue {
-		if len(room)+len(frame) > cap(room) {
+		if len(buffer)+len(frame) > cap(buffer) {
 			break
 		}
-		room = append(room, frame...)
+		buffer = append(buffer, frame...)
 		c.size -= len(frame)
 		taken++
 	}
 	if taken == len(c.queue) && cap(c.queue) > keptFrames {
 		c.queue = nil // most clients are idle most of the time
-		return room
+		return buffer
 	}
 	rest := copy(c.queue, c.queue[taken:])
 	clear(c.queue[rest:])
 	c.queue = c.queue[:rest]
-	return room
+	return buffer
 }
 
-// keptFrames is the room for frames that an empty queue keeps.
+// keptFrames is the capacity that an empty queue keeps.
 const keptFrames = 4
 
-// flush writes what is queued, as far as the system takes it at once. It is called by the flusher, which comes back when
-// again is true.
+// flush writes the queue as far as the system takes it without blocking. The flusher calls it again when again is true.
 func (c *conn) flush(w *writer) (again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != waiting {
 		return false
 	}
-	w.room = c.take(w.room[:0])
+	w.buffer = c.dequeue(w.buffer[:0])
 	c.mu.Unlock()
-	n, err := w.try(c.sock, w.room)
+	n, err := w.try(c.sock, w.buffer)
 	c.mu.Lock()
 	switch {
 	case c.state == closed:
 		return false
 	case err != nil:
-		c.cut()
+		c.abort()
 		return false
-	case n < len(w.room):
+	case n < len(w.buffer):
 		c.state = blocked
-		rest := append([]byte(nil), w.room[n:]...)
-		c.hub.goroutines.Go(func() { c.push(rest) })
+		rest := append([]byte(nil), w.buffer[n:]...)
+		c.hub.goroutines.Go(func() { c.writeBlocking(rest) })
 		return false
 	case len(c.queue) > 0:
 		return true
 	}
-	c.rest()
+	c.becomeIdle()
 	return false
 }
 
-// push writes what the system did not take at once, waiting for it, and then what has been queued meanwhile.
-func (c *conn) push(rest []byte) {
+// writeBlocking writes the rest of a flush, then the frames that are queued meanwhile.
+func (c *conn) writeBlocking(rest []byte) {
 	for {
-		_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(takeWithin)) // on a closed connection the write says so
+		_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(writeTimeout)) // on a closed connection the write fails
 		_, err := c.sock.tcp.Write(rest)
 		c.mu.Lock()
 		switch {
 		case c.state == closed:
 		case err != nil:
-			if errors.Is(err, os.ErrDeadlineExceeded) { // else it has left
+			if errors.Is(err, os.ErrDeadlineExceeded) { // else the client has disconnected
 				c.hub.metrics.slow.Inc()
 			}
-			c.cut()
+			c.abort()
 		case len(c.queue) > 0:
-			rest = c.take(make([]byte, 0, max(len(c.queue[0]), min(c.size, writeRoom))))
+			rest = c.dequeue(make([]byte, 0, max(len(c.queue[0]), min(c.size, maxWrite))))
 			c.mu.Unlock()
 			continue
 		default:
 			_ = c.sock.tcp.SetWriteDeadline(time.Time{}) // likewise
-			c.rest()
+			c.becomeIdle()
 		}
 		c.mu.Unlock()
 		return
 	}
 }
 
-// rest notes that all that was queued is written. It is called with mu held.
-func (c *conn) rest() {
+// becomeIdle changes the state when the queue is written. The caller holds mu.
+func (c *conn) becomeIdle() {
 	c.state = idle
-	if !c.ending {
+	if !c.closing {
 		return
 	}
-	_ = c.sock.SetReadDeadline(time.Now().Add(closeWithin)) // on a closed connection the read says so
+	_ = c.sock.SetReadDeadline(time.Now().Add(closeTimeout)) // on a closed connection the read fails
 	if c.half {
 		_ = c.sock.CloseWrite() // likewise
 	}
 }
 
-// over reports whether the connection is being closed.
-func (c *conn) over() bool {
+// isClosing reports whether the connection is being closed.
+func (c *conn) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ending || c.state == closed
+	return c.closing || c.state == closed
 }
 
-// close closes the connection after its reader has ended with why. When a close frame is queued, the client first gets all
-// that is queued: close waits until the client has closed its side too, for closeWithin and closeBytes at most.
-func (c *conn) close(why error) {
+// finish closes the connection after its reader has ended with err. When a close frame is queued, the client first gets the whole
+// queue: finish waits until the client has closed its side too, for at most closeTimeout and maxDiscard.
+func (c *conn) finish(err error) {
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.state != closed {
-			c.cut()
+			c.abort()
 		}
 	}()
-	if gone := net.Error(nil); errors.As(why, &gone) { // it has left, or did not answer a close in time
+	if gone := net.Error(nil); errors.As(err, &gone) { // the client has disconnected, or did not answer a close in time
 		return
 	}
 	if c.closeOwnSide() {
-		_, _ = io.CopyN(io.Discard, c.sock.tcp, closeBytes) // the connection ends either way
+		_, _ = io.CopyN(io.Discard, c.sock.tcp, maxDiscard) // the connection ends either way
 	}
 	c.writeRest()
 }
 
-// writeRest writes what the flusher has not come to yet, for a client that has closed its sending side only.
+// writeRest writes what the flusher has not written yet, for a client that has closed its sending side only.
 func (c *conn) writeRest() {
 	c.mu.Lock()
 	if c.state != waiting {
 		c.mu.Unlock()
 		return
 	}
-	rest := c.take(make([]byte, 0, c.size))
-	c.state = closed // nothing more is queued, and the flusher leaves it
+	rest := c.dequeue(make([]byte, 0, c.size))
+	c.state = closed // no frame is queued any more, and the flusher skips the conn
 	c.mu.Unlock()
-	_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(closeWithin)) // on a closed connection the write says so
-	_, _ = c.sock.tcp.Write(rest)                                // likewise
-	_ = c.sock.Close()                                           // the connection ends either way
+	_ = c.sock.tcp.SetWriteDeadline(time.Now().Add(closeTimeout)) // on a closed connection the write fails
+	_, _ = c.sock.tcp.Write(rest)                                 // the connection ends either way
+	_ = c.sock.Close()                                            // likewise
 }
 
-// closeOwnSide closes the sending side of the connection as soon as the queue is written. It returns false when no close frame
-// was queued, and when the connection is closed already.
+// closeOwnSide closes the sending side as soon as the queue is written. It returns false without a close frame in the queue, and for
+// a closed connection.
 func (c *conn) closeOwnSide() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ending || c.state == closed {
+	if !c.closing || c.state == closed {
 		return false
 	}
 	c.half = true
-	_ = c.sock.SetReadDeadline(time.Now().Add(closeWithin)) // on a closed connection the read says so
+	_ = c.sock.SetReadDeadline(time.Now().Add(closeTimeout)) // on a closed connection the read fails
 	if c.state == idle {
 		_ = c.sock.CloseWrite() // likewise
 	}
 	return true
 }
 
-// allowance is how much a client may send: so much at once, refilled evenly.
-type allowance struct {
+// Rates of a client's input.
+const (
+	messageBurst = 250.0 // a page may subscribe to all its channels at once
+	messageRate  = 20.0  // per second
+
+	// Bytes are counted below the protocol, which includes frames without a message. They exceed messages of the largest size at
+	// the highest rate.
+	byteBurst = 4 << 20
+	byteRate  = 256 << 10 // per second
+)
+
+// bucket is a token bucket for one goroutine.
+type bucket struct {
 	used float64
 	at   time.Time
 }
 
-const (
-	wordsAtOnce    = 250.0 // a page may subscribe to all its channels as it comes
-	wordsPerSecond = 20.0
-
-	// Bytes are counted below the protocol, where frames without a message are seen, too. They are more than messages of
-	// the largest size at their rate.
-	bytesAtOnce    = 4 << 20
-	bytesPerSecond = 256 << 10
-)
-
-// take uses one up, if there is one.
-func (a *allowance) take(now time.Time, atOnce, perSecond float64) bool {
-	return a.spend(1, now, atOnce, perSecond)
-}
-
-// spend uses n up, if there are so many.
-func (a *allowance) spend(n float64, now time.Time, atOnce, perSecond float64) bool {
-	a.used = max(0, a.used-now.Sub(a.at).Seconds()*perSecond)
-	a.at = now
-	if a.used+n > atOnce {
+// take takes n tokens of a bucket of size burst that is refilled at rate tokens a second. It returns false, and takes none, when
+// there are fewer.
+func (b *bucket) take(n float64, now time.Time, burst, rate float64) bool {
+	b.used = max(0, b.used-now.Sub(b.at).Seconds()*rate)
+	b.at = now
+	if b.used+n > burst {
 		return false
 	}
-	a.used += n
+	b.used += n
 	return true
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
 // document is docs/realtime.md.
@@ -27,9 +28,9 @@ func document(t *testing.T) string {
 
 // The document has each code with its text and what clients do about it, in the order of the table, and no other.
 func TestCodesInTheDocument(t *testing.T) {
-	does := map[int]string{40: "gives up", 41: "comes back after a second", 42: "comes back at once", 43: "stays: `pusher:error`", 10: "comes back after a second"}
+	does := map[int]string{40: "gives up", 41: "reconnects after a second", 42: "reconnects at once", 43: "stays connected: `pusher:error`", 10: "reconnects after a second"}
 	var want []string
-	for i, codes := 0, reflect.ValueOf(newCodes()); i < codes.NumField(); i++ {
+	for i, codes := 0, reflect.ValueOf(pusher.AllCodes()); i < codes.NumField(); i++ {
 		number, text := codes.Field(i).Field(0).Int(), codes.Field(i).Field(1).String()
 		want = append(want, fmt.Sprintf("| %d | %s | %s |", number, text, does[int(number/100)]))
 	}
@@ -44,7 +45,7 @@ func TestRefusalsInTheDocument(t *testing.T) {
 	var want []string
 	for i, all := 0, reflect.ValueOf(newRefusals()); i < all.NumField(); i++ {
 		of := all.Field(i)
-		want = append(want, fmt.Sprintf("| %s | %d | %s |", of.FieldByName("kind"), of.FieldByName("status").Int(), of.FieldByName("why")))
+		want = append(want, fmt.Sprintf("| %s | %d | %s |", of.FieldByName("kind"), of.FieldByName("status").Int(), of.FieldByName("message")))
 	}
 	_, rows, _ := strings.Cut(document(t), "| `type` | `status` | `error` |\n|---|---|---|\n")
 	rows, _, _ = strings.Cut(rows, "\n\n")
@@ -58,17 +59,17 @@ func TestLimitsInTheDocument(t *testing.T) {
 	defaults := Options{}.withDefaults()
 	for _, row := range []string{
 		fmt.Sprintf("| message of a client | %d bytes;", maxMessage),
-		fmt.Sprintf("| messages of a client | %.0f at once, %.0f a second", wordsAtOnce, wordsPerSecond),
+		fmt.Sprintf("| messages of a client | %.0f at once, %.0f a second", messageBurst, messageRate),
 		fmt.Sprintf("| channels of a connection | %d ", defaults.MaxChannels),
-		fmt.Sprintf("| unread by a client | %d bytes;", defaults.MaxQueue),
-		fmt.Sprintf("| name of a channel, of an event | %d, %d bytes |", maxChannelName, maxEventName),
+		fmt.Sprintf("| bytes waiting for a client | %d bytes;", defaults.MaxQueue),
+		fmt.Sprintf("| name of a channel, of an event | %d, %d bytes |", pusher.MaxChannelName, pusher.MaxEventName),
 		fmt.Sprintf("| data of a published event | %d bytes;", maxData),
 		fmt.Sprintf("| channels of a published event, events of a batch | %d, %d |", maxChannels, maxBatch),
-		fmt.Sprintf("the last event of %d channels a node, for %.0f minutes", lastsKept, lastsFor.Minutes()),
-		fmt.Sprintf("(at most %.0f s) pings", defaults.Activity.Seconds()),
-		fmt.Sprintf("silent for %.0f s, and closes\n%.0f s later", defaults.Activity.Seconds(), defaults.PongWithin.Seconds()),
+		fmt.Sprintf("the last event of %d channels a node, for %.0f minutes", maxLastEvents, lastEventLifetime.Minutes()),
+		fmt.Sprintf("(at most %.0f s) pings", defaults.ActivityTimeout.Seconds()),
+		fmt.Sprintf("silent for %.0f s, and closes\nthe connection %.0f s later", defaults.ActivityTimeout.Seconds(), defaults.PongTimeout.Seconds()),
 		fmt.Sprintf("lists at most\n%d channels", maxListed),
-		fmt.Sprintf("may be %.0f s off", clockSkew.Seconds()),
+		fmt.Sprintf("may be %.0f s off", pusher.ClockSkew.Seconds()),
 	} {
 		if !strings.Contains(document(t), row) {
 			t.Errorf("the document does not say %q", row)
@@ -82,7 +83,7 @@ func TestEventsInTheDocument(t *testing.T) {
 	for _, kind := range []order.EventType{order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
 		event := paid(1, 7)
 		event.Type = kind
-		names := fields(t, string(appendNews(nil, &event)))
+		names := fields(t, string(appendOrderEvent(nil, &event)))
 		if row := "| `" + string(kind) + "` | `" + strings.Join(names, "`, `") + "` |"; !strings.Contains(page, row) {
 			t.Errorf("the document does not have %q", row)
 		}
@@ -90,7 +91,7 @@ func TestEventsInTheDocument(t *testing.T) {
 	_, example, _ := strings.Cut(page, "```json\n")
 	example, _, _ = strings.Cut(example, "\n```")
 	event := paid(1, 7)
-	if got, want := fields(t, example), fields(t, string(appendNews(nil, &event))); strings.Join(got, " ") != strings.Join(want, " ") {
+	if got, want := fields(t, example), fields(t, string(appendOrderEvent(nil, &event))); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("the example has %v, and what is sent %v", got, want)
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
-// Names of the protocol's own events.
+// Names of the protocol's events.
 const (
 	eventEstablished       = "pusher:connection_established"
 	eventError             = "pusher:error"
@@ -22,8 +23,8 @@ const (
 	eventCacheMiss         = "pusher:cache_miss"
 )
 
-// appendMessage appends an event as it goes over the wire. data is the event's data as a text, which is sent as a JSON
-// string: the protocol has JSON within JSON. Without a channel ("") it has none.
+// appendMessage appends an event in the protocol's JSON. data is sent as a JSON string, since the protocol nests JSON in JSON.
+// channel is "" for none.
 func appendMessage(dst []byte, event, channel, data string) []byte {
 	dst = append(dst, `{"event":`...)
 	dst = appendString(dst, event)
@@ -36,21 +37,20 @@ func appendMessage(dst []byte, event, channel, data string) []byte {
 	return append(dst, '}')
 }
 
-// cacheMiss is the frame that reports that nothing is kept of a channel. It has no data.
+// cacheMiss returns the frame for a cache channel without a last event. It has no data.
 func cacheMiss(channel string) []byte {
 	text := appendString([]byte(`{"event":"`+eventCacheMiss+`","channel":`), channel)
 	return appendFrame(nil, opText, append(text, '}'))
 }
 
-// message is the frame of an event.
+// message returns the frame of an event.
 func message(event, channel, data string) []byte {
 	text := appendMessage(make([]byte, 0, len(event)+len(channel)+len(data)+len(data)/4+64), event, channel, data)
 	return appendFrame(make([]byte, 0, len(text)+10), opText, text)
 }
 
-// errorMessage is the frame that tells a client of an error. channel is the one that the error is about, "" for none: clients
-// hand the error to what listens to this channel.
-func errorMessage(code Code, channel string) []byte {
+// errorMessage returns the frame of an error. channel is the channel of the error, "" for none; clients report the error on it.
+func errorMessage(code pusher.Code, channel string) []byte {
 	data := append([]byte(`{"code":`), strconv.Itoa(code.Number)...)
 	data = append(data, `,"message":`...)
 	data = appendString(data, code.Text)
@@ -62,18 +62,18 @@ func errorMessage(code Code, channel string) []byte {
 	return appendFrame(nil, opText, append(text, '}', '}'))
 }
 
-// subscriptionError is the frame that refuses a subscription.
-func subscriptionError(channel string, why refusal) []byte {
-	data := append([]byte(`{"type":`), appendString(nil, why.kind)...)
+// subscriptionError returns the frame that refuses a subscription.
+func subscriptionError(channel string, reason refusal) []byte {
+	data := append([]byte(`{"type":`), appendString(nil, reason.kind)...)
 	data = append(data, `,"error":`...)
-	data = appendString(data, why.why)
+	data = appendString(data, reason.message)
 	data = append(data, `,"status":`...)
-	data = strconv.AppendInt(data, int64(why.status), 10)
+	data = strconv.AppendInt(data, int64(reason.status), 10)
 	return message(eventSubscriptionError, channel, string(append(data, '}')))
 }
 
-// appendNews appends what customers hear of an event: the data of OrderPaid, OrderFailed and OrderCancelled.
-func appendNews(dst []byte, e *order.Event) []byte {
+// appendOrderEvent appends the data of OrderPaid, OrderFailed and OrderCancelled.
+func appendOrderEvent(dst []byte, e *order.Event) []byte {
 	dst = append(dst, `{"event_id":`...)
 	dst = appendString(dst, e.ID())
 	dst = append(dst, `,"order_id":`...)
@@ -103,12 +103,12 @@ func appendTotal(dst []byte, e *order.Event) []byte {
 	return append(e.Total.Append(dst), '"')
 }
 
-// appendTime appends a time as RFC 3339 in UTC with exactly six decimals.
+// appendTime appends a time in RFC 3339, UTC, with six decimals.
 func appendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
 }
 
-// appendString appends s as a JSON string. What is no UTF-8 becomes the replacement character.
+// appendString appends s as a JSON string. Invalid UTF-8 becomes the replacement character.
 func appendString(dst []byte, s string) []byte {
 	dst, _ = jsontext.AppendQuote(dst, s)
 	return dst

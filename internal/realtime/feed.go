@@ -9,123 +9,121 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
-// The channel of all orders, for operators, and its one event.
+// feedEvent is the name of the event on pusher.FeedChannel.
+const feedEvent = "order"
+
+// The feed sends at most 20 events in any second: the burst and the events of the interval.
 const (
-	feedChannel = "private-orders-feed"
-	feedEvent   = "order"
+	feedBurst    = 5                // so that the changes of a single order arrive at once
+	feedInterval = time.Second / 15 // between two events after the burst
+	feedWaiting  = 15               // events that wait; the newest are kept
 )
 
-// What is told on the feed: no more than 20 events in any second, which is the burst and what comes up in that second.
-const (
-	feedBurst = 5                // at once, so that one order's changes come as they happen
-	feedEvery = time.Second / 15 // between two after that
-	feedKept  = 15               // events that wait for their turn; the newest win
-)
-
-// feed tells operators of every change of any order, or of a sample of them when there are too many to look at. While nobody
-// of this node listens it reads nothing of the bus, and what comes in by the topic of the news costs one look at a flag.
+// feed sends operators the changes of all orders, or a sample of them under load. Without subscribers on this node it reads nothing
+// from the bus, and add costs one atomic load.
 type feed struct {
-	hub  *hub
-	bell chan struct{} // has an element when somebody may have come or gone, or a message has come
-	on   atomic.Bool   // somebody listens
+	hub    *hub
+	wake   chan struct{} // notified by a first or last subscriber, and by a message
+	active atomic.Bool   // there are subscribers
 
 	mu      sync.Mutex
-	waiting []bus.Message // the newest, at most feedKept
-	left    int           // messages left out since the last one told
+	waiting []bus.Message // the newest, at most feedWaiting
+	skipped int           // messages since the last one that was sent
 }
 
-func newFeed(h *hub) *feed { return &feed{hub: h, bell: h.feedBell} }
+func newFeed(h *hub) *feed { return &feed{hub: h, wake: h.feedWake} }
 
-// take takes messages in, when somebody listens. It parses none: most of a busy server's will never be told.
-func (f *feed) take(messages []bus.Message) {
-	if !f.on.Load() {
+// add adds messages while there are subscribers. It parses none, since most messages of a busy server are skipped.
+func (f *feed) add(messages []bus.Message) {
+	if !f.active.Load() {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.on.Load() { // forget has been here: who comes next is not to hear of it
+	if !f.active.Load() { // clear has run meanwhile: these messages are too old for the next subscriber
 		return
 	}
-	f.waiting = append(f.waiting, messages[max(0, len(messages)-feedKept):]...)
-	f.left += max(0, len(messages)-feedKept)
-	if surplus := len(f.waiting) - feedKept; surplus > 0 {
+	f.waiting = append(f.waiting, messages[max(0, len(messages)-feedWaiting):]...)
+	f.skipped += max(0, len(messages)-feedWaiting)
+	if surplus := len(f.waiting) - feedWaiting; surplus > 0 {
 		f.waiting = append(f.waiting[:0], f.waiting[surplus:]...)
-		f.left += surplus
+		f.skipped += surplus
 	}
-	ring(f.bell)
+	notify(f.wake)
 }
 
-// next returns the message whose turn it is and how many were left out before it; false when there is none.
-func (f *feed) next() (message bus.Message, left int, found bool) {
+// next returns the oldest waiting message and the number of messages skipped before it.
+func (f *feed) next() (message bus.Message, skipped int, found bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.waiting) == 0 {
 		return bus.Message{}, 0, false
 	}
-	message, left = f.waiting[0], f.left
-	f.waiting, f.left = append(f.waiting[:0], f.waiting[1:]...), 0
-	return message, left, true
+	message, skipped = f.waiting[0], f.skipped
+	f.waiting, f.skipped = append(f.waiting[:0], f.waiting[1:]...), 0
+	return message, skipped, true
 }
 
-// forget drops what waits.
-func (f *feed) forget() {
+// clear drops the waiting messages.
+func (f *feed) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.waiting, f.left = nil, 0
+	f.waiting, f.skipped = nil, 0
 }
 
-// listened reports whether anybody of this node listens.
-func (f *feed) listened() bool { return f.hub.find(feedChannel) != nil }
+// hasSubscribers reports whether the feed has subscribers on this node.
+func (f *feed) hasSubscribers() bool { return f.hub.find(pusher.FeedChannel) != nil }
 
-// run tells whoever listens until ctx ends. The topic of new orders is read only while somebody listens, and the news come by
-// take. away is told when that topic cannot be read.
-func (f *feed) run(ctx context.Context, from bus.Bus, away func(error)) {
+// run serves subscribers until ctx ends. Messages of the topic changes come through add; the topic jobs, with new orders, is read only
+// while there are subscribers. disconnected is called when it cannot be read.
+func (f *feed) run(ctx context.Context, from bus.Bus, disconnected func(error)) {
 	for {
-		if f.listened() {
-			f.serve(ctx, from, away)
+		if f.hasSubscribers() {
+			f.serve(ctx, from, disconnected)
 		}
 		select {
-		case <-f.bell:
+		case <-f.wake:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// serve tells those who listen, until nobody does or ctx ends.
-func (f *feed) serve(ctx context.Context, from bus.Bus, away func(error)) {
+// serve sends events until there are no subscribers or ctx ends.
+func (f *feed) serve(ctx context.Context, from bus.Bus, disconnected func(error)) {
 	reading, stop := context.WithCancel(ctx)
 	var reader sync.WaitGroup
-	f.on.Store(true)
+	f.active.Store(true)
 	reader.Go(func() {
-		// What is lost on the way is not missed: it is a sample that is told.
-		bus.Follow(reading, from, bus.TopicJobs, bus.Follower{Subscribed: func() {}, Lagged: func() {}, Disconnected: away, Deliver: f.take})
+		// Lost messages need no handling: the feed is a sample.
+		bus.Follow(reading, from, bus.TopicJobs, bus.Follower{Subscribed: func() {}, Lagged: func() {}, Disconnected: disconnected, Deliver: f.add})
 	})
 	defer func() {
 		stop()
 		reader.Wait()
-		f.on.Store(false)
-		f.forget()
+		f.active.Store(false)
+		f.clear()
 	}()
-	turns := pace{burst: feedBurst, every: feedEvery}
+	pace := pace{burst: feedBurst, interval: feedInterval}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for f.listened() {
-		message, left, found := f.next()
+	for f.hasSubscribers() {
+		message, skipped, found := f.next()
 		if !found {
 			select {
-			case <-f.bell:
+			case <-f.wake:
 				continue
 			case <-ctx.Done():
 				return
 			}
 		}
-		if !f.tell(message, left) {
+		if !f.send(message, skipped) {
 			continue
 		}
-		timer.Reset(turns.take(time.Now()))
+		timer.Reset(pace.take(time.Now()))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -134,21 +132,21 @@ func (f *feed) serve(ctx context.Context, from bus.Bus, away func(error)) {
 	}
 }
 
-// tell tells all who listen of one change of status, and reports whether it was one. What is no event is logged by whoever
-// else reads it.
-func (f *feed) tell(m bus.Message, left int) bool {
+// send sends a change of status to all subscribers. It returns false for other messages; the other reader of the topic logs malformed
+// ones.
+func (f *feed) send(m bus.Message, skipped int) bool {
 	e, err := order.ParseEvent(m.Body)
 	if err != nil || e.Type.Status() == "" { // an event without a status is not a change of an order's status
 		return false
 	}
-	if ch := f.hub.find(feedChannel); ch != nil {
-		f.hub.broadcast(ch, message(feedEvent, feedChannel, string(appendFeed(make([]byte, 0, 256), &e, left))), "")
+	if ch := f.hub.find(pusher.FeedChannel); ch != nil {
+		f.hub.broadcast(ch, message(feedEvent, pusher.FeedChannel, string(appendFeedEvent(make([]byte, 0, 256), &e, skipped))), "")
 	}
 	return true
 }
 
-// appendFeed appends what operators hear of an event: the data of the feed's event.
-func appendFeed(dst []byte, e *order.Event, left int) []byte {
+// appendFeedEvent appends the data of the feed's event.
+func appendFeedEvent(dst []byte, e *order.Event, skipped int) []byte {
 	dst = append(dst, `{"event_id":`...)
 	dst = appendString(dst, e.ID())
 	dst = append(dst, `,"order_id":`...)
@@ -163,31 +161,23 @@ func appendFeed(dst []byte, e *order.Event, left int) []byte {
 	dst = append(dst, `,"trace_id":`...)
 	dst = appendString(dst, e.Trace.ID)
 	dst = append(dst, `,"left_out":`...)
-	dst = strconv.AppendInt(dst, int64(left), 10)
+	dst = strconv.AppendInt(dst, int64(skipped), 10)
 	return append(dst, '}')
 }
 
 // pace is a token bucket for one goroutine.
 type pace struct {
-	burst int
-	every time.Duration // in which one turn comes up
+	burst    int
+	interval time.Duration // in which one token is added
 
 	full time.Time // when the bucket is full again
 }
 
-// take takes a turn and returns how long it is until the next one; 0 for none at all.
+// take takes a token and returns how long it takes until the next one is available.
 func (p *pace) take(now time.Time) time.Duration {
 	if p.full.Before(now) {
 		p.full = now
 	}
-	p.full = p.full.Add(p.every)
-	return max(0, p.full.Sub(now)-time.Duration(p.burst-1)*p.every)
-}
-
-// ring makes a bell of capacity one ring.
-func ring(bell chan struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default:
-	}
+	p.full = p.full.Add(p.interval)
+	return max(0, p.full.Sub(now)-time.Duration(p.burst-1)*p.interval)
 }

@@ -14,6 +14,7 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
 // counted is a bus that counts the tails of its topic of work that are open.
@@ -72,7 +73,7 @@ func (c *client) feed() (said news) {
 	c.Helper()
 	e := c.hear()
 	text, _ := e.Data.(string)
-	if err := json.Unmarshal([]byte(text), &said); err != nil || e.Event != feedEvent || e.Channel != feedChannel {
+	if err := json.Unmarshal([]byte(text), &said); err != nil || e.Event != feedEvent || e.Channel != pusher.FeedChannel {
 		c.Fatalf("heard %+v, %v", e, err)
 	}
 	return said
@@ -83,34 +84,34 @@ func TestFeed(t *testing.T) {
 	b := &counted{Bus: newBus(t)}
 	n := newNode(t, b, nil)
 	n.settled()
-	if n.feed.on.Load() || b.open.Load() != 0 {
+	if n.feed.active.Load() || b.open.Load() != 0 {
 		t.Fatal("it reads the bus for nobody")
 	}
 	first, second := n.connect(), n.connect()
-	first.subscribe(feedChannel)
-	n.waitFor(func() bool { return n.feed.on.Load() && b.open.Load() == 1 })
+	first.subscribe(pusher.FeedChannel)
+	n.waitFor(func() bool { return n.feed.active.Load() && b.open.Load() == 1 })
 	n.work(created(100, 7))
 	const at = `"2026-11-27T10:00:00.123456Z"`
-	first.want(feedEvent, feedChannel, `{"event_id":"100-1","order_id":100,"user_id":7,"status":"PENDING","total_amount":"2029.97","timestamp":`+
+	first.want(feedEvent, pusher.FeedChannel, `{"event_id":"100-1","order_id":100,"user_id":7,"status":"PENDING","total_amount":"2029.97","timestamp":`+
 		at+`,"trace_id":"trace-1","left_out":0}`)
-	second.subscribe(feedChannel)
+	second.subscribe(pusher.FeedChannel)
 	for i, kind := range []order.EventType{order.OrderProcessing, order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
 		e := paid(int64(i+1), 7)
 		e.Type = kind
 		n.publish(e)
 		for _, c := range []*client{first, second} {
-			c.want(feedEvent, feedChannel, `"status":"`+string(kind.Status())+`"`)
+			c.want(feedEvent, pusher.FeedChannel, `"status":"`+string(kind.Status())+`"`)
 		}
 	}
-	first.say(`{"event":"pusher:unsubscribe","data":{"channel":"` + feedChannel + `"}}`)
+	first.say(`{"event":"pusher:unsubscribe","data":{"channel":"` + pusher.FeedChannel + `"}}`)
 	first.say(`{"event":"pusher:ping","data":{}}`)
 	first.want(eventPong, "", "{}")
 	n.work(created(101, 7))
-	second.want(feedEvent, feedChannel, `"order_id":101`)
+	second.want(feedEvent, pusher.FeedChannel, `"order_id":101`)
 	_ = second.ws.Close() // who goes without a word is gone too
-	n.waitFor(func() bool { return !n.feed.on.Load() && b.open.Load() == 0 })
+	n.waitFor(func() bool { return !n.feed.active.Load() && b.open.Load() == 0 })
 	n.work(created(102, 7))
-	first.subscribe(feedChannel)
+	first.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
 	n.work(created(103, 7))
 	if heard := first.feed(); heard.OrderID != 103 {
@@ -124,7 +125,7 @@ func TestFeedOfMany(t *testing.T) {
 	n := newNode(t, b, nil)
 	n.settled()
 	c := n.connect()
-	c.subscribe(feedChannel)
+	c.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
 	const orders = 5000
 	for i := range orders / 50 {
@@ -142,7 +143,7 @@ func TestFeedOfMany(t *testing.T) {
 			break
 		}
 	}
-	if told+left != orders || left == 0 || told < feedKept {
+	if told+left != orders || left == 0 || told < feedWaiting {
 		t.Errorf("of %d, %d were told and %d left out", orders, told, left)
 	}
 }
@@ -151,7 +152,7 @@ func TestFeedOfMany(t *testing.T) {
 func TestFeedPace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := pace{burst: feedBurst, every: feedEvery}
+		turns := pace{burst: feedBurst, interval: feedInterval}
 		began := time.Now()
 		var at []time.Time
 		for range 100 {
@@ -166,7 +167,7 @@ func TestFeedPace(t *testing.T) {
 				t.Fatalf("from %d on, 21 in %s", i, within)
 			}
 		}
-		if took := at[99].Sub(began); took > 100*feedEvery {
+		if took := at[99].Sub(began); took > 100*feedInterval {
 			t.Errorf("100 took %s", took)
 		}
 		time.Sleep(time.Second)
@@ -181,7 +182,7 @@ func TestFeedOfGarbage(t *testing.T) {
 	b := &counted{Bus: newBus(t)}
 	n := newNode(t, b, nil)
 	c := n.connect()
-	c.subscribe(feedChannel)
+	c.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
 	if err := b.Publish(t.Context(), []bus.Message{{ID: "x", Topic: bus.TopicJobs, Body: []byte("{")}}); err != nil {
 		t.Fatal(err)
@@ -190,8 +191,8 @@ func TestFeedOfGarbage(t *testing.T) {
 	if heard := c.feed(); heard.OrderID != 7 {
 		t.Errorf("%+v", heard)
 	}
-	c.say(`{"event":"pusher:subscribe","data":{"channel":"` + feedChannel + `x"}}`) // not signed
-	if e := c.hear(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), newRefusals().notSigned.kind) {
+	c.say(`{"event":"pusher:subscribe","data":{"channel":"` + pusher.FeedChannel + `x"}}`) // not signed
+	if e := c.hear(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), newRefusals().notAuthorized.kind) {
 		t.Errorf("heard %+v", e)
 	}
 }

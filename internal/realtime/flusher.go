@@ -5,84 +5,89 @@ import (
 	"sync"
 )
 
-// flusher writes what is queued on its conns. It goes round those that have something, and writes all that one has in
-// one call: while it goes round, more gathers, so that under load a call carries many frames, and alone a frame goes out
-// at once. It never waits for a client.
+// flusher writes the queued frames of its conns. It goes through the conns with queued frames and writes all frames of a conn in one
+// call. Meanwhile more frames are queued, so that under load a call writes many frames, and without load a frame goes out at once.
+// It never waits for a client.
 type flusher struct {
-	index int           // among the hub's
-	bell  chan struct{} // has an element when there may be something to do
+	index int           // in the hub's list
+	wake  chan struct{} // has an element when a conn may be waiting
 
-	mu    sync.Mutex
-	dirty []*conn // that have something queued
-	given uint64  // conns ever put into dirty
-	done  uint64  // conns ever flushed
-	moved sync.Cond
+	mu       sync.Mutex
+	waiting  []*conn // with queued frames
+	added    uint64  // conns ever added to waiting
+	flushed  uint64  // conns ever flushed
+	progress sync.Cond
 }
 
 func newFlusher(index int) *flusher {
-	f := &flusher{index: index, bell: make(chan struct{}, 1)}
-	f.moved.L = &f.mu
+	f := &flusher{index: index, wake: make(chan struct{}, 1)}
+	f.progress.L = &f.mu
 	return f
 }
 
-// add hands over conns whose state has just become waiting.
+// add adds conns whose state has just become waiting.
 func (f *flusher) add(conns ...*conn) {
 	f.mu.Lock()
-	f.dirty = append(f.dirty, conns...)
-	f.given += uint64(len(conns))
+	f.waiting = append(f.waiting, conns...)
+	f.added += uint64(len(conns))
 	f.mu.Unlock()
-	select {
-	case f.bell <- struct{}{}:
-	default:
-	}
+	notify(f.wake)
 }
 
-// run flushes until ctx ends, and then what is left.
+// run flushes until ctx ends and nothing is left.
 func (f *flusher) run(ctx context.Context) {
-	w := newWriter(writeRoom)
-	var round []*conn
+	w := newWriter(maxWrite)
+	var batch []*conn
 	for ended := false; ; {
 		f.mu.Lock()
-		round, f.dirty = f.dirty, round[:0]
+		batch, f.waiting = f.waiting, batch[:0]
 		f.mu.Unlock()
-		if len(round) == 0 {
+		if len(batch) == 0 {
 			if ended {
 				return
 			}
 			select {
-			case <-f.bell:
+			case <-f.wake:
 			case <-ctx.Done():
 				ended = true
 			}
 			continue
 		}
-		f.flush(round, w)
-		clear(round)
+		f.flush(batch, w)
+		clear(batch)
 	}
 }
 
-// flush goes round once.
-func (f *flusher) flush(round []*conn, w *writer) {
+// flush flushes each conn once.
+func (f *flusher) flush(batch []*conn, w *writer) {
 	again := 0
-	for _, c := range round {
+	for _, c := range batch {
 		if c.flush(w) {
-			round[again] = c
+			batch[again] = c
 			again++
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.dirty = append(f.dirty, round[:again]...)
-	f.given += uint64(again)
-	f.done += uint64(len(round))
-	f.moved.Broadcast()
+	f.waiting = append(f.waiting, batch[:again]...)
+	f.added += uint64(again)
+	f.flushed += uint64(len(batch))
+	f.progress.Broadcast()
 }
 
-// settle waits until all that is queued now has been flushed, or has to wait for its client. The flusher must be running.
-func (f *flusher) settle() {
+// waitForFlush waits until every conn that is waiting now has been flushed or is blocked. The flusher must be running.
+func (f *flusher) waitForFlush() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for until := f.given; f.done < until; {
-		f.moved.Wait()
+	for until := f.added; f.flushed < until; {
+		f.progress.Wait()
+	}
+}
+
+// notify puts an element into a channel of capacity 1, unless there is one.
+func notify(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
 	}
 }

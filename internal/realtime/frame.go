@@ -1,6 +1,10 @@
 package realtime
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"orderflow/internal/pusher"
+)
 
 // Opcodes of a WebSocket frame (RFC 6455, section 5.2).
 const (
@@ -8,11 +12,11 @@ const (
 	opClose = 0x8
 	opPong  = 0xA
 
-	final = 0x80 // the bit of a frame that ends its message; all of ours do
+	final = 0x80 // the bit of the last frame of a message; the server sends one frame a message
 )
 
-// appendFrame appends one unmasked frame, as servers send them. Frames are made here, and not by the library that reads
-// them, so that the bytes of a broadcast are made once and lie together for one write to a connection.
+// appendFrame appends one unmasked frame, as servers send them. The library reads frames, but does not write them: so the bytes of a
+// broadcast are built once, and the frames of a connection are written together.
 func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 	dst = append(dst, final|opcode)
 	switch n := len(payload); {
@@ -26,22 +30,22 @@ func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// closeFrame is the frame that ends a connection with a code. A control frame has room for 123 bytes of text.
-func closeFrame(code Code) []byte {
+// closeFrame returns the frame that closes a connection with a code. A control frame has at most 123 bytes of text.
+func closeFrame(code pusher.Code) []byte {
 	payload := binary.BigEndian.AppendUint16(nil, uint16(code.Number))
 	payload = append(payload, code.Text[:min(len(code.Text), 123)]...)
 	return appendFrame(nil, opClose, payload)
 }
 
-// frames follows the bytes that a client sends from frame to frame. It keeps what the WebSocket library does not report.
-type frames struct {
+// frameScanner scans the client's bytes for a close frame of one byte, which the WebSocket library does not report.
+type frameScanner struct {
 	header    [14]byte
 	have      int   // bytes of the header
-	payload   int64 // bytes of the payload that are still to come
-	halfClose bool  // a close frame of one byte came
+	payload   int64 // bytes of the payload that are still missing
+	halfClose bool  // a close frame of one byte was received
 }
 
-// Bits and lengths of a frame's header as clients send it: masked.
+// Parts of the header of a client's frame, which is masked.
 const (
 	opcodeBits = 0x0F
 	lengthBits = 0x7F
@@ -50,8 +54,8 @@ const (
 	maskBytes  = 4
 )
 
-// scan takes the next bytes in. Frames that are not masked are not understood; the library ends their connection.
-func (f *frames) scan(p []byte) {
+// scan scans the next bytes. It cannot parse unmasked frames; for these the library closes the connection.
+func (f *frameScanner) scan(p []byte) {
 	for len(p) > 0 {
 		if f.payload > 0 {
 			n := min(f.payload, int64(len(p)))
@@ -62,12 +66,12 @@ func (f *frames) scan(p []byte) {
 		f.header[f.have] = p[0]
 		f.have++
 		p = p[1:]
-		f.begin()
+		f.parseHeader()
 	}
 }
 
-// begin begins the payload when the header is complete.
-func (f *frames) begin() {
+// parseHeader parses the header when it is complete.
+func (f *frameScanner) parseHeader() {
 	if f.have < 2 {
 		return
 	}
@@ -85,7 +89,7 @@ func (f *frames) begin() {
 	case 2:
 		length = int64(binary.BigEndian.Uint16(f.header[2:]))
 	case 8:
-		length = int64(binary.BigEndian.Uint64(f.header[2:])) // the library refuses one below 0
+		length = int64(binary.BigEndian.Uint64(f.header[2:])) // the library refuses a negative one
 	}
 	f.halfClose = f.halfClose || f.header[0]&opcodeBits == opClose && length == 1
 	f.have, f.payload = 0, length

@@ -12,6 +12,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"pgregory.net/rapid"
+
+	"orderflow/internal/pusher"
 )
 
 // TestFramesAreRead has frames of all lengths read by a library.
@@ -21,7 +23,7 @@ func TestFramesAreRead(t *testing.T) {
 	for _, n := range sizes {
 		frames = appendFrame(frames, opText, bytes.Repeat([]byte{'x'}, n))
 	}
-	frames = append(frames, closeFrame(newCodes().goingAway)...)
+	frames = append(frames, closeFrame(pusher.AllCodes().ShuttingDown)...)
 	client := dialRaw(t, frames)
 	for _, n := range sizes {
 		kind, text, err := client.ReadMessage()
@@ -30,7 +32,7 @@ func TestFramesAreRead(t *testing.T) {
 		}
 	}
 	_, _, err := client.ReadMessage()
-	if closed := new(websocket.CloseError); !errors.As(err, &closed) || closed.Code != 4100 || closed.Text != newCodes().goingAway.Text {
+	if closed := new(websocket.CloseError); !errors.As(err, &closed) || closed.Code != 4100 || closed.Text != pusher.AllCodes().ShuttingDown.Text {
 		t.Errorf("the close: %v", err)
 	}
 }
@@ -68,7 +70,7 @@ func TestTake(t *testing.T) {
 			c.queue, c.size, want = append(c.queue, frame), c.size+len(frame), append(want, frame...)
 		}
 		for len(c.queue) > 0 {
-			got = append(got, c.take(make([]byte, 0, rapid.IntRange(50, 120).Draw(t, "room")))...)
+			got = append(got, c.dequeue(make([]byte, 0, rapid.IntRange(50, 120).Draw(t, "room")))...)
 		}
 		if !bytes.Equal(got, want) || c.size != 0 {
 			t.Fatalf("got %v, want %v; size %d", got, want, c.size)
@@ -79,7 +81,7 @@ func TestTake(t *testing.T) {
 func FuzzCloseFrame(f *testing.F) {
 	f.Add(4100, "text")
 	f.Fuzz(func(t *testing.T, number int, text string) {
-		frame := closeFrame(Code{number, text})
+		frame := closeFrame(pusher.Code{Number: number, Text: text})
 		if int(frame[1]) != len(frame)-2 || frame[1] > 125 || binary.BigEndian.Uint16(frame[2:]) != uint16(number) {
 			t.Errorf("frame %v", frame)
 		}

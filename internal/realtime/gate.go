@@ -5,25 +5,30 @@ import (
 	"sync"
 )
 
-// gate holds publishers up while this node is behind with what it has taken in: a tail that falls behind loses messages,
-// and the publisher would have been told that all is well; and what waits for long is late. It counts deliveries, since an
-// event takes as long as it has receivers.
-type gate struct {
-	room int
+const (
+	gateLimit = 200_000 // outstanding deliveries
+	minWeight = 100     // of an event: so few events are outstanding that no subscription of the bus overflows
+)
 
-	mu      sync.Mutex
-	behind  int           // deliveries of what was taken in and is not yet queued to all
-	changed chan struct{} // closed when behind falls, and made anew
+// gate makes publishers wait while this node is behind with the events that it has accepted: a subscription of the bus that falls too
+// far behind loses messages, although the publisher got a success. The gate counts deliveries, since the cost of an event depends
+// on the number of its receivers.
+type gate struct {
+	limit int
+
+	mu          sync.Mutex
+	outstanding int           // deliveries of accepted events that are not queued yet
+	changed     chan struct{} // closed when outstanding falls, then replaced
 }
 
-func newGate(room int) *gate { return &gate{room: room, changed: make(chan struct{})} }
+func newGate(limit int) *gate { return &gate{limit: limit, changed: make(chan struct{})} }
 
-// enter waits until there is room for n deliveries more and counts them; false means that ctx ended first.
+// enter waits until n more deliveries are allowed and counts them. It returns false when ctx ends first.
 func (g *gate) enter(ctx context.Context, n int) bool {
 	for {
 		g.mu.Lock()
-		if g.behind == 0 || g.behind+n <= g.room {
-			g.behind += n
+		if g.outstanding == 0 || g.outstanding+n <= g.limit {
+			g.outstanding += n
 			g.mu.Unlock()
 			return true
 		}
@@ -37,20 +42,20 @@ func (g *gate) enter(ctx context.Context, n int) bool {
 	}
 }
 
-// passed counts n deliveries as made.
-func (g *gate) passed(n int) {
+// done subtracts n deliveries.
+func (g *gate) done(n int) {
 	if n > 0 {
-		g.set(func(behind int) int { return max(0, behind-n) })
+		g.set(func(outstanding int) int { return max(0, outstanding-n) })
 	}
 }
 
-// reset counts all as made, or lost.
+// reset subtracts all deliveries: they are done or lost.
 func (g *gate) reset() { g.set(func(int) int { return 0 }) }
 
-func (g *gate) set(next func(behind int) int) {
+func (g *gate) set(next func(outstanding int) int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.behind = next(g.behind)
+	g.outstanding = next(g.outstanding)
 	close(g.changed)
 	g.changed = make(chan struct{})
 }

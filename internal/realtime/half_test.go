@@ -56,7 +56,7 @@ func TestPublicationEndsEarly(t *testing.T) {
 		limit  time.Duration // for the whole request
 		want   string
 	}{
-		"broken off": {true, 0, "at byte 9, the body broke off"},
+		"broken off": {true, 0, "at byte 9, the body ended early"},
 		"slow":       {false, time.Nanosecond, "at byte 9, the rest of the body took too long"}, // headers have a limit of their own
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,29 +6,29 @@ import (
 	"sync"
 
 	"orderflow/internal/limit"
+	"orderflow/internal/pusher"
 )
 
-// hub knows who is connected and who listens to what, on this node. Locks are taken in the order hub, channel, conn,
-// flusher.
+// hub holds the connections and subscriptions of this node. Locks are taken in the order hub, channel, conn, flusher.
 type hub struct {
 	options    Options
 	metrics    *metrics
-	codes      codes
+	codes      pusher.Codes
 	refusals   refusals
 	pong       []byte // the answer to every ping
 	flushers   []*flusher
-	lasts      *lasts
-	feedBell   chan struct{}  // rings when somebody comes to the feed, or nobody is left there
-	goroutines sync.WaitGroup // of conns: readers, from enter to the end, and those that wait for their clients
+	lastEvents *lastEvents
+	feedWake   chan struct{}  // notified when the feed gets its first subscriber or loses its last
+	goroutines sync.WaitGroup // of conns: readers, from add to remove, and blocked writers
 
 	mu       sync.RWMutex
 	channels map[string]*channel
 	conns    map[*conn]struct{}
-	from     map[netip.Prefix]int // how many of them a client has; see limit.Client
-	ending   bool                 // no more are let in
+	clients  map[netip.Prefix]int // connections by client; see limit.Client
+	closing  bool                 // no further connection is added
 }
 
-// channel is who listens to it. One that nobody listens to is not kept.
+// channel has the subscribers of a channel. A channel without subscribers is removed.
 type channel struct {
 	name string
 
@@ -36,47 +36,40 @@ type channel struct {
 	members []*member
 }
 
-// member is a conn's place in a channel.
+// member is the subscription of a conn to a channel.
 type member struct {
 	conn    *conn
 	channel *channel
-	at      int // its index in the channel's members, guarded by the channel's mu
+	index   int // in the channel's members, guarded by the channel's mu
 }
 
-// enter lets a conn in; false means that there are too many.
-func (h *hub) enter(c *conn) bool {
+// add adds a conn. It returns false when there are too many.
+func (h *hub) add(c *conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	crowded := !c.addr.IsLoopback() && h.from[limit.Client(c.addr)] >= h.options.MaxConnections/2
-	if h.ending || len(h.conns) >= h.options.MaxConnections || crowded {
+	crowded := !c.addr.IsLoopback() && h.clients[limit.Client(c.addr)] >= h.options.MaxConnections/2
+	if h.closing || len(h.conns) >= h.options.MaxConnections || crowded {
 		return false
 	}
 	c.flusher = h.flushers[len(h.conns)%len(h.flushers)]
 	h.conns[c] = struct{}{}
-	h.from[limit.Client(c.addr)]++
-	h.goroutines.Add(1) // here, where no end can have begun to wait yet
+	h.clients[limit.Client(c.addr)]++
+	h.goroutines.Add(1) // under the lock: closeAll has not run, so no Wait has begun
 	return true
 }
 
-// unsubscribeAll gives all places of a conn back.
-func (h *hub) unsubscribeAll(c *conn) {
-	for len(c.members) > 0 {
-		h.unsubscribe(c, c.members[len(c.members)-1].channel.name)
-	}
-}
-
-// leave forgets a conn, whose places are given back. Its reader calls it, last: a connection counts until it is closed.
-func (h *hub) leave(c *conn) {
+// remove removes a conn without subscriptions. Its reader calls it last, so that a connection counts until it is closed.
+func (h *hub) remove(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.conns, c)
 	client := limit.Client(c.addr)
-	if h.from[client]--; h.from[client] == 0 {
-		delete(h.from, client)
+	if h.clients[client]--; h.clients[client] == 0 {
+		delete(h.clients, client)
 	}
 }
 
-// count is the number of connections.
+// count returns the number of connections.
 func (h *hub) count() int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -94,8 +87,8 @@ func (h *hub) all() []*conn {
 	return conns
 }
 
-// subscribe gives a conn a place in a channel, tells it, and of a cache channel also what was said last. Both happen
-// under the channel's lock, so that nothing older follows anything newer.
+// subscribe subscribes a conn to a channel and confirms it; on a cache channel it also sends the last event. All happens under the
+// channel's lock, so that no older event follows a newer one.
 func (h *hub) subscribe(c *conn, name string) {
 	h.mu.Lock()
 	ch := h.channels[name]
@@ -103,18 +96,18 @@ func (h *hub) subscribe(c *conn, name string) {
 		ch = &channel{name: name}
 		h.channels[name] = ch
 	}
-	ch.mu.Lock() // before the hub's is given back: a channel that looks empty would be dropped
+	ch.mu.Lock() // before the hub is unlocked: an empty channel would be removed
 	h.mu.Unlock()
 	defer ch.mu.Unlock()
-	m := &member{conn: c, channel: ch, at: len(ch.members)}
+	m := &member{conn: c, channel: ch, index: len(ch.members)}
 	ch.members = append(ch.members, m)
 	c.members = append(c.members, m)
 	c.send(message(eventSubscribed, name, "{}"))
-	if name == feedChannel {
-		ring(h.feedBell)
+	if name == pusher.FeedChannel {
+		notify(h.feedWake)
 	}
-	if isCache(name) {
-		if frame := h.lasts.get(name); frame != nil {
+	if pusher.IsCache(name) {
+		if frame := h.lastEvents.get(name); frame != nil {
 			c.send(frame)
 		} else {
 			c.send(cacheMiss(name))
@@ -122,7 +115,7 @@ func (h *hub) subscribe(c *conn, name string) {
 	}
 }
 
-// unsubscribe gives a place back. Nothing happens to a conn that has none.
+// unsubscribe ends the subscription of a conn, if it has one.
 func (h *hub) unsubscribe(c *conn, name string) {
 	for i, m := range c.members {
 		if m.channel.name != name {
@@ -131,38 +124,45 @@ func (h *hub) unsubscribe(c *conn, name string) {
 		c.members[i] = c.members[len(c.members)-1]
 		c.members[len(c.members)-1] = nil
 		c.members = c.members[:len(c.members)-1]
-		h.drop(m)
+		h.removeMember(m)
 		return
 	}
 }
 
-// drop takes a member out of its channel, and the channel out of the hub when it was the last one.
-func (h *hub) drop(m *member) {
+// unsubscribeAll ends all subscriptions of a conn.
+func (h *hub) unsubscribeAll(c *conn) {
+	for len(c.members) > 0 {
+		h.unsubscribe(c, c.members[len(c.members)-1].channel.name)
+	}
+}
+
+// removeMember removes a member from its channel, and an empty channel from the hub.
+func (h *hub) removeMember(m *member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	ch := m.channel
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	last := ch.members[len(ch.members)-1]
-	ch.members[m.at], last.at = last, m.at
+	ch.members[m.index], last.index = last, m.index
 	ch.members[len(ch.members)-1] = nil
 	ch.members = ch.members[:len(ch.members)-1]
 	if len(ch.members) == 0 {
 		delete(h.channels, ch.name)
-		if ch.name == feedChannel {
-			ring(h.feedBell)
+		if ch.name == pusher.FeedChannel {
+			notify(h.feedWake)
 		}
 	}
 }
 
-// find returns a channel, nil when nobody listens to it.
+// find returns a channel, nil without subscribers.
 func (h *hub) find(name string) *channel {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.channels[name]
 }
 
-// names are the channels that begin with a prefix, up to a number of them.
+// names returns at most most channels whose names have a prefix.
 func (h *hub) names(prefix string, most int) (names []string) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
@@ -177,15 +177,8 @@ func (h *hub) names(prefix string, most int) (names []string) {
 	return names
 }
 
-// settleAt is how much may wait for a flusher on one conn before broadcasts wait too, in bytes: a hundred events or so in a
-// call are enough, and more would only be later.
-const settleAt = 32 << 10
-
-// handful is how many conns are handed to a flusher at a time, so that it begins before a long broadcast ends.
-const handful = 64
-
-// listeners is how many conns of this node listen to a channel.
-func (h *hub) listeners(name string) int {
+// subscribers returns the number of a channel's subscribers on this node.
+func (h *hub) subscribers(name string) int {
 	ch := h.find(name)
 	if ch == nil {
 		return 0
@@ -195,11 +188,20 @@ func (h *hub) listeners(name string) int {
 	return len(ch.members)
 }
 
-// broadcast queues a frame on all who listen to a channel, save the conn with the socket id except. When the flushers
-// are far behind, it then waits for them: it is the server that is slow, and nobody is to be cut off for that.
+const (
+	// backlogLimit is the queue of a waiting conn, in bytes, above which broadcasts wait for the flushers. It holds about a hundred
+	// events; more in one call would only add delay.
+	backlogLimit = 32 << 10
+
+	// addChunk is the number of conns that a broadcast adds to a flusher at once, so that writing begins before a long broadcast ends.
+	addChunk = 64
+)
+
+// broadcast queues a frame for all subscribers of a channel, except the conn with the socket id except. When the flushers are far
+// behind, it waits for them: then the server is slow, and no client must be disconnected for that.
 func (h *hub) broadcast(ch *channel, frame []byte, except string) {
-	dirty := make([][]*conn, len(h.flushers))
-	deepest, delivered := 0, 0
+	started := make([][]*conn, len(h.flushers))
+	longest, delivered := 0, 0
 	ch.mu.Lock()
 	for _, m := range ch.members {
 		c := m.conn
@@ -207,47 +209,47 @@ func (h *hub) broadcast(ch *channel, frame []byte, except string) {
 			continue
 		}
 		start, size := c.enqueue(frame, false)
-		deepest = max(deepest, size)
+		longest = max(longest, size)
 		delivered++
 		if !start {
 			continue
 		}
 		i := c.flusher.index
-		if dirty[i] = append(dirty[i], c); len(dirty[i]) == handful {
-			c.flusher.add(dirty[i]...)
-			dirty[i] = dirty[i][:0]
+		if started[i] = append(started[i], c); len(started[i]) == addChunk {
+			c.flusher.add(started[i]...)
+			started[i] = started[i][:0]
 		}
 	}
 	ch.mu.Unlock()
-	for i, conns := range dirty {
+	for i, conns := range started {
 		if len(conns) > 0 {
 			h.flushers[i].add(conns...)
 		}
 	}
 	h.metrics.delivered.Add(float64(delivered))
-	if deepest > min(settleAt, h.options.MaxQueue/4) {
+	if longest > min(backlogLimit, h.options.MaxQueue/4) {
 		for _, f := range h.flushers {
-			f.settle()
+			f.waitForFlush()
 		}
 	}
 }
 
-// end lets nobody in any more, and tells all who are connected to come back later.
-func (h *hub) end(code Code) {
+// closeAll refuses further connections and closes all others with a code.
+func (h *hub) closeAll(code pusher.Code) {
 	h.mu.Lock()
-	h.ending = true
+	h.closing = true
 	h.mu.Unlock()
 	for _, c := range h.all() {
-		c.end(code)
+		c.closeWith(code)
 	}
 }
 
-// cutAll closes every connection.
-func (h *hub) cutAll() {
+// abortAll closes all connections without a close frame.
+func (h *hub) abortAll() {
 	for _, c := range h.all() {
 		c.mu.Lock()
 		if c.state != closed {
-			c.cut()
+			c.abort()
 		}
 		c.mu.Unlock()
 	}

@@ -2,16 +2,11 @@ package realtime
 
 import (
 	"bufio"
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,17 +20,7 @@ func (n *node) post(path, body string) (int, string) {
 
 // signed is the path and the query of a signed request with this body.
 func signed(path, body string) string {
-	sum := md5.Sum([]byte(body))
-	query := url.Values{
-		"auth_key": {documented().Key}, "auth_version": {"1.0"}, "auth_timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
-		"body_md5": {hex.EncodeToString(sum[:])},
-	}
-	var parts []string
-	for name, values := range query {
-		parts = append(parts, name+"="+values[0])
-	}
-	slices.Sort(parts)
-	query.Set("auth_signature", documented().sign("POST\n"+path+"\n"+strings.Join(parts, "&")))
+	query := documented().SignRequest(http.MethodPost, path, []byte(body), time.Now())
 	return path + "?" + query.Encode()
 }
 
@@ -103,26 +88,26 @@ func TestPublishRefused(t *testing.T) {
 		status     int
 		says       string
 	}{
-		{"/apps/4/events", event(""), 404, "no application"},
+		{"/apps/4/events", event(""), 404, "Unknown application id"},
 		{"/apps/3/events", `{"name":"","channel":"c","data":""}`, 400, "name"},
 		{"/apps/3/events", `{"name":"` + strings.Repeat("n", 201) + `","channel":"c","data":""}`, 400, "name"},
 		{"/apps/3/events", `{"name":"n","data":"d"}`, 400, "channels"},
-		{"/apps/3/events", `{"name":"pusher:error","channel":"c","data":"d"}`, 400, "protocol's own"},
-		{"/apps/3/events", `{"name":"pusher_internal:x","channel":"c","data":"d"}`, 400, "protocol's own"},
+		{"/apps/3/events", `{"name":"pusher:error","channel":"c","data":"d"}`, 400, "must not begin with pusher:"},
+		{"/apps/3/events", `{"name":"pusher_internal:x","channel":"c","data":"d"}`, 400, "must not begin with pusher:"},
 		{"/apps/3/events", event(`,"socket_id":"1:private"`), 400, "socket_id"},
 		{"/apps/3/events", `{"name":"n","channels":["a","b c"],"data":"d"}`, 400, "channels"},
 		{"/apps/3/events", `{"name":"n","channel":"presence-x","data":"d"}`, 400, "presence"},
 		{"/apps/3/events", `{"name":"n","channels":["x"` + manyChannels() + `],"data":"d"}`, 400, "channels"},
 		{"/apps/3/events", `{"name":"n","channel":"c","data":"` + strings.Repeat("d", maxData+1) + `"}`, 413, "10240 bytes"},
-		{"/apps/3/events", event(`,"padding":"` + strings.Repeat("x", maxPublish) + `"`), 413, "262144"},
+		{"/apps/3/events", event(`,"padding":"` + strings.Repeat("x", maxBody) + `"`), 413, "262144"},
 		{"/apps/3/events", `{"name":"n","channel":"c"}`, 400, "data"},
 		{"/apps/3/events", `{"name":"n","channel":"c","data":null}`, 400, "data"},
-		{"/apps/3/events", `{"name":"n","channel":"c","data":{}}`, 400, "no JSON of the form"},
-		{"/apps/3/events", event(`,"info":["subscription_count"]`), 400, "no JSON of the form"},
-		{"/apps/3/events", event(`,"info":7`), 400, "no JSON of the form"},
+		{"/apps/3/events", `{"name":"n","channel":"c","data":{}}`, 400, "not JSON in the form"},
+		{"/apps/3/events", event(`,"info":["subscription_count"]`), 400, "not JSON in the form"},
+		{"/apps/3/events", event(`,"info":7`), 400, "not JSON in the form"},
 		{"/apps/3/events", event(`,"info":"members"`), 400, "info"},
 		{"/apps/3/batch_events", `{"batch":[` + event("") + `,{"name":"n","channel":"c"}]}`, 400, "data"},
-		{"/apps/3/events", `{"name":7}`, 400, "no JSON of the form"},
+		{"/apps/3/events", `{"name":7}`, 400, "not JSON in the form"},
 		{"/apps/3/events", `{`, 400, "malformed_json"},
 		{"/apps/3/events", `{"name":"n","name":"m","channel":"c","data":"d"}`, 400, "malformed_json"},
 		{"/apps/3/batch_events", `{"batch":[]}`, 400, "batch"},
@@ -158,7 +143,7 @@ func TestPublishRefused(t *testing.T) {
 func TestGate(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	n.settled()
-	if !n.gate.enter(t.Context(), gateRoom) {
+	if !n.gate.enter(t.Context(), gateLimit) {
 		t.Fatal("an empty gate is closed")
 	}
 	refused := make(chan int, 1)
@@ -169,8 +154,8 @@ func TestGate(t *testing.T) {
 	if status := <-refused; status != http.StatusServiceUnavailable {
 		t.Errorf("behind: %d, want 503", status)
 	}
-	n.gate.passed(gateRoom)
-	for range 2 * gateRoom / gateLeast / maxBatch { // who is in step is never refused
+	n.gate.done(gateLimit)
+	for range 2 * gateLimit / minWeight / maxBatch { // who is in step is never refused
 		event := `{"name":"n","channel":"c","data":"d"}`
 		if status, body := n.post("/apps/3/batch_events", `{"batch":[`+strings.Repeat(event+",", maxBatch-1)+event+`]}`); status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)
@@ -179,7 +164,7 @@ func TestGate(t *testing.T) {
 	n.waitFor(func() bool {
 		n.gate.mu.Lock()
 		defer n.gate.mu.Unlock()
-		return n.gate.behind == 0
+		return n.gate.outstanding == 0
 	})
 }
 
@@ -235,7 +220,7 @@ func (c *client) caughtUp(n *node) {
 // last events are kept.
 func TestNodes(t *testing.T) {
 	b, kept := newBus(t), &keeper{frames: map[string][]byte{}}
-	with := func(o *Options) { o.Lasts = kept }
+	with := func(o *Options) { o.Cache = kept }
 	first, second := newNode(t, b, with), newNode(t, b, with)
 	first.settled()
 	second.settled()

@@ -3,7 +3,9 @@ package realtime
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"maps"
@@ -14,15 +16,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pusher/pusher-http-go/v5"
+	sdk "github.com/pusher/pusher-http-go/v5"
+
+	"orderflow/internal/pusher"
 )
 
 // backEnd is another program that publishes with Pusher's own library.
-func (n *node) backEnd() *pusher.Client {
+func (n *node) backEnd() *sdk.Client {
 	n.Helper()
 	app, transport := documented(), &http.Transport{}
 	n.Cleanup(transport.CloseIdleConnections)
-	return &pusher.Client{
+	return &sdk.Client{
 		AppID: app.ID, Key: app.Key, Secret: app.Secret, Host: n.addr, HTTPClient: &http.Client{Transport: transport, Timeout: wait},
 	}
 }
@@ -54,15 +58,15 @@ func TestPublishWithPushersLibrary(t *testing.T) {
 	ok(nil, backEnd.TriggerMulti([]string{"private-orders.7", "nobody-listens", "news"}, "many", "plain text"))
 	want("private-orders.7", "many", "plain text", first, second)
 	want("news", "many", "plain text", first, second)
-	ok(backEnd.TriggerBatch([]pusher.Event{
+	ok(backEnd.TriggerBatch([]sdk.Event{
 		{Channel: "news", Name: "batch 1", Data: []int{1}}, {Channel: "private-orders.7", Name: "batch 2", Data: nil},
 	}))
 	want("news", "batch 1", "[1]", first, second)
 	want("private-orders.7", "batch 2", "null", first, second)
-	ok(backEnd.TriggerWithParams("news", "to others", 1, pusher.TriggerParams{SocketID: &first.id}))
+	ok(backEnd.TriggerWithParams("news", "to others", 1, sdk.TriggerParams{SocketID: &first.id}))
 	want("news", "to others", "1", second)
 	gone := "1.1"
-	ok(backEnd.TriggerWithParams("news", "to all", 2, pusher.TriggerParams{SocketID: &gone}))
+	ok(backEnd.TriggerWithParams("news", "to all", 2, sdk.TriggerParams{SocketID: &gone}))
 	want("news", "to all", "2", first, second)
 	n.nothingBehind()
 }
@@ -83,12 +87,12 @@ func TestSignAsPushersLibrary(t *testing.T) {
 }
 
 // signedBy is the address of a POST, signed by app for the query and body that it is given.
-func signedBy(app App, path string, query url.Values, body string) string {
+func signedBy(app pusher.App, path string, query url.Values, body string) string {
 	return signedFor(http.MethodPost, app, path, query, body)
 }
 
 // signedFor is the address of a request, likewise.
-func signedFor(method string, app App, path string, query url.Values, body string) string {
+func signedFor(method string, app pusher.App, path string, query url.Values, body string) string {
 	query.Set("auth_key", app.Key)
 	query.Set("auth_version", "1.0")
 	if !query.Has("auth_timestamp") {
@@ -99,7 +103,9 @@ func signedFor(method string, app App, path string, query url.Values, body strin
 		query.Set("body_md5", hex.EncodeToString(sum[:]))
 	}
 	text, _ := url.QueryUnescape(query.Encode()) // sorted by name
-	query.Set("auth_signature", app.sign(method+"\n"+path+"\n"+text))
+	mac := hmac.New(sha256.New, []byte(app.Secret))
+	mac.Write([]byte(method + "\n" + path + "\n" + text))
+	query.Set("auth_signature", hex.EncodeToString(mac.Sum(nil)))
 	return path + "?" + query.Encode()
 }
 
@@ -115,14 +121,14 @@ func TestForgedPublications(t *testing.T) {
 		return url.Values{"auth_timestamp": {strconv.FormatInt(time.Now().Add(after).Unix(), 10)}}
 	}
 	for name, request := range map[string]struct {
-		app   App
+		app   pusher.App
 		query url.Values
 	}{
-		"a wrong secret":    {App{ID: app.ID, Key: app.Key, Secret: app.Secret + "x"}, url.Values{}},
-		"no secret":         {App{ID: app.ID, Key: app.Key}, url.Values{}},
-		"a wrong key":       {App{ID: app.ID, Key: app.Key + "x", Secret: app.Secret}, url.Values{}},
-		"too old":           {app, seconds(-clockSkew - 2*time.Second)},
-		"of the future":     {app, seconds(clockSkew + 2*time.Second)},
+		"a wrong secret":    {pusher.App{ID: app.ID, Key: app.Key, Secret: app.Secret + "x"}, url.Values{}},
+		"no secret":         {pusher.App{ID: app.ID, Key: app.Key}, url.Values{}},
+		"a wrong key":       {pusher.App{ID: app.ID, Key: app.Key + "x", Secret: app.Secret}, url.Values{}},
+		"too old":           {app, seconds(-pusher.ClockSkew - 2*time.Second)},
+		"of the future":     {app, seconds(pusher.ClockSkew + 2*time.Second)},
 		"a time in words":   {app, url.Values{"auth_timestamp": {"now"}}},
 		"an MD5 of another": {app, url.Values{"body_md5": {strings.Repeat("0", 32)}}},
 		"no MD5":            {app, url.Values{"body_md5": {""}}},
@@ -137,7 +143,7 @@ func TestForgedPublications(t *testing.T) {
 	if err := backEnd.Trigger("news", "n", "forged"); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("Pusher's library with a wrong secret: %v", err)
 	}
-	for _, skew := range []time.Duration{-clockSkew + 5*time.Second, clockSkew - 5*time.Second} {
+	for _, skew := range []time.Duration{-pusher.ClockSkew + 5*time.Second, pusher.ClockSkew - 5*time.Second} {
 		body := strings.Replace(body, "forged", "in time", 1)
 		if status, text := n.send(http.MethodPost, signedBy(app, path, seconds(skew), body), body); status != http.StatusOK {
 			t.Errorf("%s off: %d %s", skew, status, text)
@@ -247,7 +253,7 @@ func (n *node) nothingBehind() {
 	n.Helper()
 	ctx, cancel := context.WithTimeout(n.Context(), wait)
 	defer cancel()
-	if !n.gate.enter(ctx, gateRoom) {
+	if !n.gate.enter(ctx, gateLimit) {
 		n.Error("what is done with still counts as taken in")
 	}
 }

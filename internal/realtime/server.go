@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,48 +22,46 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 	"orderflow/internal/tracing"
 )
 
-// Bounds of the WebSocket server.
+// Limits of the WebSocket server.
 const (
-	maxMessage   = 8 << 10         // bytes of a client's message
-	readRoom     = 512             // bytes of a connection's buffer
-	refuseWithin = time.Second     // for a client that is turned away to take its leave
-	sweepEvery   = 5 * time.Second // between looks for silent connections
-	drainWithin  = 5 * time.Second // for clients to take their leave when the server ends
+	maxMessage    = 8 << 10         // bytes of a client's message
+	readSize      = 512             // bytes of a connection's buffers
+	refuseTimeout = time.Second     // for a refused client to close its side
+	sweepInterval = 5 * time.Second // between two checks for silent clients
+	drainTimeout  = 5 * time.Second // for clients to close their side at shutdown
 
 	webSocketVersion = "13" // of RFC 6455
-
-	gateRoom  = 200_000 // deliveries of events taken in that are not made yet
-	gateLeast = 100     // what an event counts for at least: so few events wait that no tail of the bus overflows
 )
 
-// Options are what a Server works with. App, Bus, NewHTTP, Logger and Registerer must be set.
+// Options configure a Server. App, Bus, NewHTTP, Logger and Registerer are required.
 type Options struct {
-	App   App
+	App   pusher.App
 	Bus   bus.Bus
-	Lasts ChannelCache // keeps cache channels for all nodes; nil for each by itself
-	// MayConnect says whether a page of this origin may connect to this host; nil for any. Programs, which send no
-	// origin, always may.
+	Cache ChannelCache // shared by all nodes; nil: each node keeps its own last events
+	// MayConnect reports whether a page of this origin may connect to this host; nil: any may. Clients without an Origin, which
+	// are not browsers, always may.
 	MayConnect func(origin, host string) bool
-	// Client is the address that a request came from, behind whatever proxies; nil for the connection's.
+	// Client returns the address of the client, behind trusted proxies; nil: the address of the connection.
 	Client func(*http.Request) netip.Addr
-	// NewHTTP returns a server with the limits that every server of the product has.
+	// NewHTTP returns a server with the limits of every server of the product.
 	NewHTTP func(http.Handler) *http.Server
 
-	MaxConnections int           // in all, and half of them from one address that is not this machine's; 0 for 10,000
-	MaxChannels    int           // of a connection; 0 for 200
-	MaxQueue       int           // bytes that wait for one client; 0 for 1 MiB
-	Activity       time.Duration // silence after which a client is to ping, and is asked to; 0 for 2 minutes
-	PongWithin     time.Duration // for the answer to that; 0 for 30 s, as the protocol recommends
+	MaxConnections  int           // in total, and half of them from one remote address; 0 for 10,000
+	MaxChannels     int           // of a connection; 0 for 200
+	MaxQueue        int           // bytes that wait for one client; 0 for 1 MiB
+	ActivityTimeout time.Duration // the silence after which the client pings, and is pinged; 0 for 2 minutes
+	PongTimeout     time.Duration // for the answer to a ping; 0 for 30 s, as the protocol recommends
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
-	Tracer     tracing.Tracer // of nothing by default
+	Tracer     tracing.Tracer // the zero value traces nothing
 }
 
-// withDefaults returns the options with defaults where they say nothing.
+// withDefaults returns the options with their defaults.
 func (o Options) withDefaults() Options {
 	if o.MaxConnections == 0 {
 		o.MaxConnections = 10_000
@@ -75,11 +72,11 @@ func (o Options) withDefaults() Options {
 	if o.MaxQueue == 0 {
 		o.MaxQueue = 1 << 20
 	}
-	if o.Activity == 0 {
-		o.Activity = 2 * time.Minute
+	if o.ActivityTimeout == 0 {
+		o.ActivityTimeout = 2 * time.Minute
 	}
-	if o.PongWithin == 0 {
-		o.PongWithin = 30 * time.Second
+	if o.PongTimeout == 0 {
+		o.PongTimeout = 30 * time.Second
 	}
 	if o.Client == nil {
 		o.Client = remote
@@ -96,40 +93,40 @@ type Server struct {
 	hub      *hub
 	feed     *feed
 	gate     *gate
-	node     string // names this node on the bus
+	node     string // this node's name on the bus
 	upgrader websocket.Upgrader
 }
 
 // New returns a Server. It serves while Run runs.
 func New(options Options) (*Server, error) {
 	options = options.withDefaults()
-	kept, err := newLasts(options.Lasts)
+	last, err := newLastEvents(options.Cache)
 	if err != nil {
 		return nil, err
 	}
 	h := &hub{
-		options: options, lasts: kept, codes: newCodes(), refusals: newRefusals(), pong: message(eventPong, "", "{}"),
-		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{},
-		feedBell: make(chan struct{}, 1),
+		options: options, lastEvents: last, codes: pusher.AllCodes(), refusals: newRefusals(), pong: message(eventPong, "", "{}"),
+		channels: map[string]*channel{}, conns: map[*conn]struct{}{}, clients: map[netip.Prefix]int{},
+		feedWake: make(chan struct{}, 1),
 	}
 	h.metrics = newMetrics(options.Registerer, h.count)
 	for i := range runtime.GOMAXPROCS(0) {
 		h.flushers = append(h.flushers, newFlusher(i))
 	}
 	return &Server{
-		options: options, hub: h, feed: newFeed(h), gate: newGate(gateRoom), node: rand.Text()[:12],
+		options: options, hub: h, feed: newFeed(h), gate: newGate(gateLimit), node: rand.Text()[:12],
 		upgrader: websocket.Upgrader{
-			ReadBufferSize: readRoom, WriteBufferSize: readRoom, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: refuseWithin,
-			CheckOrigin: func(*http.Request) bool { return true }, // connect does, and can say why not
+			ReadBufferSize: readSize, WriteBufferSize: readSize, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: refuseTimeout,
+			CheckOrigin: func(*http.Request) bool { return true }, // connect checks it, and sends the reason
 			Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-				answerError(w, status, "validation_error", "This address is for WebSockets: "+reason.Error()+".")
+				writeError(w, status, order.CodeValidation, "This path needs a WebSocket: "+reason.Error()+".")
 			},
 		},
 	}, nil
 }
 
-// Run serves connections of the listener until ctx ends, then asks all clients to come back later and closes. It returns
-// nil when all went as it should.
+// Run serves connections of the listener until ctx ends, then closes all connections with a code that makes clients reconnect. It
+// returns nil after an orderly end.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -139,22 +136,22 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	reading, stopReading := context.WithCancel(life)
 	defer stopReading()
-	readers.Go(func() { s.follow(reading, bus.TopicChanges, s.tellNews, s.hub.lasts.forget) })
+	readers.Go(func() { s.subscribe(reading, bus.TopicChanges, s.sendChanges, s.hub.lastEvents.clear) })
 	readers.Go(func() {
-		s.follow(reading, bus.TopicChannelEvents, s.tellPushed, func() {
+		s.subscribe(reading, bus.TopicChannelEvents, s.sendChannelEvents, func() {
 			s.gate.reset()
-			s.hub.lasts.forget()
+			s.hub.lastEvents.clear()
 		})
 	})
 	readers.Go(func() {
-		s.feed.run(reading, s.options.Bus, func(err error) { s.deaf(reading, bus.TopicJobs, err) })
+		s.feed.run(reading, s.options.Bus, func(err error) { s.logDisconnected(reading, bus.TopicJobs, err) })
 	})
-	readers.Go(func() { s.hub.lasts.run(reading, s.options.Logger) })
-	readers.Go(func() { s.hub.sweep(reading) })
+	readers.Go(func() { s.hub.lastEvents.run(reading, s.options.Logger) })
+	readers.Go(func() { s.hub.pingSilent(reading) })
 
 	server := s.options.NewHTTP(s.handler(life))
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(sockets{listener}) }()
+	go func() { failed <- server.Serve(socketListener{listener}) }()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -167,36 +164,36 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	stopReading()
 	readers.Wait()
-	s.hub.cutAll()
+	s.hub.abortAll()
 	s.hub.goroutines.Wait()
 	end()
 	flushers.Wait()
 	return err
 }
 
-// drain ends the server without losing what has been said: nobody new is let in, requests are answered, clients are asked
-// to come back and get a moment to go.
+// drain ends the server in order: it refuses new connections, answers open requests, and gives clients drainTimeout to read their
+// queues and close.
 func (s *Server) drain(ctx context.Context, server *http.Server) error {
-	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	s.hub.end(s.hub.codes.goingAway)
+	s.hub.closeAll(s.hub.codes.ShuttingDown)
 	err := server.Shutdown(ctx)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("requests were cut off: %w", err), server.Close())
+		err = errors.Join(fmt.Errorf("requests were interrupted: %w", err), server.Close())
 	}
-	gone := make(chan struct{})
-	go func() { // ends with the readers, which cutAll ends
+	ended := make(chan struct{})
+	go func() { // ends with the readers, at the latest after abortAll
 		s.hub.goroutines.Wait()
-		close(gone)
+		close(ended)
 	}()
 	select {
-	case <-gone:
+	case <-ended:
 	case <-ctx.Done():
 	}
 	return err
 }
 
-// handler answers all paths.
+// handler returns the handler of all paths.
 func (s *Server) handler(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, do func(http.ResponseWriter, *http.Request) error) {
@@ -206,7 +203,9 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 			}
 		})
 	}
-	mux.HandleFunc("GET /up", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, []byte(`{"health":"OK"}`+"\n")) })
+	mux.HandleFunc("GET /up", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, []byte(`{"health":"OK"}`+"\n"))
+	})
 	mux.HandleFunc("GET /app/{key}", func(w http.ResponseWriter, r *http.Request) { s.connect(ctx, w, r) })
 	handle("POST /apps/{app}/events", s.publishOne)
 	handle("POST /apps/{app}/batch_events", s.publishBatch)
@@ -214,15 +213,15 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 	handle("GET /apps/{app}/channels/{channel}", s.showChannel)
 	handle("GET /apps/{app}/channels/{channel}/users", s.listUsers)
 	for _, path := range []string{"/up", "/apps/{app}/channels", "/apps/{app}/channels/{channel}", "/apps/{app}/channels/{channel}/users"} {
-		handle(path, wrongMethod(http.MethodGet))
+		handle(path, methodNotAllowed(http.MethodGet))
 	}
-	handle("/app/{key}", wrongMethod(http.MethodGet))
-	handle("/apps/{app}/events", wrongMethod(http.MethodPost))
-	handle("/apps/{app}/batch_events", wrongMethod(http.MethodPost))
-	handle("/", nothingHere)
+	handle("/app/{key}", methodNotAllowed(http.MethodGet))
+	handle("/apps/{app}/events", methodNotAllowed(http.MethodPost))
+	handle("/apps/{app}/batch_events", methodNotAllowed(http.MethodPost))
+	handle("/", notFound)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !cleanPath(r.URL.Path) { // ServeMux would redirect it, and clients of WebSockets follow no redirects
-			s.fail(w, r, nothingHere(w, r))
+		if !cleanPath(r.URL.Path) { // ServeMux would redirect, and WebSocket clients do not follow redirects
+			s.fail(w, r, notFound(w, r))
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -235,103 +234,103 @@ func cleanPath(name string) bool {
 	return strings.HasPrefix(name, "/") && !strings.Contains(name, "//") && !slices.ContainsFunc(strings.Split(name, "/"), dots)
 }
 
-// connect takes a client in. Its reader leaves the handler, so that what the handler needed is given back.
+// connect accepts a WebSocket. Its reader runs outside the handler, so that the memory of the handler is freed.
 func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	if refuseHandshake(w, r) {
 		return
 	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // it is answered
+		return // the upgrader has responded
 	}
 	sock, ok := ws.NetConn().(*socket)
 	if !ok {
-		_ = ws.Close() // its connection was closed as it came
+		_ = ws.Close() // the connection was closed during Accept
 		return
 	}
 	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: s.options.Client(r)}
-	c.id = strconv.FormatUint(uint64(mathrand.Uint32()), 10) + "." + strconv.FormatUint(uint64(mathrand.Uint32()), 10)
-	c.heard.Store(time.Now().UnixNano())
-	code := s.refusal(r)
-	if code == nil && !s.hub.enter(c) {
-		code = &s.hub.codes.overCapacity
+	c.id = pusher.NewSocketID()
+	c.received.Store(time.Now().UnixNano())
+	code := s.checkHandshake(r)
+	if code == nil && !s.hub.add(c) {
+		code = &s.hub.codes.OverCapacity
 	}
 	if code != nil {
-		s.turnAway(ws, sock, *code)
+		s.refuse(ws, sock, *code)
 		return
 	}
 	ws.SetReadLimit(maxMessage)
-	ws.SetPingHandler(func(text string) error { // by the reader, as all handlers
-		if c.listen(time.Now()) {
+	ws.SetPingHandler(func(text string) error { // called by the reader, as all handlers
+		if c.accept(time.Now()) {
 			c.send(appendFrame(nil, opPong, []byte(text)))
 		}
 		return nil
 	})
 	ws.SetPongHandler(func(string) error {
-		c.listen(time.Now())
+		c.accept(time.Now())
 		return nil
 	})
 	answerClose := ws.CloseHandler()
 	ws.SetCloseHandler(func(code int, text string) error {
 		if sock.input.halfClose {
-			c.end(s.hub.codes.badClose)
+			c.closeWith(s.hub.codes.InvalidClose)
 			return nil
 		}
 		return answerClose(code, text)
 	})
 	sock.owner = c
-	c.send(message(eventEstablished, "", `{"socket_id":"`+c.id+`","activity_timeout":`+strconv.Itoa(int(s.options.Activity.Seconds()))+`}`))
+	c.send(message(eventEstablished, "", `{"socket_id":"`+c.id+`","activity_timeout":`+strconv.Itoa(int(s.options.ActivityTimeout.Seconds()))+`}`))
 	go func() {
 		defer s.hub.goroutines.Done()
 		c.read(ctx)
 	}()
 }
 
-// refuseHandshake answers a handshake that RFC 6455, section 4.2, refuses and the library does not, or not in this way. It
-// returns false when there is nothing to refuse.
+// refuseHandshake responds to a handshake that RFC 6455, section 4.2, refuses but the library accepts or refuses in another way. It
+// returns false when the handshake is valid.
 func refuseHandshake(w http.ResponseWriter, r *http.Request) bool {
 	switch {
-	case !websocket.IsWebSocketUpgrade(r): // the library refuses that
+	case !websocket.IsWebSocketUpgrade(r): // the library refuses it
 		return false
 	case !r.ProtoAtLeast(1, 1):
-		answerError(w, http.StatusBadRequest, order.CodeValidation, "WebSockets need HTTP/1.1.")
+		writeError(w, http.StatusBadRequest, order.CodeValidation, "A WebSocket needs HTTP/1.1.")
 	case r.Header.Get("Sec-WebSocket-Version") != webSocketVersion:
 		h := w.Header()
 		h.Set("Sec-WebSocket-Version", webSocketVersion)
 		h.Set("Upgrade", "websocket")
 		h.Set("Connection", "Upgrade")
-		answerError(w, http.StatusUpgradeRequired, order.CodeValidation, "This version of WebSockets is not supported: use 13.")
+		writeError(w, http.StatusUpgradeRequired, order.CodeValidation, "Unsupported WebSocket version: use 13.")
 	default:
 		return false
 	}
 	return true
 }
 
-// refusal is why a client is not let in, nil when it is.
-func (s *Server) refusal(r *http.Request) *Code {
+// checkHandshake returns the code with which a client is refused, nil when it is accepted.
+func (s *Server) checkHandshake(r *http.Request) *pusher.Code {
 	codes := &s.hub.codes
 	version := r.URL.Query().Get("protocol")
 	number, err := strconv.Atoi(version)
 	switch origin := r.Header.Get("Origin"); {
 	case r.PathValue("key") != s.options.App.Key:
-		return &codes.unknownApp
+		return &codes.UnknownApp
 	case version == "":
-		return &codes.noVersion
+		return &codes.NoVersion
 	case err != nil:
-		return &codes.badVersion
-	case number < 5 || number > 7: // 5 and 6 differ from 7 in nothing that this server does
-		return &codes.wrongVersion
+		return &codes.InvalidVersion
+	case number < 5 || number > 7: // 5 and 6 are the same as 7 in all that this server supports
+		return &codes.UnsupportedVersion
 	case origin != "" && !s.options.MayConnect(origin, r.Host):
-		return &codes.badOrigin
+		return &codes.OriginNotAllowed
 	}
 	return nil
 }
 
-// turnAway tells a client why it is not let in, and gives it a moment to hear it.
-func (s *Server) turnAway(ws *websocket.Conn, sock *socket, code Code) {
+// refuse sends a client the code, and gives it refuseTimeout to read it and close its side.
+func (s *Server) refuse(ws *websocket.Conn, sock *socket, code pusher.Code) {
 	s.hub.metrics.turnedAway.WithLabelValues(strconv.Itoa(code.Number)).Inc()
-	defer func() { _ = ws.Close() }() // there is nobody to tell
-	if sock.SetDeadline(time.Now().Add(refuseWithin)) != nil {
+	defer func() { _ = ws.Close() }() // the connection ends either way
+	if sock.SetDeadline(time.Now().Add(refuseTimeout)) != nil {
 		return
 	}
 	if _, err := sock.Write(append(errorMessage(code, ""), closeFrame(code)...)); err != nil {
@@ -339,17 +338,17 @@ func (s *Server) turnAway(ws *websocket.Conn, sock *socket, code Code) {
 	}
 	sock.mute = true
 	ws.SetReadLimit(maxMessage)
-	for range 16 { // messages are ignored until the client answers the close
+	for range 16 { // ignore messages until the client answers the close
 		if _, _, err := ws.NextReader(); err != nil {
 			break
 		}
 	}
 	if sock.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, sock, closeBytes) // until the client closes its side, so that it is not reset
+		_, _ = io.CopyN(io.Discard, sock, maxDiscard) // until the client closes its side, to avoid a reset
 	}
 }
 
-// remote is the address that a request came from.
+// remote returns the address of a request's connection.
 func remote(r *http.Request) netip.Addr {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -358,9 +357,9 @@ func remote(r *http.Request) netip.Addr {
 	return from.Addr().Unmap().WithZone("")
 }
 
-// sweep asks clients that are silent whether they are there, and closes those that do not answer, until ctx ends.
-func (h *hub) sweep(ctx context.Context) {
-	ticker := time.NewTicker(min(sweepEvery, h.options.Activity))
+// pingSilent pings silent clients, and closes those that do not answer, until ctx ends.
+func (h *hub) pingSilent(ctx context.Context) {
+	ticker := time.NewTicker(min(sweepInterval, h.options.ActivityTimeout))
 	defer ticker.Stop()
 	ping := message(eventPing, "", "{}")
 	for {
@@ -369,21 +368,21 @@ func (h *hub) sweep(ctx context.Context) {
 			return
 		case now := <-ticker.C:
 			for _, c := range h.all() {
-				c.look(now, ping)
+				c.checkSilence(now, ping)
 			}
 		}
 	}
 }
 
-// look pings a silent client, and closes one that has not answered.
-func (c *conn) look(now time.Time, ping []byte) {
-	heard := c.heard.Load()
-	switch silent := time.Duration(now.UnixNano() - heard); {
-	case silent < c.hub.options.Activity:
-	case c.pinged < heard:
+// checkSilence pings a silent client, and closes one that has not answered.
+func (c *conn) checkSilence(now time.Time, ping []byte) {
+	received := c.received.Load()
+	switch silent := time.Duration(now.UnixNano() - received); {
+	case silent < c.hub.options.ActivityTimeout:
+	case c.pinged < received:
 		c.pinged = now.UnixNano()
 		c.send(ping)
-	case time.Duration(now.UnixNano()-c.pinged) > c.hub.options.PongWithin:
-		c.end(c.hub.codes.noPong)
+	case time.Duration(now.UnixNano()-c.pinged) > c.hub.options.PongTimeout:
+		c.closeWith(c.hub.codes.NoPong)
 	}
 }

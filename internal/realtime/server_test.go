@@ -20,12 +20,18 @@ import (
 
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wait is how long tests wait for what must happen.
 const wait = time.Minute
+
+// documented is the application in the examples of Pusher's documentation.
+func documented() pusher.App {
+	return pusher.App{ID: "3", Key: "278d425bdf160c739803", Secret: "7ad3773142a6692b25b8"}
+}
 
 // node is a running Server.
 type node struct {
@@ -171,7 +177,7 @@ func (c *client) closes(code int) {
 func (c *client) subscribe(channel string) {
 	c.Helper()
 	auth := ""
-	if isPrivate(channel) {
+	if pusher.IsPrivate(channel) {
 		auth = documented().SignChannel(c.id, channel)
 	}
 	c.say(`{"event":"pusher:subscribe","data":{"auth":"` + auth + `","channel":"` + channel + `"}}`)
@@ -211,7 +217,7 @@ func (n *node) settled() {
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	for {
-		body, err := json.Marshal(pushed{Channels: []string{"test-settled"}, Event: "ready"})
+		body, err := json.Marshal(channelEvent{Channels: []string{"test-settled"}, Event: "ready"})
 		if err != nil {
 			n.Fatal(err)
 		}
@@ -223,7 +229,7 @@ func (n *node) settled() {
 		select {
 		case <-ready:
 			pause.Stop()
-			n.waitFor(func() bool { return n.hub.lasts.get(cacheOrdersPrefix+fmt.Sprint(int64(1)<<40)) != nil })
+			n.waitFor(func() bool { return n.hub.lastEvents.get(pusher.CacheOrdersChannel(1<<40)) != nil })
 			return
 		case <-pause.C:
 		case <-deadline.C:
@@ -317,13 +323,13 @@ func TestRefusals(t *testing.T) {
 			eventSubscriptionError, "private-orders.7", `"type":"AuthError"`,
 		},
 		{`{"event":"pusher:subscribe","data":{"channel":"presence-x","auth":"a:b","channel_data":"{}"}}`, eventSubscriptionError, "presence-x", "not supported"},
-		{`{"event":"pusher:subscribe","data":{"channel":"with space"}}`, eventSubscriptionError, "with space", `{"type":"InvalidChannel","error":"A channel`},
+		{`{"event":"pusher:subscribe","data":{"channel":"with space"}}`, eventSubscriptionError, "with space", `{"type":"InvalidChannel","error":"Invalid channel name`},
 		{`{"event":"pusher:subscribe","data":{"channel":"` + strings.Repeat("x", 165) + `"}}`, eventSubscriptionError, strings.Repeat("x", 165), `"status":400`},
 		{`{"event":"pusher:subscribe","data":{"channel":""}}`, eventError, "", "4301"},
 		{`{"event":"pusher:subscribe","data":7}`, eventError, "", "4301"},
 		{`{"event":"pusher:subscribe"}`, eventError, "", "4301"},
-		{`{"event":"client-typing","channel":"private-orders.7","data":{}}`, eventError, "private-orders.7", "not supported"},
-		{`{"event":"pusher:signin","data":{}}`, eventError, "", "not supported"},
+		{`{"event":"client-typing","channel":"private-orders.7","data":{}}`, eventError, "private-orders.7", "Unsupported event"},
+		{`{"event":"pusher:signin","data":{}}`, eventError, "", "Unsupported event"},
 		{`not json`, eventError, "", "4301"},
 		{`[]`, eventError, "", "4301"},
 		{`{}`, eventError, "", "4301"},
@@ -351,7 +357,7 @@ func TestFloods(t *testing.T) {
 	c := n.dial(documented().Key+"?protocol=7", nil)
 	c.want(eventError, "", "4100")
 	c.closes(4100)
-	for range int(wordsAtOnce) + 50 {
+	for range int(messageBurst) + 50 {
 		talker.say(`{"event":"pusher:ping","data":{}}`)
 	}
 	talker.closesAfterPongs(4100)
@@ -391,7 +397,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
-	n := newNode(t, newBus(t), func(o *Options) { o.Activity, o.PongWithin = time.Second, 3*time.Second })
+	n := newNode(t, newBus(t), func(o *Options) { o.ActivityTimeout, o.PongTimeout = time.Second, 3*time.Second })
 	c := n.connect()
 	c.want(eventPing, "", "{}")
 	c.say(`{"event":"pusher:pong","data":{}}`)

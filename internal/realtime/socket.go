@@ -7,61 +7,61 @@ import (
 	"time"
 )
 
-// tcp is what a socket needs of a connection; *net.TCPConn has it.
+// tcp is the part of *net.TCPConn that a socket uses.
 type tcp interface {
 	net.Conn
 	syscall.Conn
 	CloseWrite() error
 }
 
-// socket is a TCP connection that, once it belongs to a conn, is written to by its conn alone: what the WebSocket library
-// writes by itself (an answer to a close, a fault of the protocol) is queued behind what was said before.
+// socket is a TCP connection. After the handshake only its conn writes to it: what the WebSocket library writes by itself (the answer
+// to a close, a protocol error) is queued behind the frames already queued.
 type socket struct {
 	tcp
 	raw   syscall.RawConn
-	owner *conn // nil until the handshake is over; set before the conn's reader starts
-	input frames
-	mute  bool // what the library writes is dropped: the last frame has been sent
+	owner *conn // nil until the handshake has ended; set before the conn's reader starts
+	input frameScanner
+	mute  bool // the last frame has been sent; what the library writes is dropped
 }
 
-// sockets is a listener of sockets.
-type sockets struct{ net.Listener }
+// socketListener accepts sockets.
+type socketListener struct{ net.Listener }
 
 // Accept implements net.Listener.
-func (s sockets) Accept() (net.Conn, error) {
+func (s socketListener) Accept() (net.Conn, error) {
 	accepted, err := s.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
 	connection, ok := accepted.(tcp)
 	if !ok {
-		return nil, errors.Join(errors.New("realtime: the listener is none of TCP"), accepted.Close())
+		return nil, errors.Join(errors.New("realtime: the listener must be a TCP listener"), accepted.Close())
 	}
 	raw, err := connection.SyscallConn()
-	if err != nil { // it is closed already: its first read says so
+	if err != nil { // the connection is closed; its first read fails
 		return connection, nil //nolint:nilerr // likewise
 	}
 	return &socket{tcp: connection, raw: raw}, nil
 }
 
-// errFlood ends a connection that sends more than it may.
-var errFlood = errors.New("realtime: the client sends more than it may")
+// errFlood ends a connection whose client exceeds the rate of bytes.
+var errFlood = errors.New("realtime: the client exceeds its rate of bytes")
 
-// Read implements net.Conn. It is called by the reader of the conn, which it ends when the client sends too much.
+// Read implements net.Conn for the conn's reader.
 func (s *socket) Read(p []byte) (int, error) {
 	n, err := s.tcp.Read(p)
 	if s.owner == nil {
 		return n, err
 	}
-	if !s.owner.bytes.spend(float64(n), time.Now(), bytesAtOnce, bytesPerSecond) {
-		s.owner.end(s.owner.hub.codes.tooManyWords)
+	if !s.owner.bytes.take(float64(n), time.Now(), byteBurst, byteRate) {
+		s.owner.closeWith(s.owner.hub.codes.RateExceeded)
 		return 0, errFlood
 	}
 	s.input.scan(p[:n])
 	return n, err
 }
 
-// Write implements net.Conn. Once the conn writes, all that comes from the library is close frames.
+// Write implements net.Conn. After the handshake the library writes close frames only.
 func (s *socket) Write(p []byte) (int, error) {
 	if s.mute {
 		return len(p), nil
@@ -69,11 +69,11 @@ func (s *socket) Write(p []byte) (int, error) {
 	if s.owner == nil {
 		return s.tcp.Write(p)
 	}
-	s.owner.finish(append([]byte(nil), p...))
+	s.owner.sendClose(append([]byte(nil), p...))
 	return len(p), nil
 }
 
-// SetWriteDeadline implements net.Conn. The library's deadlines do not count once the conn writes.
+// SetWriteDeadline implements net.Conn. After the handshake the library's deadlines are ignored.
 func (s *socket) SetWriteDeadline(t time.Time) error {
 	if s.owner == nil {
 		return s.tcp.SetWriteDeadline(t)
@@ -81,32 +81,32 @@ func (s *socket) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// writer writes to sockets without waiting. It belongs to one goroutine.
+// writer writes to sockets without blocking. It is for one goroutine.
 type writer struct {
-	room  []byte // for frames that are written together
-	bytes []byte // that are to be written
-	n     int    // bytes written
-	err   error
-	write func(fd uintptr) bool
+	buffer []byte // for frames that are written together
+	bytes  []byte // to write
+	n      int    // bytes written
+	err    error
+	write  func(fd uintptr) bool
 }
 
-// writeRoom is how much is written to a connection at once, in bytes. The largest frame fits.
-const writeRoom = 128 << 10
+// maxWrite is the largest write to a connection, in bytes. Every frame fits.
+const maxWrite = 128 << 10
 
-func newWriter(room int) *writer {
-	w := &writer{room: make([]byte, 0, room)}
-	w.write = func(fd uintptr) bool { // made once: a function a write would be an allocation a write
+func newWriter(size int) *writer {
+	w := &writer{buffer: make([]byte, 0, size)}
+	w.write = func(fd uintptr) bool { // created once, to save an allocation a write
 		for {
 			w.n, w.err = syscall.Write(int(fd), w.bytes)
 			if !errors.Is(w.err, syscall.EINTR) {
-				return true // also when there is no room: nobody waits here
+				return true // also when the socket's buffer is full: the writer does not wait
 			}
 		}
 	}
 	return w
 }
 
-// try writes what the connection takes at once, and returns how much that was.
+// try writes as much as the socket takes without blocking, and returns how much that was.
 func (w *writer) try(s *socket, p []byte) (int, error) {
 	w.bytes = p
 	if err := s.raw.Write(w.write); err != nil {

@@ -196,7 +196,7 @@ func TestSubscriptionFlood(t *testing.T) {
 	n.waitFor(func() bool {
 		n.hub.mu.RLock()
 		defer n.hub.mu.RUnlock()
-		return len(n.hub.conns) == 0 && len(n.hub.channels) == 0 && len(n.hub.from) == 0
+		return len(n.hub.conns) == 0 && len(n.hub.channels) == 0 && len(n.hub.clients) == 0
 	})
 }
 

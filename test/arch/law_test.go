@@ -22,12 +22,14 @@ func rooms() [][]room {
 	unbatched := "internal/unbatched"
 	realtime := "internal/realtime"
 	web, api, console, config := "internal/web", "internal/api", "internal/console", "internal/config"
+	pusher := "internal/pusher"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
 	return [][]room{
 		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
 			{path: order},
 			{path: batch},
 			{path: tracing},
+			{path: pusher},
 			{path: servers}, // for tests and measurements; the product does not need it
 		},
 		{ // the environment of tests, over real servers
@@ -61,26 +63,26 @@ func rooms() [][]room {
 			{path: unbatched, imports: []string{order}}, // what the product is compared with
 			{path: worker, imports: []string{order, batch, bus, payment, tracing}},
 			{path: outbox, imports: []string{order, bus, tracing}},
-			{path: realtime, imports: []string{order, bus, limit, tracing}},
+			{path: realtime, imports: []string{order, bus, limit, tracing, pusher}},
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges
-			{path: api, imports: []string{order, limit, bus, tracing, web}},
+			{path: api, imports: []string{order, limit, bus, tracing, web, pusher}},
 			{path: console, imports: []string{order, web}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it
 			{path: app, imports: []string{
 				order, store, lock, bus, limit, redis, payment, auth, telemetry, tracing, intake, unbatched, worker, outbox, realtime, audit, api,
-				console, config, web,
+				console, config, web, pusher,
 			}},
 			{path: bench},
 			{path: cli, imports: []string{app, config, bench}},
 			{path: "cmd/orderflow", imports: []string{cli}},
 			// measurements, which the product does not need
 			{path: "cmd/bench-guard", imports: []string{servers, bench}},
-			{path: "cmd/bench-realtime", imports: []string{servers, bench}},
-			{path: "cmd/bench-watched", imports: []string{servers, bench}},
+			{path: "cmd/bench-realtime", imports: []string{servers, bench, pusher}},
+			{path: "cmd/bench-watched", imports: []string{servers, bench, pusher}},
 			{path: "cmd/with-servers", imports: []string{servers}},
 			// tests of the repository as a whole
 			{path: "test/arch"},

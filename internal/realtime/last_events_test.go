@@ -47,7 +47,7 @@ func (k *keeper) has(channel string) bool {
 
 func TestLasts(t *testing.T) {
 	kept := &keeper{frames: map[string][]byte{"cache-b": []byte("of another node")}}
-	l, err := newLasts(kept)
+	l, err := newLastEvents(kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,45 +62,45 @@ func TestLasts(t *testing.T) {
 	l.put("cache-a", []byte("early"), now.Add(-time.Second))
 	want("cache-a", "late")
 	want("cache-b", "")
-	l.learn(t.Context(), "cache-b")
+	l.fetch(t.Context(), "cache-b")
 	want("cache-b", "of another node")
 	l.put("cache-b", []byte("own"), now)
-	l.learn(t.Context(), "cache-b")
+	l.fetch(t.Context(), "cache-b")
 	want("cache-b", "own")
-	if err := l.share(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("late")) {
+	if err := l.save(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("late")) {
 		t.Errorf("shared %v, %v", kept.frames, err)
 	}
 	kept.down = true
 	l.put("cache-a", []byte("later"), now.Add(time.Second))
-	if err := l.share(t.Context()); !errors.Is(err, errDown) {
+	if err := l.save(t.Context()); !errors.Is(err, errDown) {
 		t.Errorf("down: %v", err)
 	}
-	l.learn(t.Context(), "cache-c")
+	l.fetch(t.Context(), "cache-c")
 	want("cache-c", "")
 	want("cache-a", "later")
 	kept.down = false
-	if err := l.share(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("later")) {
+	if err := l.save(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("later")) {
 		t.Errorf("handed over later: %v, %v", kept.frames, err)
 	}
 	kept.frames["cache-a"] = []byte("latest, of another node")
-	l.forget()
+	l.clear()
 	want("cache-a", "")
-	l.learn(t.Context(), "cache-a")
+	l.fetch(t.Context(), "cache-a")
 	want("cache-a", "latest, of another node")
-	l.put("cache-large", bytes.Repeat([]byte{'x'}, lastsBytes-100), now)
-	if l.get("cache-a") == nil || l.bytes > lastsBytes {
+	l.put("cache-large", bytes.Repeat([]byte{'x'}, maxLastEventBytes-100), now)
+	if l.get("cache-a") == nil || l.bytes > maxLastEventBytes {
 		t.Errorf("%d bytes are kept, and cache-a too soon not", l.bytes)
 	}
 	l.put("cache-more", bytes.Repeat([]byte{'x'}, 200), now)
 	if want("cache-large", ""); l.bytes > 1000 {
 		t.Errorf("%d bytes are kept", l.bytes)
 	}
-	for range lastsKept {
+	for range maxLastEvents {
 		l.put("cache-x"+now.String(), []byte("x"), now)
 		now = now.Add(time.Microsecond)
 	}
-	if l.kept.Len() > lastsKept {
-		t.Errorf("%d are kept", l.kept.Len())
+	if l.known.Len() > maxLastEvents {
+		t.Errorf("%d are kept", l.known.Len())
 	}
 	want("cache-a", "")
 }
