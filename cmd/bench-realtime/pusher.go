@@ -19,7 +19,9 @@ func application() pusher.App {
 // pusherWire is version 7 of the Pusher Channels protocol, with its HTTP API.
 type pusherWire struct{}
 
-func (pusherWire) url(addr string) string { return "ws://" + addr + "/app/" + application().Key + "?protocol=7" }
+func (pusherWire) url(addr string) string {
+	return "ws://" + addr + "/app/" + application().Key + "?protocol=7"
+}
 
 func (w pusherWire) join(ws *websocket.Conn, channel string) error {
 	if _, err := expect(ws, `{"event":"pusher:connection_established"`); err != nil {

@@ -15,7 +15,7 @@ func (a *API) maySubscribe(x *requestContext, channel string) bool {
 		return x.caller.Admin || a.options.Local && web.FromLoopback(x.r) == nil
 	}
 	user := pusher.ChannelUser(channel)
-	return validID(user) && x.caller.MayActFor(user)
+	return order.ValidID(user) && x.caller.MayActFor(user)
 }
 
 // authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or

@@ -12,20 +12,14 @@ import (
 	"orderflow/internal/web"
 )
 
-// buildConsole makes the console and mounts it in the API, whose parts it works with.
+// buildConsole builds the console and mounts it in the API.
 func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	s.console, err = console.New(console.Options{
-		Door:   s.api,
-		Feed:   console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
-		Inside: s.api.InProcess,
-		Shop:   s.db,
-		Try:    s.try(),
-		Local:  s.local(), FromHere: web.FromLoopback,
-		MayTake:  web.ExtendDeadline,
-		Secure:   func(r *http.Request) bool { return web.Secure(r, s.settings.TrustedProxies) },
-		Status:   web.StatusOf,
+		Authenticator: s.api, InProcess: s.api.InProcess, Store: s.db, Gateway: s.consoleGateway(),
+		Feed:  console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
+		Local: s.local(), TrustedProxies: s.settings.TrustedProxies,
 		NoWorker: !s.settings.Roles.Worker, NoRealtime: !s.settings.Roles.Realtime,
-		Metrics: s.registry, Asked: s.asked,
+		Metrics: s.registry, OnScrape: s.asked,
 		Logger: log,
 	})
 	if err != nil {
@@ -36,15 +30,15 @@ func (s *Server) buildConsole(log *slog.Logger) (err error) {
 	return nil
 }
 
-// mayTry reports whether things may be tried out here: nobody's money and nobody else's shop are at stake. The gateway is
-// simulated by default, which says something about the shop only in a process that charges: others' workers may charge really.
-func (s *Server) mayTry() bool {
+// hasDemo reports whether the console has the page Try it: only where no real payment can result. The process itself must charge
+// with the simulated gateway (the workers of other processes could use a real one), on a loopback address.
+func (s *Server) hasDemo() bool {
 	return s.settings.Roles.Worker && s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
 }
 
-// try is the gateway that the page Try it works with; nil where there is no such page.
-func (s *Server) try() console.Gateway {
-	if !s.mayTry() {
+// consoleGateway returns the gateway of the page Try it, nil for no such page.
+func (s *Server) consoleGateway() console.Gateway {
+	if !s.hasDemo() {
 		return nil
 	}
 	return gateway{s.faults, s.breaker}
@@ -56,7 +50,7 @@ type gateway struct {
 	breaker *payment.Breaker
 }
 
-// State implements console.Gateway: what the page breaks and mends is charges.
+// State implements console.Gateway with the breaker of charges.
 func (g gateway) State() string { return g.breaker.Charges().State() }
 
 // Fault implements console.Gateway.
@@ -73,8 +67,8 @@ func (g gateway) SetFault(errors bool, delay time.Duration) {
 	g.faults.Set(payment.Fault{Errors: errors, Delay: delay})
 }
 
-// feedURL is where the browser that sent a request reaches the WebSocket server: at this host, on that server's port; or, through
-// a proxy or where that server is another process, at the very address that the browser knows.
+// feedURL returns the address of the WebSocket server for the browser that sent a request: the request's host with that server's
+// port. Behind a proxy, or when that server is another process, it is the request's own host and port.
 func (s *Server) feedURL(r *http.Request) string {
 	scheme := "ws://"
 	if web.Secure(r, s.settings.TrustedProxies) {
@@ -87,7 +81,7 @@ func (s *Server) feedURL(r *http.Request) string {
 	return scheme + net.JoinHostPort(web.Hostname(r.Host), port)
 }
 
-// ConsoleURL is the address of the console; "" when this process has none.
+// ConsoleURL returns the address of the console, "" when this process has none.
 func (s *Server) ConsoleURL() string {
 	if s.console == nil || s.listener == nil {
 		return ""

@@ -90,7 +90,7 @@ func TestConsoleLive(t *testing.T) {
 	v.state("live-state", "live")
 	v.state("feed-state", "live")
 	v.await("document.body.dataset.refused === '/console/broadcasting/auth'")
-	v.shows("Orders a second")
+	v.shows("Orders per second")
 	v.feeds(again.buy(1, "again", 2, 1).order().ID, "PAID")
 	v.do(chromedp.Navigate("about:blank"))                                                      // before the server goes
 	expected := []string{"net::ERR_", "WebSocket connection", "status of 503", "status of 404"} // the server went, was away, and refused
@@ -114,7 +114,7 @@ func TestConsoleWithAllowedOrigins(t *testing.T) {
 	v.forgiven = []string{"WebSocket connection"} // what the browser says about a connection that is refused
 	v.do(chromedp.Navigate(forwarded + "/console/"))
 	v.state("feed-state", "failed")
-	v.shows("The WebSocket server refused this page (4009): Pages of this origin may not connect.")
+	v.shows("The WebSocket server refused this page (4009): Origin not allowed: add it to the setting allowed-origins.")
 	v.do(chromedp.Navigate("about:blank")) // before the proxy goes, which would break its stream off
 }
 
@@ -158,7 +158,7 @@ func TestConsoleLogIn(t *testing.T) {
 	v.shows("user:1")
 	v.shows("Orders")
 	v.goes("/audit")
-	v.shows("This needs an admin's token")
+	v.shows("This page needs an admin token")
 	v.goes("/") // what the page Live shows is for admins
 	v.await("location.pathname === '/console/orders' && !document.querySelector('nav').innerText.includes('Live')")
 	v.do(chromedp.Click(chromedp.Search(`//header//button[normalize-space()="Log out"]`)))

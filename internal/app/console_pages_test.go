@@ -132,48 +132,48 @@ func (v *visitor) fits() {
 	v.await("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 }
 
-// TestConsoleTrials: in a real browser, races end as promised, a broken gateway opens the breaker, and orders drain when it is
-// mended; the page follows by itself.
-func TestConsoleTrials(t *testing.T) {
+// TestConsoleDemo: in a real browser, races end as promised, a failing gateway opens the breaker, and orders are paid after the
+// repair; the page updates itself.
+func TestConsoleDemo(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) {
 		set.SimulatedLatency = config.Span{Min: time.Millisecond, Max: 5 * time.Millisecond}
 	})
 	v := s.visit(newBrowser(t))
 	v.goes("/try")
-	v.shows("Nothing has been tried yet")
+	v.shows("No demo run yet")
 	v.clicks("Race for the last headphones")
-	v.shows("of 50 buyers 1 got the last one")
+	v.shows("of 50 buyers 1 got the last unit")
 	if won, lost := v.counts(".cells .won"), v.counts(".cells .lost"); won != 1 || lost != 49 || v.product(5).Stock != 0 {
 		t.Errorf("%d cells are green, %d grey, and %d are left", won, lost, v.product(5).Stock)
 	}
-	v.clicks("Send one order again and again")
-	v.shows("49 were shown that order")
+	v.clicks("Repeat one request")
+	v.shows("49 returned that order")
 	if won, same := v.counts(".cells .won"), v.counts(".cells .replayed"); won != 1 || same != 49 {
 		t.Errorf("%d cells are green, %d framed", won, same)
 	}
-	v.clicks("Kill it: errors")
+	v.clicks("Return errors")
 	v.shows("Gateway errors")
 	v.clicks("Place many orders")
 	v.shows("30 of 30 orders were placed")
 	v.shows("Breaker open") // by itself: nobody loads the page again
-	v.clicks("Mend it")
-	v.shows("Gateway well")
-	v.shows("Waiting for payment: 0 (0 pending, 0 being charged)")
+	v.clicks("Repair the gateway")
+	v.shows("Gateway working")
+	v.shows("Waiting for payment: 0 (0 pending, 0 in payment)")
 	v.shows("Breaker closed")
 	v.goes("/audit")
-	v.shows("Nothing has been audited")
-	v.clicks("Audit now")
-	v.shows("The books are right: all 8 invariants hold")
+	v.shows("No audit has run")
+	v.clicks("Run audit")
+	v.shows("Audit passed: all 8 invariants hold")
 	v.do(chromedp.EmulateViewport(360, 740)) // all of it on a telephone
-	for _, path := range []string{"/audit", "/try", "/dead-letters", "/orders", "/orders/1", "/products"} {
+	for _, path := range []string{"/audit", "/try", "/failed-jobs", "/orders", "/orders/1", "/products"} {
 		v.goes(path)
 		v.fits()
 	}
 }
 
-// TestConsoleShop: what a visitor does on the pages Orders and Products stands in the database.
-func TestConsoleShop(t *testing.T) {
+// TestConsoleOrdersAndProducts: the actions of the pages Orders and Products change the database.
+func TestConsoleOrdersAndProducts(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
 	v := s.visit(newBrowser(t))
@@ -184,17 +184,17 @@ func TestConsoleShop(t *testing.T) {
 	v.fits()
 	v.fills("[name=key]", "nothing")
 	v.clicks("Search")
-	v.shows("No order is like that")
+	v.shows("No order matches")
 	v.fills("[name=key]", "one")
 	v.clicks("Search")
 	v.clicks(fmt.Sprint(id))
-	v.shows("What happened")
+	v.shows("Timeline")
 	v.fits()
 	v.clicks("Cancel…")
-	v.shows("It cannot be undone")
+	v.shows("This cannot be undone")
 	v.await("document.activeElement?.innerText === 'Cancel the order'")
 	v.do(chromedp.KeyEvent(kb.Enter))
-	v.shows("Cancelled; its pieces are back in stock")
+	v.shows("Cancelled; its units are back in stock")
 	if o, err := v.db.Order(t.Context(), id); err != nil || o.Status != order.Cancelled || v.product(2).Stock != 200 {
 		t.Errorf("%+v, %v; %d are left", o, err, v.product(2).Stock)
 	}
@@ -243,8 +243,8 @@ func (v *visitor) prefers(theme string) {
 	}
 }
 
-// bury makes a dead letter of an order that has one try.
-func (v *visitor) bury(id int64) {
+// failJob uses up the payment attempts of an order that has one.
+func (v *visitor) failJob(id int64) {
 	v.t.Helper()
 	ctx := context.Background()
 	claimed, _, err := v.db.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
@@ -259,21 +259,20 @@ func (v *visitor) bury(id int64) {
 	}
 }
 
-// TestConsoleDeadLetters: payments that have used up their tries are retried and abandoned, several at once, and not before it
-// was asked for.
-func TestConsoleDeadLetters(t *testing.T) {
+// TestConsoleFailedJobs: failed jobs are retried and abandoned, several at once, and only after a confirmation.
+func TestConsoleFailedJobs(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) {
 		apiOnly(set)
 		set.PaymentAttempts = 1
 	})
 	v := s.visit(newBrowser(t))
-	v.goes("/dead-letters")
-	v.shows("No payment has used up its tries")
+	v.goes("/failed-jobs")
+	v.shows("There are no failed jobs")
 	var ids []int64
 	for i := range 3 {
 		ids = append(ids, s.buy(1, fmt.Sprint("k", i), 2, 1).order().ID)
-		v.bury(ids[i])
+		v.failJob(ids[i])
 	}
 	open := func() int {
 		t.Helper()
@@ -283,22 +282,22 @@ func TestConsoleDeadLetters(t *testing.T) {
 		}
 		return len(jobs)
 	}
-	v.goes("/dead-letters")
+	v.goes("/failed-jobs")
 	v.shows("the provider does not answer")
 	v.do(chromedp.Click(chromedp.CSS("tr:nth-child(1) [name=id]")), chromedp.Click(chromedp.CSS("tr:nth-child(2) [name=id]")))
 	v.clicks("Abandon…")
-	v.shows("Abandon 2 dead letters?")
+	v.shows("Abandon 2 failed jobs?")
 	if n := open(); n != 3 {
-		t.Errorf("before it is said, %d are open", n)
+		t.Errorf("before the confirmation %d are open", n)
 	}
 	v.clicks("Abandon 2")
-	v.shows("2 dealt with.")
+	v.shows("Abandoned: 2 failed jobs.")
 	v.do(chromedp.Click(chromedp.CSS("tr [name=id]")))
 	v.clicks("Retry…")
 	v.clicks("Retry 1")
-	v.shows("1 dealt with.")
+	v.shows("Retried: 1 failed jobs.")
 	if n := open(); n != 0 {
-		t.Errorf("%d are open still", n)
+		t.Errorf("%d are open", n)
 	}
 	for i, want := range []order.Status{order.Processing, order.Failed, order.Failed} {
 		o, err := v.db.Order(t.Context(), ids[i])
@@ -309,7 +308,7 @@ func TestConsoleDeadLetters(t *testing.T) {
 	s.logs(`"event":"job.retried","actor":"operator"`)
 }
 
-// TestConsoleFollows: a page that follows an order says when the server does not answer, and goes on when it does again.
+// TestConsoleFollows: the page of an order shows when the server does not answer, and continues when it answers again.
 func TestConsoleFollows(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -317,26 +316,26 @@ func TestConsoleFollows(t *testing.T) {
 	id := s.buy(1, "one", 2, 1).order().ID
 	v := s.visit(newBrowser(t))
 	v.do(chromedp.Navigate(fmt.Sprintf("%s/console/orders/%d", proxied, id)))
-	v.shows("It goes on by itself")
+	v.shows("this page updates itself")
 	network.Cut()
 	v.shows("The server does not answer")
 	s.cancel(id)
 	network.Restore()
-	v.shows("Cancelled; its pieces are back in stock")
+	v.shows("Cancelled; its units are back in stock")
 	v.await("!document.querySelector('[data-stale]')")
 	v.forgiven = []string{"Failed to load resource", "Failed to fetch"}
 }
 
-// TestConsoleTrialsAnywhere: what is tried ends as promised on every ground; and where things may not be tried, there is no such
-// page.
-func TestConsoleTrialsAnywhere(t *testing.T) {
+// TestConsoleDemoAnywhere: demo runs end as promised over every database and bus. Where a payment could be real, there is no page
+// Try it.
+func TestConsoleDemoAnywhere(t *testing.T) {
 	t.Parallel()
 	for name, ground := range grounds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(set *config.Settings) { ground(t, set) })
 			for kind, says := range map[string]string{
-				"race": "of 50 buyers 1 got the last one (201), and 49", "repeat": "1 made an order (201), and 49", "order": "1 of 1", "many": "30 of 30",
+				"race": "of 50 buyers 1 got the last unit (201), and 49", "repeat": "1 created an order (201), and 49", "order": "1 of 1", "many": "30 of 30",
 			} {
 				if r := s.post("/console/try/"+kind, ""); r.status != http.StatusOK || !strings.Contains(r.body, "As promised:") || !strings.Contains(r.body, says) {
 					t.Errorf("%s: %d %s", kind, r.status, r.body)

@@ -34,7 +34,7 @@ func TestScreenshots(t *testing.T) {
 		set.PaymentAttempts = 1
 	})
 	for i := range 2 {
-		before.visit(b).bury(before.buy(1, fmt.Sprint("letter ", i), 4, 1).order().ID)
+		before.visit(b).failJob(before.buy(1, fmt.Sprint("failed ", i), 4, 1).order().ID)
 	}
 	before.stop()
 	s := serveOn(t, path, func(set *config.Settings) {
@@ -59,19 +59,19 @@ func TestScreenshots(t *testing.T) {
 	shop(s, load)
 	v.goes("/try")
 	v.clicks("Race for the last headphones")
-	v.shows("of 50 buyers 1 got the last one")
+	v.shows("of 50 buyers 1 got the last unit")
 	v.goes("/audit")
-	v.clicks("Audit now")
-	v.shows("The books are right")
+	v.clicks("Run audit")
+	v.shows("Audit passed")
 	live.shows("PAID")
 	live.take(t, "live")
 	for _, shot := range []shot{
 		{"orders", "/orders", "PAID"},
-		{"order", "/orders/3", "What happened"},
+		{"order", "/orders/3", "Timeline"},
 		{"products", "/products", "Mechanical Keyboard"},
-		{"letters", "/dead-letters", "the provider does not answer"},
-		{"try", "/try", "of 50 buyers 1 got the last one"},
-		{"audit", "/audit", "The books are right"},
+		{"failed-jobs", "/failed-jobs", "the provider does not answer"},
+		{"try", "/try", "of 50 buyers 1 got the last unit"},
+		{"audit", "/audit", "Audit passed"},
 	} {
 		v.goes(shot.path)
 		v.shows(shot.shows)

@@ -13,23 +13,23 @@ import (
 	"orderflow/internal/web"
 )
 
-// assetFiles are libraries, gzipped as assets/README.md says, and our own scripts and style sheet as they are.
+// assetFiles are libraries, compressed as assets/README.md describes, and our own scripts and styles.
 //
 //go:embed assets/*.gz assets/*.js assets/*.css assets/*.svg
 var assetFiles embed.FS
 
-// asset is one file that pages load.
+// asset is a file that pages load.
 type asset struct {
 	href, kind string
 	file       *web.File
 }
 
-// assets are all of them. An address holds the content's hash, so browsers may keep it for ever.
+// assets has all of them. An address contains the hash of the content, so browsers may cache it for ever.
 type assets struct {
 	byName, byHref map[string]*asset
 }
 
-// loadAssets reads the embedded files, of which some are compressed.
+// loadAssets reads the embedded files.
 func loadAssets() (*assets, error) {
 	entries, err := assetFiles.ReadDir("assets")
 	if err != nil {
@@ -41,15 +41,15 @@ func loadAssets() (*assets, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, packed := strings.CutSuffix(entry.Name(), ".gz")
+		name, gzipped := strings.CutSuffix(entry.Name(), ".gz")
 		sum := sha256.Sum256(content)
-		one := &asset{kind: kindOf(name), href: Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name, file: web.NewFile(content, packed)}
+		one := &asset{kind: kindOf(name), href: Prefix + "/assets/" + hex.EncodeToString(sum[:8]) + "/" + name, file: web.NewFile(content, gzipped)}
 		a.byName[name], a.byHref[one.href] = one, one
 	}
 	return a, nil
 }
 
-// kindOf is the media type of a file by its name.
+// kindOf returns the media type of a file.
 func kindOf(name string) string {
 	switch path.Ext(name) {
 	case ".js":
@@ -61,7 +61,7 @@ func kindOf(name string) string {
 	}
 }
 
-// href is the address of an asset, for templates.
+// href returns the address of an asset, for templates.
 func (a *assets) href(name string) (string, error) {
 	if one := a.byName[name]; one != nil {
 		return one.href, nil
@@ -69,15 +69,15 @@ func (a *assets) href(name string) (string, error) {
 	return "", fmt.Errorf("there is no asset %q", name)
 }
 
-// serve answers with an asset. While several nodes are upgraded, a page of one version may ask a node of another one: an address of
-// another version is answered with the file as it is here, which nobody is to keep under that address.
+// serve answers with an asset. During an upgrade of several nodes a page of one version may request assets from a node of another.
+// That node then answers with its own file, which browsers must not cache under the other version's address.
 func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
-	one, keep := a.byHref[r.URL.Path], "public, max-age=31536000, immutable"
+	one, caching := a.byHref[r.URL.Path], "public, max-age=31536000, immutable"
 	if one == nil {
-		one, keep = a.byName[r.PathValue("name")], "no-store"
+		one, caching = a.byName[r.PathValue("name")], "no-store"
 	}
 	if one == nil {
-		http.Error(w, "There is no such file.", http.StatusNotFound)
+		http.Error(w, "This file does not exist.", http.StatusNotFound)
 		return
 	}
 	gzipped := web.AcceptsGzip(r.Header.Get("Accept-Encoding"))
@@ -88,12 +88,12 @@ func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", one.kind)
-	h.Set("Cache-Control", keep)
+	h.Set("Cache-Control", caching)
 	h.Add("Vary", "Accept-Encoding")
 	if gzipped {
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Length", strconv.Itoa(len(content)))
 	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(content) //nolint:gosec // an embedded file; and an error says that the browser has closed the connection
+	_, _ = w.Write(content) //nolint:gosec // an embedded file; an error means that the browser has closed the connection
 }

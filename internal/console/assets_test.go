@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Each library is the file that assets/README.md says it is, and its licence stands beside it.
+// Each library has the SHA-256 in assets/README.md, and its licence is included.
 func TestLibrariesAreUnchanged(t *testing.T) {
 	readme, err := os.ReadFile("assets/README.md")
 	if err != nil {
@@ -33,7 +33,7 @@ func TestLibrariesAreUnchanged(t *testing.T) {
 		}
 		sum := sha256.Sum256(plain)
 		if hash := hex.EncodeToString(sum[:]); !strings.Contains(string(readme), "| `"+hash+"` |") {
-			t.Errorf("README.md does not name the SHA-256 of %s, %s", name, hash)
+			t.Errorf("README.md lacks the SHA-256 of %s, %s", name, hash)
 		}
 	}
 	for line := range strings.SplitSeq(string(readme), "\n") {

@@ -8,39 +8,39 @@ import (
 	"time"
 )
 
-// auditTime is how long an audit may take; the API bounds it likewise.
+// auditTime limits an audit, as the API does.
 const auditTime = 10 * time.Minute
 
-// reading is one number of an invariant.
-type reading struct {
+// auditFigure is one number of an invariant.
+type auditFigure struct {
 	Name  string
 	Value int64
 }
 
-// invariant is one of the report, as the API says it.
+// invariant is one invariant of the report in the API's JSON.
 type invariant struct {
-	Number  int
-	Name    string
-	Holds   bool
-	Figures map[string]int64
-	Faults  int64
-	Rows    []string
+	Number     int
+	Name       string
+	Holds      bool
+	Figures    map[string]int64
+	Violations int64 `json:"faults"`
+	Rows       []string
 }
 
-// Sorted is the figures by name.
-func (i invariant) Sorted() []reading {
-	var all []reading
+// Sorted returns the figures by name.
+func (i invariant) Sorted() []auditFigure {
+	var all []auditFigure
 	for name, value := range i.Figures {
-		all = append(all, reading{name, value})
+		all = append(all, auditFigure{name, value})
 	}
-	slices.SortFunc(all, func(a, b reading) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b auditFigure) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
-// Hidden is how many rows at fault are not named.
-func (i invariant) Hidden() int64 { return i.Faults - int64(len(i.Rows)) }
+// Omitted returns the number of violating rows that the report does not list.
+func (i invariant) Omitted() int64 { return i.Violations - int64(len(i.Rows)) }
 
-// report is an audit that has ended.
+// report is the result of an audit.
 type report struct {
 	Holds      bool
 	Invariants []invariant
@@ -48,7 +48,7 @@ type report struct {
 	Took       time.Duration
 }
 
-// Milliseconds is how long it took.
+// Milliseconds returns how long the audit took.
 func (r *report) Milliseconds() string { return milliseconds(r.Took) }
 
 // audits keeps the last report. Its methods may be called from any goroutine.
@@ -69,20 +69,20 @@ func (a *audits) keep(r *report) {
 	a.last = r
 }
 
-// auditView is what the page Audit shows.
+// auditView is the data of the page Audit.
 type auditView struct{ Report *report }
 
 func (c *Console) showAudit(*requestContext) (any, error) { return &auditView{c.audits.latest()}, nil }
 
-// runAudit proves the books, one visitor at a time. Its report is kept also for a visitor who has left.
-func (c *Console) runAudit(v *requestContext) (any, error) {
-	defer v.outlive(auditTime)()
+// runAudit runs an audit and keeps its report, also when the browser has closed the connection.
+func (c *Console) runAudit(rc *requestContext) (any, error) {
+	defer rc.detach(auditTime)()
 	began := time.Now()
 	done := &report{}
-	if err := c.do(v, http.MethodPost, "/audit", nil, done); err != nil {
+	if err := rc.call(http.MethodPost, "/audit", nil, done); err != nil {
 		return &auditView{c.audits.latest()}, err
 	}
 	done.At, done.Took = began, time.Since(began)
 	c.audits.keep(done)
-	return &auditView{done}, nil // here and now: the next request may be another node's, which has audited nothing
+	return &auditView{done}, nil // no redirect: another node, which has no report, might answer the next request
 }

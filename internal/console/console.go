@@ -6,35 +6,31 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"time"
+	"net/netip"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/order"
 )
 
-// Prefix is the path below which the console is served.
+// Prefix is the path of the console.
 const Prefix = "/console"
 
-// Options are what a Console works with. All but Asked and Try must be set.
+// Options configure a Console. All but Gateway and OnScrape are required.
 type Options struct {
-	Door Authenticator
-	Feed Feed
+	Authenticator Authenticator
+	InProcess     InProcess // performs the actions of the pages
+	Store         Store     // has the data that the pages show
+	Gateway       Gateway   // of the page Try it; nil: no such page
+	Feed          Feed
 
-	Inside InProcess // the product's HTTP API, for what the pages do
-	Shop   Store     // for what they show
-	Try    Gateway   // for the page Try it; nil where nothing may be tried, and there is no such page
-
-	Local    bool                                             // no sessions: whoever sits at the machine is the admin
-	FromHere func(r *http.Request) error                      // where Local: why a request is not from who sits at the machine; web.FromLoopback
-	Secure   func(r *http.Request) bool                       // whether the browser sent a request over TLS
-	MayTake  func(w http.ResponseWriter, limit time.Duration) // gives an answer more time than others have; web.ExtendDeadline
-	Status   func(code order.Code) int                        // the API's table from codes to HTTP statuses; 0 for a code that it does not know
+	Local          bool           // no sessions: every local client is the admin
+	TrustedProxies []netip.Prefix // their X-Forwarded-Proto decides whether the browser uses TLS
 
 	NoWorker, NoRealtime bool // roles that the process does not have: the page Live says so
 
-	Metrics prometheus.Gatherer // what the process counts; gathered once a second
-	Asked   prometheus.Gatherer // what others are asked for; gathered every ten seconds, and only while somebody looks
+	Metrics  prometheus.Gatherer // metrics of the process; gathered once a second
+	OnScrape prometheus.Gatherer // metrics that need a query; gathered every ten seconds while a browser shows the page Live
 
 	Logger *slog.Logger
 }
@@ -47,13 +43,13 @@ type Console struct {
 	templates map[string]*template.Template // by file
 	protect   *http.CrossOriginProtection
 	live      *live
-	trials    trials
+	demo      demo
 	audits    audits
 }
 
-// New returns a console. Its live figures move only while Run does its work. An error means that an embedded file is broken.
+// New returns a console. Its live figures change only while Run runs. An error means that an embedded file is invalid.
 func New(options Options) (*Console, error) {
-	c := &Console{options: options, protect: http.NewCrossOriginProtection(), live: newLive(options.Metrics, options.Asked)}
+	c := &Console{options: options, protect: http.NewCrossOriginProtection(), live: newLive(options.Metrics, options.OnScrape)}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -61,22 +57,22 @@ func New(options Options) (*Console, error) {
 	if c.templates, err = c.loadTemplates(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	c.trials = trials{inside: options.Inside, reader: options.Shop}
+	c.demo = demo{api: options.InProcess, store: options.Store}
 	c.mux = c.routes()
 	return c, nil
 }
 
-// Run takes the figures of the page Live once a second until ctx ends, and ends its streams then. It returns nil.
+// Run samples the figures of the page Live once a second until ctx ends, then ends the page's streams. It returns nil.
 func (c *Console) Run(ctx context.Context) error {
 	defer c.Drain()
 	c.live.run(ctx)
 	return nil
 }
 
-// Drain ends the streams, to be taken up again elsewhere; none begins afterwards. It cannot be taken back.
-func (c *Console) Drain() { c.live.end() }
+// Drain ends the streams for good, so that browsers reconnect to another node. No stream starts afterwards.
+func (c *Console) Drain() { c.live.drain() }
 
-// ServeHTTP answers what is asked for below Prefix.
+// ServeHTTP answers requests below Prefix.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.setHeaders(w.Header(), r)
 	c.mux.ServeHTTP(w, r)
@@ -90,24 +86,24 @@ func (c *Console) routes() *http.ServeMux {
 	for i := range pages {
 		mux.HandleFunc(pages[i].method()+" "+Prefix+pages[i].path, c.endpoint(&pages[i]))
 	}
-	nothing := &page{title: "Not found", open: true, missing: true, handle: func(*Console, *requestContext) (any, error) {
-		return nil, order.Errorf(order.CodeNotFound, "There is nothing at this address.")
+	notFound := &page{title: "Not found", public: true, anyQuery: true, handle: func(*Console, *requestContext) (any, error) {
+		return nil, order.Errorf(order.CodeNotFound, "This page does not exist.")
 	}}
-	mux.HandleFunc(Prefix+"/", c.endpoint(nothing))
+	mux.HandleFunc(Prefix+"/", c.endpoint(notFound))
 	return mux
 }
 
-// endpoint is the handler of one row: the guards, then the page.
+// endpoint returns the handler of a page: it checks access, reads the query string, then calls the page's handler.
 func (c *Console) endpoint(p *page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v := &requestContext{console: c, w: w, r: r, page: p, trace: w.Header().Get("X-Trace-Id")}
-		data, err := any(nil), v.guard()
-		if err == nil && !p.missing {
-			err = v.readQuery()
+		rc := &requestContext{console: c, w: w, r: r, page: p, trace: w.Header().Get("X-Trace-Id")}
+		data, err := any(nil), rc.checkAccess()
+		if err == nil && !p.anyQuery {
+			err = rc.readQuery()
 		}
 		if err == nil {
-			data, err = p.handle(c, v)
+			data, err = p.handle(c, rc)
 		}
-		v.answer(data, err) //nolint:contextcheck // the visit has the request's
+		rc.respond(data, err) //nolint:contextcheck // it uses the request's context
 	}
 }

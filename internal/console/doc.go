@@ -1,43 +1,45 @@
-// Package console is the web console: pages for the operator of a sale, served by the same binary as the API.
+// Package console is the web console: pages for the operator of a sale, served by the same process as the API.
 //
-// The way of a request, which the API has given a trace id and hands on from below /console/:
+// The API mounts the console below /console/ and gives each request a trace id. A request then passes these steps:
 //
-//	ServeHTTP ── headers ──▶ asset? ──▶ guard: Host, origin, session, admin ──▶ page's or action's handler
-//	    ▲                                                                          │ data, or an error
-//	    └────── layout and template, or for htmx the template alone ◀──────────────┘
+//	ServeHTTP: headers ─▶ asset, or a row of pages.go ─▶ checkAccess: loopback, origin, session, admin
+//	  ─▶ readQuery ─▶ the row's handler ─▶ respond: the template in the layout, or for htmx the template alone
+//
+// Actions call the API in the process, with the session's rights (InProcess), so that a page can do what the API allows and no more.
 //
 // # To add a page
 //
-// A page is a row in pages (pages.go), a template in templates/ and a handler in a file of its own:
+// Add a row to pages (pages.go), a template to templates/ and a handler in a file named after the subject:
 //
-//	{path: "/products", title: "Products", template: "products.html", nav: true, handle: (*Console).products},
+//		{path: "/products", title: "Products", template: "products.html", nav: true, handle: (*Console).showProducts},
 //
-//	func (c *Console) products(v *visit) (any, error) {
-//		list, err := c.options.Reader.Products(v.r.Context())
-//		return productsView{List: list, Admin: v.who.Admin()}, err
-//	}
+//		func (c *Console) showProducts(rc *requestContext) (any, error) {
+//			page, err := c.options.Store.ProductPage(rc.r.Context(), 1, productsPerPage)
+//			if err != nil {
+//				return nil, err
+//			}
+//			return &productsView{Total: page.Total}, nil
+//		}
 //
-// The template defines "main", which sees {{.Data}} (what the handler returned), {{.Who}} (the session), {{.Page}} and,
-// when the page failed, {{.Error}}; layout.html puts the frame round it, and {{template "error" .}} draws the error. A
-// request by htmx gets "main" alone, or, with the query parameter part=rows, what the template defines under that name,
-// if the row lists it in parts.
-//
-// The handler returns an error as it got it. Without data beside it the frame draws the error in the page's place; with
-// data the page is drawn and shows it itself. The status is the API's for the error's code. To send the browser
-// elsewhere return seeOther(path); a handler that has answered by itself returns errAnswered. v.form() reads a form.
-//
-// What is done and not shown is a row with post: true. Actions are guarded from other origins before a handler is
-// called, and admin: true on any row keeps out whoever is no admin.
-//
-// What a page reads or does comes through a small interface in ports.go and a field of Options, which package app fills
-// (console.go there). Scripts and style sheets lie in assets/; {{asset "live.js"}} is an address that changes with
-// their content. A page names the scripts that it needs in its row. The policy of content forbids scripts and styles in
-// HTML (also onclick, style= and hx-on): styles go to console.css, behaviour to a script or to htmx's attributes.
+//	  - Template: the file defines "main", which sees {{.Data}} (what the handler returned), {{.Session}}, {{.Page}} and, when the page
+//	    failed, {{.Error}}. layout.html surrounds it; {{template "error" .}} draws the error. htmx gets "main" alone, or with the
+//	    query parameter part the template of that name, if the row lists it in parts.
+//	  - Errors: return the error unchanged. The response has the API's status for its code. With nil data the layout shows the error
+//	    in place of the page; with data the page itself shows it. seeOther(path) redirects; a handler that has written the response
+//	    returns errResponded.
+//	  - Query parameters: list them in the row; any other parameter is refused. rc.query has the values.
+//	  - Actions: a row with post: true. rc.form() reads the form. Requests of other origins are refused before the handler runs.
+//	    admin: true on a row refuses sessions without admin rights.
+//	  - Data: add a method to an interface in ports.go. Package app passes the implementation in Options (app/console.go).
+//	  - Scripts and styles: files in assets/, with scripts listed in the row. {{asset "live.js"}} is an address that changes with the
+//	    file's content. The Content-Security-Policy forbids scripts and styles in HTML, also onclick, style= and hx-on.
+//	  - Tests: a case in pages_test.go, a row in failed_store_test.go (a database that does not answer), and the page's rights in
+//	    TestPagesOfAUser.
 //
 // # Sessions
 //
-// The cookie orderflow_session holds an API token. The console asks who that is as the API does for a bearer token. On a
-// loopback address with auth=optional there are no sessions: whoever sits at the machine is the admin. A page of a
-// stranger may then send a request to this machine under a name of its own (DNS rebinding), so the Host must be a
-// loopback name, and what a proxy has handed on is refused: it does not come from who sits here.
+// The cookie orderflow_session holds an API token, which the console checks as the API checks a bearer token. On a loopback address
+// with auth=optional there are no sessions: every local client is the admin. A web page could then reach the server under a host
+// name of its own that resolves to 127.0.0.1 (DNS rebinding), so the Host must be a loopback name, and requests that a proxy has
+// forwarded are refused.
 package console

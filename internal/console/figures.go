@@ -9,50 +9,50 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// figure names a figure of a sample. Their order is that of the page's script.
+// figure is the index of a figure in a sample. The page's script has the same order.
 type figure int
 
 const (
-	figureOrders     figure = iota // created a second
-	figureAnswered                 // answers of the API a second, by kind: 2xx
+	figureOrders     figure = iota // orders created per second
+	figureAnswered                 // responses of the API per second, by status: 2xx
 	figureConflict                 // 409
 	figureRefused                  // other 4xx
 	figureLimited                  // 429
 	figureFailed                   // 5xx
-	figureBatch                    // orders in a batch, on average
-	figureP50                      // ms that POST /orders took
+	figureBatch                    // orders per batch, mean
+	figureP50                      // latency of POST /orders in ms
 	figureP95                      //
 	figureP99                      //
-	figurePaid                     // charges a second by outcome: succeeded
+	figurePaid                     // charges per second, by outcome: succeeded
 	figureDeclined                 // declined
 	figureUnanswered               // no answer
 	figureLag                      // ms from an order's creation to its claim, p95
-	figureOverdue                  // ms that the order which is due longest has been due
-	figureOpen                     // orders that are not finished, of the whole installation
+	figureOverdue                  // age of the oldest overdue order in ms
+	figureOpen                     // unfinished orders of the whole installation
 	figureSockets                  // open WebSockets
 	figureStreams                  // open event streams of the API
 	figures
 )
 
-// sample is the figures of one second. NaN is one that nobody knows.
+// sample has the figures of one second. NaN is an unknown figure.
 type sample struct {
 	at     time.Time
 	values [figures]float64
 }
 
-// counted is what a process had counted at some time.
-type counted struct {
+// counters are the values of the process's metrics at one time.
+type counters struct {
 	at                                           time.Time
 	orders                                       float64
-	answers                                      [5]float64 // of the API, in the order of their figures
+	answers                                      [5]float64 // by status, in the order of their figures
 	paid, declined, unanswered, sockets, streams float64
 	batch, latency, lag                          histogram
 }
 
-// count picks from families what the page shows.
-func count(at time.Time, families []*dto.MetricFamily) counted {
+// readCounters reads the metrics that the page shows.
+func readCounters(at time.Time, families []*dto.MetricFamily) counters {
 	nan := math.NaN()
-	c := counted{at: at, paid: nan, declined: nan, unanswered: nan, sockets: nan, streams: nan}
+	c := counters{at: at, paid: nan, declined: nan, unanswered: nan, sockets: nan, streams: nan}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			c.add(family.GetName(), m)
@@ -61,7 +61,7 @@ func count(at time.Time, families []*dto.MetricFamily) counted {
 	return c
 }
 
-func (c *counted) add(name string, m *dto.Metric) {
+func (c *counters) add(name string, m *dto.Metric) {
 	switch name {
 	case "orderflow_orders_total":
 		if label(m, "outcome") == "created" {
@@ -84,8 +84,8 @@ func (c *counted) add(name string, m *dto.Metric) {
 	}
 }
 
-// addAnswers adds the answers of one route of the API proper with one status.
-func (c *counted) addAnswers(m *dto.Metric) {
+// addAnswers adds the responses of one route of the API with one status.
+func (c *counters) addAnswers(m *dto.Metric) {
 	route, code := label(m, "route"), label(m, "code")
 	if !strings.HasPrefix(route, "/api/") {
 		return
@@ -108,11 +108,11 @@ func (c *counted) addAnswers(m *dto.Metric) {
 	}
 }
 
-func (c *counted) addCalls(m *dto.Metric) {
+func (c *counters) addCalls(m *dto.Metric) {
 	if label(m, "kind") != "charge" {
 		return
 	}
-	add := func(to *float64) { // a process without the role worker has no such series, and so no figure
+	add := func(to *float64) { // NaN until now: a process without the role worker has no such series
 		if math.IsNaN(*to) {
 			*to = 0
 		}
@@ -128,8 +128,8 @@ func (c *counted) addCalls(m *dto.Metric) {
 	}
 }
 
-// since is the figures of the time from an earlier count to this one.
-func (c *counted) since(before *counted) sample {
+// since returns the figures of the time since before.
+func (c *counters) since(before *counters) sample {
 	s := sample{at: c.at}
 	span := c.at.Sub(before.at).Seconds()
 	rate := func(f figure, now, then float64) { s.values[f] = max(0, now-then) / span }
@@ -150,8 +150,8 @@ func (c *counted) since(before *counted) sample {
 	return s
 }
 
-// ask adds to a sample what others had to be asked for.
-func (s *sample) ask(families []*dto.MetricFamily) {
+// addScraped adds the figures of OnScrape.
+func (s *sample) addScraped(families []*dto.MetricFamily) {
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
 			switch family.GetName() {
@@ -176,11 +176,11 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// gather gathers; what could not be had is missing, and shown as a gap.
+// gather gathers metrics. A metric that fails is missing, and the page shows a gap.
 func gather(from prometheus.Gatherer) []*dto.MetricFamily {
 	if from == nil {
 		return nil
 	}
-	families, _ := from.Gather() // an error says that a part is missing
+	families, _ := from.Gather() // an error means that some are missing
 	return families
 }

@@ -88,14 +88,14 @@ func TestFigures(t *testing.T) {
 	m.orders.WithLabelValues("created").Add(100)
 	m.http.WithLabelValues("POST", "/api/v1/orders", "201").Observe(5)
 	began := time.Unix(1000, 0)
-	without := count(began, gather(m)) // as of a process without the role worker
+	without := readCounters(began, gather(m)) // as of a process without the role worker
 	if s := without.since(&without); !math.IsNaN(s.values[figurePaid]) {
 		t.Errorf("without the series of a worker %v payments are shown, want none", s.values[figurePaid])
 	}
 	for _, outcome := range []string{"succeeded", "declined", "no_answer"} { // a worker's series begin at 0
 		m.calls.WithLabelValues("charge", outcome)
 	}
-	before := count(began, gather(m))
+	before := readCounters(began, gather(m))
 
 	m.orders.WithLabelValues("created").Add(10)
 	m.orders.WithLabelValues("replayed").Add(5)
@@ -116,7 +116,7 @@ func TestFigures(t *testing.T) {
 	m.lag.Observe(.5)
 	m.open.WithLabelValues("pending").Set(3)
 	m.open.WithLabelValues("processing").Set(4)
-	now := count(began.Add(2*time.Second), gather(m))
+	now := readCounters(began.Add(2*time.Second), gather(m))
 	s := now.since(&before)
 	nan := math.NaN()
 	want := [figures]float64{
@@ -129,7 +129,7 @@ func TestFigures(t *testing.T) {
 			t.Errorf("figure %d is %v, want %v", f, got, value)
 		}
 	}
-	if s.ask(gather(m)); s.values[figureOpen] != 7 {
+	if s.addScraped(gather(m)); s.values[figureOpen] != 7 {
 		t.Errorf("open: %v", s.values[figureOpen])
 	}
 	s.values[figureP99] = inf
@@ -148,9 +148,9 @@ func BenchmarkSample(b *testing.B) {
 			m.http.WithLabelValues("GET", "/api/v1/"+route, code).Observe(1)
 		}
 	}
-	before := count(time.Now(), gather(m))
+	before := readCounters(time.Now(), gather(m))
 	for b.Loop() {
-		now := count(time.Now(), gather(m))
+		now := readCounters(time.Now(), gather(m))
 		_ = now.since(&before)
 	}
 }

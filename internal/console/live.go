@@ -15,89 +15,88 @@ import (
 )
 
 const (
-	history    = 600 // samples that are kept: ten minutes
-	step       = time.Second
-	askEvery   = 10               // steps between two looks at what others are asked for
-	maxViewers = 100              // streams at once
-	liveWrite  = 10 * time.Second // for a browser to take what it is sent
-	checkEvery = 5                // samples between two looks whether a viewer's token still counts
+	maxSamples   = 600 // ten minutes
+	step         = time.Second
+	scrapeEvery  = 10               // steps between two gatherings of OnScrape
+	maxViewers   = 100              // open streams
+	writeTimeout = 10 * time.Second // for a browser to read what was sent
+	checkEvery   = 5                // samples between two checks of a viewer's token
 )
 
-// live keeps the figures of the last ten minutes and tells viewers of each new sample.
+// live keeps the samples of the last ten minutes and notifies viewers of each new one.
 type live struct {
-	metrics, asked prometheus.Gatherer
+	metrics, onScrape prometheus.Gatherer
 
-	mu      sync.Mutex
-	samples []sample      // the oldest first, at most history
-	taken   uint64        // samples ever; the last of samples is number taken
-	fresh   chan struct{} // closed with the next sample, and made anew
-	viewers int
-	over    bool
-	ended   chan struct{} // closed when streams are to end
+	mu       sync.Mutex
+	samples  []sample      // oldest first, at most maxSamples
+	taken    uint64        // number of samples so far
+	next     chan struct{} // closed with the next sample, then replaced
+	viewers  int
+	draining bool
+	drained  chan struct{} // closed when streams must end
 }
 
-func newLive(metrics, asked prometheus.Gatherer) *live {
-	return &live{metrics: metrics, asked: asked, fresh: make(chan struct{}), ended: make(chan struct{})}
+func newLive(metrics, onScrape prometheus.Gatherer) *live {
+	return &live{metrics: metrics, onScrape: onScrape, next: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // run takes a sample at every step until ctx ends.
 func (l *live) run(ctx context.Context) {
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
-	before := count(time.Now(), gather(l.metrics))
-	for ago := askEvery; ; ago++ {
+	before := readCounters(time.Now(), gather(l.metrics))
+	for sinceScrape := scrapeEvery; ; sinceScrape++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now := count(time.Now(), gather(l.metrics))
+		now := readCounters(time.Now(), gather(l.metrics))
 		s := now.since(&before)
 		before = now
-		if ago >= askEvery && l.watched() {
-			ago = 0
-			s.ask(gather(l.asked))
+		if sinceScrape >= scrapeEvery && l.hasViewers() {
+			sinceScrape = 0
+			s.addScraped(gather(l.onScrape))
 		}
-		l.put(s)
+		l.add(s)
 	}
 }
 
-// watched reports whether anybody looks.
-func (l *live) watched() bool {
+func (l *live) hasViewers() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.viewers > 0
 }
 
-// put keeps a sample and wakes the viewers.
-func (l *live) put(s sample) {
+// add keeps a sample and notifies the viewers.
+func (l *live) add(s sample) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.samples) == history {
+	if len(l.samples) == maxSamples {
 		copy(l.samples, l.samples[1:])
-		l.samples[history-1] = s
+		l.samples[maxSamples-1] = s
 	} else {
 		l.samples = append(l.samples, s)
 	}
 	l.taken++
-	close(l.fresh)
-	l.fresh = make(chan struct{})
+	close(l.next)
+	l.next = make(chan struct{})
 }
 
-// after returns the samples that came after number seen, as many of them as are kept, the number of the last one, and what is
-// closed with the next one.
+// after returns the kept samples after the first seen ones, the number of samples so far, and a channel that is closed with the
+// next sample.
 func (l *live) after(seen uint64) (samples []sample, taken uint64, next <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := int(min(l.taken-seen, uint64(len(l.samples))))
-	return append([]sample(nil), l.samples[len(l.samples)-n:]...), l.taken, l.fresh
+	return append([]sample(nil), l.samples[len(l.samples)-n:]...), l.taken, l.next
 }
 
-// enter makes room for a viewer; false when there is none, or the server is ending.
+// enter admits a viewer. It returns false when there are too many, or the server is draining.
 func (l *live) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over || l.viewers >= maxViewers {
+	if l.draining || l.viewers >= maxViewers {
 		return false
 	}
 	l.viewers++
@@ -110,83 +109,81 @@ func (l *live) leave() {
 	l.viewers--
 }
 
-// end asks all streams to end, those that are still to come too.
-func (l *live) end() {
+// drain ends all streams and admits no further viewer.
+func (l *live) drain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.over {
-		l.over = true
-		close(l.ended)
+	if !l.draining {
+		l.draining = true
+		close(l.drained)
 	}
 }
 
-// isOver reports whether the server is ending.
-func (l *live) isOver() bool {
+func (l *live) isDraining() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.over
+	return l.draining
 }
 
-// liveView is what the page Live starts from.
+// liveView is the data of the page Live.
 type liveView struct {
 	Key, Socket string // of the WebSocket server
 
-	NoWorker, NoRealtime bool // the process does not have the role
+	NoWorker, NoRealtime bool // roles that the process does not have
 }
 
-func (c *Console) showLive(v *requestContext) (any, error) {
+func (c *Console) showLive(rc *requestContext) (any, error) {
 	o := &c.options
-	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(v.r), NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
+	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(rc.r), NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
 }
 
-// streamLive sends the samples of the last ten minutes as one server-sent event, then each new one, until the browser leaves, its
-// token counts no more, or the server ends.
-func (c *Console) streamLive(v *requestContext) (any, error) {
+// streamLive sends the samples of the last ten minutes as one server-sent event, then each new sample. The stream ends when the
+// browser disconnects, its token becomes invalid, or the server drains.
+func (c *Console) streamLive(rc *requestContext) (any, error) {
 	if !c.live.enter() {
-		v.w.Header().Set("Retry-After", "5")
-		return nil, order.Errorf(order.CodeOverloaded, "Too many look at this page, or the server is ending. Try again shortly.")
+		rc.w.Header().Set("Retry-After", "5")
+		return nil, order.Errorf(order.CodeOverloaded, "Too many browsers show this page, or the server is shutting down. Try again shortly.")
 	}
 	defer c.live.leave()
-	h := v.w.Header()
+	h := rc.w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // nginx: hand on what comes at once
-	h.Set("Connection", "close")     // the deadlines of its writes must not outlive the stream
-	v.w.WriteHeader(http.StatusOK)
-	control := http.NewResponseController(v.w)
+	h.Set("X-Accel-Buffering", "no") // nginx: no buffering
+	h.Set("Connection", "close")     // its write deadlines must not apply to later requests
+	rc.w.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(rc.w)
 	out := []byte("retry: 1000\n")
-	for seen, turns := uint64(0), 1; ; turns++ {
-		samples, taken, fresh := c.live.after(seen)
+	for seen, round := uint64(0), 1; ; round++ {
+		samples, taken, next := c.live.after(seen)
 		out = appendSamples(out, samples)
-		if err := writeWithin(v.w, control, out); err != nil {
-			return nil, errAnswered // a browser that left, or reads too slowly, comes back
+		if err := writeWithin(rc.w, control, out); err != nil {
+			return nil, errResponded // a browser that reads too slowly reconnects
 		}
 		out, seen = out[:0], taken
 		select {
-		case <-fresh:
-		case <-c.live.ended:
-			return nil, errAnswered
-		case <-v.r.Context().Done():
-			return nil, errAnswered
+		case <-next:
+		case <-c.live.drained:
+			return nil, errResponded
+		case <-rc.r.Context().Done():
+			return nil, errResponded
 		}
-		if turns%checkEvery == 0 && v.loggedOut() {
-			return nil, errAnswered
+		if round%checkEvery == 0 && rc.tokenInvalid() {
+			return nil, errResponded
 		}
 	}
 }
 
-// loggedOut reports whether the visitor's token counts no more. That it cannot be found out is no reason to end a stream.
-func (v *requestContext) loggedOut() bool {
-	if v.who.local {
+// tokenInvalid reports whether the session's token has become invalid. A check that fails does not end a stream.
+func (rc *requestContext) tokenInvalid() bool {
+	if rc.session.local {
 		return false
 	}
-	_, err := v.console.options.Door.Check(v.r.Context(), v.who.token)
+	_, err := rc.console.options.Authenticator.Check(rc.r.Context(), rc.session.token)
 	return order.CodeOf(err) == order.CodeUnauthenticated
 }
 
-// writeWithin sends bytes on their way, within the time that a browser has to take them: that is instead of the server's limit on
-// a whole answer.
+// writeWithin writes and flushes with a deadline of its own, instead of the server's deadline for a whole response.
 func writeWithin(w http.ResponseWriter, control *http.ResponseController, p []byte) error {
-	if err := control.SetWriteDeadline(time.Now().Add(liveWrite)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err := control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	if _, err := w.Write(p); err != nil {
@@ -195,8 +192,8 @@ func writeWithin(w http.ResponseWriter, control *http.ResponseController, p []by
 	return control.Flush()
 }
 
-// appendSamples appends an event with samples: an array of arrays of a time in seconds since 1970 and the figures, null for what
-// nobody knows.
+// appendSamples appends an event with samples: an array of arrays, each with the time in seconds since 1970 and the figures, null
+// for an unknown one.
 func appendSamples(dst []byte, samples []sample) []byte {
 	dst = append(dst, "data: ["...)
 	for i := range samples {

@@ -17,16 +17,16 @@ import (
 	"orderflow/internal/order"
 )
 
-// A sample is taken every second, ten minutes are kept, and others are asked every ten seconds while somebody looks.
+// A sample is taken every second and kept for ten minutes. OnScrape is gathered every ten seconds while there are viewers.
 func TestLiveKeepsTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
-		others := prometheus.NewRegistry()
-		others.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "orderflow_orders_open"}, func() float64 {
-			asked++
+		scrapes := 0
+		onScrape := prometheus.NewRegistry()
+		onScrape.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "orderflow_orders_open"}, func() float64 {
+			scrapes++
 			return 7
 		}))
-		l := newLive(newMetered(), others)
+		l := newLive(newMetered(), onScrape)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { l.run(ctx) })
@@ -34,8 +34,8 @@ func TestLiveKeepsTenMinutes(t *testing.T) {
 		time.Sleep(700*time.Second + step/2)
 		synctest.Wait()
 		samples, taken, _ := l.after(0)
-		if len(samples) != history || taken != 700 || asked != 0 {
-			t.Errorf("%d samples of %d, asked %d times", len(samples), taken, asked)
+		if len(samples) != maxSamples || taken != 700 || scrapes != 0 {
+			t.Errorf("%d samples of %d, %d scrapes", len(samples), taken, scrapes)
 		}
 		for i := range samples[1:] {
 			if gap := samples[i+1].at.Sub(samples[i].at); gap != step {
@@ -43,42 +43,42 @@ func TestLiveKeepsTenMinutes(t *testing.T) {
 			}
 		}
 		if !l.enter() {
-			t.Fatal("no room")
+			t.Fatal("not admitted")
 		}
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		samples, _, _ = l.after(taken)
-		if len(samples) != 30 || asked != 3 || samples[0].values[figureOpen] != 7 {
-			t.Errorf("%d samples, asked %d times", len(samples), asked)
+		if len(samples) != 30 || scrapes != 3 || samples[0].values[figureOpen] != 7 {
+			t.Errorf("%d samples, %d scrapes", len(samples), scrapes)
 		}
 		stop()
 		running.Wait()
 	})
 }
 
-// A stream begins with what is kept and goes on with each sample; it ends when the server drains, and none begins afterwards.
+// A stream begins with the kept samples and continues with each new one. It ends when the server drains, and no other begins.
 func TestLiveStream(t *testing.T) {
 	h := open(t, local)
 	for range 3 {
-		h.live.put(sample{at: time.Unix(int64(100+h.live.taken), 0)})
+		h.live.add(sample{at: time.Unix(int64(100+h.live.taken), 0)})
 	}
 	server := httptest.NewServer(h.api)
 	defer server.Close()
 	stream := listen(t, server.URL, "")
 	if got := stream.times(); len(got) != 3 || got[2] != 102 {
-		t.Errorf("history: %v", got)
+		t.Errorf("maxSamples: %v", got)
 	}
 	for i := range 3 {
-		h.live.put(sample{at: time.Unix(int64(200+i), 0)})
+		h.live.add(sample{at: time.Unix(int64(200+i), 0)})
 		if got := stream.times(); len(got) != 1 || got[0] != float64(200+i) {
 			t.Errorf("sample %d: %v", i, got)
 		}
 	}
 	h.Drain()
 	if _, ok := stream.next(); ok {
-		t.Error("the stream goes on after the drain")
+		t.Error("the stream continues after the drain")
 	}
-	if r := h.do(t, "GET", "/console/live/events", "").is(503, "Too many look at this page"); r.Header.Get("Retry-After") == "" {
+	if r := h.do(t, "GET", "/console/live/events", "").is(503, "Too many browsers show this page"); r.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
 }
@@ -87,19 +87,19 @@ func TestLiveViewersAreBounded(t *testing.T) {
 	l := newLive(newMetered(), nil)
 	for range maxViewers {
 		if !l.enter() {
-			t.Fatal("no room")
+			t.Fatal("not admitted")
 		}
 	}
 	if l.enter() {
-		t.Error("one too many was let in")
+		t.Error("a viewer above the limit was admitted")
 	}
 	l.leave()
 	if !l.enter() {
-		t.Error("no room after one has left")
+		t.Error("not admitted after a viewer has left")
 	}
 }
 
-// A stream ends when its viewer's token is taken back.
+// A stream ends when its viewer's token is revoked.
 func TestLiveEndsWithTheSession(t *testing.T) {
 	h := open(t)
 	token := h.token(t, order.Token{UserID: 1, Admin: true})
@@ -109,23 +109,23 @@ func TestLiveEndsWithTheSession(t *testing.T) {
 	stream.times()
 	h.do(t, "DELETE", "/api/v1/auth/tokens/current", "", "Authorization: Bearer "+token).is(204)
 	for sent := range checkEvery + 1 {
-		h.live.put(sample{})
+		h.live.add(sample{})
 		if _, ok := stream.next(); !ok {
 			return
 		}
 		if sent == checkEvery {
-			t.Error("the stream goes on")
+			t.Error("the stream continues")
 		}
 	}
 }
 
-// heard is a stream of server-sent events with what was said so far.
-type heard struct {
+// eventStream is a stream of server-sent events.
+type eventStream struct {
 	t     *testing.T
 	lines *bufio.Scanner
 }
 
-func listen(t *testing.T, server, cookie string) *heard {
+func listen(t *testing.T, server, cookie string) *eventStream {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/console/live/events", nil)
 	if err != nil {
@@ -140,11 +140,11 @@ func listen(t *testing.T, server, cookie string) *heard {
 	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		t.Fatalf("%d, %s", answer.StatusCode, kind)
 	}
-	return &heard{t, bufio.NewScanner(answer.Body)}
+	return &eventStream{t, bufio.NewScanner(answer.Body)}
 }
 
-// next waits for the data of the next event; false when the stream has ended.
-func (h *heard) next() (string, bool) {
+// next waits for the data of the next event; ok is false when the stream has ended.
+func (h *eventStream) next() (string, bool) {
 	for h.lines.Scan() {
 		if data, ok := strings.CutPrefix(h.lines.Text(), "data: "); ok {
 			return data, true
@@ -153,8 +153,8 @@ func (h *heard) next() (string, bool) {
 	return "", false
 }
 
-// times waits for the next event and returns when its samples were taken.
-func (h *heard) times() []float64 {
+// times waits for the next event and returns the times of its samples.
+func (h *eventStream) times() []float64 {
 	h.t.Helper()
 	data, ok := h.next()
 	if !ok {

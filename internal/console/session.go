@@ -7,36 +7,37 @@ import (
 	"time"
 
 	"orderflow/internal/order"
+	"orderflow/internal/web"
 )
 
 const (
-	// SessionCookie holds the API token of who is logged in. The API takes it from the same origin for what only reads.
+	// SessionCookie holds the session's API token. The API accepts it for GET from the same origin.
 	SessionCookie = "orderflow_session"
-	madeCookie    = "orderflow_session_made" // there when the log-in made the token, so that the log-out takes it back
+	issuedCookie  = "orderflow_session_made" // set when the log-in created the token: the log-out then revokes it
 
-	sessionLasts = 24 * time.Hour
-	gone         = -time.Second // so long lasts a cookie that is to be deleted
-	sessionName  = "console"    // of the token that a log-in makes
-	maxToken     = 256          // bytes that are looked at; ours are far shorter
+	sessionLifetime = 24 * time.Hour
+	expired         = -time.Second // the lifetime that deletes a cookie
+	sessionName     = "console"    // name of the tokens that a log-in creates
+	maxToken        = 256          // bytes; real tokens are far shorter
 )
 
-// session is who visits.
+// session is the identity of the browser.
 type session struct {
 	caller order.Caller
-	token  string // "" when nobody is logged in
-	local  bool   // whoever sits at the machine
+	token  string // "" without a log-in
+	local  bool   // a local client without a log-in
 }
 
-// In reports whether somebody is logged in, or need not be.
-func (s session) In() bool { return s.local || !s.caller.Anonymous() }
+// LoggedIn reports whether the session is logged in, or needs no log-in.
+func (s session) LoggedIn() bool { return s.local || !s.caller.Anonymous() }
 
-// Admin reports whether they may do what admins do.
+// Admin reports whether the session has admin rights.
 func (s session) Admin() bool { return s.local || s.caller.Admin }
 
-// Local reports whether nobody needs to log in.
+// Local reports whether the session needs no log-in.
 func (s session) Local() bool { return s.local }
 
-// Name is what the navigation calls them.
+// Name returns the name in the navigation.
 func (s session) Name() string {
 	switch {
 	case s.local:
@@ -50,39 +51,39 @@ func (s session) Name() string {
 	}
 }
 
-// Caller is they as the product's other parts know them; who sits at the machine is anonymous there, and bound by nothing.
+// Caller returns the caller of the token; a local session has none.
 func (s session) Caller() order.Caller { return s.caller }
 
-// acting is they as the API does something for them.
-func (s session) acting() order.Caller {
+// apiCaller returns the caller for requests to the API.
+func (s session) apiCaller() order.Caller {
 	if s.local {
 		return order.Operator()
 	}
 	return s.caller
 }
 
-// identify finds out who visits. A token that does not count any more is forgotten, and its owner logged out.
-func (v *requestContext) identify() error {
-	if v.console.options.Local {
-		v.who = session{local: true}
+// readSession reads and checks the session's token. It clears the cookies of an invalid token.
+func (rc *requestContext) readSession() error {
+	if rc.console.options.Local {
+		rc.session = session{local: true}
 		return nil
 	}
-	token := sessionToken(v.r)
+	token := sessionToken(rc.r)
 	if token == "" {
 		return nil
 	}
-	caller, err := v.console.options.Door.Enter(v.w, v.r, token)
+	caller, err := rc.console.options.Authenticator.Enter(rc.w, rc.r, token)
 	if order.CodeOf(err) == order.CodeUnauthenticated {
-		v.forget()
+		rc.clearCookies()
 		return nil
 	}
 	if err == nil {
-		v.who = session{caller: caller, token: token}
+		rc.session = session{caller: caller, token: token}
 	}
 	return err
 }
 
-// sessionToken is the token of a request's cookie; "" when there is none that could be one.
+// sessionToken returns the token of a request's cookie, "" for none.
 func sessionToken(r *http.Request) string {
 	cookie, err := r.Cookie(SessionCookie)
 	if err != nil || len(cookie.Value) > maxToken {
@@ -91,38 +92,38 @@ func sessionToken(r *http.Request) string {
 	return cookie.Value
 }
 
-// remember makes the browser keep a token. One that the log-in made is taken back when they log out.
-func (v *requestContext) remember(token string, made bool) {
-	v.cookie(SessionCookie, token, sessionLasts)
-	if made {
-		v.cookie(madeCookie, "1", sessionLasts)
+// setCookies stores a token in the browser. issued means that the log-in created it, so that the log-out revokes it.
+func (rc *requestContext) setCookies(token string, issued bool) {
+	rc.setCookie(SessionCookie, token, sessionLifetime)
+	if issued {
+		rc.setCookie(issuedCookie, "1", sessionLifetime)
 	} else {
-		v.cookie(madeCookie, "", gone)
+		rc.setCookie(issuedCookie, "", expired)
 	}
 }
 
-// forget makes the browser forget its token.
-func (v *requestContext) forget() {
-	v.cookie(SessionCookie, "", gone)
-	v.cookie(madeCookie, "", gone)
+// clearCookies removes the token from the browser.
+func (rc *requestContext) clearCookies() {
+	rc.setCookie(SessionCookie, "", expired)
+	rc.setCookie(issuedCookie, "", expired)
 }
 
-func (v *requestContext) cookie(name, value string, lasts time.Duration) {
-	http.SetCookie(v.w, &http.Cookie{ //nolint:gosec // Secure where the browser came over TLS; a loopback address has none
-		Name: name, Value: value, Path: "/", MaxAge: int(lasts.Seconds()), HttpOnly: true,
-		SameSite: http.SameSiteStrictMode, Secure: v.console.options.Secure(v.r),
+func (rc *requestContext) setCookie(name, value string, lifetime time.Duration) {
+	http.SetCookie(rc.w, &http.Cookie{ //nolint:gosec // Secure only over TLS: a loopback address has none
+		Name: name, Value: value, Path: "/", MaxAge: int(lifetime.Seconds()), HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, Secure: web.Secure(rc.r, rc.console.options.TrustedProxies),
 	})
 }
 
-// logInAt is the address of the log-in that leads back to what was asked for.
-func logInAt(r *http.Request) string {
+// logInURL returns the address of the log-in that leads back to the requested page.
+func logInURL(r *http.Request) string {
 	if r.Method != http.MethodGet || r.URL.Path == Prefix+"/" {
 		return Prefix + "/login"
 	}
 	return Prefix + "/login?next=" + url.QueryEscape(r.URL.RequestURI())
 }
 
-// next is where a log-in leads: an address of the console, whatever the browser was told.
+// next returns the address after a log-in: the wanted one if it is a page of the console, else the start page.
 func next(wanted string) string {
 	u, err := url.Parse(wanted)
 	if err != nil || u.Scheme != "" || u.Host != "" || strings.ContainsAny(wanted, "\\\r\n") ||
@@ -132,62 +133,63 @@ func next(wanted string) string {
 	return u.RequestURI()
 }
 
-// logInView is what the log-in shows.
+// logInView is the data of the page Log in.
 type logInView struct {
 	Email, Next string
 }
 
-func (c *Console) showLogIn(v *requestContext) (any, error) {
-	where := next(v.query.Get("next"))
-	if v.who.In() {
+func (c *Console) showLogIn(rc *requestContext) (any, error) {
+	where := next(rc.query.Get("next"))
+	if rc.session.LoggedIn() {
 		return nil, seeOther(where)
 	}
 	return logInView{Next: where}, nil
 }
 
-// logIn lets in who knows a password, or has a token.
-func (c *Console) logIn(v *requestContext) (any, error) {
-	sent, err := v.form()
+// logIn logs a browser in with a password or a token.
+func (c *Console) logIn(rc *requestContext) (any, error) {
+	sent, err := rc.form()
 	form := logInView{Email: sent.Get("email"), Next: next(sent.Get("next"))}
 	if err != nil {
 		return form, err
 	}
-	if v.who.Local() {
+	if rc.session.Local() {
 		return nil, seeOther(form.Next)
 	}
-	token, made := strings.TrimSpace(sent.Get("token")), false
+	token, issued := strings.TrimSpace(sent.Get("token")), false
 	if token != "" {
-		_, err = c.options.Door.Enter(v.w, v.r, token)
+		_, err = c.options.Authenticator.Enter(rc.w, rc.r, token)
 	} else {
-		made = true
-		token, err = c.options.Door.LogIn(v.w, v.r, form.Email, sent.Get("password"), sessionName, sessionLasts)
+		issued = true
+		token, err = c.options.Authenticator.LogIn(rc.w, rc.r, form.Email, sent.Get("password"), sessionName, sessionLifetime)
 	}
 	if err != nil {
 		return form, err
 	}
-	if v.who.token != token {
-		_ = v.takeBack() // one that cannot be taken back ends by itself; the new one is there already
+	if rc.session.token != token {
+		_ = rc.revokeToken() // on an error the old token expires by itself; the new session exists already
 	}
-	v.remember(token, made)
+	rc.setCookies(token, issued)
 	return nil, seeOther(form.Next)
 }
 
-// logOut forgets the token in any case, and takes it back when the log-in made it.
-func (c *Console) logOut(v *requestContext) (any, error) {
-	v.forget()
-	if err := v.takeBack(); err != nil {
+// logOut always clears the cookies, and revokes the token if the log-in created it.
+func (c *Console) logOut(rc *requestContext) (any, error) {
+	rc.clearCookies()
+	if err := rc.revokeToken(); err != nil {
 		return nil, err
 	}
 	return nil, seeOther(Prefix + "/login")
 }
 
-// takeBack makes the visitor's token count no more when a log-in has made it: one that was pasted may be in use elsewhere.
-func (v *requestContext) takeBack() error {
-	if len(v.r.CookiesNamed(madeCookie)) == 0 || v.who.token == "" {
+// revokeToken revokes the session's token if a log-in created it. A pasted token may be in use elsewhere.
+func (rc *requestContext) revokeToken() error {
+	if len(rc.r.CookiesNamed(issuedCookie)) == 0 || rc.session.token == "" {
 		return nil
 	}
-	if err := v.console.options.Door.LogOut(v.w, v.r, v.who.token); err != nil && order.CodeOf(err) != order.CodeUnauthenticated {
-		return err
+	err := rc.console.options.Authenticator.LogOut(rc.w, rc.r, rc.session.token)
+	if order.CodeOf(err) == order.CodeUnauthenticated { // it is already invalid
+		return nil
 	}
-	return nil // or it counts no more already
+	return err
 }

@@ -12,25 +12,25 @@ import (
 
 const home = Prefix + "/"
 
-// Who is not logged in is led to the log-in, and from there to what they wanted.
+// Without a log-in a page redirects to the log-in, which leads back to the page.
 func TestLogInLeadsBack(t *testing.T) {
 	h := open(t)
 	h.do(t, "GET", home, "").leads("/console/login")
 	h.do(t, "GET", "/console/orders?status=PAID&user=1", "").leads("/console/login?next=%2Fconsole%2Forders%3Fstatus%3DPAID%26user%3D1")
 	h.do(t, "GET", "/console/login?next=%2Fconsole%2Forders%3Fuser%3D1", "").is(200, `name="next" value="/console/orders?user=1"`, "!Log out")
-	h.do(t, "GET", "/console/live/events", "").is(401, "Nobody is logged in.") // scripts are told
+	h.do(t, "GET", "/console/live/events", "").is(401, "You are not logged in.") // no redirect for scripts
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password", "next", "/console/?a=1"))
 	in.leads("/console/?a=1")
 	h.do(t, "GET", home, "", in.session()).leads("/console/orders") // Live is for admins
 	h.do(t, "GET", "/console/orders", "", in.session()).is(200, "user:1", "Log out")
 	h.do(t, "GET", "/console/login", "", in.session()).leads(home)
-	told := h.do(t, "GET", home, "", "HX-Request: true").is(200, "!<html")
-	if to := told.Header.Get("HX-Redirect"); to != "/console/login" {
+	redirected := h.do(t, "GET", home, "", "HX-Request: true").is(200, "!<html")
+	if to := redirected.Header.Get("HX-Redirect"); to != "/console/login" {
 		t.Errorf("htmx is sent to %q", to)
 	}
 }
 
-// The cookie is out of reach of scripts and other sites, and travels over TLS alone where the browser uses that.
+// Scripts and other sites cannot read the cookie, and a browser that uses TLS sends it over TLS only.
 func TestSessionCookie(t *testing.T) {
 	h := open(t)
 	credentials := form("email", "alice@example.com", "password", "password")
@@ -65,8 +65,8 @@ func TestLogInRefused(t *testing.T) {
 		{form("token", "nonsense"), 401, "This is no token of ours."},
 		{form(), 422, "email: must have 1 to 255 characters"},
 		{form("email", strings.Repeat("a", 256), "password", "x"), 422, "email"},
-		{"%zz", 422, "is not well-formed"},
-		{"email=" + strings.Repeat("a", maxOpenForm), 413, "larger than 16384 bytes"},
+		{"%zz", 422, "is malformed or incomplete"},
+		{"email=" + strings.Repeat("a", maxPublicForm), 413, "larger than 16384 bytes"},
 	} {
 		r := h.do(t, "POST", "/console/login", c.body).is(c.status, c.text, "!secret?", "With a token", "Trace id <code>"+"")
 		if r.cookie(SessionCookie) != nil {
@@ -76,7 +76,7 @@ func TestLogInRefused(t *testing.T) {
 	h.do(t, "POST", "/console/login", form("email", `"><script>`, "password", "x")).is(401, `value="&#34;&gt;&lt;script&gt;"`, "!<script>")
 }
 
-// Log-ins by the console count with those by the API.
+// Log-ins of the console and of the API share one limit.
 func TestLogInLimit(t *testing.T) {
 	h := open(t, limited(1000))
 	wrong := form("email", "alice@example.com", "password", "wrong")
@@ -98,7 +98,7 @@ func TestLogInLimit(t *testing.T) {
 	h.do(t, "POST", "/console/login", wrong, "From: 192.0.2.9:1").is(429) // the account
 }
 
-// Who tries cookies out is limited like who tries tokens out; who has a good one is not.
+// Invalid cookies are limited like invalid tokens; valid ones are not.
 func TestGuessedCookies(t *testing.T) {
 	h := open(t, limited(3))
 	guess := "Cookie: " + SessionCookie + "=of_AAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -114,7 +114,7 @@ func TestGuessedCookies(t *testing.T) {
 	}
 }
 
-// A log-out takes back the token that the log-in made, and only forgets one that was pasted.
+// A log-out revokes the token of a log-in, and only removes a pasted token from the browser.
 func TestLogOut(t *testing.T) {
 	h := open(t)
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
@@ -127,9 +127,9 @@ func TestLogOut(t *testing.T) {
 		token := c.in.cookie(SessionCookie).Value
 		h.do(t, "GET", "/console/orders", "", c.in.session()).is(200)
 		out := h.do(t, "POST", "/console/logout", "", c.in.session()).leads("/console/login")
-		for _, name := range []string{SessionCookie, madeCookie} {
+		for _, name := range []string{SessionCookie, issuedCookie} {
 			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
-				t.Errorf("%s stays: %v", name, cookie)
+				t.Errorf("%s is not deleted: %v", name, cookie)
 			}
 		}
 		status := h.do(t, "GET", "/api/v1/orders", "", "Authorization: Bearer "+token).StatusCode
@@ -141,10 +141,10 @@ func TestLogOut(t *testing.T) {
 		strings.Contains(text, "of_") {
 		t.Errorf("log:\n%s", text)
 	}
-	h.do(t, "POST", "/console/logout", "").leads("/console/login") // twice is no error
+	h.do(t, "POST", "/console/logout", "").leads("/console/login") // a second log-out is not an error
 }
 
-// A log-in takes back the token of the one that it replaces.
+// A log-in revokes the token of the session that it replaces.
 func TestLogInAgain(t *testing.T) {
 	h := open(t)
 	credentials := form("email", "alice@example.com", "password", "password")
@@ -158,38 +158,38 @@ func TestLogInAgain(t *testing.T) {
 	}
 }
 
-// shut is a door behind which the database does not answer.
-type shut struct{ *api.API }
+// failingCheck cannot check tokens: the database does not answer.
+type failingCheck struct{ *api.API }
 
-func (shut) Enter(http.ResponseWriter, *http.Request, string) (order.Caller, error) {
-	return order.Caller{}, errAway
+func (failingCheck) Enter(http.ResponseWriter, *http.Request, string) (order.Caller, error) {
+	return order.Caller{}, errUnavailable
 }
 
-// keeping lets visitors in as before, but takes no token back.
-type keeping struct{ *api.API }
+// failingLogOut cannot revoke tokens.
+type failingLogOut struct{ *api.API }
 
-func (keeping) LogOut(http.ResponseWriter, *http.Request, string) error { return errAway }
+func (failingLogOut) LogOut(http.ResponseWriter, *http.Request, string) error { return errUnavailable }
 
-// A log-out makes the browser forget, also while the database is away.
+// A log-out deletes the cookies even while the database does not answer.
 func TestLogOutWithoutADatabase(t *testing.T) {
 	h := open(t)
 	in := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password"))
-	for _, door := range []Authenticator{shut{h.api}, keeping{h.api}} {
-		h.options.Door = door
+	for _, failing := range []Authenticator{failingCheck{h.api}, failingLogOut{h.api}} {
+		h.options.Authenticator = failing
 		out := h.do(t, "POST", "/console/logout", "", in.session()).is(503, "The database does not answer.")
-		for _, name := range []string{SessionCookie, madeCookie} {
+		for _, name := range []string{SessionCookie, issuedCookie} {
 			if cookie := out.cookie(name); cookie == nil || cookie.MaxAge >= 0 {
-				t.Errorf("%T: %s stays: %v", door, name, cookie)
+				t.Errorf("%T: %s is not deleted: %v", failing, name, cookie)
 			}
 		}
 	}
-	h.options.Door = shut{h.api}
+	h.options.Authenticator = failingCheck{h.api}
 	if r := h.do(t, "GET", "/console/orders", "", in.session()).is(503); r.cookie(SessionCookie) != nil {
-		t.Error("who only looks is logged out")
+		t.Error("a failed check deletes the cookie")
 	}
 }
 
-// The API takes the cookie for what only reads, and only from pages of this very origin.
+// The API accepts the cookie for GET and HEAD only, and only from pages of its own origin.
 func TestCookieReadsTheAPI(t *testing.T) {
 	h := open(t)
 	cookie := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password")).session()
@@ -200,7 +200,7 @@ func TestCookieReadsTheAPI(t *testing.T) {
 	}{
 		{200, "GET", []string{"Sec-Fetch-Site: same-origin"}},
 		{200, "HEAD", []string{"Sec-Fetch-Site: same-origin"}},
-		{200, "GET", nil}, // over plain HTTP browsers do not say it, and name no origin to their own
+		{200, "GET", nil}, // over plain HTTP browsers send neither header to their own origin
 		{200, "GET", []string{"Origin: http://127.0.0.1:8000"}},
 		{401, "GET", []string{"Sec-Fetch-Site: same-site", "Origin: http://127.0.0.1:3000"}},
 		{401, "GET", []string{"Sec-Fetch-Site: same-site"}},
@@ -218,13 +218,13 @@ func TestCookieReadsTheAPI(t *testing.T) {
 	same := "Sec-Fetch-Site: same-origin"
 	h.do(t, "GET", "/api/v1/orders?user_id=2", "", cookie, same).is(403)
 	h.do(t, "GET", "/api/v1/orders", "", "Cookie: "+SessionCookie+"=nonsense", same).is(401)
-	h.do(t, "GET", "/api/v1/orders", "", cookie, same, "Authorization: Bearer nonsense").is(401) // what is said counts
+	h.do(t, "GET", "/api/v1/orders", "", cookie, same, "Authorization: Bearer nonsense").is(401) // the header takes precedence
 	if r := h.do(t, "GET", "/api/v1/orders", "", cookie, same, "Origin: http://127.0.0.1:8000"); r.Header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Error("CORS lets cookies in")
 	}
 }
 
-// A cookie that does not count is none where nobody needs one: browsers send it by themselves.
+// An invalid cookie is ignored where no log-in is needed: browsers send it by themselves.
 func TestStaleCookieWhereNoneIsNeeded(t *testing.T) {
 	h := open(t, local)
 	stale := "Cookie: " + SessionCookie + "=of_AAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -234,27 +234,27 @@ func TestStaleCookieWhereNoneIsNeeded(t *testing.T) {
 	h.do(t, "POST", "/console/login", form("token", "x")).leads(home)
 }
 
-// The page's WebSocket client may subscribe to what its user may hear.
+// The page's WebSocket client may subscribe to its user's channels.
 func TestChannelsAreSignedForTheSession(t *testing.T) {
 	h := open(t)
 	cookie := h.do(t, "POST", "/console/login", form("email", "alice@example.com", "password", "password")).session()
 	ask := func(user string, headers ...string) reply {
 		return h.do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders."+user), headers...)
 	}
-	r := ask("1", cookie, "X-Trace-Id: mine").is(200, `{"auth":"signed:1.2:private-orders.1"}`)
+	r := ask("1", cookie, "X-Trace-Id: mine").is(200, `{"auth":"`+realtimeApp().SignChannel("1.2", "private-orders.1")+`"}`)
 	if r.Header.Get("X-Trace-Id") != "mine" {
 		t.Errorf("trace id %q", r.Header.Get("X-Trace-Id"))
 	}
 	ask("2", cookie).is(403)
 	ask("1", cookie, "Sec-Fetch-Site: same-site").is(403, "another origin")
 	ask("1").is(401)
-	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, "signed")
+	open(t, local).do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders.2")).is(200, realtimeApp().SignChannel("1.2", "private-orders.2"))
 }
 
-// A page that connects again and again is let in each time: what pages do is exempt from the rate limit.
+// A page may reconnect any number of times: the requests of pages are exempt from the rate limit.
 func TestSigningIsNotLimited(t *testing.T) {
 	in := []func(*Options, *api.Options){limited(3)}
-	for name, h := range map[string]*house{"with log-ins": open(t, in...), "without": open(t, append(in, local)...)} {
+	for name, h := range map[string]*server{"with log-ins": open(t, in...), "without": open(t, append(in, local)...)} {
 		cookie := "Cookie: " + SessionCookie + "=" + h.token(t, order.Token{Admin: true})
 		for range 10 {
 			r := h.do(t, "POST", "/console/broadcasting/auth", form("socket_id", "1.2", "channel_name", "private-orders-feed"), cookie)
@@ -286,7 +286,7 @@ func TestNext(t *testing.T) {
 			t.Errorf("%q leads to %q, want %q", wanted, got, want)
 		}
 		if u, err := url.Parse(next(wanted)); err != nil || u.Host != "" {
-			t.Errorf("%q leads elsewhere", wanted)
+			t.Errorf("%q leads to another host", wanted)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"orderflow/test/env"
 )
 
-// A client that asks and does not read costs a bounded amount of memory, whatever of the console it may ask for without a log-in.
+// A client that does not read its responses costs a bounded amount of memory, for every path that needs no log-in.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	const clients, bound = 100, 64 << 10 // bytes for a connection
 	paths := []string{"/console/login", "/console/", "/console/nothing", "/console/orders"}
@@ -21,10 +21,10 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t)
-				h.do(t, "GET", path, "") // what is made once is made
+				h.do(t, "GET", path, "") // fills the caches
 				unread := env.ServePipes(t, web.NewServer(h.api, web.Limits{})).Unread(t, clients, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", nil)
 				if unread.Held > bound {
-					t.Errorf("an unread answer holds %d bytes, the bound is %d", unread.Held, bound)
+					t.Errorf("an unread response holds %d bytes, the limit is %d", unread.Held, bound)
 				}
 			})
 		})

@@ -385,7 +385,7 @@ func TestNginxWaitsForTheConsole(t *testing.T) {
 	server := strings.TrimPrefix(slow.URL, "http://")
 	addr := nginx(t, upstream(server), upstream(server), "proxy_read_timeout 35s;", "proxy_read_timeout 300ms;")
 	client := from(t, "127.0.0.1")
-	paths := []string{"/console/audit", "/console/dead-letters", "/console/try/race"}
+	paths := []string{"/console/audit", "/console/failed-jobs", "/console/try/race"}
 	answers := make([]answer, len(paths))
 	var waiting sync.WaitGroup
 	for i, path := range paths {

@@ -1,17 +1,17 @@
-// The newest orders as they change, over the product's own WebSocket server, as any client would hear of them.
+// The latest changes of orders, received from the product's WebSocket server as any client receives them.
 'use strict'
 {
   const rows = 50
   const state = document.getElementById('feed-state')
   const table = document.getElementById('feed')
   const body = table.tBodies[0]
-  const say = (kind, text) => {
+  const show = (kind, text) => {
     state.dataset.state = kind
     state.textContent = text
   }
   const { key, socket, missing } = state.dataset
-  let waiting = [] // events that are not drawn yet
-  let heard = false // since the page was opened
+  let waiting = [] // events not yet drawn
+  let received = false // an event, since the page was opened
 
   const cell = (text, className) => Object.assign(document.createElement('td'), { textContent: text ?? '', className: className ?? '' })
   const row = (order) => {
@@ -25,17 +25,17 @@
     tr.title = 'trace id ' + order.trace_id
     return tr
   }
-  // draw puts what came since the last frame on top.
+  // draw adds the events since the last frame at the top.
   const draw = () => {
     body.prepend(...waiting.slice(-rows).reverse().map(row))
     waiting = []
     while (body.rows.length > rows) body.lastElementChild.remove()
     table.hidden = false
   }
-  const listening = () => say('live', heard ? 'Live.' : 'Live. No order has changed since this page was opened.')
+  const showLive = () => show('live', received ? 'Live.' : 'Live. No order has changed since this page was opened.')
 
   if (!socket) {
-    say('failed', 'This server has no WebSocket server to listen to.')
+    show('failed', 'This server has no WebSocket server.')
   } else {
     const { hostname, port, protocol } = new URL(socket)
     const secure = protocol === 'wss:'
@@ -45,53 +45,53 @@
       channelAuthorization: { transport: 'ajax', endpoint: '/console/broadcasting/auth' },
     })
     let connected = false
-    let over = false // the visitor is logged out, or the server refused the page
-    let away // while it is, a timer: by itself the client waits for up to a minute after it was refused
-    const anew = () => {
+    let ended = false // the session has ended, or the server refused the page
+    let retry // a timer while disconnected: the client itself waits for up to a minute after a refusal
+    const reconnect = () => {
       pusher.disconnect()
       pusher.connect()
     }
     document.addEventListener('loggedout', () => {
-      over = true
-      away = clearInterval(away)
+      ended = true
+      retry = clearInterval(retry)
       pusher.disconnect()
-      say('failed', 'You are logged out.')
+      show('failed', 'You are logged out.')
     })
     pusher.connection.bind('error', ({ error }) => {
       const { code, message } = error?.data ?? {}
-      if (!(code >= 4000 && code < 4100)) return // of these codes the protocol says that another try would be refused too
-      over = true
-      away = clearInterval(away)
+      if (!(code >= 4000 && code < 4100)) return // the client must not reconnect after these codes only
+      ended = true
+      retry = clearInterval(retry)
       pusher.disconnect()
-      say('failed', `The WebSocket server refused this page (${code}): ${message}`)
+      show('failed', `The WebSocket server refused this page (${code}): ${message}`)
     })
     pusher.connection.bind('state_change', ({ current }) => {
-      if (over) return
-      if (current !== 'connected' && current !== 'failed') away ??= setInterval(anew, 5000)
-      else away = clearInterval(away)
-      if (current === 'connected') return say('loading', 'Subscribing…')
-      if (current === 'failed') return say('failed', 'This browser has no WebSockets.')
-      if (missing && !connected) return say('disconnected', missing)
-      say(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected; trying again…' : 'Connecting…')
+      if (ended) return
+      if (current !== 'connected' && current !== 'failed') retry ??= setInterval(reconnect, 5000)
+      else retry = clearInterval(retry)
+      if (current === 'connected') return show('loading', 'Subscribing…')
+      if (current === 'failed') return show('failed', 'This browser does not support WebSockets.')
+      if (missing && !connected) return show('disconnected', missing)
+      show(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected. Reconnecting…' : 'Connecting…')
     })
     const feed = 'private-orders-feed'
     const channel = pusher.subscribe(feed)
     channel.bind('pusher:subscription_succeeded', () => {
       connected = true
-      listening()
+      showLive()
     })
     channel.bind('pusher:subscription_error', ({ status }) => {
-      if (status === 401 || status === 403) return say('failed', 'To hear of all orders needs an admin’s token.')
-      say('disconnected', 'The server did not let this page subscribe; trying again…')
-      setTimeout(() => over || pusher.subscribe(feed), 5000)
+      if (status === 401 || status === 403) return show('failed', 'Changes of all orders need an admin token.')
+      show('disconnected', 'The server refused the subscription. Retrying…')
+      setTimeout(() => ended || pusher.subscribe(feed), 5000)
     })
     channel.bind('order', (order) => {
-      if (!heard) {
-        heard = true
-        listening()
+      if (!received) {
+        received = true
+        showLive()
       }
       if (waiting.push(order) === 1) requestAnimationFrame(draw)
-      if (waiting.length > rows * 2) waiting.splice(0, waiting.length - rows) // a page in the background is not drawn
+      if (waiting.length > rows * 2) waiting.splice(0, waiting.length - rows) // the browser does not draw a page in the background
     })
   }
 }

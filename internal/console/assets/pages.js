@@ -1,5 +1,5 @@
-// Says when what a page shows has become old, because the server does not answer what the page asks every second. An answer
-// puts a new element in the old one's place, which knows nothing of that.
-for (const sign of ['htmx:error', 'htmx:response:error']) {
-  document.addEventListener(sign, ({ target }) => target.closest?.('[data-follows]')?.setAttribute('data-stale', ''))
+// Marks a part of a page as stale when the server does not answer the part's request, which is sent every second. An answer replaces
+// the element together with the mark.
+for (const event of ['htmx:error', 'htmx:response:error']) {
+  document.addEventListener(event, ({ target }) => target.closest?.('[data-follows]')?.setAttribute('data-stale', ''))
 }

@@ -27,12 +27,15 @@ import (
 	"orderflow/internal/lock"
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
+	"orderflow/internal/pusher"
 	"orderflow/internal/store"
-	"orderflow/internal/web"
 )
 
-// house is a console in a real API on a database of its own, with the sample data.
-type house struct {
+// realtimeApp signs channels in tests.
+func realtimeApp() pusher.App { return pusher.App{Key: "key", Secret: "secret"} }
+
+// server is a console in a real API on a database of its own, with the sample data.
+type server struct {
 	*Console
 	api   *api.API
 	store *store.Store
@@ -81,13 +84,13 @@ var sampleDatabase = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// silent owes the bus nothing: nobody listens in these tests.
-type silent struct{}
+// discard publishes nothing: these tests have no subscribers.
+type discard struct{}
 
-func (silent) Publish(order.EventBatch) {}
+func (discard) Publish(order.EventBatch) {}
 
-// open returns a house with log-ins; change may alter what its console and its API work with.
-func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
+// open returns a server with log-ins; change may alter the options of its console and its API.
+func open(t testing.TB, change ...func(*Options, *api.Options)) *server {
 	t.Helper()
 	content, err := sampleDatabase()
 	if err != nil {
@@ -101,10 +104,10 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{store: s, log: &lines{}}
+	h := &server{store: s, log: &lines{}}
 	registry, local := prometheus.NewRegistry(), bus.NewLocal(bus.Options{})
 	orders := intake.New(intake.Options{
-		Orders: s, Locker: lock.NewLocal(lock.TTL), Publisher: silent{}, BatchMax: 10, QueueMax: 100, Lines: 1000, Registerer: registry,
+		Orders: s, Locker: lock.NewLocal(lock.TTL), Publisher: discard{}, BatchMax: 10, QueueMax: 100, Lines: 1000, Registerer: registry,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	var services sync.WaitGroup
@@ -122,19 +125,19 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 	forAPI := api.Options{
 		Intake: orders, Reader: s, Bus: local, Registerer: registry, Logger: slog.New(slog.NewJSONHandler(h.log, nil)), AuthRequired: true,
 		Auth:          auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})}),
-		SessionCookie: SessionCookie, SignChannel: func(socket, channel string) string { return "signed:" + socket + ":" + channel },
+		SessionCookie: SessionCookie, Realtime: realtimeApp(),
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 	options := Options{
-		Feed: Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }}, FromHere: web.FromLoopback, MayTake: web.ExtendDeadline, Status: web.StatusOf,
-		Secure:  func(r *http.Request) bool { return web.Secure(r, forAPI.TrustedProxies) },
-		Metrics: registry, Logger: forAPI.Logger,
+		Feed:           Feed{Key: "key", URL: func(r *http.Request) string { return "ws://" + r.Host }},
+		TrustedProxies: forAPI.TrustedProxies,
+		Metrics:        registry, Logger: forAPI.Logger,
 	}
 	for _, c := range change {
 		c(&options, &forAPI)
 	}
 	h.api = api.New(forAPI)
-	options.Door, options.Inside, options.Shop, options.Try = h.api, h.api.InProcess, s, gateway(t)
+	options.Authenticator, options.InProcess, options.Store, options.Gateway = h.api, h.api.InProcess, s, gateway(t)
 	if h.Console, err = New(options); err != nil {
 		t.Fatal(err)
 	}
@@ -142,29 +145,29 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *house {
 	return h
 }
 
-// gateway is one that nobody charges by here.
-func gateway(t testing.TB) switched {
+// gateway returns a gateway that is not used.
+func gateway(t testing.TB) switchableGateway {
 	t.Helper()
-	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "house"})
+	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	faults := payment.NewFaults(simulated)
-	return switched{faults, payment.NewBreaker(faults, payment.BreakerOptions{})}
+	return switchableGateway{faults, payment.NewBreaker(faults, payment.BreakerOptions{})}
 }
 
-// local opens the house to whoever sits at the machine.
+// local makes every local client the admin.
 func local(o *Options, a *api.Options) { o.Local, a.Local, a.AuthRequired = true, true, false }
 
-// limited gives each caller so many requests a minute.
+// limited limits each caller to n requests a minute.
 func limited(n int) func(*Options, *api.Options) {
 	return func(_ *Options, a *api.Options) {
 		a.Limiter, a.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: n, Per: time.Minute}
 	}
 }
 
-// token makes a token in the database.
-func (h *house) token(t testing.TB, about order.Token) string {
+// token creates a token.
+func (h *server) token(t testing.TB, about order.Token) string {
 	t.Helper()
 	token, _, err := auth.NewToken(t.Context(), h.store, about, time.Hour)
 	if err != nil {
@@ -173,15 +176,15 @@ func (h *house) token(t testing.TB, about order.Token) string {
 	return token
 }
 
-// reply is an answer.
+// reply is a response.
 type reply struct {
 	*http.Response
 	t    testing.TB
 	body string
 }
 
-// do sends a request from this machine, as a browser that was told host 127.0.0.1:8000; headers are "Name: value".
-func (h *house) do(t testing.TB, method, path, body string, headers ...string) reply {
+// do sends a request as a local browser of http://127.0.0.1:8000; headers are "Name: value".
+func (h *server) do(t testing.TB, method, path, body string, headers ...string) reply {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 	r.Host, r.RemoteAddr = "127.0.0.1:8000", "127.0.0.1:50000"
@@ -209,7 +212,7 @@ func (h *house) do(t testing.TB, method, path, body string, headers ...string) r
 	return reply{answer, t, string(text)}
 }
 
-// is fails the test unless the answer has this status, and its body these texts; those with "!" before them it must not have.
+// is fails the test unless the response has the status and all texts, and none of those after a "!".
 func (r reply) is(status int, texts ...string) reply {
 	r.t.Helper()
 	if r.StatusCode != status {
@@ -223,7 +226,7 @@ func (r reply) is(status int, texts ...string) reply {
 	return r
 }
 
-// leads fails the test unless the answer sends the browser to this address.
+// leads fails the test unless the response redirects to this address.
 func (r reply) leads(to string) reply {
 	r.t.Helper()
 	if where := r.Header.Get("Location"); r.StatusCode != http.StatusSeeOther || where != to {
@@ -232,7 +235,7 @@ func (r reply) leads(to string) reply {
 	return r
 }
 
-// cookie is a cookie that the answer sets, nil when it does not.
+// cookie returns a cookie that the response sets, nil for none.
 func (r reply) cookie(name string) *http.Cookie {
 	for _, c := range r.Cookies() {
 		if c.Name == name {
@@ -242,7 +245,7 @@ func (r reply) cookie(name string) *http.Cookie {
 	return nil
 }
 
-// session is the header with the cookies that an answer set.
+// session returns the request header with the cookies that the response sets.
 func (r reply) session() string {
 	var list []string
 	for _, c := range r.Cookies() {

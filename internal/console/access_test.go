@@ -15,7 +15,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// Every page is drawn whole, names no other host, and has nothing that the policy of content would stop.
+// Every page is complete, refers to no other host, and has nothing that the Content-Security-Policy forbids.
 func TestPages(t *testing.T) {
 	h := open(t, local)
 	against := regexp.MustCompile(`<script>|<style|\sstyle=|\son[a-z]+=|hx-on|javascript:|(src|href|action)="(https?:)?//`)
@@ -38,12 +38,12 @@ func TestPages(t *testing.T) {
 		h.do(t, "GET", p.Href(), "", "HX-Request: true", "HX-Request-Type: full").is(200, "<html")
 		h.do(t, "PUT", p.Href(), "").is(404)
 	}
-	h.do(t, "GET", "/console/nothing", "", "X-Trace-Id: mine").is(404, "There is nothing at this address.", "Trace id <code>mine</code>", "<nav")
+	h.do(t, "GET", "/console/nothing", "", "X-Trace-Id: mine").is(404, "This page does not exist.", "Trace id <code>mine</code>", "<nav")
 	h.do(t, "GET", "/", "", "Accept: text/html,*/*").leads(home)
 	h.do(t, "GET", "/", "", "Accept: application/json").is(200, `"console":"/console/"`)
 }
 
-// Without log-ins the console is there for browsers on this machine that mean this machine.
+// Without log-ins the console serves only local browsers that use a loopback name.
 func TestRebinding(t *testing.T) {
 	h := open(t, local)
 	for host, status := range map[string]int{
@@ -55,26 +55,26 @@ func TestRebinding(t *testing.T) {
 			t.Errorf("Host %q: %d, want %d", host, r.StatusCode, status)
 		}
 	}
-	h.do(t, "GET", home, "", "Host: evil.example").is(403, "open it under 127.0.0.1", "Trace id", "!admin on this machine")
+	h.do(t, "GET", home, "", "Host: evil.example").is(403, "Open it as 127.0.0.1", "Trace id", "!admin on this machine")
 	for _, header := range []string{"X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9", "Via: 1.1 proxy", "X-Real-Ip: 203.0.113.9"} {
 		h.do(t, "GET", home, "", header).is(403, "--auth required")
 	}
 	h.do(t, "GET", home, "", "From: 192.0.2.1:1").is(403, "--auth required")
-	open(t).do(t, "GET", "/console/login", "", "Host: shop.example").is(200) // with log-ins any name will do
+	open(t).do(t, "GET", "/console/login", "", "Host: shop.example").is(200) // with log-ins any Host is allowed
 }
 
-// nginx as it comes says nowhere that it asks for another, and sends the Host by which it reaches us; but it speaks HTTP/1.0.
+// By default nginx sends no header of a proxy, and the Host of its upstream. It is recognized by HTTP/1.0.
 func TestProxyThatHides(t *testing.T) {
 	for name, c := range map[string]struct {
-		house *house
-		want  map[string]int // by protocol
+		server *server
+		want   map[string]int // by protocol
 	}{
 		"without log-ins": {open(t, local), map[string]int{"1.0": 403, "1.1": 200}},
 		"with log-ins":    {open(t), map[string]int{"1.0": 303, "1.1": 303}},
 	} {
-		server := httptest.NewServer(c.house.api)
+		server := httptest.NewServer(c.server.api)
 		t.Cleanup(server.Close)
-		says := func(protocol, request, body string) int {
+		send := func(protocol, request, body string) int {
 			t.Helper()
 			conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 			if err != nil {
@@ -94,18 +94,18 @@ func TestProxyThatHides(t *testing.T) {
 			return answer.StatusCode
 		}
 		for protocol, want := range c.want {
-			if status := says(protocol, "GET "+home, ""); status != want {
+			if status := send(protocol, "GET "+home, ""); status != want {
 				t.Errorf("%s: HTTP/%s: %d, want %d", name, protocol, status, want)
 			}
 			subscription := form("socket_id", "1.2", "channel_name", "private-orders-feed")
-			if status := says(protocol, "POST /broadcasting/auth", subscription); (status == 200) != (want == 200) {
+			if status := send(protocol, "POST /broadcasting/auth", subscription); (status == 200) != (want == 200) {
 				t.Errorf("%s: HTTP/%s: the feed is signed with %d", name, protocol, status)
 			}
 		}
 	}
 }
 
-// What a page of another origin sends does nothing, and what it asks for it may not read.
+// A request of a page of another origin has no effect, and such a page cannot read a response.
 func TestOtherOrigins(t *testing.T) {
 	h := open(t, local)
 	for _, header := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: http://127.0.0.1:3000", "Origin: null"} {
@@ -121,7 +121,7 @@ func TestOtherOrigins(t *testing.T) {
 	h.do(t, "POST", "/console/logout", "", "Origin: http://127.0.0.1:8000").leads("/console/login")
 }
 
-// The policy names the WebSocket server, unless its address could say more than that.
+// The policy contains the WebSocket server's origin, unless its address could inject something else.
 func TestPolicyNamesTheSocket(t *testing.T) {
 	for address, want := range map[string]string{
 		"ws://127.0.0.1:8080": "ws://127.0.0.1:8080", "wss://shop.example": "wss://shop.example", "ws://[::1]:8080": "ws:",
@@ -133,7 +133,7 @@ func TestPolicyNamesTheSocket(t *testing.T) {
 	}
 }
 
-// What admins do is refused to others, and an error that nobody may see stays in the log.
+// An admin page is refused without admin rights, before its handler runs.
 func TestEndpoint(t *testing.T) {
 	h := open(t)
 	called := 0
@@ -154,8 +154,8 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-// An inner error is told under its trace id alone, in a whole page as in a part of one, also when the template is what fails.
-func TestInnerErrors(t *testing.T) {
+// An internal error shows only its trace id, in a page and in a part of one, also when the template fails.
+func TestInternalErrors(t *testing.T) {
 	h := open(t, local)
 	for path, p := range map[string]*page{
 		"handler": {handle: func(*Console, *requestContext) (any, error) { return nil, errors.New("secret of the handler") }},
@@ -163,7 +163,7 @@ func TestInnerErrors(t *testing.T) {
 	} {
 		h.mux.HandleFunc("GET /console/"+path, h.endpoint(p))
 		for _, as := range []string{"Accept: */*", "HX-Request: true"} {
-			h.do(t, "GET", "/console/"+path, "", as, "X-Trace-Id: mine").is(500, "Something went wrong on our side.", "mine", "!secret", "!template")
+			h.do(t, "GET", "/console/"+path, "", as, "X-Trace-Id: mine").is(500, "The server failed to process the request.", "mine", "!secret", "!template")
 		}
 	}
 	if text := h.log.String(); strings.Count(text, `"event":"console.failed","trace_id":"mine"`) != 4 || !strings.Contains(text, "secret of the handler") {
@@ -196,7 +196,7 @@ func TestAssets(t *testing.T) {
 			t.Errorf("%s looks like %s", name, kind)
 		}
 	}
-	// A node of another version is asked for what a page of its own loads.
+	// A page of another version requests its own version of an asset.
 	other := h.do(t, "GET", "/console/assets/0000000000000000/console.css", "").is(200)
 	css, err := h.assets.byName["console.css"].file.Content(false)
 	if c := other.Header.Get("Cache-Control"); err != nil || c != "no-store" || other.body != string(css) ||

@@ -6,13 +6,13 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// bucket is how many observations a histogram counted up to and including a bound.
+// bucket counts the observations up to and including a bound.
 type bucket struct {
 	upper float64 // +Inf for the last one
 	count uint64  // cumulative
 }
 
-// histogram is what a histogram had counted at some time; series of one metric are added up.
+// histogram is the state of a metric at one time, summed over its series.
 type histogram struct {
 	buckets []bucket // ascending
 	count   uint64
@@ -31,8 +31,7 @@ func (h *histogram) add(m *dto.Histogram) {
 	}
 }
 
-// since is what was observed after an earlier time. A histogram that counts less than it did is another one, of a process that
-// has begun anew, and all of it is new.
+// since returns the observations after an earlier state. A lower count means that the process has restarted: then all are new.
 func (h histogram) since(earlier histogram) histogram {
 	if h.count < earlier.count || len(h.buckets) < len(earlier.buckets) {
 		return h
@@ -47,7 +46,7 @@ func (h histogram) since(earlier histogram) histogram {
 	return d
 }
 
-// mean is the average of what was observed; NaN when nothing was.
+// mean returns the average, NaN without observations.
 func (h histogram) mean() float64 {
 	if h.count == 0 {
 		return math.NaN()
@@ -55,8 +54,8 @@ func (h histogram) mean() float64 {
 	return h.sum / float64(h.count)
 }
 
-// quantile estimates the value that the share q of observations does not exceed, 0 < q <= 1: it takes those within a bucket to
-// lie evenly. What lies above the highest bound is taken to be that bound. It is NaN when nothing was observed.
+// quantile estimates the value that the share q of the observations does not exceed, 0 < q <= 1. It interpolates linearly within
+// a bucket, and takes values above the highest bound as that bound. It returns NaN without observations.
 func (h histogram) quantile(q float64) float64 {
 	if h.count == 0 {
 		return math.NaN()

@@ -25,37 +25,37 @@ import (
 	"orderflow/internal/worker"
 )
 
-// patience bounds every wait of a test.
+// patience limits every wait of a test.
 const patience = 30 * time.Second
 
-// shop is what the console works on: the real parts of a server on a database of its own, with the sample data.
-type shop struct {
+// testEnv is the parts of a real server on a database of its own, with the sample data.
+type testEnv struct {
 	testing.TB
 	store   *store.Store
 	api     *api.API
 	faults  *payment.Faults
 	breaker *payment.Breaker
-	desk    *worker.FailedJobService
+	jobs    *worker.FailedJobService
 	rules   order.Rules
 }
 
-// newShop opens a shop whose orders stay PENDING; with pays they are charged, at once and successfully.
-func newShop(t testing.TB, pays bool) *shop {
+// newEnv returns an environment whose orders stay PENDING; with pays they are charged at once and successfully.
+func newEnv(t testing.TB, pays bool) *testEnv {
 	t.Helper()
 	rules := order.DefaultRules()
 	rules.PaymentAttempts, rules.Backoff = 2, []time.Duration{10 * time.Millisecond}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "shop.db"), store.Options{Rules: rules})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Rules: rules})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(db.Migrate(t.Context()), db.Seed(t.Context(), store.SeedPlan{})); err != nil {
 		t.Fatal(err)
 	}
-	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "shop"})
+	simulated, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shop{TB: t, store: db, faults: payment.NewFaults(simulated), rules: rules}
+	s := &testEnv{TB: t, store: db, faults: payment.NewFaults(simulated), rules: rules}
 	s.breaker = payment.NewBreaker(s.faults, payment.BreakerOptions{Delay: 200 * time.Millisecond})
 	messages, quiet := bus.NewLocal(bus.Options{}), slog.New(slog.DiscardHandler)
 	publisher := outbox.NewPublisher(outbox.PublisherOptions{Bus: messages, Marker: db, Registerer: telemetry.NewRegistry("test"), Logger: quiet})
@@ -63,11 +63,11 @@ func newShop(t testing.TB, pays bool) *shop {
 		Orders: db, Locker: lock.NewLocal(lock.TTL), Publisher: publisher, BatchMax: 100, QueueMax: 1000, Lines: 10_000,
 		Registerer: telemetry.NewRegistry("test"), Logger: quiet,
 	})
-	s.desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: db, Gateway: simulated, Publisher: publisher, Installation: "shop"})
+	s.jobs = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: db, Gateway: simulated, Publisher: publisher, Installation: "test"})
 	parts := []func(context.Context) error{publisher.Run, takes.Run}
 	if pays {
 		w, err := worker.New(worker.Options{
-			Orders: db, Gateway: s.breaker, Breaker: s.breaker.Charges(), VoidBreaker: s.breaker.Voids(), Bus: messages, Publisher: publisher, Installation: "shop", Node: "worker:test",
+			Orders: db, Gateway: s.breaker, Breaker: s.breaker.Charges(), VoidBreaker: s.breaker.Voids(), Bus: messages, Publisher: publisher, Installation: "test", Node: "worker:test",
 			Rules: rules, Concurrency: 64, ChargeTimeout: time.Second, BatchMax: 100, BatchLoops: 1, Registerer: telemetry.NewRegistry("test"), Logger: quiet,
 		})
 		if err != nil {
@@ -79,8 +79,8 @@ func newShop(t testing.TB, pays bool) *shop {
 		parts = append(parts, w.Run)
 	}
 	s.api = api.New(api.Options{
-		Intake: takes, Reader: db, Bus: messages, Admin: db, Desk: s.desk, Auditor: books{db}, Logger: quiet, Registerer: telemetry.NewRegistry("test"),
-		Limiter: limit.NewLocal(10), Rate: limit.Rate{Tokens: 1, Per: time.Hour}, // who comes by a network comes once
+		Intake: takes, Reader: db, Bus: messages, Admin: db, Desk: s.jobs, Auditor: auditor{db}, Logger: quiet, Registerer: telemetry.NewRegistry("test"),
+		Limiter: limit.NewLocal(10), Rate: limit.Rate{Tokens: 1, Per: time.Hour}, // one request of each remote client
 	})
 	t.Cleanup(func() {
 		if err := errors.Join(messages.Close(), db.Close()); err != nil {
@@ -91,16 +91,16 @@ func newShop(t testing.TB, pays bool) *shop {
 	return s
 }
 
-// run runs parts until the test ends, and proves the books then. The first part ends last.
-func (s *shop) run(parts ...func(context.Context) error) {
+// run runs parts until the test ends, then verifies the invariants. The first part ends last.
+func (s *testEnv) run(parts ...func(context.Context) error) {
 	s.Helper()
-	s.Cleanup(s.prove)
+	s.Cleanup(s.verify)
 	for _, part := range parts {
 		ctx, stop := context.WithCancel(context.Background())
 		var ended sync.WaitGroup
 		ended.Go(func() {
 			if err := part(ctx); err != nil {
-				s.Errorf("a part of the shop ended with %v", err)
+				s.Errorf("a part ended with %v", err)
 			}
 		})
 		s.Cleanup(func() {
@@ -110,8 +110,8 @@ func (s *shop) run(parts ...func(context.Context) error) {
 	}
 }
 
-// prove audits the books.
-func (s *shop) prove() {
+// verify fails the test when an invariant is violated.
+func (s *testEnv) verify() {
 	s.Helper()
 	report, err := audit.Run(context.Background(), s.store)
 	var text bytes.Buffer
@@ -119,24 +119,24 @@ func (s *shop) prove() {
 		err = report.WriteText(&text)
 	}
 	if err != nil || !report.Holds() {
-		s.Errorf("the books are wrong: %v\n%s", err, &text)
+		s.Errorf("audit failed: %v\n%s", err, &text)
 	}
 }
 
-// books audits a database for the API.
-type books struct{ audit.Source }
+// auditor audits a database for the API.
+type auditor struct{ audit.Source }
 
 // WriteAudit implements api.Auditor.
-func (b books) WriteAudit(ctx context.Context, w io.Writer) error {
-	report, err := audit.Run(ctx, b.Source)
+func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
+	report, err := audit.Run(ctx, a.Source)
 	if err != nil {
 		return err
 	}
 	return report.WriteJSON(w)
 }
 
-// stock is what is left of a product.
-func (s *shop) stock(product int64) int64 {
+// stock returns the stock of a product.
+func (s *testEnv) stock(product int64) int64 {
 	s.Helper()
 	products, err := s.store.Products(context.Background())
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *shop) stock(product int64) int64 {
 }
 
 // order reads an order.
-func (s *shop) order(id int64) *order.Order {
+func (s *testEnv) order(id int64) *order.Order {
 	s.Helper()
 	o, err := s.store.Order(context.Background(), id)
 	if err != nil {
@@ -162,11 +162,11 @@ func (s *shop) order(id int64) *order.Order {
 }
 
 // waitFor waits for a condition.
-func (s *shop) waitFor(what string, condition func() bool) {
+func (s *testEnv) waitFor(what string, condition func() bool) {
 	s.Helper()
 	for deadline := time.Now().Add(patience); !condition(); {
 		if time.Now().After(deadline) {
-			s.Fatalf("it never came true that %s", what)
+			s.Fatalf("timed out: %s", what)
 		}
 		pause := time.NewTimer(2 * time.Millisecond)
 		<-pause.C
