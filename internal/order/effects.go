@@ -53,7 +53,7 @@ type Change struct {
 type ChangeSet struct {
 	From, To     Status    // equal when the status stays
 	Claims       int       // added to attempts
-	AttemptsLeft int       // added to tries_left
+	AttemptsLeft int       // added to attempts_left
 	Lease        string    // the new token; "" for none
 	DueAt        time.Time // the new due_at; zero for none
 	Events       int       // added to version

@@ -5,7 +5,8 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// apply writes the effects of a decision in the order of locks: order rows, rows that refer to them, product rows last. With publish, the outbox keeps the events until the bus has them, and the batch has the transaction's id.
+// apply writes the effects of a decision in the order of locks: order rows, rows that refer to them, product rows last. With
+// publish, the outbox keeps the events until the bus has them, and the batch has the transaction's id.
 func (t *tx) apply(effects *order.Effects, publish bool) (order.EventBatch, error) {
 	batch := order.EventBatch{Events: effects.Events}
 	if err := t.insertNew(effects); err != nil {
@@ -61,7 +62,7 @@ func (t *tx) changeOrders(groups []order.ChangeGroup) error {
 				string(g.To), g.Claims, g.AttemptsLeft, g.Lease, d.Time(g.DueAt), g.Events, d.Time(g.CancelledAt), d.Time(t.Now), string(g.From),
 			}, sqldb.Anys(padded)...)
 			return t.Enqueue(n, "orders to change from "+string(g.From)+" to "+string(g.To),
-				d.Update()+d.ByPrimaryKey("orders")+" SET status = ?, attempts = attempts + ?, tries_left = tries_left + ?, lease_token = ?, "+
+				d.Update()+d.ByPrimaryKey("orders")+" SET status = ?, claims = claims + ?, attempts_left = attempts_left + ?, lease_token = ?, "+
 					"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
 					"WHERE +status = ? AND id IN "+sqldb.Placeholders(len(padded)), args...)
 		})
@@ -74,7 +75,7 @@ func (t *tx) changeOrders(groups []order.ChangeGroup) error {
 
 func (t *tx) insertPayments(payments []order.Payment) error {
 	d := t.s.dialect
-	return t.Insert("payments (order_id, attempt, kind, outcome, reference, error, actor, created_at)", 8, len(payments),
+	return t.Insert("payments (order_id, claim, kind, outcome, reference, error, actor, created_at)", 8, len(payments),
 		func(args []any, i int) []any {
 			p := payments[i]
 			return append(args, p.OrderID, p.Claim, string(p.Kind), string(p.Outcome), p.Reference, p.Error, p.Actor, d.Time(p.At))

@@ -66,7 +66,7 @@ var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 			"(SELECT count(*) FROM payments WHERE kind = 'void' AND outcome = 'succeeded')",
 		broken: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
 			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids, " +
-			"max(CASE WHEN kind = 'charge' THEN attempt END) charged, max(CASE WHEN kind = 'void' THEN attempt END) voided " +
+			"max(CASE WHEN kind = 'charge' THEN claim END) charged, max(CASE WHEN kind = 'void' THEN claim END) voided " +
 			"FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
 			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voided >= p.charged)) OR (o.status <> 'PAID' AND p.charges > 0 " +
 			"AND NOT (o.status = 'FAILED' AND (COALESCE(p.voided > p.charged, 0) = 1 OR o.due_at IS NOT NULL)))",
@@ -211,7 +211,7 @@ func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time
 	var waiting, old, refused int64
 	minuteAgo, since, until := s.dialect.Time(now.Add(-time.Minute)), s.dialect.Time(now.Add(-refusalCounts)), s.dialect.Time(now.Add(time.Second))
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0), "+
-		"(SELECT count(*) FROM outbox_refusals WHERE refused_at > ? AND refused_at <= ?) FROM outbox WHERE paid_at IS NULL",
+		"(SELECT count(*) FROM outbox_refusals WHERE refused_at > ? AND refused_at <= ?) FROM outbox WHERE published_at IS NULL",
 		minuteAgo, since, until).Scan(&waiting, &old, &refused) // a refusal in the future is of a clock that has stepped back
 	f.Figures = []order.Figure{
 		{Name: "owed", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},

@@ -55,7 +55,7 @@ var backlogQuery = func() string { //nolint:gochecknoglobals // a text that nobo
 		count("orders WHERE status = ? AND due_at IS NOT NULL"),
 		count("orders WHERE status = ? AND due_at IS NULL"),
 		first, first, first,
-		count("outbox WHERE paid_at IS NULL"),
-		"(SELECT min(created_at) FROM outbox WHERE paid_at IS NULL)",
+		count("outbox WHERE published_at IS NULL"),
+		"(SELECT min(created_at) FROM outbox WHERE published_at IS NULL)",
 	}, ", ")
 }()

@@ -57,8 +57,8 @@ func (s *Store) CorrectTimes(ctx context.Context) error {
 				[]any{now, now, string(order.Pending), string(order.Processing), string(order.Failed), now, now},
 			},
 			{"UPDATE outbox SET created_at = min(created_at, ?), leased_until = min(leased_until, ?) " +
-				"WHERE paid_at IS NULL AND (created_at > ? OR leased_until > ?)", []any{now, now, now, now}},
-			{"UPDATE outbox SET paid_at = ? WHERE paid_at > ?", []any{now, now}},
+				"WHERE published_at IS NULL AND (created_at > ? OR leased_until > ?)", []any{now, now, now, now}},
+			{"UPDATE outbox SET published_at = ? WHERE published_at > ?", []any{now, now}},
 		} {
 			if _, err := t.Exec(correction.query, correction.args...); err != nil {
 				return err

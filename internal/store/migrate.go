@@ -88,7 +88,7 @@ func mayDelete(ctx context.Context, db *sql.DB, last LastStep) error {
 	if last.Table != "outbox" {
 		return nil
 	}
-	unpublished, err := count("SELECT count(*) FROM outbox WHERE paid_at IS NULL")
+	unpublished, err := count("SELECT count(*) FROM outbox WHERE paid_at IS NULL") // the name before step 22, which is reverted by now
 	if err == nil && unpublished > 0 {
 		err = unavailable("The step %s stays: transactions have events that are not published (%d). "+
 			"Start a server, which publishes them within seconds, stop it, and try again.", last.Name, unpublished)

@@ -59,10 +59,26 @@ func TestMigrationsOfBothDialects(t *testing.T) {
 		if s.name != mysql[i].name {
 			t.Errorf("step %s is %s and %s", s.number, s.name, mysql[i].name)
 		}
+		if s.name == "field_names" {
+			checkRenames(t, mysql[i])
+			continue
+		}
 		for _, half := range []string{s.up, s.down, mysql[i].up, mysql[i].down} {
 			if strings.Count(half, ";") != 1 || !strings.HasSuffix(half, ";") {
 				t.Errorf("step %s does not have one statement each way:\n%s", s.number, half)
 			}
+		}
+	}
+}
+
+// checkRenames holds that each ALTER TABLE of a step of several, which MySQL commits one by one, is skipped where it was done.
+func checkRenames(t *testing.T, s step) {
+	t.Helper()
+	guarded := regexp.MustCompile(`(?s)^(SET @rename = IF\(\(SELECT count\(\*\) FROM information_schema\.columns[^;]*\) > 0,\n  'ALTER TABLE [^;]*', 'DO 0'\);\n` +
+		`PREPARE rename_columns FROM @rename;\nEXECUTE rename_columns;\nDEALLOCATE PREPARE rename_columns;\n)+$`)
+	for _, half := range []string{s.up, s.down} {
+		if !guarded.MatchString(half + "\n") {
+			t.Errorf("step %s has a statement that cannot run again:\n%s", s.number, half)
 		}
 	}
 }

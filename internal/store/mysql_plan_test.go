@@ -77,7 +77,7 @@ func TestMySQLPlans(t *testing.T) {
 	everyWrite(t, s)
 	everyRead(t, s)
 	must(t, admin, "SET GLOBAL general_log = 0",
-		"INSERT INTO outbox (id, events, created_at, leased_until, paid_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
+		"INSERT INTO outbox (id, events, created_at, leased_until, published_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
 			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that nobody has emptied for a while
 	// The figures count every order, and those that are due, by the entries of one index, and read no row for that.
 	for query, access := range map[string]string{
@@ -132,7 +132,7 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		{"FROM api_tokens WHERE token_hash =", "idx_api_tokens_hash"},
 		{"FROM users WHERE email =", "idx_users_email"},
 		{"UPDATE api_tokens ", "PRIMARY"},
-		{"paid_at IS NULL AND created_at <=", "idx_outbox_paid"},
+		{"published_at IS NULL AND created_at <=", "idx_outbox_published"},
 		{"FROM stock_movements WHERE unique_key IN", "idx_stock_movements_key"},
 		{"FROM stock_movements WHERE product_id IN", "idx_stock_movements_product"},
 		{"FROM products ORDER BY id LIMIT", "PRIMARY"},

@@ -270,7 +270,7 @@ func (s *Store) Payments(ctx context.Context, orderID int64) (payments []order.P
 			err := scan(&p.Claim, &p.Kind, &p.Outcome, &p.Reference, &p.Error, &p.Actor, sqldb.ScanTime(&p.At))
 			payments = append(payments, p)
 			return err
-		}, "SELECT attempt, kind, outcome, reference, error, actor, created_at FROM payments WHERE order_id = ? ORDER BY attempt, created_at",
+		}, "SELECT claim, kind, outcome, reference, error, actor, created_at FROM payments WHERE order_id = ? ORDER BY claim, created_at",
 			orderID)
 	})
 	return payments, err

@@ -84,7 +84,7 @@ func ascending(ids []int64) []int64 {
 
 const (
 	orderColumns = "o.id, o.user_id, o.status, o.total_amount, o.currency, o.idempotency_key, o.fingerprint, o.payment_method, " +
-		"o.attempts, o.tries_left, o.lease_token, o.due_at, o.version, o.cancelled_at, o.created_at, o.updated_at"
+		"o.claims, o.attempts_left, o.lease_token, o.due_at, o.version, o.cancelled_at, o.created_at, o.updated_at"
 	selectItems = "SELECT order_id, product_id, quantity, unit_price FROM order_items WHERE order_id IN "
 	orderItems  = " ORDER BY order_id, product_id"
 )
@@ -154,7 +154,7 @@ func (t *tx) insertOrderRows(orders []*order.Order) error {
 	if err != nil {
 		return err
 	}
-	err = t.InsertRows("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, "+
+	err = t.InsertRows("orders (user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, claims, attempts_left, "+
 		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", t.orderRows(orders), 15, len(orders),
 		func(args []any, i int) []any {
 			o := orders[i]
@@ -203,7 +203,7 @@ func (t *tx) reserveIDFloor() (release func() error, err error) {
 		return nothing, nil
 	}
 	result, err := t.Exec(t.s.dialect.Insert()+"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, "+
-		"attempts, tries_left, lease_token, version, created_at, updated_at) SELECT ?, 0, 'CANCELLED', 0, '', '', x'', '', 0, 0, '', 0, 0, 0 "+
+		"claims, attempts_left, lease_token, version, created_at, updated_at) SELECT ?, 0, 'CANCELLED', 0, '', '', x'', '', 0, 0, '', 0, 0, 0 "+
 		"WHERE (SELECT COALESCE(max(id), 0) FROM orders) < ?", t.s.idFloor-1, t.s.idFloor-1)
 	if err != nil {
 		return nil, err

@@ -110,7 +110,7 @@ func (t *tx) markPublished() ([]string, error) {
 	}
 	return ids, sqldb.Chunks(d, written, func(padded []string, _ int) error {
 		args := append([]any{d.Time(t.Now)}, sqldb.Anys(padded)...)
-		return t.Enqueue(sqldb.AnyRows, "", "UPDATE "+d.ByPrimaryKey("outbox")+" SET paid_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
+		return t.Enqueue(sqldb.AnyRows, "", "UPDATE "+d.ByPrimaryKey("outbox")+" SET published_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
 	})
 }
 
@@ -248,7 +248,7 @@ func (t *tx) leaseRows(waiting []outboxRow, lease time.Duration) (leased []outbo
 			err := scan(&id)
 			free[id] = true
 			return err
-		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+" AND paid_at IS NULL AND leased_until <= ? ORDER BY id"+
+		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+" AND published_at IS NULL AND leased_until <= ? ORDER BY id"+
 			d.LockRows()+d.SkipLocked(), append(sqldb.Anys(padded), d.Time(t.Now))...)
 	})
 	if err != nil {
@@ -279,7 +279,7 @@ func (s *Store) unpublishedBefore(ctx context.Context, age time.Duration, limit 
 			err := scan(&row.id, &row.events)
 			rows = append(rows, row)
 			return err
-		}, "SELECT id, events FROM outbox WHERE paid_at IS NULL AND created_at <= ? AND leased_until <= ? "+
+		}, "SELECT id, events FROM outbox WHERE published_at IS NULL AND created_at <= ? AND leased_until <= ? "+
 			"ORDER BY created_at LIMIT ?", d.Time(now.Add(-age)), d.Time(now), limit)
 	})
 	return rows, err
@@ -329,7 +329,7 @@ func (s *Store) PurgeOutbox(ctx context.Context, age time.Duration, limit int) (
 			err := scan(&id)
 			ids = append(ids, id)
 			return err
-		}, "SELECT id FROM outbox WHERE paid_at <= ? LIMIT ?", d.Time(now.Add(-age)), limit)
+		}, "SELECT id FROM outbox WHERE published_at <= ? LIMIT ?", d.Time(now.Add(-age)), limit)
 	})
 	if err != nil || len(ids) == 0 {
 		return 0, err

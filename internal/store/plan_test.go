@@ -125,7 +125,7 @@ func TestReadPlans(t *testing.T) {
 		},
 		"figures": {
 			func() error { _, err := s.Stats(ctx); return err },
-			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SEARCH orders USING COVERING INDEX idx_orders_status", "idx_outbox_paid", "SCAN failed_jobs", "idx_products_stock"},
+			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SEARCH orders USING COVERING INDEX idx_orders_status", "idx_outbox_published", "SCAN failed_jobs", "idx_products_stock"},
 			[]string{"SCAN orders USING COVERING INDEX idx_orders_status", "SCAN failed_jobs", "SCAN products USING COVERING INDEX"},
 		},
 		"failed jobs": {func() error { _, err := s.FailedJobs(ctx, true, 5); return err }, []string{"SCAN failed_jobs"}, []string{"SCAN failed_jobs"}},
@@ -139,7 +139,7 @@ func TestReadPlans(t *testing.T) {
 		},
 		"user":    {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
 		"tokens":  {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
-		"owed":    {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_paid", "PRIMARY KEY"}, nil},
+		"owed":    {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_published", "PRIMARY KEY"}, nil},
 		"backlog": {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
 		"user and key": {
 			func() error { _, err := s.OrdersByKey(ctx, 1, "k1", 5); return err }, []string{"idx_orders_idempotency", "idx_order_items_order"}, nil,
@@ -164,7 +164,7 @@ func TestReadPlans(t *testing.T) {
 			[]string{"SCAN products", "idx_products_stock"}, // from the start, as far as a page
 			[]string{"SCAN products"},
 		},
-		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_paid"}, nil},
+		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_published"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			texts()

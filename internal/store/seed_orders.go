@@ -70,15 +70,15 @@ func (t *tx) copyOrders(first, last, by int64) error {
 	}
 	d := t.s.dialect
 	for _, c := range []statement{
-		{"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, attempts, tries_left, " +
+		{"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, claims, attempts_left, " +
 			"lease_token, due_at, version, cancelled_at, created_at, updated_at) SELECT id + ?, user_id, status, total_amount, currency, " +
-			d.Concat("idempotency_key", "'-'", "CAST(? AS CHAR(20))") + ", fingerprint, payment_method, attempts, tries_left, " +
+			d.Concat("idempotency_key", "'-'", "CAST(? AS CHAR(20))") + ", fingerprint, payment_method, claims, attempts_left, " +
 			"lease_token, due_at, version, cancelled_at, created_at, updated_at FROM orders WHERE id", []any{by, by}},
 		{"order_items (order_id, product_id, quantity, unit_price) SELECT order_id + ?, product_id, quantity, unit_price " +
 			"FROM order_items WHERE order_id", []any{by}},
 		{"order_events (order_id, sequence, type, payload, actor, trace_id, traceparent, created_at) SELECT order_id + ?, sequence, type, " +
 			"payload, actor, trace_id, traceparent, created_at FROM order_events WHERE order_id", []any{by}},
-		{"payments (order_id, attempt, kind, outcome, reference, error, actor, created_at) SELECT order_id + ?, attempt, kind, outcome, " +
+		{"payments (order_id, claim, kind, outcome, reference, error, actor, created_at) SELECT order_id + ?, claim, kind, outcome, " +
 			"reference, error, actor, created_at FROM payments WHERE order_id", []any{by}},
 	} {
 		query := d.Insert() + c.query + " BETWEEN ? AND ? ORDER BY 1"

@@ -81,7 +81,7 @@ func (s *Store) placeUnbatched(ctx context.Context, draft order.Draft) (placed o
 		}
 		now := s.dialect.Time(t.Now)
 		t.SetCommitMarker("SELECT 1 FROM outbox WHERE id = ?", t.ID)
-		return t.Enqueue(sqldb.AnyRows, "", "INSERT INTO outbox (id, events, created_at, leased_until, paid_at) VALUES (?, ?, ?, ?, ?)",
+		return t.Enqueue(sqldb.AnyRows, "", "INSERT INTO outbox (id, events, created_at, leased_until, published_at) VALUES (?, ?, ?, ?, ?)",
 			t.ID, encodeRefs(effects.Events), now, now, now)
 	})
 	return placed, err

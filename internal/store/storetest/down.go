@@ -11,6 +11,7 @@ import (
 
 var downTests = map[string]func(*house){
 	"says what it deletes":           downDeletes,
+	"renamed columns keep values":    downRenames,
 	"keeps open failed jobs":         downJobs,
 	"keeps events not published":     downOutbox,
 	"takes back what was agreed to":  downAgreed,
@@ -78,6 +79,7 @@ func downDeletes(h *house) {
 		h.token(name, order.Token{UserID: 1, Name: name})
 	}
 	want := []store.LastStep{
+		{Version: 22, Name: "00022_field_names"},
 		{Version: 21, Name: "00021_outbox_refusals", Table: "outbox_refusals"},
 		{Version: 20, Name: "00020_api_tokens", Table: "api_tokens", Rows: 2},
 		{Version: 19, Name: "00019_outbox_paid_index"},
@@ -104,6 +106,28 @@ func downDeletes(h *house) {
 	if diff := cmp.Diff(emptied, h.lastStep()); diff != "" {
 		h.Errorf("a step that empties a table (-want +got):\n%s", diff)
 	}
+}
+
+// downRenames goes below the step that renames columns, to a database as earlier builds made it, and up again.
+func downRenames(h *house) {
+	h.sample(10)
+	h.buried()
+	id := h.place("k").ID
+	want, owed := h.read(id), len(h.owed(longAgo))
+	h.down("outbox_refusals")
+	if err := h.Migrate(h.Context()); err != nil {
+		h.Fatal(err)
+	}
+	if diff := cmp.Diff(want, h.read(id)); diff != "" {
+		h.Errorf("an order (-before +after):\n%s", diff)
+	}
+	if job := h.read(h.job().OrderID); job.Claims == 0 {
+		h.Errorf("the order of the failed job has no claims: %+v", job)
+	}
+	if got := len(h.owed(longAgo)); got != owed {
+		h.Errorf("%d outbox rows are unpublished, want %d", got, owed)
+	}
+	h.books()
 }
 
 func downAgreed(h *house) {
@@ -142,10 +166,14 @@ func downOutbox(h *house) {
 	h.place("a")
 	h.down("outbox")
 	h.stays("transactions have events that are not published (1)")
+	if err := h.Migrate(h.Context()); err != nil { // a server publishes them
+		h.Fatal(err)
+	}
 	if got := h.owed(longAgo); len(got) != 1 {
 		h.Errorf("%d transactions have events to publish, want 1", len(got))
 	}
 	h.publish()
+	h.down("outbox")
 	if got := h.lastStep().Rows; got != 1 {
 		h.Errorf("%d rows of the outbox would go, want the published one", got)
 	}

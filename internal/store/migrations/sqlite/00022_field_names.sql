@@ -1,0 +1,17 @@
+-- Columns by the terms of the field: claims are numbered, payment attempts are left, events are published.
+
+-- +goose Up
+ALTER TABLE orders RENAME COLUMN attempts TO claims;
+ALTER TABLE orders RENAME COLUMN tries_left TO attempts_left;
+ALTER TABLE payments RENAME COLUMN attempt TO claim;
+ALTER TABLE outbox RENAME COLUMN paid_at TO published_at;
+DROP INDEX idx_outbox_paid;
+CREATE INDEX idx_outbox_published ON outbox (published_at, created_at);
+
+-- +goose Down
+DROP INDEX idx_outbox_published;
+ALTER TABLE outbox RENAME COLUMN published_at TO paid_at;
+CREATE INDEX idx_outbox_paid ON outbox (paid_at, created_at);
+ALTER TABLE payments RENAME COLUMN claim TO attempt;
+ALTER TABLE orders RENAME COLUMN attempts_left TO tries_left;
+ALTER TABLE orders RENAME COLUMN claims TO attempts;
