@@ -4,166 +4,138 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"errors"
+	"fmt"
+	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"orderflow/internal/order"
 )
 
 const (
-	prefix     = "of_" // of a token, so that scanners of code and logs know one when they see it
-	randomSize = 26    // characters behind it, as rand.Text makes them
+	prefix     = "of_" // of a token, so that secret scanners recognise one
+	randomSize = 26    // characters after the prefix, from rand.Text
 
-	maxAge   = 5 * time.Second // of what is remembered about a token
-	maxKnown = 100_000         // tokens that count and are remembered: some 20 MB
-	maxWrong = 10_000          // tokens that do not; they have a room of their own, so that guesses push no others out
+	maxAge     = 5 * time.Second // of a cached check
+	maxValid   = 100_000         // valid tokens in the cache: some 20 MB
+	maxInvalid = 10_000          // invalid ones have a cache of their own, so that guesses displace no valid token
 
-	lookUps     = 16 // at once
+	maxLookUps  = 16 // at once
 	lookUpQueue = 1000
 	lookUpWait  = 2 * time.Second
 )
 
-// Tokens is where tokens are kept. CodeUnavailable says that they cannot be reached.
+// Tokens stores tokens. CodeUnavailable means that the storage does not answer.
 type Tokens interface {
-	// CreateToken keeps a token under its hash; the time from its CreatedAt to its ExpiresAt is what counts. CodeNotFound
-	// says that there is no such user.
+	// CreateToken stores a token under its hash, with the lifetime from CreatedAt to ExpiresAt. CodeNotFound means that its user does
+	// not exist.
 	CreateToken(ctx context.Context, token order.Token, hash []byte) (order.Token, error)
-	// TokenByHash returns the token, or CodeUnauthenticated when there is none that counts.
+	// TokenByHash returns a valid token, or CodeUnauthenticated.
 	TokenByHash(ctx context.Context, hash []byte) (order.Token, error)
-	// RevokeToken takes a token back.
+	// RevokeToken revokes a token.
 	RevokeToken(ctx context.Context, id int64) error
 }
 
-// Users is where users are found.
+// Users finds users.
 type Users interface {
 	// UserByEmail returns a user, or CodeNotFound.
 	UserByEmail(ctx context.Context, email string) (order.User, error)
 }
 
-// Options are what an Authenticator works with. Tokens, Users and Passwords must be set.
+// Options are the parts of an Authenticator. All must be set.
 type Options struct {
 	Tokens    Tokens
 	Users     Users
 	Passwords *Passwords
 }
 
-// Authenticator knows who calls. Its methods may be called from any goroutine; it has none of its own, and nothing to close.
+// Authenticator checks and issues tokens. Its methods may be called from any goroutine. There is nothing to close.
 type Authenticator struct {
 	options Options
-	gate    *gate // before look-ups
-
-	mu      sync.Mutex
-	known   *answers[order.Caller]
-	wrong   *answers[error]
-	looking map[digest]*lookUp
+	lookUps singleflight.Group // by hash
+	queue   *queue             // of look-ups
+	valid   *cache[order.Caller]
+	invalid *cache[error]
 }
-
-// lookUp is a question under way; caller and err may be read once done is closed.
-type lookUp struct {
-	done    chan struct{}
-	revoked bool // meanwhile: what was found is not to be remembered
-	caller  order.Caller
-	err     error
-}
-
-var errPanicked = errors.New("auth: a look-up that others waited for panicked")
 
 // New returns an Authenticator.
 func New(options Options) *Authenticator {
 	return &Authenticator{
-		options: options, gate: newGate(lookUps, lookUpQueue, lookUpWait),
-		known: newAnswers[order.Caller](maxKnown), wrong: newAnswers[error](maxWrong), looking: map[digest]*lookUp{},
+		options: options, queue: newQueue(maxLookUps, lookUpQueue, lookUpWait),
+		valid: newCache[order.Caller](maxValid), invalid: newCache[error](maxInvalid),
 	}
 }
 
-// Check returns who calls with a token. The error carries CodeUnauthenticated for one that does not count, CodeUnavailable or
-// CodeOverloaded when that cannot be found out, or is that of ctx. A token that was taken back or ran out elsewhere may count
-// for five seconds more.
+// Check returns the caller of a token. The error carries CodeUnauthenticated for an invalid token, CodeUnavailable or CodeOverloaded
+// when the token cannot be checked, or is that of ctx. A token that another process revoked, or that expired, may be accepted for five
+// more seconds.
 func (a *Authenticator) Check(ctx context.Context, token string) (order.Caller, error) {
 	if !wellFormed(token) {
-		return order.Caller{}, order.Errorf(order.CodeUnauthenticated, "This is no token of ours.")
+		return order.Caller{}, errInvalidToken()
 	}
-	key := sha256.Sum256([]byte(token))
-	now := time.Now()
-	a.mu.Lock()
-	if caller, ok := a.known.get(key, now); ok {
-		a.mu.Unlock()
-		return caller, nil
-	}
-	if err, ok := a.wrong.get(key, now); ok {
-		a.mu.Unlock()
+	key, now := sha256.Sum256([]byte(token)), time.Now()
+	if err, ok := a.invalid.get(key, now); ok { // first: a token that was revoked during its look-up is in both
 		return order.Caller{}, err
 	}
-	l := a.looking[key]
-	if l == nil {
-		return a.lookUp(ctx, key, now) // unlocks
+	if caller, ok := a.valid.get(key, now); ok {
+		return caller, nil
 	}
-	a.mu.Unlock()
+	lookUp := a.lookUps.DoChan(string(key[:]), func() (any, error) {
+		return a.lookUp(context.WithoutCancel(ctx), key) // continues when its caller leaves, since others wait for it
+	})
 	select {
-	case <-l.done:
-		return l.caller, l.err
+	case result := <-lookUp:
+		caller, _ := result.Val.(order.Caller)
+		return caller, result.Err
 	case <-ctx.Done():
 		return order.Caller{}, ctx.Err()
 	}
 }
 
-// lookUp asks for all who want to know. It is called with mu held and gives it back. A caller that leaves does not stop it:
-// others wait for it.
-func (a *Authenticator) lookUp(ctx context.Context, key digest, began time.Time) (order.Caller, error) {
-	l := &lookUp{done: make(chan struct{}), err: errPanicked}
-	a.looking[key] = l
-	a.mu.Unlock()
+// lookUp looks up a token and caches the result.
+func (a *Authenticator) lookUp(ctx context.Context, key digest) (caller order.Caller, err error) {
 	defer func() {
-		a.mu.Lock()
-		delete(a.looking, key)
-		switch {
-		case l.revoked:
-		case l.err == nil:
-			a.known.put(key, l.caller, time.Now(), began.Add(maxAge))
-		case order.CodeOf(l.err) == order.CodeUnauthenticated:
-			a.wrong.put(key, l.err, time.Now(), began.Add(maxAge))
+		if value := recover(); value != nil { // else it would end the process: no request's goroutine runs the look-up
+			err = fmt.Errorf("auth: the look-up of a token panicked: %v\n%s", value, debug.Stack())
 		}
-		a.mu.Unlock()
-		close(l.done)
 	}()
-	l.caller, l.err = a.ask(context.WithoutCancel(ctx), key)
-	return l.caller, l.err
-}
-
-func (a *Authenticator) ask(ctx context.Context, key digest) (order.Caller, error) {
-	if err := a.gate.enter(ctx); err != nil {
+	if err := a.queue.enter(ctx); err != nil {
 		return order.Caller{}, err
 	}
-	defer a.gate.leave()
+	defer a.queue.leave()
+	until := time.Now().Add(maxAge)
 	token, err := a.options.Tokens.TokenByHash(ctx, key[:])
-	if err != nil {
-		return order.Caller{}, err
+	switch {
+	case err == nil:
+		a.valid.put(key, token.Caller(), until)
+	case order.CodeOf(err) == order.CodeUnauthenticated:
+		a.invalid.put(key, err, until)
 	}
-	return token.Caller(), nil
+	return token.Caller(), err
 }
 
-// LogIn makes a token for the user with this e-mail address and password, good for as long as lasts (0 for ever), and returns
-// it: it is not kept, and never to be had again. The error carries CodeUnauthenticated, the same for an unknown address as for
-// a wrong password and after the same work, CodeOverloaded, or CodeUnavailable.
-func (a *Authenticator) LogIn(ctx context.Context, email, password, name string, lasts time.Duration) (string, order.Token, error) {
+// LogIn creates a token for the user with this e-mail address and password, with a lifetime (0 for no end), and returns it. Only its
+// hash is stored. The error carries CodeUnauthenticated, which is the same and takes as long for an unknown address as for a wrong
+// password, CodeOverloaded, or CodeUnavailable.
+func (a *Authenticator) LogIn(ctx context.Context, email, password, name string, lifetime time.Duration) (string, order.Token, error) {
 	user, err := a.options.Users.UserByEmail(ctx, email)
 	if err != nil && order.CodeOf(err) != order.CodeNotFound {
 		return "", order.Token{}, err
 	}
-	fits, err := a.options.Passwords.Fits(ctx, password, user.PasswordHash)
+	matches, err := a.options.Passwords.Matches(ctx, password, user.PasswordHash)
 	if err != nil {
 		return "", order.Token{}, err
 	}
-	if !fits {
-		return "", order.Token{}, order.Errorf(order.CodeUnauthenticated, "The e-mail address or the password is wrong.")
+	if !matches {
+		return "", order.Token{}, order.Errorf(order.CodeUnauthenticated, "The e-mail address or the password is wrong. Try again.")
 	}
-	return NewToken(ctx, a.options.Tokens, order.Token{UserID: user.ID, Name: name}, lasts)
+	return NewToken(ctx, a.options.Tokens, order.Token{UserID: user.ID, Name: name}, lifetime)
 }
 
-// Revoke takes a token back; here it counts no more from now on. The error carries CodeUnauthenticated for one that does not
-// count, or what Check's does.
+// Revoke revokes a token; this Authenticator refuses it from now on. The error carries CodeUnauthenticated for an invalid token, or is
+// that of Check.
 func (a *Authenticator) Revoke(ctx context.Context, token string) error {
 	caller, err := a.Check(ctx, token)
 	if err != nil {
@@ -172,23 +144,18 @@ func (a *Authenticator) Revoke(ctx context.Context, token string) error {
 	if err := a.options.Tokens.RevokeToken(ctx, caller.TokenID); err != nil {
 		return err
 	}
-	key := sha256.Sum256([]byte(token))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.known.forget(key)
-	if l := a.looking[key]; l != nil {
-		l.revoked = true
-	}
+	// A look-up that found the token before may still put it into the cache of valid tokens, but for no longer than this entry lasts.
+	a.invalid.put(sha256.Sum256([]byte(token)), errInvalidToken(), time.Now().Add(maxAge))
 	return nil
 }
 
-// NewToken makes a token that lasts so long (0 for ever), keeps its hash, and returns it with what is known of it. about says
-// whose it is.
-func NewToken(ctx context.Context, tokens Tokens, about order.Token, lasts time.Duration) (string, order.Token, error) {
+// NewToken creates a token with a lifetime (0 for no end), stores its hash, and returns it with its record. about has its user, its name
+// and whether it is an admin's.
+func NewToken(ctx context.Context, tokens Tokens, about order.Token, lifetime time.Duration) (string, order.Token, error) {
 	token := prefix + rand.Text()
-	if lasts > 0 {
+	if lifetime > 0 {
 		about.CreatedAt = time.Now()
-		about.ExpiresAt = about.CreatedAt.Add(lasts)
+		about.ExpiresAt = about.CreatedAt.Add(lifetime)
 	}
 	key := sha256.Sum256([]byte(token))
 	about, err := tokens.CreateToken(ctx, about, key[:])
@@ -198,7 +165,11 @@ func NewToken(ctx context.Context, tokens Tokens, about order.Token, lasts time.
 	return token, about, nil
 }
 
-// wellFormed reports whether a text could be a token.
+func errInvalidToken() error {
+	return order.Errorf(order.CodeUnauthenticated, "Invalid token: unknown, expired or revoked. Log in again.")
+}
+
+// wellFormed reports whether a text has the form of a token.
 func wellFormed(token string) bool {
 	random, ok := strings.CutPrefix(token, prefix)
 	if !ok || len(random) != randomSize {

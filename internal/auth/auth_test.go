@@ -109,7 +109,7 @@ func open(t *testing.T) *house {
 	})
 	h := &house{store: s, tokens: &tokens{Store: s}}
 	h.Authenticator = auth.New(auth.Options{
-		Tokens: h.tokens, Users: h.tokens, Passwords: auth.NewPasswords(auth.PasswordOptions{AtOnce: 2, Observe: h.observe}),
+		Tokens: h.tokens, Users: h.tokens, Passwords: auth.NewPasswords(auth.PasswordOptions{Concurrency: 2, Observe: h.observe}),
 	})
 	return h
 }
@@ -209,7 +209,7 @@ func TestStormOfLogIns(t *testing.T) {
 // Who finds too many waiting is told so at once; who leaves frees the place in the queue.
 func TestQueueOfLogIns(t *testing.T) {
 	begun, hold := make(chan struct{}, 10), make(chan struct{})
-	p := auth.NewPasswords(auth.PasswordOptions{AtOnce: 1, Queue: 1, Wait: time.Minute, Observe: func(change int) {
+	p := auth.NewPasswords(auth.PasswordOptions{Concurrency: 1, Queue: 1, Wait: time.Minute, Observe: func(change int) {
 		if change > 0 {
 			begun <- struct{}{}
 			<-hold
@@ -218,7 +218,7 @@ func TestQueueOfLogIns(t *testing.T) {
 	ask := func(ctx context.Context) chan error {
 		done := make(chan error, 1)
 		go func() {
-			_, err := p.Fits(ctx, "x", "")
+			_, err := p.Matches(ctx, "x", "")
 			done <- err
 		}()
 		return done
@@ -228,7 +228,7 @@ func TestQueueOfLogIns(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	second := ask(gone)
 	until(t, func() bool { // the second waits: a third has no room
-		_, err := p.Fits(alreadyOver(t), "x", "")
+		_, err := p.Matches(alreadyOver(t), "x", "")
 		return order.CodeOf(err) == order.CodeOverloaded
 	})
 	leave()
@@ -246,16 +246,16 @@ func TestQueueOfLogIns(t *testing.T) {
 func TestWaitOfLogIns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
-		p := auth.NewPasswords(auth.PasswordOptions{AtOnce: 1, Observe: func(change int) {
+		p := auth.NewPasswords(auth.PasswordOptions{Concurrency: 1, Observe: func(change int) {
 			if change > 0 {
 				<-hold
 			}
 		}})
 		var first sync.WaitGroup
-		first.Go(func() { _, _ = p.Fits(t.Context(), "x", "") })
+		first.Go(func() { _, _ = p.Matches(t.Context(), "x", "") })
 		synctest.Wait()
 		began := time.Now()
-		_, err := p.Fits(t.Context(), "x", "")
+		_, err := p.Matches(t.Context(), "x", "")
 		wantCode(t, err, order.CodeOverloaded)
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("waited for %s", took)

@@ -1,14 +1,14 @@
-// Package auth knows passwords and tokens, and so who calls.
+// Package auth checks passwords and tokens.
 //
-// Passwords are kept as argon2id hashes, each of which takes 19 MiB and some thirty milliseconds of a processor to compute:
-// that is what makes guessing slow, and a storm of log-ins dangerous. So only as many are computed at once as there are
-// processors; a bounded queue stands before them, with a bounded wait, and whoever finds no room is told so. What is done
-// with waits for the collector, which lets several times as much gather as is in use: a server that two hundred clients stormed
-// at once was seen to grow to 250 MB on two processors. An address that nobody has
-// is checked against a hash that nothing fits, so that neither the answer nor the time tells who has an account.
+// Passwords are stored as argon2id hashes. Computing one takes 19 MiB and some thirty milliseconds of a processor. That makes guessing
+// slow, but many log-ins at once dangerous. So only as many hashes are computed at once as there are processors; a bounded number of
+// log-ins waits for a bounded time, and the others are refused as overloaded. The memory of computed hashes waits for the garbage
+// collector, which lets several times the memory in use gather: a server on two processors grew to 250 MB under two hundred log-ins at
+// once. An unknown e-mail address is checked against a hash that no password matches, so neither the answer nor its time reveals
+// whether an account exists.
 //
-// Tokens are "of_" and 26 random characters of base32 (130 bits), and are kept as their SHA-256: there is nothing to guess
-// that a slow hash would have to protect. What a look-up said is remembered for up to five seconds, so long may a token that
-// was taken back elsewhere go on; those who ask for one token at the same time share a look-up, and few look-ups run at once.
-// What is no token by its form never gets as far as the database.
+// Tokens are "of_" and 26 random characters of base32 (130 bits). They are stored as their SHA-256: a slow hash would protect nothing,
+// since they cannot be guessed. Checks are cached for up to five seconds, which is how long a token that another process revoked may
+// still be accepted. Concurrent checks of one token share a look-up, and few look-ups run at once. A malformed token is refused without
+// a look-up.
 package auth

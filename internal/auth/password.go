@@ -14,16 +14,16 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// cost is what a hash takes: passes over so much memory, in so many lanes.
+// cost is the cost of a hash: passes over memory, in lanes.
 type cost struct {
 	memory, time uint32 // KiB; passes
 	lanes        uint8
 }
 
-// newCost is of hashes that are made now: what OWASP recommends for argon2id.
+// newCost returns the cost of new hashes, which OWASP recommends for argon2id.
 func newCost() cost { return cost{memory: 19 << 10, time: 2, lanes: 1} }
 
-// What a stored hash may ask for. Whoever can write into the database shall not take the server's memory with it.
+// Bounds of the cost of a stored hash: write access to the database must not be enough to exhaust the server's memory.
 const (
 	minMemory, maxMemory = 8, 64 << 10 // KiB
 	maxTime              = 10
@@ -34,17 +34,17 @@ const (
 	keyBytes             = 32
 )
 
-// hash is an argon2id hash with all that is needed to compute it again.
+// hash is an argon2id hash with its parameters.
 type hash struct {
 	cost
 
 	salt, key []byte
 }
 
-// errHash says that a stored hash is none. It does not repeat it.
-var errHash = errors.New("auth: a stored password hash is no argon2id hash within bounds")
+// errHash is the error for an invalid stored hash. It does not contain the hash.
+var errHash = errors.New("auth: a stored password hash is not an argon2id hash within bounds")
 
-// parseHash reads a hash in PHC form: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, both in base64 without padding.
+// parseHash parses a hash in PHC form: $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY, with salt and key in base64 without padding.
 func parseHash(text string) (h hash, err error) {
 	parts := strings.Split(text, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
@@ -60,7 +60,7 @@ func parseHash(text string) (h hash, err error) {
 	if h.key, err = encoding.DecodeString(parts[5]); err != nil {
 		return hash{}, errHash
 	}
-	if !h.bounded() || h.String() != text { // one text for each hash: no zeros before a number, nothing after it
+	if !h.bounded() || h.String() != text { // each hash has one text: without leading zeros, and with nothing after it
 		return hash{}, errHash
 	}
 	return h, nil
@@ -71,45 +71,45 @@ func (h hash) bounded() bool {
 		h.lanes >= 1 && h.lanes <= maxLanes && len(h.salt) >= minSalt && len(h.salt) <= maxSalt && len(h.key) >= minKey && len(h.key) <= maxKey
 }
 
-// String is the PHC form.
+// String returns the PHC form.
 func (h hash) String() string {
 	encoding := base64.RawStdEncoding
 	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.lanes,
 		encoding.EncodeToString(h.salt), encoding.EncodeToString(h.key))
 }
 
-// fits computes the hash of a password and compares, in a time that tells nothing.
-func (h hash) fits(password string) bool {
+// matches computes the hash of a password and compares it in constant time.
+func (h hash) matches(password string) bool {
 	return subtle.ConstantTimeCompare(h.key, h.compute(password)) == 1
 }
 
-// compute returns the key of a password, as long as h's is.
+// compute returns the key of a password, with the length of h's key.
 func (h hash) compute(password string) []byte {
 	return argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.lanes, uint32(len(h.key)))
 }
 
-// PasswordOptions are the bounds of Passwords. The zero value is what a server wants.
+// PasswordOptions are the bounds of Passwords. The zero value is right for a server.
 type PasswordOptions struct {
-	AtOnce int           // hashes that are computed at once; 0 for as many as there are processors, at least 2
-	Queue  int           // how many more may wait; 0 for 100
-	Wait   time.Duration // for how long; 0 for 3 s
+	Concurrency int           // hashes that are computed at once; 0 for the number of processors, at least 2
+	Queue       int           // how many more may wait; 0 for 100
+	Wait        time.Duration // for how long; 0 for 3 s
 
-	// Observe, if set, is told when the computation of a hash begins (1) and ends (-1). It is called from many goroutines.
+	// Observe, if set, is called when the computation of a hash begins (1) and ends (-1), from many goroutines.
 	Observe func(change int)
 }
 
-// Passwords makes and checks hashes of passwords, few at a time. Its methods may be called from any goroutine; they return
-// CodeOverloaded when too many wait already, or the wait was too long, and the error of ctx when that ends first.
+// Passwords computes and checks hashes of passwords, few at a time. Its methods may be called from any goroutine. They return
+// CodeOverloaded when too many calls wait or the wait is too long, and the error of ctx when ctx ends first.
 type Passwords struct {
-	gate    *gate
+	queue   *queue
 	observe func(change int)
-	nothing string // a hash that no password is known to fit
+	dummy   string // a hash that no password is known to match
 }
 
 // NewPasswords returns Passwords with these bounds.
 func NewPasswords(options PasswordOptions) *Passwords {
-	if options.AtOnce == 0 {
-		options.AtOnce = max(2, runtime.GOMAXPROCS(0))
+	if options.Concurrency == 0 {
+		options.Concurrency = max(2, runtime.GOMAXPROCS(0))
 	}
 	if options.Queue == 0 {
 		options.Queue = 100
@@ -121,8 +121,8 @@ func NewPasswords(options PasswordOptions) *Passwords {
 		options.Observe = func(int) {}
 	}
 	return &Passwords{
-		gate: newGate(options.AtOnce, options.Queue, options.Wait), observe: options.Observe,
-		nothing: hash{newCost(), random(saltBytes), random(keyBytes)}.String(),
+		queue: newQueue(options.Concurrency, options.Queue, options.Wait), observe: options.Observe,
+		dummy: hash{newCost(), random(saltBytes), random(keyBytes)}.String(),
 	}
 }
 
@@ -143,27 +143,27 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	return h.String(), nil
 }
 
-// Fits reports whether a password is the one that was hashed. An empty hash stands for an account that does not exist: it takes
-// as long as any other, and nothing fits. A hash that is none, or asks for more than is sane, is an error without a code.
-func (p *Passwords) Fits(ctx context.Context, password, stored string) (fits bool, err error) {
+// Matches reports whether a password has a stored hash. An empty hash stands for an account that does not exist: no password matches,
+// after the same time as for other hashes. An invalid or too costly hash is an error without a code.
+func (p *Passwords) Matches(ctx context.Context, password, stored string) (matches bool, err error) {
 	exists := stored != ""
 	if !exists {
-		stored = p.nothing
+		stored = p.dummy
 	}
 	h, err := parseHash(stored)
 	if err != nil {
 		return false, err
 	}
-	err = p.work(ctx, func() { fits = h.fits(password) })
-	return fits && exists, err
+	err = p.work(ctx, func() { matches = h.matches(password) })
+	return matches && exists, err
 }
 
-// work computes a hash when it is its turn.
+// work computes a hash within the bounds.
 func (p *Passwords) work(ctx context.Context, compute func()) error {
-	if err := p.gate.enter(ctx); err != nil {
+	if err := p.queue.enter(ctx); err != nil {
 		return err
 	}
-	defer p.gate.leave()
+	defer p.queue.leave()
 	p.observe(1)
 	defer p.observe(-1)
 	compute()

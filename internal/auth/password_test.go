@@ -19,10 +19,10 @@ var known = map[string]string{
 func TestKnownHashes(t *testing.T) {
 	p := NewPasswords(PasswordOptions{})
 	for stored, password := range known {
-		if fits, err := p.Fits(t.Context(), password, stored); !fits || err != nil {
+		if fits, err := p.Matches(t.Context(), password, stored); !fits || err != nil {
 			t.Errorf("%s does not fit %s: %v", password, stored, err)
 		}
-		if fits, err := p.Fits(t.Context(), password+"x", stored); fits || err != nil {
+		if fits, err := p.Matches(t.Context(), password+"x", stored); fits || err != nil {
 			t.Errorf("%sx fits %s: %v", password, stored, err)
 		}
 	}
@@ -42,12 +42,12 @@ func TestHashes(t *testing.T) {
 		t.Errorf("made %s, then %s", first, second)
 	}
 	for _, stored := range []string{first, second} {
-		if fits, err := p.Fits(t.Context(), "p", stored); !fits || err != nil {
+		if fits, err := p.Matches(t.Context(), "p", stored); !fits || err != nil {
 			t.Errorf("does not fit: %v", err)
 		}
 	}
-	for _, password := range []string{"", "p", p.nothing} { // nobody's account
-		if fits, err := p.Fits(t.Context(), password, ""); fits || err != nil {
+	for _, password := range []string{"", "p", p.dummy} { // nobody's account
+		if fits, err := p.Matches(t.Context(), password, ""); fits || err != nil {
 			t.Errorf("%q fits an account that does not exist: %v", password, err)
 		}
 	}
@@ -69,8 +69,8 @@ func TestOnlyThePasswordFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !read.fits(password) || read.fits(other) != (other == password) {
-			t.Fatalf("%q fits %t, %q fits %t", password, read.fits(password), other, read.fits(other))
+		if !read.matches(password) || read.matches(other) != (other == password) {
+			t.Fatalf("%q fits %t, %q fits %t", password, read.matches(password), other, read.matches(other))
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestAbsurdHashes(t *testing.T) {
 		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + key[:12],
 		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + strings.Repeat("AAAA", 30),
 	} {
-		fits, err := p.Fits(t.Context(), "password", stored)
+		fits, err := p.Matches(t.Context(), "password", stored)
 		if fits || err == nil || strings.Contains(err.Error(), stored) {
 			t.Errorf("%s: fits %t, %v", stored, fits, err)
 		}

@@ -116,11 +116,12 @@ func libraries() []library {
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench", "cmd/bench-realtime"}},
 		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime", "internal/web"}},
 		{"github.com/gorilla/websocket", []string{"internal/realtime", "cmd/bench-realtime", "cmd/bench-watched"}},
-		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime"}},
+		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime", "internal/auth"}},
 		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
 		{"go.opentelemetry.io/otel/exporters", []string{"internal/telemetry"}},
 		{"go.opentelemetry.io/otel", []string{"internal/tracing", "internal/telemetry"}},
 		{"golang.org/x/crypto", []string{"internal/auth"}},
+		{"golang.org/x/sync", []string{"internal/auth"}},
 		{"golang.org/x/sys", []string{"internal/bench"}}, // clocks of other processes
 		{"golang.org/x/term", []string{"internal/telemetry"}},
 		{"github.com/prometheus/client_golang", []string{
