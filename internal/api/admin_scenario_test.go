@@ -81,7 +81,7 @@ func productScenarios() []scenario {
 		{name: "stock with a fraction", method: "POST", target: products, status: 422, body: strings.Replace(lamp, "40", "4.5", 1), want: []string{`"errors":{"stock":["must be a whole number, without`}},
 		{name: "two keys", method: "POST", target: products, status: 422, body: lamp, headers: []string{"Idempotency-Key: b"}, want: []string{`"errors":{"idempotency_key":["differs from the Idempotency-Key header"]}`}},
 		{name: "a product that is no JSON", method: "POST", target: products, status: 400, body: lamp + "}", want: []string{`"error":"malformed_json"`}},
-		{name: "a name twice", method: "POST", target: products, status: 400, body: `{"price":7,"price":"1"}`, want: []string{`"error":"malformed_json"`, "stands twice"}},
+		{name: "a name twice", method: "POST", target: products, status: 400, body: `{"price":7,"price":"1"}`, want: []string{`"error":"malformed_json"`, "has a duplicate name"}},
 		{name: "a product that is text", method: "POST", target: products, status: 415, body: lamp, headers: []string{"Content-Type: -", "Content-Type: text/plain"}},
 		{name: "a product too large", method: "POST", target: products, status: 413, body: `{"x":"` + strings.Repeat("x", 65536) + `"}`},
 		{name: "a product for a strange page", method: "POST", target: products, status: 403, body: lamp, headers: []string{"Origin: https://evil.example"}, want: []string{`"error":"forbidden"`}},
@@ -99,7 +99,7 @@ func productScenarios() []scenario {
 		},
 		{name: "change to null", method: "PATCH", target: one, status: 422, body: `{"name":null}`, want: []string{`"errors":{"name":["must be a string, not null"]}`}},
 		{name: "change what is not there", method: "PATCH", target: products + "/77", status: 404, body: `{"active":false}`, want: []string{"Product 77 does not exist."}},
-		{name: "change what is no id", method: "PATCH", target: products + "/x", status: 404, body: `{"active":false}`, want: []string{"no product with this id"}},
+		{name: "change what is no id", method: "PATCH", target: products + "/x", status: 404, body: `{"active":false}`, want: []string{"No product has this id"}},
 		{name: "a change that is no JSON", method: "PATCH", target: one, status: 400, body: `{`},
 		{name: "get a product", method: "GET", target: one, status: 405, wantHeaders: []string{"Allow: OPTIONS, PATCH"}},
 
@@ -176,7 +176,7 @@ func deskScenarios() []scenario {
 		},
 		{name: "retry again", prepare: retried, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 409, want: []string{`"error":"job_in_progress"`}},
 		{name: "retry nothing", method: "POST", target: "/api/v1/failed-jobs/7/retry", status: 404, want: []string{"Failed job 7 does not exist."}},
-		{name: "retry what is no id", method: "POST", target: "/api/v1/failed-jobs/x/retry", status: 404, want: []string{"no failed job with this id"}},
+		{name: "retry what is no id", method: "POST", target: "/api/v1/failed-jobs/x/retry", status: 404, want: []string{"No failed job has this id"}},
 		{name: "retry for a strange page", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 403, headers: []string{"Origin: https://evil.example"}},
 		{
 			name: "abandon", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/abandon", status: 200, once: true,

@@ -30,7 +30,7 @@ func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
 	}
 	o.Admin, o.Auditor = s, auditor{s}
 	o.Auth = auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
-	o.Desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: s, Gateway: gateway, Installation: "test"})
+	o.FailedJobs = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: s, Gateway: gateway, Installation: "test"})
 }
 
 // bearer makes a token and returns the header that shows it.
@@ -236,7 +236,7 @@ func TestAdminIsLogged(t *testing.T) {
 	asAdmin("PATCH", "/api/v1/products/2", `{"active":false,"price":"9.99","name":"Mouse"}`)(t, n) // changes nothing
 	for _, want := range []string{
 		`"event":"product.created","actor":"token:`, `"product_id":6`, `"event":"product.restocked","actor":"token:`, `"quantity":25`,
-		`"event":"job.abandoned","actor":"token:`, `"job_id":1,"order_id":1`, `"event":"product.changed","actor":"token:`,
+		`"event":"failed_job.abandoned","actor":"token:`, `"job_id":1,"order_id":1`, `"event":"product.changed","actor":"token:`,
 		`"product_id":2,"active_before":true,"active_after":false}`, `"quantity":25,"stock":224`,
 		`"product_id":2,"name_before":"Wireless Mouse","name_after":"Mouse","price_before":"29.99","price_after":"9.99"}`,
 	} {
@@ -263,7 +263,7 @@ func TestUnansweredVoidIsLogged(t *testing.T) {
 		}
 		faults := payment.NewFaults(gateway)
 		faults.Set(payment.Fault{Errors: true})
-		o.Desk = worker.NewFailedJobService(worker.FailedJobServiceOptions{
+		o.FailedJobs = worker.NewFailedJobService(worker.FailedJobServiceOptions{
 			Jobs: o.Reader.(*store.Store), Gateway: faults, Installation: "test", Logger: o.Logger,
 		})
 	})

@@ -23,7 +23,7 @@ func TestCallerLeaves(t *testing.T) {
 	half := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
 	half.Body, half.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
 	leave()
-	n.send(t, half).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "broke off"})
+	n.send(t, half).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "ended early"})
 	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
 		t.Errorf("a caller that left was logged as an error: %s", logs)
 	}

@@ -8,95 +8,87 @@ import (
 	"orderflow/internal/web"
 )
 
-// maySubscribe reports whether a caller may listen to a private channel: a user's to who acts for this user, the feed to an
-// operator.
-func (a *API) maySubscribe(x *requestContext, channel string) bool {
+// channelRequest is the request of a Pusher client for the signature of a private channel.
+type channelRequest struct{ socketID, channel string }
+
+// authorizeChannel signs a private channel for one WebSocket connection.
+func (a *API) authorizeChannel(rc *requestContext) error {
+	request, err := rc.readChannelRequest()
+	if err != nil {
+		return err
+	}
+	if !a.maySubscribe(rc, request.channel) {
+		return order.Errorf(order.CodeForbidden, "This caller may not subscribe to this channel. "+
+			"Send the token of the channel's user, or an admin's token.")
+	}
+	signature := a.options.Realtime.SignChannel(request.socketID, request.channel)
+	return rc.value(http.StatusOK, struct {
+		Auth string `json:"auth"`
+	}{signature})
+}
+
+// maySubscribe reports whether a caller may subscribe to a private channel: to the channels of a user for whom it may act, and as an
+// administrator to the feed of all orders.
+func (a *API) maySubscribe(rc *requestContext, channel string) bool {
 	if channel == pusher.FeedChannel {
-		return x.caller.Admin || a.options.Local && web.FromLoopback(x.r) == nil
+		return rc.caller.Admin || a.options.Local && web.FromLoopback(rc.r) == nil
 	}
 	user := pusher.ChannelUser(channel)
-	return order.ValidID(user) && x.caller.MayActFor(user)
+	return order.ValidID(user) && rc.caller.MayActFor(user)
 }
 
-// authorizeChannel signs a private channel for a WebSocket connection, as clients of Pusher Channels ask for it: a form or
-// JSON with socket_id and channel_name. A user may listen to nobody else's orders.
-func (a *API) authorizeChannel(x *requestContext) error {
-	if err := a.origins.CheckChange(x.r); err != nil {
-		return err
-	}
-	socket, channel, err := x.channelRequest()
+// readChannelRequest reads the request, which is a form or JSON.
+func (rc *requestContext) readChannelRequest() (channelRequest, error) {
+	var request channelRequest
+	var invalid order.ValidationErrors
+	kind, err := mediaType(rc.r.Header, mediaForm, mediaJSON)
 	if err != nil {
-		return err
+		return request, err
 	}
-	if !a.maySubscribe(x, channel) {
-		return order.Errorf(order.CodeForbidden, "Nobody who asks like this may subscribe to this channel.")
-	}
-	x.out = append(x.out[:0], `{"auth":`...)
-	x.out = web.AppendString(x.out, a.options.Realtime.SignChannel(socket, channel))
-	x.out = append(x.out, '}', '\n')
-	x.json(http.StatusOK, x.out)
-	return nil
-}
-
-// channelBody is the body of POST /broadcasting/auth as far as it was understood.
-type channelBody struct {
-	socket, channel string
-	faults          faults
-}
-
-// channelRequest reads and checks what is to be signed.
-func (x *requestContext) channelRequest() (socket, channel string, err error) {
-	kind, err := mediaType(x.r.Header, mediaForm, mediaJSON)
-	if err != nil {
-		return "", "", err
-	}
-	var body channelBody
 	if kind == mediaForm {
-		err = x.channelForm(&body)
+		invalid, err = rc.readChannelForm(&request)
 	} else {
-		err = x.channelJSON(&body)
-	}
-	if err != nil {
-		return "", "", err
-	}
-	var wrong faults
-	if !pusher.ValidSocketID(body.socket) {
-		wrong.add("socket_id", "must be the connection's socket id, such as 123.456")
-	}
-	if body.channel == "" || len(body.channel) > pusher.MaxChannelName {
-		wrong.add("channel_name", "must be the name of a channel")
-	}
-	body.faults.addOthers(wrong.err())
-	return body.socket, body.channel, body.faults.err()
-}
-
-func (x *requestContext) channelJSON(into *channelBody) error {
-	raw, err := x.readBytes(malformed)
-	if err != nil {
-		return err
-	}
-	return x.decode(raw, func(r *bodyReader) {
-		has := r.fields(&into.faults, map[string]func(field string){
-			"socket_id":    func(field string) { into.socket = r.text(field, &into.faults) },
-			"channel_name": func(field string) { into.channel = r.text(field, &into.faults) },
+		invalid, err = rc.decode(func(r *bodyReader) {
+			r.object(func(name []byte) bool {
+				switch string(name) {
+				case "socket_id":
+					request.socketID = r.text("socket_id")
+				case "channel_name":
+					request.channel = r.text("channel_name")
+				default:
+					return false
+				}
+				return true
+			}, "socket_id", "channel_name")
 		})
-		has.require(&into.faults, "socket_id", "channel_name")
-	})
+	}
+	if err != nil {
+		return request, err
+	}
+	var rules order.ValidationErrors
+	if !pusher.ValidSocketID(request.socketID) {
+		rules.Add("socket_id", "must be the socket id of the connection, such as 123.456")
+	}
+	if request.channel == "" || len(request.channel) > pusher.MaxChannelName {
+		rules.Add("channel_name", "must be the name of a channel")
+	}
+	invalid.Merge(rules.Err())
+	return request, invalid.Err()
 }
 
-func (x *requestContext) channelForm(into *channelBody) error {
-	form, err := x.readForm()
+func (rc *requestContext) readChannelForm(into *channelRequest) (invalid order.ValidationErrors, err error) {
+	form, err := rc.readForm()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for field, value := range map[string]*string{"socket_id": &into.socket, "channel_name": &into.channel} {
+	for field, value := range map[string]*string{"socket_id": &into.socketID, "channel_name": &into.channel} {
 		switch *value = form.Get(field); len(form[field]) {
 		case 0:
-			into.faults.add(field, "is required")
+			invalid.Add(field, "is required")
 		case 1:
 		default:
-			into.faults.add(field, "must be given once")
+			invalid.Add(field, "must be given once")
 		}
 	}
-	return nil
+	return invalid, nil
 }

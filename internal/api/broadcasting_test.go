@@ -30,11 +30,11 @@ func TestChannelBodies(t *testing.T) {
 		{"a number", "application/json", `{"socket_id":1,"channel_name":"private-orders.1"}`, 422, []string{`"socket_id":["must be a string, not a number"]`}},
 		{"no names", "application/json", `{}`, 422, []string{`"socket_id":["is required"]`, `"channel_name":["is required"]`}},
 		{"no names in a form", form, "", 422, []string{`"socket_id":["is required"]`, `"channel_name":["is required"]`}},
-		{"a name twice", "application/json", `{"socket_id":"1.2","socket_id":"1.3","channel_name":"private-orders.1"}`, 400, []string{"stands twice"}},
+		{"a name twice", "application/json", `{"socket_id":"1.2","socket_id":"1.3","channel_name":"private-orders.1"}`, 400, []string{"has a duplicate name"}},
 		{"a name twice in a form", form, "socket_id=1.2&socket_id=1.3&channel_name=private-orders.1", 422, []string{`"socket_id":["must be given once"]`}},
 		{"deep nesting", "application/json", `{"x":` + strings.Repeat("[", 16) + strings.Repeat("]", 16) + `}`, 400, []string{"16 levels"}},
 		{"more data", "application/json", `{"socket_id":"1.2","channel_name":"private-orders.1"} {}`, 400, []string{"more data"}},
-		{"bad encoding in a form", form, "socket_id=%zz", 422, []string{`"body":["is no well-formed form"]`}},
+		{"bad encoding in a form", form, "socket_id=%zz", 422, []string{`"body":["is not a well-formed form"]`}},
 		{"another charset", form + "; charset=latin1", "socket_id=1.2", 415, []string{"UTF-8"}},
 		{"another type", "text/plain", "x", 415, []string{"application/x-www-form-urlencoded or application/json"}},
 	} {
@@ -54,7 +54,7 @@ func TestChannelFormEndsEarly(t *testing.T) {
 		err  error
 		want string
 	}{
-		"broken off": {io.ErrUnexpectedEOF, "at byte 9, the body broke off"},
+		"broken off": {io.ErrUnexpectedEOF, "at byte 9, the body ended early"},
 		"slow":       {os.ErrDeadlineExceeded, "at byte 9, the rest of the body took too long"},
 	} {
 		r := newRequest(t.Context(), "POST", "/broadcasting/auth", "", "Content-Type: -", "Content-Type: application/x-www-form-urlencoded")

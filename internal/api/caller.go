@@ -2,63 +2,64 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"orderflow/internal/order"
 	"orderflow/internal/web"
 )
 
-// maxBearer is the longest token that is looked at, in bytes; ours are far shorter.
+// maxBearer is the longest token that is checked, in bytes; valid tokens are far shorter.
 const maxBearer = 256
 
-// identify finds out who calls. A token that is sent must count, also where none is needed: whoever sends one means to be
-// taken for somebody. The error carries CodeUnauthenticated, or the code of a database that could not be asked.
-func (a *API) identify(x *requestContext) error {
-	if x.inside != nil {
-		x.caller = *x.inside
+// authenticate finds the caller. A token that is sent must be valid, also where none is required: a client that sends one expects
+// to act for its user. The error carries CodeUnauthenticated, or CodeUnavailable or CodeOverloaded when the token could not be
+// checked.
+func (a *API) authenticate(rc *requestContext) error {
+	if rc.inProcess != nil {
+		rc.caller = *rc.inProcess
 		return nil
 	}
-	values := x.r.Header["Authorization"]
+	values := rc.r.Header["Authorization"]
 	if values == nil {
-		if counts, err := a.identifyByCookie(x); counts || err != nil {
+		if found, err := a.authenticateByCookie(rc); found || err != nil {
 			return err
 		}
 		if a.options.AuthRequired {
-			return order.Errorf(order.CodeUnauthenticated, "A token is needed: send Authorization: Bearer, and one from POST /auth/tokens.")
+			return order.Errorf(order.CodeUnauthenticated, "A token is required. Send Authorization: Bearer with a token from POST /auth/tokens.")
 		}
 		return nil
 	}
 	token, ok := bearer(values)
 	if !ok || a.options.Auth == nil {
-		return order.Errorf(order.CodeUnauthenticated, "The Authorization header must be Bearer and a token, and be sent once.")
+		return order.Errorf(order.CodeUnauthenticated, "The Authorization header is invalid. Send it once, with Bearer and a token.")
 	}
 	var err error
-	x.caller, err = a.options.Auth.Check(x.r.Context(), token)
+	rc.caller, err = a.options.Auth.Check(rc.r.Context(), token)
 	return err
 }
 
-// identifyByCookie finds out who calls by the cookie of the console's session, in a request that only reads and that a page of
-// ours sent. A cookie that does not count is none: browsers send it by themselves. The error is that of a database that could
-// not be asked.
-func (a *API) identifyByCookie(x *requestContext) (counts bool, err error) {
-	token := a.cookieToken(x.r)
+// authenticateByCookie finds the caller by the cookie of the console's session, in a request that only reads. Browsers send cookies
+// by themselves, so an invalid one counts as absent. The error is that of a token that could not be checked.
+func (a *API) authenticateByCookie(rc *requestContext) (found bool, err error) {
+	token := a.cookieToken(rc.r)
 	if token == "" {
 		return false, nil
 	}
-	caller, err := a.options.Auth.Check(x.r.Context(), token)
+	caller, err := a.options.Auth.Check(rc.r.Context(), token)
 	if order.CodeOf(err) == order.CodeUnauthenticated {
 		return false, nil
 	}
 	if err == nil {
-		x.caller = caller
+		rc.caller = caller
 	}
 	return err == nil, err
 }
 
-// cookieToken is the token in a request's cookie; "" when there is none, or it is not to be believed. A browser sends the cookie
-// with what pages of the same site ask for, and other ports of a host are the same site: so the browser must say that the page is
-// of this very origin, or, where it says nothing because the connection is plain, must not name another one. Nothing is changed
-// by way of a cookie, and CORS never lets a page of another origin read what a cookie was sent for.
+// cookieToken returns the token in a request's session cookie; "" when there is none, or a page of another origin may have sent the
+// request. A browser sends the cookie with requests of all pages of the site, which includes other ports of the host. So
+// Sec-Fetch-Site must be same-origin; over plain HTTP to another host than localhost browsers omit it, and then the Origin header
+// must not name another origin. The cookie never allows a change, and CORS keeps pages of other origins from reading the answer.
 func (a *API) cookieToken(r *http.Request) string {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if a.options.SessionCookie == "" || a.options.Auth == nil || r.Header["Cookie"] == nil || !reads {
@@ -67,7 +68,8 @@ func (a *API) cookieToken(r *http.Request) string {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" {
 		return ""
 	}
-	if _, host, found := strings.Cut(web.Origin(r), "://"); found && !strings.EqualFold(host, r.Host) || web.Origin(r) == "null" {
+	origin := web.Origin(r)
+	if _, host, found := strings.Cut(origin, "://"); found && !strings.EqualFold(host, r.Host) || origin == "null" {
 		return ""
 	}
 	cookie, err := r.Cookie(a.options.SessionCookie)
@@ -77,8 +79,8 @@ func (a *API) cookieToken(r *http.Request) string {
 	return cookie.Value
 }
 
-// tokenOf is the token by which a request was let in.
-func (a *API) tokenOf(r *http.Request) string {
+// requestToken returns the token that authenticated a request.
+func (a *API) requestToken(r *http.Request) string {
 	if values := r.Header["Authorization"]; values != nil {
 		token, _ := bearer(values)
 		return token
@@ -86,7 +88,7 @@ func (a *API) tokenOf(r *http.Request) string {
 	return a.cookieToken(r)
 }
 
-// bearer is the token of Authorization headers; false when they hold none, or more than one.
+// bearer returns the token of Authorization headers; ok is false when they have none, or more than one.
 func bearer(values []string) (token string, ok bool) {
 	if len(values) != 1 {
 		return "", false
@@ -96,25 +98,24 @@ func bearer(values []string) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != "" && len(token) <= maxBearer && !strings.ContainsAny(token, " ,\t")
 }
 
-// checkAgain is identify for an exchange that goes on for long: its token may have been taken back, or be over.
-func (a *API) checkAgain(x *requestContext) error {
-	if x.caller.Anonymous() {
+// checkAgain checks the token of a long request again: it may be expired or revoked since.
+func (a *API) checkAgain(rc *requestContext) error {
+	if rc.caller.Anonymous() {
 		return nil
 	}
-	_, err := a.options.Auth.Check(x.r.Context(), a.tokenOf(x.r))
+	_, err := a.options.Auth.Check(rc.r.Context(), a.requestToken(rc.r))
 	return err
 }
 
-// requireAdmin returns CodeUnauthenticated to who has shown no token, and CodeForbidden to who has shown one that is no
-// admin's.
-func (x *requestContext) requireAdmin() error {
+// requireAdmin returns CodeUnauthenticated for a caller without a token, and CodeForbidden for one whose token is not an admin's.
+func (rc *requestContext) requireAdmin() error {
 	switch {
-	case x.caller.Admin:
+	case rc.caller.Admin:
 		return nil
-	case x.caller.Anonymous():
-		return order.Errorf(order.CodeUnauthenticated, "This needs an admin's token: orderflow token create --admin makes one.")
+	case rc.caller.Anonymous():
+		return order.Errorf(order.CodeUnauthenticated, "This request requires an admin's token. Create one with orderflow token create --admin.")
 	default:
-		return order.Errorf(order.CodeForbidden, "This needs an admin's token.")
+		return order.Errorf(order.CodeForbidden, "This request requires an admin's token, and the token of the request is a user's.")
 	}
 }
 
@@ -123,30 +124,13 @@ func mayActFor(caller order.Caller, user int64) error {
 	if caller.MayActFor(user) {
 		return nil
 	}
-	return order.Errorf(order.CodeForbidden, "This token is for user %d alone.", caller.UserID)
+	return order.Errorf(order.CodeForbidden, "The token belongs to user %d and cannot act for another user.", caller.UserID)
 }
 
-// own returns CodeNotFound unless the caller may see an order of this user: what is another's is not there.
-func (x *requestContext) own(id, user int64) error {
-	if x.caller.MayActFor(user) {
+// checkVisible returns CodeNotFound unless the caller may see an order of this user.
+func (rc *requestContext) checkVisible(id, user int64) error {
+	if rc.caller.MayActFor(user) {
 		return nil
 	}
-	return noOrder(id)
-}
-
-// logOut takes back the token that was sent.
-func (a *API) logOut(x *requestContext) error {
-	if err := a.origins.CheckChange(x.r); err != nil {
-		return err
-	}
-	if x.caller.Anonymous() {
-		return order.Errorf(order.CodeUnauthenticated, "No token was sent.")
-	}
-	token, _ := bearer(x.r.Header["Authorization"])
-	if err := a.options.Auth.Revoke(x.r.Context(), token); err != nil {
-		return err
-	}
-	x.logToken("a token was taken back", "auth.revoked", x.caller)
-	x.WriteHeader(http.StatusNoContent)
-	return nil
+	return order.NotFound("Order " + strconv.FormatInt(id, 10))
 }

@@ -12,40 +12,34 @@ import (
 	"orderflow/internal/order"
 )
 
-// orderBody is the body of POST /orders as far as it was understood; faults says where it was not. Values at fault are
-// zero, so that the checks of package order find fault with them too.
-type orderBody struct {
-	bodyKey
-	userID        int64
-	lines         []order.Line
-	paymentMethod string
-	faults        faults
+// maxDepth is how deep objects and arrays in a body may be nested.
+const maxDepth = 16
+
+// bodyReader reads the JSON of one body in one pass. It reads values of expected types by name, and collects the validation
+// errors of the fields. A field with an error has the zero value, so the rules of package order reject it too. After a syntax
+// error it reads nothing more.
+type bodyReader struct {
+	input   bytes.Buffer
+	decoder jsontext.Decoder
+	line    int // the line of an order that is being read; -1 outside of lines
+	errors  order.ValidationErrors
+	err     error // the first syntax error; it carries CodeMalformedJSON
 }
 
-// decodeOrder reads a body in one pass. The error, which carries CodeMalformedJSON, means that the body is no strict
-// JSON: it comes before all faults of single fields, wherever it stands.
-func (x *requestContext) decodeOrder(body []byte) (orderBody, error) {
-	reader, err := x.reader(body)
-	if err != nil {
-		return orderBody{}, err
-	}
-	var into orderBody
-	reader.order(&into)
-	reader.end()
-	return into, reader.err
-}
-
-// reader returns what reads a body, once, with the room of this exchange. The error carries CodeMalformedJSON.
-func (x *requestContext) reader(body []byte) (bodyReader, error) {
+// start makes the reader read a body. It may be called again for another body.
+func (r *bodyReader) start(body []byte) {
+	r.line, r.errors, r.err = -1, nil, nil
 	if at, deep := tooDeep(body); deep {
-		return bodyReader{}, malformed(at, fmt.Sprintf("more than %d levels of nesting", maxDepth))
+		r.err = malformed(at, fmt.Sprintf("more than %d levels of nesting", maxDepth))
 	}
-	x.input = *bytes.NewBuffer(body)
-	x.decoder.Reset(&x.input)
-	return bodyReader{decoder: &x.decoder}, nil
+	r.input = *bytes.NewBuffer(body)
+	r.decoder.Reset(&r.input)
 }
 
-// end makes sure that the one value was all there is.
+// release drops all references to the body.
+func (r *bodyReader) release() { r.input, r.errors, r.err = bytes.Buffer{}, nil, nil }
+
+// end checks that nothing follows the value that was read.
 func (r *bodyReader) end() {
 	if r.err != nil {
 		return
@@ -57,112 +51,40 @@ func (r *bodyReader) end() {
 	}
 }
 
-// bodyKey is the idempotency key of a body.
-type bodyKey struct {
-	key   string
-	keyed bool // idempotency_key is there
+// invalid adds a validation error of a field.
+func (r *bodyReader) invalid(field, message string) {
+	if r.line >= 0 {
+		field = order.LineField(r.line, field)
+	}
+	r.errors.Add(field, message)
 }
 
-// bodyReader reads values of expected types. After an error of the syntax it reads nothing more and keeps that error.
-type bodyReader struct {
-	decoder *jsontext.Decoder
-	err     error
-}
-
-func (r *bodyReader) order(into *orderBody) {
-	var hasUser, hasItems bool
-	object := r.object(func(name []byte) {
-		switch string(name) {
-		case "user_id":
-			hasUser = true
-			into.userID, _ = r.integer("user_id", &into.faults)
-		case "idempotency_key":
-			into.keyed = true
-			into.key = r.text("idempotency_key", &into.faults)
-		case "items":
-			hasItems = true
-			r.items(into)
-		case "payment_method":
-			into.paymentMethod = r.text("payment_method", &into.faults)
-		default:
-			r.skip()
-		}
-	})
-	if !object {
-		into.faults.add("body", "must be an object")
-	}
-	if !hasUser {
-		into.faults.add("user_id", "is required")
-	}
-	if !hasItems {
-		into.faults.add("items", "is required")
-	}
-}
-
-// items reads the lines. It keeps one more than an order may have, which is enough to see that there are too many.
-func (r *bodyReader) items(into *orderBody) {
-	if r.decoder.PeekKind() != jsontext.KindBeginArray {
-		into.faults.add("items", "must be an array, not "+r.describe())
+// object reads an object. read reads the value of a name and returns true; it returns false for a name that it does not know, whose
+// value is then skipped. A value that is not an object is a validation error, and so is each required name that is missing.
+func (r *bodyReader) object(read func(name []byte) bool, required ...string) {
+	if r.err != nil {
 		return
 	}
-	r.token()
-	for r.more(jsontext.KindEndArray) {
-		if len(into.lines) > order.MaxLines {
-			r.skip()
-			continue
-		}
-		r.line(into)
-	}
-	r.token()
-}
-
-func (r *bodyReader) line(into *orderBody) {
-	i := len(into.lines)
-	var line order.Line
-	var hasProduct, hasQuantity bool
-	object := r.object(func(name []byte) {
-		switch string(name) {
-		case "product_id":
-			hasProduct = true
-			line.ProductID = r.lineInteger(into, i, "product_id")
-		case "quantity":
-			hasQuantity = true
-			line.Quantity = r.lineInteger(into, i, "quantity")
-		default:
-			r.skip()
-		}
-	})
-	switch {
-	case !object:
-		into.faults.add(order.LineField(i, ""), "must be an object")
-	default:
-		if !hasProduct {
-			into.faults.add(order.LineField(i, "product_id"), "is required")
-		}
-		if !hasQuantity {
-			into.faults.add(order.LineField(i, "quantity"), "is required")
-		}
-	}
-	into.lines = append(into.lines, line)
-}
-
-// lineInteger is integer for a field of a line, whose name is only put together when there is a fault to report.
-func (r *bodyReader) lineInteger(into *orderBody, i int, field string) int64 {
-	var wrong faults
-	n, ok := r.integer(field, &wrong)
-	if !ok {
-		into.faults.move(order.LineField(i, field), wrong[field])
-	}
-	return n
-}
-
-// object reads an object and calls member for each name; member must read or skip the value. It reports whether there
-// was one; another value is skipped.
-func (r *bodyReader) object(member func(name []byte)) bool {
-	if r.decoder.PeekKind() != jsontext.KindBeginObject {
+	isObject, found := r.decoder.PeekKind() == jsontext.KindBeginObject, uint(0)
+	if isObject {
+		found = r.members(read, required)
+	} else {
 		r.skip()
-		return false
+		if r.line >= 0 {
+			r.invalid("", "must be an object")
+			return
+		}
+		r.invalid("body", "must be an object")
 	}
+	for i, name := range required {
+		if found&(1<<i) == 0 {
+			r.invalid(name, "is required")
+		}
+	}
+}
+
+// members reads the members of an object, and returns which of the required names it has, by bit.
+func (r *bodyReader) members(read func(name []byte) bool, required []string) (found uint) {
 	r.token()
 	for r.more(jsontext.KindEndObject) {
 		quoted, err := r.decoder.ReadValue()
@@ -172,13 +94,19 @@ func (r *bodyReader) object(member func(name []byte)) bool {
 		}
 		name := quoted[1 : len(quoted)-1]
 		if bytes.IndexByte(name, '\\') >= 0 {
-			// The decoder has checked the string, so taking its quotes off cannot fail.
-			name, _ = jsontext.AppendUnquote(nil, quoted)
+			name, _ = jsontext.AppendUnquote(nil, quoted) // cannot fail: the decoder has checked it
 		}
-		member(name)
+		for i := range required {
+			if string(name) == required[i] {
+				found |= 1 << i
+			}
+		}
+		if !read(name) {
+			r.skip()
+		}
 	}
 	r.token()
-	return true
+	return found
 }
 
 // more reports whether another value comes before the end of the object or array.
@@ -190,26 +118,38 @@ func (r *bodyReader) more(end jsontext.Kind) bool {
 	return next != end && next != jsontext.KindInvalid
 }
 
-// integer reads a whole number; ok is false, and a fault noted, for anything else. A number beyond 64 bits becomes the
-// largest or smallest one, which is out of all bounds here.
-func (r *bodyReader) integer(field string, faults *faults) (n int64, ok bool) {
+// array reads an array by calling item for each element, which item must read or skip.
+func (r *bodyReader) array(field string, item func()) {
+	if r.decoder.PeekKind() != jsontext.KindBeginArray {
+		r.invalid(field, "must be an array, not "+r.describe())
+		return
+	}
+	r.token()
+	for r.more(jsontext.KindEndArray) {
+		item()
+	}
+	r.token()
+}
+
+// integer reads a whole number. A number beyond 64 bits becomes the largest or smallest one, which no rule allows.
+func (r *bodyReader) integer(field string) int64 {
 	if r.decoder.PeekKind() != jsontext.KindNumber {
-		faults.add(field, "must be a whole number, not "+r.describe())
-		return 0, false
+		r.invalid(field, "must be a whole number, not "+r.describe())
+		return 0
 	}
 	value, err := r.decoder.ReadValue()
 	if err != nil {
 		r.fail(err)
-		return 0, false
+		return 0
 	}
 	if bytes.ContainsAny(value, ".eE") {
-		faults.add(field, "must be a whole number, without a fraction or an exponent")
-		return 0, false
+		r.invalid(field, "must be a whole number, without a fraction or an exponent")
+		return 0
 	}
-	return parseInteger(value), true
+	return parseInteger(value)
 }
 
-// parseInteger reads digits with an optional minus before them.
+// parseInteger parses digits with an optional minus.
 func parseInteger(value []byte) int64 {
 	digits, negative := bytes.CutPrefix(value, []byte("-"))
 	var n int64
@@ -226,10 +166,10 @@ func parseInteger(value []byte) int64 {
 	return n
 }
 
-// text reads a string; it notes a fault for anything else.
-func (r *bodyReader) text(field string, faults *faults) string {
+// text reads a string.
+func (r *bodyReader) text(field string) string {
 	if r.decoder.PeekKind() != jsontext.KindString {
-		faults.add(field, "must be a string, not "+r.describe())
+		r.invalid(field, "must be a string, not "+r.describe())
 		return ""
 	}
 	value, err := r.decoder.ReadValue()
@@ -244,7 +184,33 @@ func (r *bodyReader) text(field string, faults *faults) string {
 	return string(plain)
 }
 
-// describe skips the next value and says what it was.
+// money reads an amount, which is a string.
+func (r *bodyReader) money(field string) order.Money {
+	if r.decoder.PeekKind() != jsontext.KindString {
+		r.invalid(field, `must be a string such as "29.97", not `+r.describe())
+		return 0
+	}
+	amount, err := order.ParseMoney(r.text(field))
+	if invalid, ok := errors.AsType[*order.Error](err); ok && r.err == nil {
+		for _, messages := range invalid.Fields {
+			r.errors.Add(field, messages...)
+		}
+	}
+	return amount
+}
+
+// boolean reads true or false.
+func (r *bodyReader) boolean(field string) bool {
+	kind := r.decoder.PeekKind()
+	if kind != jsontext.KindTrue && kind != jsontext.KindFalse {
+		r.invalid(field, "must be true or false, not "+r.describe())
+		return false
+	}
+	r.skip()
+	return kind == jsontext.KindTrue
+}
+
+// describe skips the next value and returns its type for a message.
 func (r *bodyReader) describe() string {
 	kind := r.decoder.PeekKind()
 	r.skip()
@@ -279,7 +245,7 @@ func (r *bodyReader) token() {
 	}
 }
 
-// fail keeps the first error of the syntax.
+// fail keeps the first syntax error.
 func (r *bodyReader) fail(err error) {
 	if err == nil || r.err != nil {
 		return
@@ -289,7 +255,7 @@ func (r *bodyReader) fail(err error) {
 		offset = syntax.ByteOffset
 		switch {
 		case errors.Is(err, jsontext.ErrDuplicateName):
-			reason = "a name stands twice in one object"
+			reason = "an object has a duplicate name"
 		case !errors.Is(err, io.ErrUnexpectedEOF):
 			reason = syntax.Err.Error()
 		}
@@ -297,13 +263,13 @@ func (r *bodyReader) fail(err error) {
 	r.err = malformed(offset, reason)
 }
 
-// malformed is the error for a body that is no strict JSON; at is a position in bytes, counted from 0.
+// malformed returns the error for a body that is not strict JSON; at is a position in bytes, counted from 0.
 func malformed(at int64, reason string) error {
 	return order.Errorf(order.CodeMalformedJSON, "The body is not strict JSON: at byte %d, %s.", at, reason)
 }
 
-// tooDeep reports where a body nests deeper than maxDepth. It knows strings from structure and no more: what is not
-// valid JSON is refused by the decoder, if not here.
+// tooDeep returns where a body is nested deeper than maxDepth. It distinguishes only strings from structure: the decoder refuses
+// what is not valid JSON.
 func tooDeep(body []byte) (at int64, deep bool) {
 	depth := 0
 	quoted := false

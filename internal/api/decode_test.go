@@ -3,32 +3,37 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
-	"reflect"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"orderflow/internal/order"
 )
 
-// everyone is a reader to whom every user and product is known.
+// everyone is a reader for which every user and product exists.
 type everyone struct{ Reader }
 
-func (everyone) Existing(_ context.Context, users, products []int64) (knownUsers, knownProducts map[int64]bool, err error) {
+func (everyone) Existing(_ context.Context, users, products []int64) (existingUsers, existingProducts map[int64]bool, err error) {
 	all := func(ids []int64) map[int64]bool {
-		known := map[int64]bool{}
+		existing := map[int64]bool{}
 		for _, id := range ids {
-			known[id] = true
+			existing[id] = true
 		}
-		return known
+		return existing
 	}
 	return all(users), all(products), nil
 }
 
-// typed is the body as a decoder by reflection reads it: an opinion of its own about the same rules.
+// typed is the body as the JSON library decodes it by reflection, independently of bodyReader.
 type typed struct {
 	UserID int64  `json:"user_id"`
 	Key    string `json:"idempotency_key"`
@@ -47,7 +52,7 @@ func (b typed) lines() []order.Line {
 	return lines
 }
 
-// depth is how deep a valid body nests.
+// depth returns how deep a valid body is nested.
 func depth(body string) int {
 	deepest := 0
 	d := jsontext.NewDecoder(strings.NewReader(body))
@@ -71,8 +76,7 @@ func FuzzDecodeOrder(f *testing.F) {
 	}
 	a := &API{options: Options{Reader: everyone{}}}
 	f.Fuzz(func(t *testing.T, body string) {
-		x := &requestContext{api: a}
-		decoded, err := x.decodeOrder([]byte(body))
+		decoded, invalid, err := decodeOrder(new(requestContext), []byte(body))
 		var anything any
 		strict := json.Unmarshal([]byte(body), &anything)
 		switch {
@@ -81,49 +85,67 @@ func FuzzDecodeOrder(f *testing.F) {
 		case err != nil && strict == nil && depth(body) <= maxDepth:
 			t.Fatalf("valid JSON was refused: %v", err)
 		case err == nil && strict != nil:
-			t.Fatalf("taken, though %v", strict)
+			t.Fatalf("decoded, but the JSON library reports %v", strict)
 		case err == nil && depth(body) > maxDepth:
-			t.Fatal("taken, though too deep")
+			t.Fatal("decoded, but it is nested too deeply")
 		case err != nil:
 			return
 		}
-		agrees(t, a, body, decoded)
+		compareOrder(t, a, body, decoded, invalid)
 	})
 }
 
-// agrees holds what was decoded against the typed decoder's opinion, and the draft against the rules of an order.
-func agrees(t *testing.T, a *API, body string, decoded orderBody) {
+// decodeOrder decodes a body as readDraft does.
+func decodeOrder(rc *requestContext, body []byte) (orderBody, order.ValidationErrors, error) {
+	var into orderBody
+	rc.reader.start(body)
+	rc.reader.order(&into)
+	rc.reader.end()
+	return into, rc.reader.errors, rc.reader.err
+}
+
+// draftOf returns the draft of a request with this body.
+func draftOf(t *testing.T, a *API, body string) (order.Draft, error) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/v1/orders", strings.NewReader(body))
+	r.Header.Set("Content-Type", mediaJSON)
+	return a.readDraft(&requestContext{api: a, w: httptest.NewRecorder(), r: r})
+}
+
+// compareOrder compares what was decoded with the result of the typed decoder, and the draft with the rules of an order.
+func compareOrder(t *testing.T, a *API, body string, decoded orderBody, invalid order.ValidationErrors) {
+	t.Helper()
 	var want typed
 	typedErr := json.Unmarshal([]byte(body), &want)
-	if typedErr != nil && len(decoded.faults) == 0 {
-		t.Fatalf("no fault was found, though %v", typedErr)
+	if typedErr != nil && len(invalid) == 0 {
+		t.Fatalf("no validation error was found, but the JSON library reports %v", typedErr)
 	}
-	found := len(decoded.faults) > 0
-	if !found && len(want.Items) <= order.MaxLines {
-		have := typed{UserID: decoded.userID, Key: decoded.key, PaymentMethod: decoded.paymentMethod}
-		if have.UserID != want.UserID || have.Key != want.Key || have.PaymentMethod != want.PaymentMethod ||
-			len(want.Items) > 0 && !reflect.DeepEqual(decoded.lines, want.lines()) {
-			t.Fatalf("decoded %+v, want %+v", decoded, want)
+	if len(invalid) == 0 && len(want.Items) <= order.MaxLines {
+		have := typed{UserID: decoded.userID, Key: decoded.key.value, PaymentMethod: decoded.paymentMethod, Items: want.Items}
+		if diff := cmp.Diff(want, have); diff != "" {
+			t.Fatalf("decoded (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(want.lines(), decoded.lines, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("lines (-want +got):\n%s", diff)
 		}
 	}
-	draft, err := a.draft(t.Context(), &decoded, order.Caller{})
+	draft, err := draftOf(t, a, body)
+	_, ruleErr := order.NewDraft(nil, want.UserID, want.Key, want.lines(), want.PaymentMethod)
 	if err == nil {
-		if found {
-			t.Fatalf("a body with faults %v became a draft", decoded.faults)
+		if len(invalid) > 0 {
+			t.Fatalf("a body with the validation errors %v became a draft", invalid)
 		}
-		if _, ruleErr := order.NewDraft(nil, want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr != nil {
-			t.Fatalf("became the draft %+v, though %v", draft, ruleErr)
+		if ruleErr != nil {
+			t.Fatalf("became the draft %+v, but the rules report %v", draft, ruleErr)
 		}
 		return
 	}
-	var invalid *order.Error
-	if !errors.As(err, &invalid) || invalid.Code != order.CodeValidation || len(invalid.Fields) == 0 {
-		t.Fatalf("refused without saying why: %v", err)
+	refused, ok := errors.AsType[*order.Error](err)
+	if !ok || refused.Code != order.CodeValidation || len(refused.Fields) == 0 {
+		t.Fatalf("refused without a validation error: %v", err)
 	}
-	if !found {
-		if _, ruleErr := order.NewDraft(nil, want.UserID, want.Key, want.lines(), want.PaymentMethod); ruleErr == nil {
-			t.Fatalf("refused for %v, though the rules allow it", invalid.Fields)
-		}
+	if len(invalid) == 0 && ruleErr == nil {
+		t.Fatalf("refused for %v, but the rules allow it", refused.Fields)
 	}
 }
 
@@ -133,40 +155,38 @@ func TestParseInteger(t *testing.T) {
 		"9223372036854775808": math.MaxInt64, "-99999999999999999999": -math.MaxInt64,
 	} {
 		if got := parseInteger([]byte(text)); got != want {
-			t.Errorf("%s is read as %d, want %d", text, got, want)
+			t.Errorf("%s is parsed as %d, want %d", text, got, want)
 		}
 	}
 }
 
-// A request whose ids cannot be looked up still hears of the faults that were found without that.
-func TestFaultsWithoutDatabase(t *testing.T) {
-	a := &API{options: Options{Reader: nobody{}, Logger: discard()}}
-	x := &requestContext{api: a}
-	body, err := x.decodeOrder([]byte(`{"user_id":1,"idempotency_key":"a","items":[{"product_id":1,"quantity":0}]}`))
-	if err != nil {
-		t.Fatal(err)
+// A request whose ids cannot be looked up is answered with the other validation errors.
+func TestValidationWithoutDatabase(t *testing.T) {
+	a := &API{options: Options{Reader: unavailable{}, Logger: discard()}}
+	_, err := draftOf(t, a, `{"user_id":1,"idempotency_key":"a","items":[{"product_id":1,"quantity":0}]}`)
+	refused, ok := errors.AsType[*order.Error](err)
+	if !ok {
+		t.Fatalf("got %v, want a validation error", err)
 	}
-	_, err = a.draft(t.Context(), &body, order.Caller{})
-	var invalid *order.Error
-	if !errors.As(err, &invalid) || len(invalid.Fields) != 1 || invalid.Fields["items.0.quantity"] == nil {
-		t.Errorf("got %v %+v, want a fault of items.0.quantity alone", err, invalid)
+	if got := slices.Collect(maps.Keys(refused.Fields)); !slices.Equal(got, []string{"items.0.quantity"}) {
+		t.Errorf("errors of %v, want items.0.quantity alone", got)
 	}
 }
 
-// nobody is a reader that does not answer.
-type nobody struct{ Reader }
+// unavailable is a reader that does not answer.
+type unavailable struct{ Reader }
 
-func (nobody) Existing(context.Context, []int64, []int64) (knownUsers, knownProducts map[int64]bool, err error) {
-	return nil, nil, order.Errorf(order.CodeUnavailable, "away")
+func (unavailable) Existing(context.Context, []int64, []int64) (users, products map[int64]bool, err error) {
+	return nil, nil, order.Errorf(order.CodeUnavailable, "unavailable")
 }
 
 func BenchmarkDecode(b *testing.B) {
 	body := []byte(`{"user_id":1,"idempotency_key":"cart-7001","items":[{"product_id":1,"quantity":2},{"product_id":2,"quantity":1}]}`)
 	b.Run("ours", func(b *testing.B) {
-		x := &requestContext{}
+		rc := new(requestContext)
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := x.decodeOrder(body); err != nil {
+			if _, _, err := decodeOrder(rc, body); err != nil {
 				b.Fatal(err)
 			}
 		}

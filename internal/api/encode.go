@@ -8,7 +8,26 @@ import (
 	"orderflow/internal/web"
 )
 
-// appendOrder appends an order as the API shows it everywhere. Its payment method is not part of that.
+// data is an answer with one value.
+type data[T any] struct {
+	Data T `json:"data"`
+}
+
+// timestamp is a time as answers show it: RFC 3339 in UTC with exactly six decimals, or null for the zero time.
+type timestamp time.Time
+
+// MarshalJSON implements json.Marshaler.
+func (t timestamp) MarshalJSON() ([]byte, error) { return appendTime(nil, time.Time(t)), nil }
+
+// appendTime appends a time as timestamp does.
+func appendTime(dst []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(dst, `null`...)
+	}
+	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
+}
+
+// appendOrder appends an order in the form that all answers have. The payment method is not part of it.
 func appendOrder(dst []byte, o *order.Order) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, o.ID, 10)
@@ -44,24 +63,7 @@ func appendOrder(dst []byte, o *order.Order) []byte {
 	return append(dst, ']', '}')
 }
 
-func appendProduct(dst []byte, p *order.Product) []byte {
-	dst = append(dst, `{"id":`...)
-	dst = strconv.AppendInt(dst, p.ID, 10)
-	dst = append(dst, `,"name":`...)
-	dst = web.AppendString(dst, p.Name)
-	dst = append(dst, `,"price":"`...)
-	dst = p.Price.Append(dst)
-	dst = append(dst, `","currency":`...)
-	dst = web.AppendString(dst, p.Currency)
-	dst = append(dst, `,"stock":`...)
-	dst = strconv.AppendInt(dst, p.Stock, 10)
-	dst = append(dst, `,"active":`...)
-	dst = strconv.AppendBool(dst, p.Active)
-	dst = append(dst, `,"created_at":`...)
-	dst = appendTime(dst, p.CreatedAt)
-	return append(dst, '}')
-}
-
+// appendEvent appends an event of an order.
 func appendEvent(dst []byte, e *order.Event) []byte {
 	dst = append(dst, `{"event_id":`...)
 	dst = web.AppendString(dst, e.ID())
@@ -78,12 +80,4 @@ func appendEvent(dst []byte, e *order.Event) []byte {
 	dst = append(dst, `,"created_at":`...)
 	dst = appendTime(dst, e.At)
 	return append(dst, '}')
-}
-
-// appendTime appends a time as RFC 3339 in UTC with exactly six decimals, or null for the zero time.
-func appendTime(dst []byte, t time.Time) []byte {
-	if t.IsZero() {
-		return append(dst, `null`...)
-	}
-	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
 }

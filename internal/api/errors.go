@@ -11,51 +11,56 @@ import (
 	"orderflow/internal/web"
 )
 
-// statusGone is counted and logged for a caller that closed its side of the connection before the answer. It is never sent.
-const statusGone = 499
+// statusDisconnected is counted and logged for a caller that closed its side of the connection before the answer. It is never sent.
+const statusDisconnected = 499
 
-// fail answers with err. What the caller may not know goes to the log.
-func (x *requestContext) fail(err error) {
-	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		if x.status == 0 { // a caller that only closed its sending side reads this
-			x.Header()["Connection"] = x.api.fixed.closes
-			x.out = web.AppendError(x.out[:0], errCallerLeft(), x.trace.ID)
-			x.json(web.StatusOf(order.CodeUnavailable), x.out)
+// fail answers with err. Errors whose text is for operators go to the log.
+func (rc *requestContext) fail(err error) {
+	if rc.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		if rc.status == 0 { // a caller that only closed its sending side reads this
+			rc.Header()["Connection"] = rc.api.fixed.closes
+			rc.error(errDisconnected())
 		}
 		return
 	}
-	if x.status != 0 {
-		// Half an answer is out and cannot be taken back: cutting the connection is the only way to say so.
-		x.log(slog.LevelError, "an answer broke off", "request.broken", err)
+	if rc.status != 0 {
+		// A part of the answer is sent. Only a broken connection tells the caller that it is incomplete.
+		rc.log(slog.LevelError, "An answer was cut off by an error.", "request.cut_off", err)
 		panic(http.ErrAbortHandler)
 	}
-	shown := x.shown(err)
+	shown := rc.shown(err)
 	if shown.Code == order.CodeOverloaded || shown.Code == order.CodeUnavailable {
-		x.Header().Set("Retry-After", "1")
+		rc.Header().Set("Retry-After", "1")
 	}
 	if shown.Code == order.CodeUnauthenticated {
-		x.Header()["Www-Authenticate"] = x.api.fixed.bearer
+		rc.Header()["Www-Authenticate"] = rc.api.fixed.bearer
 	}
-	x.out = web.AppendError(x.out[:0], shown, x.trace.ID)
-	x.json(web.StatusOf(shown.Code), x.out)
+	rc.error(shown)
 }
 
-func errCallerLeft() *order.Error {
-	return order.Errorf(order.CodeUnavailable, "The work was ended, because the caller closed its side of the connection. Keep it open.")
+// error answers with an error.
+func (rc *requestContext) error(e *order.Error) {
+	rc.out = web.AppendError(rc.out[:0], e, rc.trace.ID)
+	rc.json(web.StatusOf(e.Code), rc.out)
 }
 
-// shown is the part of err that the caller sees.
-func (x *requestContext) shown(err error) *order.Error {
-	var coded *order.Error
-	if errors.As(err, &coded) && web.StatusOf(coded.Code) != 0 && coded.Code != order.CodeInternal {
-		if coded.Code == order.CodeUnavailable {
-			if more, due := x.api.unavailable.due(time.Now()); due {
-				x.log(slog.LevelWarn, "requests are refused as unavailable; the error says why", "request.unavailable", err,
-					slog.Int64("unlogged", more))
-			}
+func errDisconnected() *order.Error {
+	return order.Errorf(order.CodeUnavailable, "The request was stopped because the client closed its side of the connection. "+
+		"Keep the connection open until the answer.")
+}
+
+// shown returns the error that the caller sees for err.
+func (rc *requestContext) shown(err error) *order.Error {
+	coded, ok := errors.AsType[*order.Error](err)
+	if !ok || web.StatusOf(coded.Code) == 0 || coded.Code == order.CodeInternal {
+		rc.log(slog.LevelError, "A request failed.", "request.failed", err)
+		return web.InternalError()
+	}
+	if coded.Code == order.CodeUnavailable {
+		if dropped, allowed := rc.api.unavailable.allow(time.Now()); allowed {
+			rc.log(slog.LevelWarn, "Requests are refused as unavailable; the error has the cause.", "request.unavailable", err,
+				slog.Int64("unlogged", dropped))
 		}
-		return coded
 	}
-	x.log(slog.LevelError, "a request failed", "request.failed", err)
-	return web.InternalError()
+	return coded
 }

@@ -476,7 +476,7 @@ func TestBusFails(t *testing.T) {
 		if e, _ := stream.next(); e.id != "1-2" || time.Since(began) > 2*time.Second {
 			t.Errorf("got %+v after %s", e, time.Since(began))
 		}
-		if !strings.Contains(n.logs.String(), "streams.deaf") {
+		if !strings.Contains(n.logs.String(), "streams.disconnected") {
 			t.Errorf("the log does not say that the bus was away: %s", n.logs)
 		}
 		tail := <-n.news.joined

@@ -7,79 +7,78 @@ import (
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/web"
 )
 
-// Words of /health for a service.
+// States of a service in the answer of /health.
 const (
 	StateConnected    = "connected"
 	StateDisconnected = "disconnected"
 )
 
-// health says how the services behind the API are. One that is configured and cannot be reached, or a database that refuses
-// writes, makes it degraded.
-func (a *API) health(x *requestContext) error {
-	status, overall := http.StatusOK, "ok"
-	database, redis := StateConnected, a.options.RedisState()
-	if a.reach(x) != nil || a.options.Reader.CheckWritable() != nil {
-		database = StateDisconnected
+// pingTimeout is how long the database may take to answer a check.
+const pingTimeout = time.Second
+
+// healthJSON is the answer of /health.
+type healthJSON struct {
+	Status   string `json:"status"`
+	Services struct {
+		Database string `json:"database"`
+		Redis    string `json:"redis"`
+	} `json:"services"`
+	Reason    string    `json:"reason,omitempty"`
+	Timestamp timestamp `json:"timestamp"`
+}
+
+// health reports the state of the services behind the API. It is degraded when a configured service cannot be reached, or the
+// database refuses writes.
+func (a *API) health(rc *requestContext) error {
+	status, answer := http.StatusOK, healthJSON{Status: "ok"}
+	answer.Services.Database, answer.Services.Redis = StateConnected, a.options.RedisState()
+	if a.ping(rc) != nil || a.options.Reader.CheckWritable() != nil {
+		answer.Services.Database = StateDisconnected
 	}
-	if database == StateDisconnected || redis == StateDisconnected {
-		status, overall = http.StatusServiceUnavailable, "degraded"
+	if answer.Services.Database == StateDisconnected || answer.Services.Redis == StateDisconnected {
+		status, answer.Status = http.StatusServiceUnavailable, "degraded"
 	}
-	x.out = append(x.out[:0], `{"status":"`...)
-	x.out = append(x.out, overall...)
-	x.out = append(x.out, `","services":{"database":"`...)
-	x.out = append(x.out, database...)
-	x.out = append(x.out, `","redis":`...)
-	x.out = web.AppendString(x.out, redis)
-	x.out = append(x.out, '}')
-	if redis == StateDisconnected && a.options.RedisReason != nil {
-		x.out = append(x.out, `,"reason":`...)
-		x.out = web.AppendString(x.out, a.options.RedisReason())
+	if answer.Services.Redis == StateDisconnected && a.options.RedisReason != nil {
+		answer.Reason = a.options.RedisReason()
 	}
-	x.out = append(x.out, `,"timestamp":`...)
-	x.out = appendTime(x.out, time.Now())
-	x.out = append(x.out, '}', '\n')
-	x.json(status, x.out)
+	answer.Timestamp = timestamp(time.Now())
+	return rc.value(status, answer)
+}
+
+// live answers while the process runs.
+func (a *API) live(rc *requestContext) error {
+	rc.json(http.StatusOK, []byte(`{"status":"ok"}`+"\n"))
 	return nil
 }
 
-// live says that the process answers.
-func (a *API) live(x *requestContext) error {
-	x.json(http.StatusOK, []byte(`{"status":"ok"}`+"\n"))
-	return nil
-}
-
-// ready says whether requests should be sent here. Redis does not matter for that: orders go on without it. Nor does a disk
-// that is full: what can be read is read.
-func (a *API) ready(x *requestContext) error {
+// ready reports whether load balancers should send requests to this server. Neither Redis nor a full disk matters: without Redis
+// orders are processed, and with a full disk data can be read.
+func (a *API) ready(rc *requestContext) error {
 	if a.draining.Load() {
-		return order.Errorf(order.CodeUnavailable, "The server is shutting down.")
+		return order.Errorf(order.CodeUnavailable, "The server is shutting down. Send requests to another server.")
 	}
-	if err := a.reach(x); err != nil {
+	if err := a.ping(rc); err != nil {
 		if damage := a.options.Reader.CheckDamage(); damage != nil {
 			return damage
 		}
-		return order.Errorf(order.CodeUnavailable, "The database cannot be reached.")
+		return order.Errorf(order.CodeUnavailable, "The database does not answer. Check it; the server's log has the error.")
 	}
-	x.json(http.StatusOK, []byte(`{"status":"ready"}`+"\n"))
+	rc.json(http.StatusOK, []byte(`{"status":"ready"}`+"\n"))
 	return nil
 }
 
-// pingTimeout is how long the database may take to answer.
-const pingTimeout = time.Second
-
-// reach asks the database for an answer. Those who ask at the same time share one question, so that probes are no load.
-func (a *API) reach(x *requestContext) error {
-	_, err := a.ping.get(x.r.Context())
+// ping checks that the database answers. Requests of the same moment share one check, so that probes are no load.
+func (a *API) ping(rc *requestContext) error {
+	_, err := a.pings.get(rc.r.Context())
 	if err != nil && a.options.Reader.CheckDamage() == nil { // damage is logged when it is found
-		x.log(slog.LevelWarn, "the database does not answer", "database.unreachable", err)
+		rc.log(slog.LevelWarn, "The database does not answer.", "database.unreachable", err)
 	}
 	return err
 }
 
-func (a *API) loadPing(ctx context.Context) (struct{}, error) {
+func (a *API) fetchPing(ctx context.Context) (struct{}, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	return struct{}{}, a.options.Reader.Ping(ctx)

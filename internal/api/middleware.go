@@ -11,96 +11,91 @@ import (
 	"orderflow/internal/web"
 )
 
-// ServeHTTP answers any request: it does what all paths have in common and leaves the rest to the routes.
+// ServeHTTP answers every request: it does what all paths have in common and passes the rest to the routes.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.serve(w, r, nil) //nolint:contextcheck // the exchange has the context of the request
+	a.serve(w, r, nil) //nolint:contextcheck // the requestContext has the context of the request
 }
 
-// InProcess returns the API for callers within the process, such as pages of the same server: who calls is known, whatever a
-// request carries, and there is no rate limit. Its handler may be called from any goroutine.
-func (a *API) InProcess(who order.Caller) http.Handler {
+// InProcess returns the API for callers within the process, such as pages of the same server. The caller is given, whatever a request
+// contains, and there is no rate limit. The handler may be called from any goroutine.
+func (a *API) InProcess(caller order.Caller) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.serve(w, r, &who) //nolint:contextcheck // the exchange has the context of the request
+		a.serve(w, r, &caller) //nolint:contextcheck // the requestContext has the context of the request
 	})
 }
 
-// serve answers a request that came by a connection, or from inside.
-func (a *API) serve(w http.ResponseWriter, r *http.Request, inside *order.Caller) {
-	x, ok := a.pool.Get().(*requestContext)
+// serve answers a request over a connection, or from within the process.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, inProcess *order.Caller) {
+	rc, ok := a.pool.Get().(*requestContext)
 	if !ok {
-		x = new(requestContext)
+		rc = new(requestContext)
 	}
-	x.api, x.w, x.r, x.began, x.trace, x.inside = a, w, r, time.Now(), traceOf(r), inside
-	defer x.finish()
-	x.commonHeaders()
+	rc.api, rc.w, rc.r, rc.began, rc.inProcess = a, w, r, time.Now(), inProcess
+	rc.trace.ID = web.TraceID(r)
+	defer rc.finish()
+	rc.commonHeaders()
 	switch {
-	case x.preflight():
-	case !web.CleanPath(r.URL.Path):
-		// ServeMux would redirect to the clean path; no address of ours is ever spelled that way.
-		a.unknownPath(x, r)
+	case rc.preflight():
+	case !web.CleanPath(r.URL.Path): // ServeMux would redirect it
+		a.unknownPath(rc, r)
 	default:
-		a.mux.ServeHTTP(x, r)
+		a.mux.ServeHTTP(rc, r)
 	}
 }
 
-// finish counts the request, turns a panic into an answer, and gives the exchange back.
-func (x *requestContext) finish() {
+// finish counts the request, answers a panic with internal_error, and returns the requestContext to the pool.
+func (rc *requestContext) finish() {
 	value := recover()
 	if value == nil {
-		x.count()
-		x.recycle()
+		rc.count()
+		a := rc.api
+		rc.reset()
+		a.pool.Put(rc)
 		return
 	}
 	if value == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
-		x.count()
+		rc.count()
 		panic(value)
 	}
-	x.log(slog.LevelError, "a request panicked", "request.panicked", fmt.Errorf("%v\n%s", value, debug.Stack()))
-	broken := x.status != 0
-	if !broken {
-		x.out = web.AppendError(x.out[:0], web.InternalError(), x.trace.ID)
-		x.json(http.StatusInternalServerError, x.out)
+	// The requestContext does not return to the pool: a goroutine of the panicked handler may still use it.
+	rc.log(slog.LevelError, "A request panicked.", "request.panicked", fmt.Errorf("%v\n%s", value, debug.Stack()))
+	partial := rc.status != 0
+	if !partial {
+		rc.out = web.AppendError(rc.out[:0], web.InternalError(), rc.trace.ID)
+		rc.json(http.StatusInternalServerError, rc.out)
 	}
-	x.count()
-	if broken {
+	rc.count()
+	if partial {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// recycle gives the exchange to a later request. One that panicked is left to the collector: whoever holds on to it
-// can do no harm there.
-func (x *requestContext) recycle() {
-	a := x.api
-	x.reset()
-	a.pool.Put(x)
-}
-
-// count adds the request to the metrics, and to the log for those who look that closely.
-func (x *requestContext) count() {
-	took := x.took
+// count adds the request to the metrics, ends its span, and writes its debug line.
+func (rc *requestContext) count() {
+	took := rc.untilStream
 	if took == 0 {
-		took = time.Since(x.began)
+		took = time.Since(rc.began)
 	}
-	if x.timing == nil {
-		x.timing = x.api.metrics.unmatched
+	if rc.timing == nil {
+		rc.timing = rc.api.metrics.unmatched
 	}
-	counted := x.status
-	if x.took == 0 && !x.slow && x.r.Context().Err() != nil { // a stream ends that way
-		counted = statusGone
+	status := rc.status
+	if rc.untilStream == 0 && !rc.bodyTimedOut && rc.r.Context().Err() != nil { // event streams end in this way
+		status = statusDisconnected
 	}
-	x.timing.observe(counted, took)
-	x.followed()
-	logger, ctx := x.api.options.Logger, x.r.Context()
+	rc.timing.observe(status, took)
+	rc.endSpan()
+	logger, ctx := rc.api.options.Logger, rc.r.Context()
 	if logger.Enabled(ctx, slog.LevelDebug) {
-		logger.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("event", "request"), slog.String("trace_id", x.trace.ID),
-			slog.String("method", x.r.Method), slog.String("path", x.r.URL.Path), slog.Int("status", counted),
-			slog.Int("answered", x.status), slog.Duration("took", took))
+		logger.LogAttrs(ctx, slog.LevelDebug, "A request was answered.", slog.String("event", "request"), slog.String("trace_id", rc.trace.ID),
+			slog.String("method", rc.r.Method), slog.String("path", rc.r.URL.Path), slog.Int("status", status),
+			slog.Int("answered", rc.status), slog.Duration("took", took))
 	}
 }
 
-// fixedHeaders are header values that most answers share. Nobody changes them: Header.Set replaces the slice.
+// fixedHeaders are header values that most answers share. They are never changed: Header.Set replaces the slice.
 type fixedHeaders struct {
-	nosniff, deny, noReferrer, nothing, noStore, json, vary, exposed, closes, replayed, bearer []string
+	nosniff, deny, noReferrer, policy, noStore, json, vary, exposed, closes, replayed, bearer []string
 }
 
 func newFixedHeaders() fixedHeaders {
@@ -108,9 +103,9 @@ func newFixedHeaders() fixedHeaders {
 		nosniff:    []string{"nosniff"},
 		deny:       []string{"DENY"},
 		noReferrer: []string{"no-referrer"},
-		nothing:    []string{"default-src 'none'; frame-ancestors 'none'"},
+		policy:     []string{"default-src 'none'; frame-ancestors 'none'"},
 		noStore:    []string{"no-store"},
-		json:       []string{"application/json"},
+		json:       []string{mediaJSON},
 		vary:       []string{"Origin"},
 		exposed:    []string{corsExposed},
 		closes:     []string{"close"},
@@ -119,19 +114,18 @@ func newFixedHeaders() fixedHeaders {
 	}
 }
 
-// commonHeaders sets what every answer carries. It writes to the map with canonical names, which Header.Set would
-// compute each time.
-func (x *requestContext) commonHeaders() {
-	h, fixed := x.Header(), &x.api.fixed
-	h["X-Trace-Id"] = []string{x.trace.ID}
+// commonHeaders sets the headers of every answer. It writes canonical names to the map, which Header.Set would compute each time.
+func (rc *requestContext) commonHeaders() {
+	h, fixed := rc.Header(), &rc.api.fixed
+	h["X-Trace-Id"] = []string{rc.trace.ID}
 	h["X-Content-Type-Options"] = fixed.nosniff
 	h["X-Frame-Options"] = fixed.deny
 	h["Referrer-Policy"] = fixed.noReferrer
-	h["Content-Security-Policy"] = fixed.nothing
+	h["Content-Security-Policy"] = fixed.policy
 	h["Cache-Control"] = fixed.noStore
 	h["Vary"] = fixed.vary
-	if x.api.draining.Load() {
+	if rc.api.draining.Load() {
 		h["Connection"] = fixed.closes
 	}
-	x.allowOrigin()
+	rc.allowOrigin()
 }

@@ -11,108 +11,112 @@ import (
 	"orderflow/internal/web"
 )
 
-// admit takes a token for the caller, or returns CodeTooManyRequests. A limiter that fails lets everybody in: it is there to
-// protect the service, not to be its weakest part.
-func (a *API) admit(x *requestContext) error {
-	if a.options.Rate.Off() || x.inside != nil {
+// allowCaller counts the request against the limit of its caller, and returns CodeTooManyRequests when the limit is exceeded. A
+// limiter that fails allows all requests: it protects the service and must not be the cause of an outage.
+func (a *API) allowCaller(rc *requestContext) error {
+	if a.options.Rate.Off() || rc.inProcess != nil {
 		return nil
 	}
 	rate := a.options.Rate
-	if x.byAdminToken() {
+	if rc.hasAdminToken() {
 		rate = a.options.AdminRate
 	}
 	if rate.Off() {
 		return nil
 	}
-	decision, counted := a.count(x, a.callerKey(x), rate)
+	decision, counted := a.take(rc, a.callerKey(rc), rate)
 	if !counted {
 		return nil
 	}
-	x.showLimit(decision)
+	rc.limitHeaders(decision)
 	if decision.Allowed {
 		return nil
 	}
-	who := "address"
-	if !x.caller.Anonymous() {
-		who = "token"
+	source := "from this address"
+	if !rc.caller.Anonymous() {
+		source = "with this token"
 	}
-	return x.refuse(decision, "Too many requests with this "+who+".")
+	return rc.tooMany(decision, "Too many requests "+source+".")
 }
 
-// admitUser takes a token for the user that an order by an admin's token is for, or returns CodeTooManyRequests: a back end acts
-// for many users, and each of them has the limit of a user. Without a token the address is counted alone: a client could change
-// the user with each request.
-func (a *API) admitUser(x *requestContext, user int64) error {
-	if a.options.Rate.Off() || x.inside != nil || !x.byAdminToken() {
+// allowUser counts an order that an admin's token places for a user against the limit of that user, and returns
+// CodeTooManyRequests when it is exceeded: a back end acts for many users, each with a limit of its own. Without a token the address
+// is the only thing that counts, since a client could name another user with each request.
+func (a *API) allowUser(rc *requestContext, user int64) error {
+	if a.options.Rate.Off() || rc.inProcess != nil || !rc.hasAdminToken() {
 		return nil
 	}
-	decision, counted := a.count(x, userKey(user), a.options.Rate)
+	decision, counted := a.take(rc, userKey(user), a.options.Rate)
 	if !counted || decision.Allowed {
 		return nil
 	}
-	x.showLimit(decision)
-	return x.refuse(decision, "Too many requests for user "+strconv.FormatInt(user, 10)+".")
+	rc.limitHeaders(decision)
+	return rc.tooMany(decision, "Too many requests for user "+strconv.FormatInt(user, 10)+".")
 }
 
-// byAdminToken reports whether the request carries an admin's token.
-func (x *requestContext) byAdminToken() bool { return x.caller.Admin && !x.caller.Anonymous() }
+// hasAdminToken reports whether the request carries an admin's token.
+func (rc *requestContext) hasAdminToken() bool { return rc.caller.Admin && !rc.caller.Anonymous() }
 
-// admitLogIn takes a token for a log-in, under another key than the caller's. Log-ins are limited wherever requests are.
-func (a *API) admitLogIn(x *requestContext, key string) error {
+// logInRate is the limit on log-ins for one account, and for one address. So an attacker gains nothing from many addresses against
+// one account, or from many accounts at one address.
+func logInRate() limit.Rate { return limit.Rate{Tokens: 10, Per: time.Minute} }
+
+// allowLogIn counts a log-in under a key of its own. Log-ins are limited wherever requests are.
+func (a *API) allowLogIn(rc *requestContext, key string) error {
 	if a.options.Rate.Off() {
 		return nil
 	}
-	decision, counted := a.count(x, key, logInRate())
+	decision, counted := a.take(rc, key, logInRate())
 	if !counted || decision.Allowed {
 		return nil
 	}
-	x.showLimit(decision)
-	return x.refuse(decision, "Too many log-ins.")
+	rc.limitHeaders(decision)
+	return rc.tooMany(decision, "Too many log-ins.")
 }
 
-// count asks the limiter; false when it cannot say.
-func (a *API) count(x *requestContext, key string, rate limit.Rate) (decision limit.Decision, counted bool) {
-	decision, err := a.options.Limiter.Allow(x.r.Context(), key, rate)
+// take takes a token from the bucket of a key; counted is false when the limiter failed.
+func (a *API) take(rc *requestContext, key string, rate limit.Rate) (decision limit.Decision, counted bool) {
+	decision, err := a.options.Limiter.Allow(rc.r.Context(), key, rate)
 	if err != nil {
-		x.log(slog.LevelWarn, "the rate limiter failed; the request was let in", "limit.failed", err)
+		rc.log(slog.LevelWarn, "The rate limiter failed, so the request was allowed.", "limit.failed", err)
 	}
 	return decision, err == nil
 }
 
-// showLimit sets the headers that say how much is left.
-func (x *requestContext) showLimit(decision limit.Decision) {
-	h := x.Header()
+// limitHeaders sets the headers that report the state of a limit.
+func (rc *requestContext) limitHeaders(decision limit.Decision) {
+	h := rc.Header()
 	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(decision.Limit)}
 	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(decision.Remaining)}
 	h["X-Ratelimit-Reset"] = []string{seconds(decision.Reset)}
 }
 
-// refuse is the error for one too many.
-func (x *requestContext) refuse(decision limit.Decision, what string) error {
+// tooMany returns the error for a request beyond a limit, and sets Retry-After.
+func (rc *requestContext) tooMany(decision limit.Decision, message string) error {
 	wait := seconds(max(decision.RetryAfter, time.Second))
-	x.Header().Set("Retry-After", wait)
-	return order.Errorf(order.CodeTooManyRequests, "%s Try again in %s s.", what, wait)
+	rc.Header().Set("Retry-After", wait)
+	return order.Errorf(order.CodeTooManyRequests, "%s Try again in %s s.", message, wait)
 }
 
-// seconds is a wait in whole seconds, rounded up, as headers want it.
+// seconds formats a wait in whole seconds, rounded up, as headers require.
 func seconds(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }
 
-// callerKey is the name under which a caller is counted: the user's, also when there are several tokens, or the token's
-// when it belongs to nobody, or the address. A user is counted apart as an admin.
-func (a *API) callerKey(x *requestContext) string {
-	switch who := x.caller; {
-	case who.Anonymous():
-		return web.ClientKey("api:", web.ClientAddr(x.r, a.options.TrustedProxies))
-	case who.UserID > 0 && who.Admin:
-		return "api:admin:" + strconv.FormatInt(who.UserID, 10)
-	case who.UserID > 0:
-		return userKey(who.UserID)
+// callerKey returns the key under which a caller is counted: the user, whatever the token; the token, when it has no user; or the
+// address. An admin's token of a user is counted apart from the user.
+func (a *API) callerKey(rc *requestContext) string {
+	switch caller := rc.caller; {
+	case caller.Anonymous():
+		return web.ClientKey("api:", web.ClientAddr(rc.r, a.options.TrustedProxies))
+	case caller.UserID > 0 && caller.Admin:
+		return "api:admin:" + strconv.FormatInt(caller.UserID, 10)
+	case caller.UserID > 0:
+		return userKey(caller.UserID)
 	default:
-		return "api:token:" + strconv.FormatInt(who.TokenID, 10)
+		return "api:token:" + strconv.FormatInt(caller.TokenID, 10)
 	}
 }
 
-// userKey is the name under which a user is counted.
+// userKey returns the key under which a user is counted.
 func userKey(user int64) string { return "api:user:" + strconv.FormatInt(user, 10) }

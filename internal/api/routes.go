@@ -16,64 +16,54 @@ func prefixes() []string { return []string{"/api/v1", "/api"} }
 type route struct {
 	method, path string
 	exempt       bool // from the rate limit
-	open         bool // needs no token, whatever the setting; one that is sent is not looked at
-	admin        bool // for admins' tokens alone
+	public       bool // needs no token, whatever the setting; a token that is sent is not checked
+	admin        bool // requires an admin's token
 	query        []web.Parameter
 	anyQuery     bool // the query string is not read: load balancers, monitoring and caches may add to it
 	handle       func(*requestContext) error
-	refused      func(error) // counts an error of a request that the intake was not asked about; nil where nothing is counted
+	refused      func(error) // counts the error of a request that the intake did not get; nil where nothing is counted
 }
 
-// Parameters of lists, as the OpenAPI document describes them.
-func pageParameters() []web.Parameter {
-	return []web.Parameter{{Name: "per_page"}, {Name: "page"}}
-}
-
-func orderParameters() []web.Parameter {
-	return slices.Concat([]web.Parameter{{Name: "user_id"}, {Name: "status"}}, pageParameters(), []web.Parameter{{Name: "cursor", Empty: true}})
-}
-
-// table is every route of the API proper, below each of the prefixes.
+// table returns the routes of the API proper, which are served below each of the prefixes.
 func (a *API) table() []route {
 	return []route{
-		{method: http.MethodPost, path: "/orders", handle: a.createOrder, refused: a.orderRefused},
+		{method: http.MethodPost, path: "/orders", handle: a.createOrder, refused: func(err error) { a.options.Intake.OrderRefused(err) }},
 		{method: http.MethodGet, path: "/orders", handle: a.listOrders, query: orderParameters()},
 		{method: http.MethodGet, path: "/orders/{id}", handle: a.showOrder},
-		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder, refused: a.cancelRefused},
+		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder, refused: func(err error) { a.options.Intake.CancelRefused(err) }},
 		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
 		{method: http.MethodGet, path: "/products", handle: a.listProducts},
 		{method: http.MethodPost, path: "/products", handle: a.createProduct, admin: true},
 		{method: http.MethodPatch, path: "/products/{id}", handle: a.changeProduct, admin: true},
 		{method: http.MethodPost, path: "/products/{id}/restock", handle: a.restockProduct, admin: true},
-		{method: http.MethodGet, path: "/failed-jobs", handle: a.listJobs, admin: true, query: pageParameters()},
-		{method: http.MethodPost, path: "/failed-jobs/{id}/retry", handle: a.retryJob, admin: true},
-		{method: http.MethodPost, path: "/failed-jobs/{id}/abandon", handle: a.abandonJob, admin: true},
+		{method: http.MethodGet, path: "/failed-jobs", handle: a.listFailedJobs, admin: true, query: pageParameters()},
+		{method: http.MethodPost, path: "/failed-jobs/{id}/retry", handle: a.retryFailedJob, admin: true},
+		{method: http.MethodPost, path: "/failed-jobs/{id}/abandon", handle: a.abandonFailedJob, admin: true},
 		{method: http.MethodGet, path: "/stats", handle: a.showStats, admin: true},
 		{method: http.MethodPost, path: "/audit", handle: a.runAudit, admin: true},
-		{method: http.MethodGet, path: "/health", handle: a.health, exempt: true, open: true},
-		{method: http.MethodPost, path: "/auth/tokens", handle: a.logIn, open: true},
+		{method: http.MethodGet, path: "/health", handle: a.health, exempt: true, public: true},
+		{method: http.MethodPost, path: "/auth/tokens", handle: a.logIn, public: true},
 		{method: http.MethodDelete, path: "/auth/tokens/current", handle: a.logOut},
 	}
 }
 
-// rootTable is every route that stands outside the prefixes.
+// rootTable returns the routes outside the prefixes.
 func (a *API) rootTable() []route {
+	root := func(path string, handle func(*requestContext) error) route {
+		return route{method: http.MethodGet, path: path, handle: handle, exempt: true, public: true, anyQuery: true}
+	}
 	table := []route{
-		{method: http.MethodGet, path: firstPath, handle: a.index, exempt: true, open: true, anyQuery: true},
-		{method: http.MethodGet, path: "/livez", handle: a.live, exempt: true, open: true, anyQuery: true},
-		{method: http.MethodGet, path: "/readyz", handle: a.ready, exempt: true, open: true, anyQuery: true},
-		{method: http.MethodGet, path: "/openapi.json", handle: a.document, exempt: true, open: true, anyQuery: true},
-		{method: http.MethodGet, path: "/docs", handle: a.docs, exempt: true, open: true, anyQuery: true},
-		{method: http.MethodGet, path: "/docs/rapidoc.js", handle: a.docsScript, exempt: true, open: true, anyQuery: true},
+		root(rootPath, a.index), root("/livez", a.live), root("/readyz", a.ready),
+		root("/openapi.json", a.document), root("/docs", a.docs), root("/docs/rapidoc.js", a.docsScript),
 	}
 	if a.options.Metrics != nil {
-		table = append(table, route{method: http.MethodGet, path: "/metrics", handle: a.showMetrics, exempt: true, open: true, anyQuery: true})
+		table = append(table, root("/metrics", a.showMetrics))
 	}
 	return table
 }
 
-// channelTable is the routes that stand both outside and below the prefixes: libraries ask for a signature at the root, and
-// single-page applications below the address of their API.
+// channelTable returns the routes that are served both outside and below the prefixes: libraries request a signature at the root,
+// and single-page applications below the address of their API.
 func (a *API) channelTable() []route {
 	if !a.options.Realtime.CanSign() {
 		return nil
@@ -81,24 +71,24 @@ func (a *API) channelTable() []route {
 	return []route{{method: http.MethodPost, path: "/broadcasting/auth", handle: a.authorizeChannel}}
 }
 
-// firstPath is the pattern of the address "/" alone.
-const firstPath = "/{$}"
+// rootPath is the pattern of the address "/" alone.
+const rootPath = "/{$}"
 
-// routes returns the mux with every route, and for each path what answers the other methods.
+// routes returns the mux with every route, and for each path a handler of the other methods.
 func (a *API) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	add := func(table []route, name string, prefixes ...string) {
-		allowed, likeIt := map[string][]string{}, map[string]route{}
+		allowed, last := map[string][]string{}, map[string]route{}
 		for _, route := range table {
 			allowed[route.path] = append(allowed[route.path], route.method)
-			likeIt[route.path] = route
+			last[route.path] = route
 			timing := a.metrics.timing(route.method, name+strings.TrimSuffix(route.path, "{$}"))
 			for _, prefix := range prefixes {
 				mux.Handle(route.method+" "+prefix+route.path, a.endpoint(route, timing))
 			}
 		}
 		for path, methods := range allowed {
-			other := route{path: path, exempt: likeIt[path].exempt, open: likeIt[path].open, anyQuery: true, handle: otherMethod(allow(methods))}
+			other := route{path: path, exempt: last[path].exempt, public: last[path].public, anyQuery: true, handle: otherMethod(allow(methods))}
 			timing := a.metrics.timing("other", name+strings.TrimSuffix(path, "{$}"))
 			for _, prefix := range prefixes {
 				mux.Handle(prefix+path, a.endpoint(other, timing))
@@ -106,9 +96,9 @@ func (a *API) routes() *http.ServeMux {
 		}
 	}
 	table, root, channels := a.table(), a.rootTable(), a.channelTable()
-	if a.options.Intake == nil { // a process without the role api is asked for its health alone
-		others := func(route route) bool { return !route.exempt }
-		table, root, channels = slices.DeleteFunc(table, others), slices.DeleteFunc(root, others), nil
+	if a.options.Intake == nil { // a process without the role api serves health, probes and metrics only
+		limited := func(route route) bool { return !route.exempt }
+		table, root, channels = slices.DeleteFunc(table, limited), slices.DeleteFunc(root, limited), nil
 	}
 	add(table, prefixes()[0], prefixes()...)
 	add(root, "", "")
@@ -117,57 +107,62 @@ func (a *API) routes() *http.ServeMux {
 	return mux
 }
 
-// endpoint is the handler of one route. The mux hands the exchange through as it is.
+// endpoint returns the handler of one route. It checks, in this order: the token, the rate limit, the admin's token, the query string, and the
+// origin of a change.
 func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
+	changes := route.method != "" && route.method != http.MethodGet
 	return func(w http.ResponseWriter, r *http.Request) {
-		x := w.(*requestContext) //nolint:forcetypeassert // ServeHTTP alone calls the mux
-		x.r, x.timing = r, timing
+		rc := w.(*requestContext) //nolint:forcetypeassert // only ServeHTTP calls the mux
+		rc.r, rc.timing = r, timing
 		if !route.exempt {
-			x.follow() //nolint:contextcheck // the exchange has the request's
+			rc.startSpan() //nolint:contextcheck // the requestContext has the context of the request
 		}
 		var err error
-		if !route.open {
-			err = a.identify(x) //nolint:contextcheck // the exchange has the request's
+		if !route.public {
+			err = a.authenticate(rc) //nolint:contextcheck // likewise
 		}
-		if !route.exempt { // a wrong token counts against the address
-			if over := a.admit(x); over != nil { //nolint:contextcheck // likewise
-				err = over
+		if !route.exempt { // also with an invalid token, which counts against the address
+			if exceeded := a.allowCaller(rc); exceeded != nil { //nolint:contextcheck // likewise
+				err = exceeded
 			}
 		}
 		if err == nil && route.admin {
-			err = x.requireAdmin()
+			err = rc.requireAdmin()
 		}
 		if err == nil && !route.anyQuery {
-			err = x.readQuery(route.query)
+			err = rc.readQuery(route.query)
+		}
+		if err == nil && changes {
+			err = a.origins.CheckChange(r)
 		}
 		if err == nil {
-			err = route.handle(x)
+			err = route.handle(rc)
 		}
-		if err != nil && route.refused != nil && !x.asked {
+		if err != nil && route.refused != nil && !rc.submitted {
 			route.refused(err)
 		}
 		if err != nil {
-			x.fail(err) //nolint:contextcheck // likewise
+			rc.fail(err) //nolint:contextcheck // likewise
 		}
 	}
 }
 
-// unknownPath answers all that is no route.
+// unknownPath answers every path without a route.
 func (a *API) unknownPath(w http.ResponseWriter, r *http.Request) {
 	a.endpoint(route{anyQuery: true, handle: func(*requestContext) error {
-		return order.Errorf(order.CodeNotFound, "There is nothing at this address. See /docs for what there is.")
+		return order.Errorf(order.CodeNotFound, "This address does not exist. The addresses are listed at /docs.")
 	}}, a.metrics.unmatched)(w, r)
 }
 
-// otherMethod answers a method that a path does not have.
+// otherMethod returns the handler of the methods that a path does not allow.
 func otherMethod(allowed string) func(*requestContext) error {
-	return func(x *requestContext) error {
-		x.Header().Set("Allow", allowed)
-		if x.r.Method == http.MethodOptions {
-			x.WriteHeader(http.StatusNoContent)
+	return func(rc *requestContext) error {
+		rc.Header().Set("Allow", allowed)
+		if rc.r.Method == http.MethodOptions {
+			rc.WriteHeader(http.StatusNoContent)
 			return nil
 		}
-		return order.Errorf(order.CodeMethodNotAllowed, "This address does not take %s, only %s.", methodName(x.r.Method), allowed)
+		return order.Errorf(order.CodeMethodNotAllowed, "This address does not allow %s. Use one of: %s.", methodName(rc.r.Method), allowed)
 	}
 }
 
@@ -181,7 +176,7 @@ func allow(methods []string) string {
 	return strings.Join(all, ", ")
 }
 
-// methodName is a method as messages may repeat it: callers can invent any.
+// methodName returns a method for messages. Callers can send any text as a method, so a long one is not repeated.
 func methodName(method string) string {
 	if len(method) > 20 {
 		return "this method"

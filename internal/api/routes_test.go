@@ -166,7 +166,7 @@ func TestCodes(t *testing.T) {
 
 // The docs page's viewer is the file that its README says it is.
 func TestViewerChecksum(t *testing.T) {
-	plain, err := newPage().viewer.Content(false)
+	plain, err := newDocsFiles().viewer.Content(false)
 	if err != nil {
 		t.Fatal(err)
 	}

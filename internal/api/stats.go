@@ -1,34 +1,26 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"net/http"
 	"strconv"
 	"time"
 
 	"orderflow/internal/order"
-	"orderflow/internal/web"
 )
 
-const (
-	// statsAge is how old the figures may be: all orders are counted for them.
-	statsAge = 5 * time.Second
-	// auditTime is how long an audit over HTTP may take; the command line has more patience.
-	auditTime = 10 * time.Minute
-)
+// statsAge is how old the figures may be. All orders are counted for them.
+const statsAge = 5 * time.Second
 
-func (a *API) showStats(x *requestContext) error {
-	body, err := a.stats.get(x.r.Context())
+func (a *API) showStats(rc *requestContext) error {
+	body, err := a.stats.get(rc.r.Context())
 	if err != nil {
 		return err
 	}
-	return x.jsonMade(body)
+	return rc.jsonLarge(body)
 }
 
-// loadStats counts the figures and returns the answer to everybody who asks for them.
-func (a *API) loadStats(ctx context.Context) ([]byte, error) {
+// fetchStats counts the figures and returns the answer.
+func (a *API) fetchStats(ctx context.Context) ([]byte, error) {
 	stats, err := a.options.Admin.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -65,46 +57,4 @@ func appendStats(dst []byte, s *order.Stats) []byte {
 	dst = append(dst, `},"timestamp":`...)
 	dst = appendTime(dst, s.At)
 	return append(dst, '}', '}')
-}
-
-// Why an audit ends before its time.
-var (
-	errAuditTime  = order.Errorf(order.CodeUnavailable, "The audit took longer than %s. Run orderflow audit beside the server.", auditTime)
-	errAuditDrain = order.Errorf(order.CodeUnavailable, "The server is shutting down. Ask another one for the audit.")
-)
-
-// runAudit proves the books. It reads every order, so one at a time is enough.
-func (a *API) runAudit(x *requestContext) error {
-	if err := a.origins.CheckChange(x.r); err != nil {
-		return err
-	}
-	if !a.auditing.CompareAndSwap(false, true) {
-		return order.Errorf(order.CodeOverloaded, "An audit is running. Try again when it has ended.")
-	}
-	defer a.auditing.Store(false)
-	web.ExtendDeadline(x.w, auditTime)
-	limited, cancel := context.WithTimeoutCause(x.r.Context(), auditTime, errAuditTime)
-	defer cancel()
-	ctx, end := context.WithCancelCause(limited)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-a.waker.ended:
-			end(errAuditDrain)
-		case <-ctx.Done():
-		}
-	}()
-	var report bytes.Buffer
-	err := a.options.Auditor.WriteAudit(ctx, &report)
-	end(nil)
-	<-watched
-	if cause, ok := errors.AsType[*order.Error](context.Cause(ctx)); ok && err != nil {
-		return cause
-	}
-	if err != nil {
-		return err
-	}
-	x.json(http.StatusOK, report.Bytes())
-	return nil
 }

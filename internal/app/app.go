@@ -315,7 +315,7 @@ func (s *Server) buildAPI(
 		if err != nil {
 			return err
 		}
-		options.Admin, options.Desk, options.Auditor = s.db, desk, auditor{s.db}
+		options.Admin, options.FailedJobs, options.Auditor = s.db, desk, auditor{s.db}
 	}
 	s.api = api.New(options)
 	s.stage("api", s.api.Run)

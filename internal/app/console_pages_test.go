@@ -305,7 +305,7 @@ func TestConsoleFailedJobs(t *testing.T) {
 			t.Errorf("%+v, %v; want %s", o, err, want)
 		}
 	}
-	s.logs(`"event":"job.retried","actor":"operator"`)
+	s.logs(`"event":"failed_job.retried","actor":"operator"`)
 }
 
 // TestConsoleFollows: the page of an order shows when the server does not answer, and continues when it answers again.

@@ -79,7 +79,7 @@ func newEnv(t testing.TB, pays bool) *testEnv {
 		parts = append(parts, w.Run)
 	}
 	s.api = api.New(api.Options{
-		Intake: takes, Reader: db, Bus: messages, Admin: db, Desk: s.jobs, Auditor: auditor{db}, Logger: quiet, Registerer: telemetry.NewRegistry("test"),
+		Intake: takes, Reader: db, Bus: messages, Admin: db, FailedJobs: s.jobs, Auditor: auditor{db}, Logger: quiet, Registerer: telemetry.NewRegistry("test"),
 		Limiter: limit.NewLocal(10), Rate: limit.Rate{Tokens: 1, Per: time.Hour}, // one request of each remote client
 	})
 	t.Cleanup(func() {

@@ -183,7 +183,7 @@ func TestPageOrders(t *testing.T) {
 	c.get("/orders?id=&key=&user=2&status=").has(200, "key-58&lt;", "!key-59")
 	c.get("/orders?userid=2").has(422, "userid: is not a parameter of this address, which takes id, key, user, status, before", "!key-59")
 	c.get("/orders?user=2&user=1").has(422, "user: must be given once", "!key-59")
-	c.get("/orders?user=2;status=PAID").has(422, "query: is no well-formed query string", "!key-59")
+	c.get("/orders?user=2;status=PAID").has(422, "query: is not a well-formed query string", "!key-59")
 }
 
 func TestPageOrder(t *testing.T) {

@@ -62,7 +62,7 @@ func TestLogInRefused(t *testing.T) {
 		{form("email", "alice@example.com", "password", "secret?"), 401, "The e-mail address or the password is wrong."},
 		{form("email", "nobody@example.com", "password", "secret?"), 401, "The e-mail address or the password is wrong."},
 		{form("token", "of_AAAAAAAAAAAAAAAAAAAAAAAAAA"), 401, "token"},
-		{form("token", "nonsense"), 401, "This is no token of ours."},
+		{form("token", "nonsense"), 401, "Invalid token: unknown, expired or revoked. Log in again."},
 		{form(), 422, "email: must have 1 to 255 characters"},
 		{form("email", strings.Repeat("a", 256), "password", "x"), 422, "email"},
 		{"%zz", 422, "is malformed or incomplete"},

@@ -1,6 +1,9 @@
 package tracing
 
 import (
+	"context"
+
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -36,4 +39,15 @@ func parse(parent string) trace.SpanContext {
 // format returns the traceparent of a span.
 func format(c trace.SpanContext) string {
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
+}
+
+// FromHeader returns the traceparent header of a request in the form of version 00, "" when it is malformed. Of the flags of a caller
+// only sampled is kept.
+func FromHeader(header string) string {
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": header})
+	caller := trace.SpanContextFromContext(ctx)
+	if !caller.IsValid() {
+		return ""
+	}
+	return format(caller.WithTraceFlags(caller.TraceFlags() & trace.FlagsSampled))
 }

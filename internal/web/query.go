@@ -29,7 +29,7 @@ func Query(raw string, takes ...Parameter) (url.Values, map[string][]string) {
 	}
 	given, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, map[string][]string{"query": {"is no well-formed query string"}}
+		return nil, map[string][]string{"query": {"is not a well-formed query string"}}
 	}
 	values, wrong := url.Values{}, map[string][]string{}
 	for name, all := range given {

@@ -10,31 +10,31 @@ import (
 	"orderflow/internal/bus"
 )
 
-// waker tells open event streams that there may be something new about their order.
+// waker wakes open event streams when the bus reports changes of their orders.
 type waker struct {
-	hears atomic.Bool // the bus is read
+	connected atomic.Bool // the waker reads the bus
 
 	max   int
-	ended chan struct{} // closed when streams are to end
+	ended chan struct{} // closed when streams have to end
 
 	mu      sync.Mutex
-	over    bool // ended is closed
+	closed  bool // ended is closed
 	count   int
 	streams map[int64]map[*stream]struct{} // by order
 }
 
-// stream is an event stream's place with the waker.
+// stream is the registration of an event stream.
 type stream struct {
 	orderID int64
-	wake    chan struct{} // capacity 1: a token says "look"
+	wake    chan struct{} // capacity 1: a token tells the stream to read the table
 }
 
 func newWaker(limit int) *waker {
 	return &waker{max: limit, ended: make(chan struct{}), streams: map[int64]map[*stream]struct{}{}}
 }
 
-// enter registers a stream; nil means that there are too many.
-func (w *waker) enter(orderID int64) *stream {
+// register registers a stream; nil means that there are too many.
+func (w *waker) register(orderID int64) *stream {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.count >= w.max {
@@ -49,8 +49,8 @@ func (w *waker) enter(orderID int64) *stream {
 	return s
 }
 
-// leave forgets a stream.
-func (w *waker) leave(s *stream) {
+// unregister removes a stream.
+func (w *waker) unregister(s *stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.count--
@@ -60,41 +60,42 @@ func (w *waker) leave(s *stream) {
 	}
 }
 
-// open is the number of registered streams.
+// open returns the number of registered streams.
 func (w *waker) open() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.count
 }
 
-// end asks all streams to end, those that are still to come too.
+// end ends all streams, also those that register later.
 func (w *waker) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.over {
-		w.over = true
+	if !w.closed {
+		w.closed = true
 		close(w.ended)
 	}
 }
 
-// run wakes streams by the bus's news until ctx ends. While the bus is away, streams look by themselves.
+// run wakes streams by the changes on the bus until ctx ends. While the bus is disconnected, streams read the table by themselves.
 func (w *waker) run(ctx context.Context, from bus.Bus, logger *slog.Logger) {
-	defer w.hears.Store(false)
+	defer w.connected.Store(false)
 	bus.Follow(ctx, from, bus.TopicChanges, bus.Follower{
 		Subscribed: func() {
-			w.hears.Store(true)
-			w.wakeAll() // who knows what was said before
+			w.connected.Store(true)
+			w.wakeAll() // changes before the subscription are unknown
 		},
-		Lagged: w.wakeAll, // any of them may have missed something
+		Lagged: w.wakeAll, // any stream may have missed a change
 		Disconnected: func(err error) {
-			w.hears.Store(false)
-			logger.WarnContext(ctx, "event streams are not woken: the bus gives no news", "event", "streams.deaf", "error", err)
+			w.connected.Store(false)
+			logger.WarnContext(ctx, "Event streams are not woken, because the bus is disconnected. They read the table at intervals.",
+				"event", "streams.disconnected", "error", err)
 		},
 		Deliver: w.wake,
 	})
 }
 
-// wake wakes the streams of the orders that the messages are about: a message's key is the order's id.
+// wake wakes the streams of the orders of these messages. The key of a message is the id of its order.
 func (w *waker) wake(messages []bus.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,7 +108,7 @@ func (w *waker) wake(messages []bus.Message) {
 			continue // not about an order
 		}
 		for s := range w.streams[id] {
-			s.token()
+			s.signal()
 		}
 	}
 }
@@ -117,13 +118,13 @@ func (w *waker) wakeAll() {
 	defer w.mu.Unlock()
 	for _, streams := range w.streams {
 		for s := range streams {
-			s.token()
+			s.signal()
 		}
 	}
 }
 
-// token leaves a token. One that is there already does for both.
-func (s *stream) token() {
+// signal leaves a token, unless one is there already: one read of the table serves both.
+func (s *stream) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
