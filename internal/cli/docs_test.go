@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// pages are the documents of the repository, by their paths below its root.
+// pages returns the documents of the repository, by their paths below its root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -50,7 +50,7 @@ var (
 	block   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// anchors are the names under which a page's headings can be linked to.
+// anchors returns the link targets of a page's headings.
 func anchors(page string) (names []string) {
 	for _, match := range heading.FindAllStringSubmatch(block.ReplaceAllString(page, ""), -1) {
 		name := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(match[1]), "")
@@ -59,7 +59,7 @@ func anchors(page string) (names []string) {
 	return names
 }
 
-// Links between the documents lead somewhere.
+// Links between the documents have existing targets.
 func TestLinks(t *testing.T) {
 	all := pages(t)
 	for name, page := range all {
@@ -73,15 +73,15 @@ func TestLinks(t *testing.T) {
 				file = path.Join(path.Dir(name), target)
 			}
 			if _, err := os.Stat(filepath.Join(repository, file)); err != nil {
-				t.Errorf("%s links to %s, which is not there", name, match[1])
+				t.Errorf("%s links to %s, which does not exist", name, match[1])
 			} else if anchor != "" && !slices.Contains(anchors(all[file]), anchor) {
-				t.Errorf("%s links to %s, and there is no such heading", name, match[1])
+				t.Errorf("%s links to %s, which is not a heading", name, match[1])
 			}
 		}
 	}
 }
 
-// output is what a command of the product prints, in an environment without settings but for those given.
+// output returns what a command of the product prints. env is the only source of its settings.
 func output(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), binary(), args...)
@@ -110,7 +110,7 @@ func TestEveryVerbIsDocumented(t *testing.T) {
 	page := pages(t)["docs/commands.md"]
 	verbs := verbsBelow(t)
 	if len(verbs) < 10 {
-		t.Fatalf("help lists the verbs %v: this test does not read it right", verbs)
+		t.Fatalf("help lists the verbs %v: the test cannot parse it", verbs)
 	}
 	for _, verb := range verbs {
 		row := regexp.MustCompile("(?m)^\\|[^|]*`orderflow " + verb + "\\b.*$").FindString(page)
@@ -135,10 +135,10 @@ func TestEveryVerbIsDocumented(t *testing.T) {
 	}
 }
 
-// Flags that the documents name exist.
+// Every flag that a document names exists.
 func TestFlagsInDocumentsExist(t *testing.T) {
 	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
-	others := regexp.MustCompile("(?m)\\b(?:mysqldump|mariadb-dump|mysql|mariadb|docker compose|go run \\./cmd/bench-watched) [^|<>`\\n]*") // commands of other programs
+	others := regexp.MustCompile("(?m)\\b(?:mysqldump|mariadb-dump|mysql|mariadb|docker compose|go run \\./cmd/bench-watched) [^|<>`\\n]*") // other programs' commands
 	known := map[string]bool{}
 	for _, verb := range verbsBelow(t) {
 		commands := [][]string{{verb}}
@@ -154,13 +154,13 @@ func TestFlagsInDocumentsExist(t *testing.T) {
 	for name, page := range pages(t) {
 		for _, used := range flag.FindAllString(others.ReplaceAllString(page, ""), -1) {
 			if !known[used] && (name == "README.md" || strings.HasPrefix(name, "docs/")) {
-				t.Errorf("%s names %s, which is no flag", name, used)
+				t.Errorf("%s names %s, which is not a flag", name, used)
 			}
 		}
 	}
 }
 
-// The invariants in docs/architecture.md are those that the audit counts, in its numbers and words.
+// docs/architecture.md lists the invariants with the numbers and words of the audit.
 func TestInvariantsInDocuments(t *testing.T) {
 	page := pages(t)["docs/architecture.md"]
 	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "shop.db")}
@@ -172,7 +172,7 @@ func TestInvariantsInDocuments(t *testing.T) {
 		}
 	}
 	if rows := regexp.MustCompile(`(?m)^\| \d+ \|`).FindAllString(page, -1); len(lines) == 0 || len(rows) != len(lines) {
-		t.Errorf("docs/architecture.md counts %d invariants, the audit %d", len(rows), len(lines))
+		t.Errorf("docs/architecture.md has %d invariants, the audit %d", len(rows), len(lines))
 	}
 }
 
@@ -191,7 +191,7 @@ func TestPackagesInDocuments(t *testing.T) {
 	for name, page := range all {
 		for _, named := range regexp.MustCompile(`\binternal/[a-z/_]+(\.(go|md|json))?`).FindAllString(page, -1) {
 			if _, err := os.Stat(filepath.Join(repository, named)); err != nil {
-				t.Errorf("%s names %s, which is not there", name, named)
+				t.Errorf("%s names %s, which does not exist", name, named)
 			}
 		}
 	}
@@ -236,11 +236,11 @@ func TestTestsInDocuments(t *testing.T) {
 	threats, _, ended := strings.Cut(threats, "\n## ")
 	rows := regexp.MustCompile(`(?m)^\|.*\|$`).FindAllString(threats, -1)
 	if !found || !ended || len(rows) < 20 {
-		t.Fatalf("docs/security.md has %d rows: this test does not read it right", len(rows))
+		t.Fatalf("docs/security.md has %d rows: the test cannot parse it", len(rows))
 	}
 	for _, row := range rows[2:] {
 		if !named.MatchString(row) {
-			t.Errorf("no test shows: %s", row)
+			t.Errorf("this row names no test: %s", row)
 		}
 	}
 	commands := 0

@@ -12,23 +12,22 @@ import (
 	"testing"
 )
 
-// Commands and programs stand in no document for users that no test runs. (Pages below internal are for who reads the code,
-// and have none.)
+// Every command and program in a document is run by a test. (Pages below internal have none.)
 func TestEveryPageIsRun(t *testing.T) {
 	fence := regexp.MustCompile("(?m)^ *```(sh|bash|shell|console|js|go|nginx|yaml|sql)$")
 	for name, page := range pages(t) {
 		if blocks := fence.FindAllString(page, -1); len(blocks) > 0 && !slices.Contains(run, name) && runElsewhere[name] == "" {
-			t.Errorf("%s has %d blocks of commands, and no test runs them", name, len(blocks))
+			t.Errorf("%s has %d blocks of commands that no test runs", name, len(blocks))
 		}
 	}
 	for name := range runElsewhere {
 		if pages(t)[name] == "" {
-			t.Errorf("there is no %s any more", name)
+			t.Errorf("%s does not exist: remove it from runElsewhere", name)
 		}
 	}
 }
 
-// Each document for users has its line in the index.
+// The index has one row for each document outside internal.
 func TestIndex(t *testing.T) {
 	all := pages(t)
 	index := all["docs/README.md"]
@@ -94,11 +93,11 @@ func TestTourInDocuments(t *testing.T) {
 		}
 	}
 	if lines < 10 {
-		t.Errorf("docs/quickstart.md shows %d lines of the tour: this test does not read it right", lines)
+		t.Errorf("docs/quickstart.md shows %d lines of the tour: the test cannot parse it", lines)
 	}
 }
 
-// The figures that the README compares are those of one row of docs/performance.md, measured by a target that exists.
+// Each figure of the README stands in one row of docs/performance.md, and its make target exists.
 func TestFiguresInREADME(t *testing.T) {
 	performance := pages(t)["docs/performance.md"]
 	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
@@ -108,15 +107,15 @@ func TestFiguresInREADME(t *testing.T) {
 	rows := regexp.MustCompile("(?m)^\\| (.*?) \\| ([\\d.,]+)(?: µs)? \\| ([\\d.,]+)(?: µs)? \\| ([\\d.]+ ×) \\| `make ([a-z-]+)` \\|$").
 		FindAllStringSubmatch(section(t, "README.md", "Why it is fast"), -1)
 	if len(rows) != strings.Count(section(t, "README.md", "Why it is fast"), "\n| ")-1 {
-		t.Errorf("README.md compares %d figures that can be read", len(rows))
+		t.Errorf("the test can parse %d rows of figures in README.md", len(rows))
 	}
 	for _, row := range rows {
 		source := regexp.MustCompile("(?m)^\\|.*"+regexp.QuoteMeta(row[4])+".*$").FindAllString(performance, -1)
 		if !slices.ContainsFunc(source, func(line string) bool { return strings.Contains(line, row[2]) && strings.Contains(line, row[3]) }) {
-			t.Errorf("no row of docs/performance.md says %s: %s against %s, %s", row[1], row[2], row[3], row[4])
+			t.Errorf("no row of docs/performance.md has %s: %s against %s, %s", row[1], row[2], row[3], row[4])
 		}
 		if !strings.Contains(string(makefile), "\n"+row[5]+":") {
-			t.Errorf("README.md measures %s by make %s, which is no target", row[1], row[5])
+			t.Errorf("README.md measures %s with make %s, which is not a target", row[1], row[5])
 		}
 	}
 }
@@ -132,7 +131,7 @@ func TestProgramsInDocuments(t *testing.T) {
 	}
 }
 
-// Pictures are small, readable on light and on dark pages, and load nothing.
+// Pictures are small, suit light and dark pages, and load nothing.
 func TestPictures(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(repository, "docs", "images", "*"))
 	if err != nil || len(files) == 0 {
@@ -144,10 +143,10 @@ func TestPictures(t *testing.T) {
 			t.Fatal(err)
 		}
 		if filepath.Ext(file) == ".png" && len(data) < 256<<10 {
-			continue // TestScreenshots draws them
+			continue // TestScreenshots creates them
 		}
 		if filepath.Ext(file) != ".svg" || len(data) > 16<<10 {
-			t.Errorf("%s is no SVG of at most 16 KB, nor a PNG of at most 256 KB", file)
+			t.Errorf("%s is neither an SVG of at most 16 KB nor a PNG of at most 256 KB", file)
 		}
 		for decoder := xml.NewDecoder(strings.NewReader(string(data))); ; {
 			_, err := decoder.Token()
@@ -159,7 +158,7 @@ func TestPictures(t *testing.T) {
 		}
 		text := strings.ReplaceAll(string(data), "http://www.w3.org/2000/svg", "")
 		if found := regexp.MustCompile(`<script|href|://|@import`).FindString(text); found != "" {
-			t.Errorf("%s has %s: a picture loads and runs nothing", file, found)
+			t.Errorf("%s has %s: a picture must not load or run anything", file, found)
 		}
 		for _, wanted := range []string{"<title", "<desc", "@media (prefers-"} {
 			if !strings.Contains(text, wanted) {

@@ -18,34 +18,34 @@ import (
 	"orderflow/test/env"
 )
 
-// notRun are the commands of the documents that TestDocuments does not run: each with the reason, and with what does.
+// notRun lists the commands of the documents that TestDocuments does not run, with the reason and with what runs them.
 var notRun = []struct{ command, reason, by string }{
 	{"make test", "it runs this test", "make test"},
 	{"make lint", "its first run builds the linters, which takes minutes", ".ci/run"},
-	{"make setup", "it is for containers; a test of its own runs it", "test/deploy"},
-	{"make up", "it needs Docker and images from elsewhere", "the job docker of .github/workflows/ci.yml"},
+	{"make setup", "it is for containers", "a test of test/deploy"},
+	{"make up", "it needs Docker and images from a registry", "the job docker of .github/workflows/ci.yml"},
 	{"docker build -t orderflow .", "the same", "the same"},
 	{"docker run -p 127.0.0.1:8000:8000 -v orderflow:/data orderflow serve --auth optional --samples", "the same", "the same, and test/deploy without Docker"},
 	{"docker compose exec app orderflow seed", "likewise", "the same"},
-	{"curl -s http://127.0.0.1:8000/api/health", "it asks the containers", "the same"},
+	{"curl -s http://127.0.0.1:8000/api/health", "it sends a request to the containers", "the same"},
 	{"docker compose exec app orderflow token create --user alice@example.com", "it is for the containers", "the same"},
 	{"docker compose exec app orderflow audit", "likewise", "the same"},
-	{"make logs", "it goes on until it is interrupted", "who looks after the containers"},
-	{"make down", "it ends the containers", "the job docker of .github/workflows/ci.yml"},
-	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs a machine that systemd runs", "test/deploy, as far as systemd judges units"},
-	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "test/deploy, as far as the manifests can be judged"},
+	{"make logs", "it runs until it is interrupted", "nothing"},
+	{"make down", "it stops the containers", "the job docker of .github/workflows/ci.yml"},
+	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs systemd", "test/deploy checks the units with systemd-analyze"},
+	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "test/deploy checks the manifests"},
 	{"kubectl exec deploy/orderflow-api -- orderflow seed", "likewise", "the same"},
 }
 
-// isNotRun reports whether a command is one of these.
+// isNotRun reports whether notRun has a command.
 func isNotRun(command string) bool {
 	return slices.ContainsFunc(notRun, func(n struct{ command, reason, by string }) bool { return n.command == command })
 }
 
-// volatile are the keys whose values differ from run to run.
+// volatile matches the JSON keys whose values differ between runs.
 var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$|^token$`)
 
-// run are the documents whose commands TestDocuments runs, and runElsewhere those whose programs other tests run.
+// run lists the documents whose commands TestDocuments runs; runElsewhere those whose programs other tests run.
 var (
 	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md", "docs/quickstart.md", "docs/scale.md"}
 	runElsewhere = map[string]string{
@@ -56,13 +56,13 @@ var (
 	}
 )
 
-// TestDocuments runs every command in the fenced blocks of the documents (sh: commands; console: commands
-// behind a $, and what they answer), in order, as a reader would from top to bottom: in a checkout, with bash. What would
-// disturb others is put elsewhere: ports are free ones, the default database is a temporary file, MySQL and Redis are
-// private ones, loads are short, and the simulated bank declines nothing, so that the answers are those on the page.
+// TestDocuments runs every command in the fenced blocks of the documents (sh: commands; console: commands after a $, and
+// their answers), from top to bottom, in a checkout, with bash. Ports are replaced by free ones, the default database by a
+// temporary file, MySQL and Redis by private servers. Loads are short, and the simulated gateway declines nothing, so that the
+// answers are those on the page.
 func TestDocuments(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Fatal("the documents use curl, so this test needs it: ", err)
+		t.Fatal("the documents use curl, and this test needs it: ", err)
 	}
 	left := map[string]bool{}
 	for _, exception := range notRun {
@@ -82,25 +82,25 @@ func TestDocuments(t *testing.T) {
 		})
 	}
 	for command := range left {
-		t.Errorf("%q stands in no document any more: strike it from the list of what is not run", command)
+		t.Errorf("no document has the command %q: remove it from notRun", command)
 	}
 }
 
-// command is one command of a document, with what the document says it answers; nil when it says nothing.
+// command is one command of a document; answers is its answer on the page, nil for none.
 type command struct {
 	line    int
 	text    string
 	answers []string
 }
 
-// fenced reads the commands of a document.
+// fenced returns the commands of a document.
 func fenced(t *testing.T, name string) (commands []command) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(repository, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kind, open := "", false // open: the last command goes on in the next line
+	kind, open := "", false // open: the last command continues on the next line
 	for i, line := range strings.Split(string(data), "\n") {
 		fence, found := strings.CutPrefix(line, "```")
 		switch {
@@ -121,7 +121,7 @@ func fenced(t *testing.T, name string) (commands []command) {
 			last.answers = append(last.answers, line)
 		case strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
 			text := strings.TrimPrefix(line, "$ ")
-			if at := strings.Index(text, "   #"); at >= 0 { // a remark
+			if at := strings.Index(text, "   #"); at >= 0 { // a comment
 				text = strings.TrimRight(text[:at], " ")
 			}
 			commands = append(commands, command{line: i + 1, text: text})
@@ -134,7 +134,7 @@ func fenced(t *testing.T, name string) (commands []command) {
 	return commands
 }
 
-// goesOn reports whether a command is not at its end: a quote is open, or a backslash is the last of it.
+// goesOn reports whether a command is incomplete: a quote is open, or it ends with a backslash.
 func goesOn(text string) bool {
 	quote := rune(0)
 	for _, r := range text {
@@ -147,12 +147,12 @@ func goesOn(text string) bool {
 	return quote != 0 || strings.HasSuffix(text, `\`)
 }
 
-// reader does what a document says.
+// reader runs the commands of a document.
 type reader struct {
 	env     []string
 	servers []*background
-	root    string            // stands for the system's own
-	places  map[string]string // from the address that a document gives a server to the one that it has here
+	root    string            // replaces the folders of the system
+	places  map[string]string // from the address of a server in the document to its address in this test
 }
 
 func newReader(t *testing.T) *reader {
@@ -176,7 +176,7 @@ var (
 	duration = regexp.MustCompile(` --duration \S+`)
 	isExport = regexp.MustCompile(`^export `)
 	local    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
-	// installed is a folder of the system's.
+	// installed matches a folder of the system.
 	installed = regexp.MustCompile(` (/(?:usr|etc)/)`)
 )
 
@@ -193,7 +193,7 @@ func (r *reader) follow(t *testing.T, c command) {
 	}
 	text := local.ReplaceAllStringFunc(c.text, func(place string) string {
 		if r.places[place] == "" {
-			t.Fatalf("line %d: %s: the document has started no server on %s", c.line, c.text, place)
+			t.Fatalf("line %d: %s: the document starts no server on %s", c.line, c.text, place)
 		}
 		return r.places[place]
 	})
@@ -221,7 +221,7 @@ func (r *reader) follow(t *testing.T, c command) {
 	}
 }
 
-// export sets variables for all commands that follow. The servers that they name are private ones here.
+// export sets variables for all later commands, with private servers in place of those on the page.
 func (r *reader) export(t *testing.T, c command) {
 	t.Helper()
 	for _, assignment := range strings.Fields(c.text)[1:] {
@@ -232,12 +232,12 @@ func (r *reader) export(t *testing.T, c command) {
 			address, prefix := env.Redis(t)
 			r.env = append(r.env, name+"="+address, "REDIS_PREFIX="+prefix)
 		default:
-			t.Fatalf("line %d: %s: this test does not know what to put into %s", c.line, c.text, name)
+			t.Fatalf("line %d: %s: this test has no value for %s", c.line, c.text, name)
 		}
 	}
 }
 
-// serve starts a server that the document starts, on a free port.
+// serve starts a server of the document, on a free port.
 func (r *reader) serve(t *testing.T, c command) {
 	t.Helper()
 	place := local.FindString(c.text)
@@ -252,7 +252,7 @@ func (r *reader) serve(t *testing.T, c command) {
 	r.places[place] = strings.TrimPrefix(server.url, "http://")
 }
 
-// leave ends the servers as Ctrl-C does. (The exit code is make's, which was interrupted too.)
+// leave stops the servers as Ctrl-C does. (The exit code is that of make, which was interrupted too.)
 func (r *reader) leave(t *testing.T) {
 	t.Helper()
 	for _, server := range r.servers {
@@ -263,26 +263,26 @@ func (r *reader) leave(t *testing.T) {
 	}
 }
 
-// sameAnswer says how an answer differs from the one in the document: lines of JSON, of a stream too, may differ in
-// volatile values, other lines in nothing.
+// sameAnswer returns how an answer differs from the one in the document, "" for not at all. Lines of JSON, also in an event
+// stream, may differ in volatile values.
 func sameAnswer(want, got []string) string {
 	for len(want) > 0 && want[len(want)-1] == "" {
 		want = want[:len(want)-1]
 	}
 	if len(want) != len(got) {
-		return fmt.Sprintf("%d lines, and %d in the document: %s", len(got), len(want), strings.Join(got, "\n"))
+		return fmt.Sprintf("the answer has %d lines, the document %d: %s", len(got), len(want), strings.Join(got, "\n"))
 	}
 	for i := range want {
 		got := strings.TrimRight(got[i], "\r")
 		var wantJSON, gotJSON any
 		if json.Unmarshal([]byte(strings.TrimPrefix(want[i], "data: ")), &wantJSON) != nil {
 			if want[i] != got {
-				return fmt.Sprintf("%q, and %q in the document", got, want[i])
+				return fmt.Sprintf("the answer is %q, in the document %q", got, want[i])
 			}
 			continue
 		}
 		if err := json.Unmarshal([]byte(strings.TrimPrefix(got, "data: ")), &gotJSON); err != nil {
-			return fmt.Sprintf("%q is no JSON: %v", got, err)
+			return fmt.Sprintf("%q is not JSON: %v", got, err)
 		}
 		if fault := sameJSON("", "", wantJSON, gotJSON); fault != "" {
 			return fmt.Sprintf("%s in %s", fault, got)
@@ -291,18 +291,18 @@ func sameAnswer(want, got []string) string {
 	return ""
 }
 
-// sameJSON says where two values differ other than in volatile values, which need only be of the same type.
+// sameJSON returns where two values differ, "" for nowhere. Volatile values need only have the same type.
 func sameJSON(path, key string, want, got any) string {
 	switch want := want.(type) {
 	case map[string]any:
 		object, ok := got.(map[string]any)
 		if !ok || len(object) != len(want) {
-			return fmt.Sprintf("%s has other keys than in the document", path)
+			return fmt.Sprintf("the keys of %s differ from the document", path)
 		}
 		for name, value := range want {
 			inner, found := object[name]
 			if !found {
-				return fmt.Sprintf("%s has no %s", path, name)
+				return fmt.Sprintf("%s has no key %s", path, name)
 			}
 			if fault := sameJSON(path+"/"+name, name, value, inner); fault != "" {
 				return fault
@@ -312,7 +312,7 @@ func sameJSON(path, key string, want, got any) string {
 	case []any:
 		list, ok := got.([]any)
 		if !ok || len(list) != len(want) {
-			return fmt.Sprintf("%s is not the list of %d that it is in the document", path, len(want))
+			return fmt.Sprintf("%s is not a list of %d as in the document", path, len(want))
 		}
 		for i := range want {
 			if fault := sameJSON(fmt.Sprintf("%s/%d", path, i), "", want[i], list[i]); fault != "" {
@@ -326,7 +326,7 @@ func sameJSON(path, key string, want, got any) string {
 		same = reflect.TypeOf(want) == reflect.TypeOf(got)
 	}
 	if !same {
-		return fmt.Sprintf("%s is %v, and %v in the document", path, got, want)
+		return fmt.Sprintf("%s is %v, in the document %v", path, got, want)
 	}
 	return ""
 }
