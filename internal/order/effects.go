@@ -52,12 +52,12 @@ type Change struct {
 // ChangeSet is the part of a Change that several orders may share.
 type ChangeSet struct {
 	From, To     Status    // equal when the status stays
-	Claims       int       // added to attempts
-	AttemptsLeft int       // added to attempts_left
+	Claims       int       // to add
+	AttemptsLeft int       // to add
 	Lease        string    // the new token; "" for none
-	DueAt        time.Time // the new due_at; zero for none
-	Events       int       // added to version
-	CancelledAt  time.Time // set when not zero
+	DueAt        time.Time // the new time; zero for none
+	Events       int       // to add to the version
+	CancelledAt  time.Time // to set unless zero
 }
 
 // apply changes o as the store will change its row.

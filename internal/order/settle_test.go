@@ -119,22 +119,24 @@ func settleOne(t *testing.T, state string, s Settlement, want string) {
 	}
 }
 
+// batchCase is a batch of settlements of one order in a state, and its effects.
+type batchCase struct {
+	name, state string
+	batch       []Settlement
+	want        string
+}
+
+func charge(claim int, outcome Outcome, lease string) Settlement {
+	return Settlement{OrderID: 1, Claim: claim, Lease: lease, Kind: KindCharge, Outcome: outcome, Reason: "why"}
+}
+
+func void(outcome Outcome, lease string) Settlement {
+	return Settlement{OrderID: 1, Claim: 3, Lease: lease, Kind: KindVoid, Outcome: outcome, Reason: "why"}
+}
+
 // TestSettleBatch: several settlements of one order in one batch are one change of its row.
 func TestSettleBatch(t *testing.T) {
-	charge := func(attempt int, outcome Outcome, lease string) Settlement {
-		return Settlement{OrderID: 1, Claim: attempt, Lease: lease, Kind: KindCharge, Outcome: outcome, Reason: "why"}
-	}
-	void := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Claim: 3, Lease: abandonMark + currentLease, Kind: KindVoid, Outcome: outcome, Reason: "why"}
-	}
-	lateVoid := func(outcome Outcome) Settlement {
-		return Settlement{OrderID: 1, Claim: 3, Lease: currentLease, Kind: KindVoid, Outcome: outcome, Reason: "why"}
-	}
-	cases := []struct {
-		name, state string
-		batch       []Settlement
-		want        string
-	}{
+	settleBatches(t, []batchCase{
 		{
 			"two attempts succeed: paid once", charging,
 			[]Settlement{charge(2, Succeeded, currentLease), charge(1, Succeeded, "old")},
@@ -186,40 +188,50 @@ func TestSettleBatch(t *testing.T) {
 			[]Settlement{charge(2, Declined, currentLease), charge(1, Declined, "old")},
 			"PROCESSING→FAILED due never, OrderFailed(why), row, row, 1:+1, 2:+2",
 		},
+	})
+}
+
+// TestSettleBatchWithVoids is the same for charges and voids in one batch.
+func TestSettleBatchWithVoids(t *testing.T) {
+	settleBatches(t, []batchCase{
 		{
 			"abandoned, then charged: due for another void", beingAbandoned,
-			[]Settlement{void(Succeeded), charge(2, Succeeded, "old")},
+			[]Settlement{void(Succeeded, abandonMark+currentLease), charge(2, Succeeded, "old")},
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, abandoned",
 		},
 		{
 			"charged, then abandoned: due for another void", beingAbandoned,
-			[]Settlement{charge(2, Succeeded, "old"), void(Succeeded)},
+			[]Settlement{charge(2, Succeeded, "old"), void(Succeeded, abandonMark+currentLease)},
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, abandoned",
 		},
 		{
 			"a void without an answer, then charged", beingAbandoned,
-			[]Settlement{void(NoAnswer), charge(2, Succeeded, "old")},
+			[]Settlement{void(NoAnswer, abandonMark+currentLease), charge(2, Succeeded, "old")},
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, job(abandon: why), abandoned",
 		},
 		{
-			"a void without an answer, twice", beingAbandoned, []Settlement{void(NoAnswer), void(NoAnswer)}, voidFailed,
+			"a void without an answer, twice", beingAbandoned, []Settlement{void(NoAnswer, abandonMark+currentLease), void(NoAnswer, abandonMark+currentLease)}, voidFailed,
 		},
 		{
 			"voided, then charged again late", voidClaimed,
-			[]Settlement{lateVoid(Succeeded), charge(2, Succeeded, "old")},
+			[]Settlement{void(Succeeded, currentLease), charge(2, Succeeded, "old")},
 			"FAILED→FAILED due +0s, row, row",
 		},
 		{
 			"charged again late, then voided: the void may precede the charge", voidClaimed,
-			[]Settlement{charge(2, Succeeded, "old"), lateVoid(Succeeded)},
+			[]Settlement{charge(2, Succeeded, "old"), void(Succeeded, currentLease)},
 			"FAILED→FAILED due +0s, row, row",
 		},
 		{
 			"charge and void of one attempt are two records", voidClaimed,
-			[]Settlement{charge(3, NoAnswer, "old"), lateVoid(Succeeded)},
+			[]Settlement{charge(3, NoAnswer, "old"), void(Succeeded, currentLease)},
 			"FAILED→FAILED due never, row, row",
 		},
-	}
+	})
+}
+
+func settleBatches(t *testing.T, cases []batchCase) {
+	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			before, o := orderIn(c.state), orderIn(c.state)
