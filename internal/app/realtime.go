@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 
 	"orderflow/internal/config"
 	"orderflow/internal/pusher"
@@ -30,9 +28,7 @@ func (s *Server) buildRealtime(log *slog.Logger) (app pusher.App, err error) {
 		app.Secret = rand.Text()
 	}
 	server, err := realtime.New(realtime.Options{
-		App: app, Bus: s.ports.bus, Cache: s.ports.lasts, MayConnect: s.origins.Permit,
-		NewHTTP:        func(h http.Handler) *http.Server { return web.NewServer(h, s.limits()) },
-		Client:         func(r *http.Request) netip.Addr { return web.ClientAddr(r, s.settings.TrustedProxies) },
+		App: app, Bus: s.ports.bus, Cache: s.ports.lasts, Origins: s.origins, TrustedProxies: s.settings.TrustedProxies, Limits: s.limits(),
 		MaxConnections: s.connections(), Logger: log, Registerer: s.registry, Tracer: s.tracer,
 	})
 	if err != nil {

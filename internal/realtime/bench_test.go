@@ -2,7 +2,6 @@ package realtime
 
 import (
 	"log/slog"
-	"net/http"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,7 +14,6 @@ import (
 func BenchmarkNews(b *testing.B) {
 	server, err := New(Options{
 		App: documented(), Bus: bus.NewLocal(bus.Options{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		NewHTTP: func(h http.Handler) *http.Server { return &http.Server{Handler: h, ReadHeaderTimeout: wait} },
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -37,7 +35,6 @@ func BenchmarkNews(b *testing.B) {
 func BenchmarkBroadcast(b *testing.B) {
 	server, err := New(Options{
 		App: documented(), Bus: bus.NewLocal(bus.Options{}), Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		NewHTTP: func(h http.Handler) *http.Server { return &http.Server{Handler: h, ReadHeaderTimeout: wait} },
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -4,10 +4,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
+	"orderflow/internal/web"
 )
 
 // Names of the protocol's events.
@@ -27,19 +26,19 @@ const (
 // channel is "" for none.
 func appendMessage(dst []byte, event, channel, data string) []byte {
 	dst = append(dst, `{"event":`...)
-	dst = appendString(dst, event)
+	dst = web.AppendString(dst, event)
 	if channel != "" {
 		dst = append(dst, `,"channel":`...)
-		dst = appendString(dst, channel)
+		dst = web.AppendString(dst, channel)
 	}
 	dst = append(dst, `,"data":`...)
-	dst = appendString(dst, data)
+	dst = web.AppendString(dst, data)
 	return append(dst, '}')
 }
 
 // cacheMiss returns the frame for a cache channel without a last event. It has no data.
 func cacheMiss(channel string) []byte {
-	text := appendString([]byte(`{"event":"`+eventCacheMiss+`","channel":`), channel)
+	text := web.AppendString([]byte(`{"event":"`+eventCacheMiss+`","channel":`), channel)
 	return appendFrame(nil, opText, append(text, '}'))
 }
 
@@ -53,10 +52,10 @@ func message(event, channel, data string) []byte {
 func errorMessage(code pusher.Code, channel string) []byte {
 	data := append([]byte(`{"code":`), strconv.Itoa(code.Number)...)
 	data = append(data, `,"message":`...)
-	data = appendString(data, code.Text)
+	data = web.AppendString(data, code.Text)
 	text := []byte(`{"event":"` + eventError + `",`)
 	if channel != "" {
-		text = append(appendString(append(text, `"channel":`...), channel), ',')
+		text = append(web.AppendString(append(text, `"channel":`...), channel), ',')
 	}
 	text = append(append(text, `"data":`...), data...)
 	return appendFrame(nil, opText, append(text, '}', '}'))
@@ -64,9 +63,9 @@ func errorMessage(code pusher.Code, channel string) []byte {
 
 // subscriptionError returns the frame that refuses a subscription.
 func subscriptionError(channel string, reason refusal) []byte {
-	data := append([]byte(`{"type":`), appendString(nil, reason.kind)...)
+	data := append([]byte(`{"type":`), web.AppendString(nil, reason.kind)...)
 	data = append(data, `,"error":`...)
-	data = appendString(data, reason.message)
+	data = web.AppendString(data, reason.message)
 	data = append(data, `,"status":`...)
 	data = strconv.AppendInt(data, int64(reason.status), 10)
 	return message(eventSubscriptionError, channel, string(append(data, '}')))
@@ -75,11 +74,11 @@ func subscriptionError(channel string, reason refusal) []byte {
 // appendOrderEvent appends the data of OrderPaid, OrderFailed and OrderCancelled.
 func appendOrderEvent(dst []byte, e *order.Event) []byte {
 	dst = append(dst, `{"event_id":`...)
-	dst = appendString(dst, e.ID())
+	dst = web.AppendString(dst, e.ID())
 	dst = append(dst, `,"order_id":`...)
 	dst = strconv.AppendInt(dst, e.OrderID, 10)
 	dst = append(dst, `,"status":`...)
-	dst = appendString(dst, string(e.Type.Status()))
+	dst = web.AppendString(dst, string(e.Type.Status()))
 	switch e.Type {
 	case order.OrderCancelled:
 		dst = append(dst, `,"cancelled_at":`...)
@@ -87,14 +86,14 @@ func appendOrderEvent(dst []byte, e *order.Event) []byte {
 	case order.OrderFailed:
 		dst = appendTotal(dst, e)
 		dst = append(dst, `,"reason":`...)
-		dst = appendString(dst, e.Reason)
+		dst = web.AppendString(dst, e.Reason)
 	default:
 		dst = appendTotal(dst, e)
 	}
 	dst = append(dst, `,"timestamp":`...)
 	dst = appendTime(dst, e.At)
 	dst = append(dst, `,"trace_id":`...)
-	dst = appendString(dst, e.Trace.ID)
+	dst = web.AppendString(dst, e.Trace.ID)
 	return append(dst, '}')
 }
 
@@ -106,10 +105,4 @@ func appendTotal(dst []byte, e *order.Event) []byte {
 // appendTime appends a time in RFC 3339, UTC, with six decimals.
 func appendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000000Z"`)
-}
-
-// appendString appends s as a JSON string. Invalid UTF-8 becomes the replacement character.
-func appendString(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s)
-	return dst
 }

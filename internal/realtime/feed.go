@@ -10,6 +10,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
+	"orderflow/internal/web"
 )
 
 // feedEvent is the name of the event on pusher.FeedChannel.
@@ -148,18 +149,18 @@ func (f *feed) send(m bus.Message, skipped int) bool {
 // appendFeedEvent appends the data of the feed's event.
 func appendFeedEvent(dst []byte, e *order.Event, skipped int) []byte {
 	dst = append(dst, `{"event_id":`...)
-	dst = appendString(dst, e.ID())
+	dst = web.AppendString(dst, e.ID())
 	dst = append(dst, `,"order_id":`...)
 	dst = strconv.AppendInt(dst, e.OrderID, 10)
 	dst = append(dst, `,"user_id":`...)
 	dst = strconv.AppendInt(dst, e.UserID, 10)
 	dst = append(dst, `,"status":`...)
-	dst = appendString(dst, string(e.Type.Status()))
+	dst = web.AppendString(dst, string(e.Type.Status()))
 	dst = appendTotal(dst, e)
 	dst = append(dst, `,"timestamp":`...)
 	dst = appendTime(dst, e.At)
 	dst = append(dst, `,"trace_id":`...)
-	dst = appendString(dst, e.Trace.ID)
+	dst = web.AppendString(dst, e.Trace.ID)
 	dst = append(dst, `,"left_out":`...)
 	dst = strconv.AppendInt(dst, int64(skipped), 10)
 	return append(dst, '}')

@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"orderflow/internal/web"
 )
 
 const published = `{"name":"n","channel":"c","data":"d"}`
@@ -61,9 +64,7 @@ func TestPublicationEndsEarly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, newBus(t), func(o *Options) {
-				o.NewHTTP = func(h http.Handler) *http.Server {
-					return &http.Server{Handler: h, ReadHeaderTimeout: wait, ReadTimeout: test.limit}
-				}
+				o.Limits = web.Limits{Header: wait, Read: test.limit}
 			})
 			status, body, last := n.publishHalf(published[:9], test.closes)
 			if status != http.StatusBadRequest {
@@ -79,30 +80,29 @@ func TestPublicationEndsEarly(t *testing.T) {
 	}
 }
 
-// A publisher that closes its sending side after the whole request still reads the answer, and its event is published.
+// A publisher that closes its sending side after the whole request still reads the response, and its event is published.
 func TestPublisherClosesItsSendingSide(t *testing.T) {
-	n := newNode(t, newBus(t), func(o *Options) {
-		o.NewHTTP = func(h http.Handler) *http.Server {
-			return &http.Server{ReadHeaderTimeout: wait, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPost { // is served after the server has seen that its publisher closed
-					body, err := io.ReadAll(r.Body)
-					if err != nil {
-						t.Error(err)
-					}
-					r.Body = io.NopCloser(strings.NewReader(string(body)))
-					<-r.Context().Done()
-				}
-				h.ServeHTTP(w, r)
-			})}
-		}
-	})
+	n := newNode(t, newBus(t), nil)
 	n.settled()
-	listener := n.connect()
-	listener.subscribe("c")
-	if status, body, _ := n.publishHalf(published, true); status != http.StatusOK || body != "{}\n" {
+	subscriber := n.connect()
+	subscriber.subscribe("c")
+	handler := n.handler(t.Context())
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		<-r.Context().Done() // the server has seen that the publisher closed its side
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(late.Close)
+	publisher := *n
+	publisher.addr = late.Listener.Addr().String()
+	if status, body, _ := publisher.publishHalf(published, true); status != http.StatusOK || body != "{}\n" {
 		t.Fatalf("%d %s, want 200 and an empty object", status, body)
 	}
-	listener.want("n", "c", "d")
+	subscriber.want("n", "c", "d")
 }
 
 // A client that closes its sending side gets what was queued for it, also when the flusher has not come to it yet.

@@ -11,9 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
 	"orderflow/internal/tracing"
+	"orderflow/internal/web"
 )
 
 // Limits of the WebSocket server.
@@ -37,18 +36,15 @@ const (
 	webSocketVersion = "13" // of RFC 6455
 )
 
-// Options configure a Server. App, Bus, NewHTTP, Logger and Registerer are required.
+// Options configure a Server. App, Bus, Logger and Registerer are required.
 type Options struct {
 	App   pusher.App
 	Bus   bus.Bus
 	Cache ChannelCache // shared by all nodes; nil: each node keeps its own last events
-	// MayConnect reports whether a page of this origin may connect to this host; nil: any may. Clients without an Origin, which
-	// are not browsers, always may.
-	MayConnect func(origin, host string) bool
-	// Client returns the address of the client, behind trusted proxies; nil: the address of the connection.
-	Client func(*http.Request) netip.Addr
-	// NewHTTP returns a server with the limits of every server of the product.
-	NewHTTP func(http.Handler) *http.Server
+
+	Origins        *web.Origins   // whose pages may connect; nil: pages of this host and of loopback addresses
+	TrustedProxies []netip.Prefix // their X-Forwarded-For has the client's address
+	Limits         web.Limits     // of HTTP requests
 
 	MaxConnections  int           // in total, and half of them from one remote address; 0 for 10,000
 	MaxChannels     int           // of a connection; 0 for 200
@@ -78,11 +74,8 @@ func (o Options) withDefaults() Options {
 	if o.PongTimeout == 0 {
 		o.PongTimeout = 30 * time.Second
 	}
-	if o.Client == nil {
-		o.Client = remote
-	}
-	if o.MayConnect == nil {
-		o.MayConnect = func(string, string) bool { return true }
+	if o.Origins == nil {
+		o.Origins = web.NewOrigins(nil)
 	}
 	return o
 }
@@ -118,8 +111,8 @@ func New(options Options) (*Server, error) {
 		upgrader: websocket.Upgrader{
 			ReadBufferSize: readSize, WriteBufferSize: readSize, WriteBufferPool: &sync.Pool{}, HandshakeTimeout: refuseTimeout,
 			CheckOrigin: func(*http.Request) bool { return true }, // connect checks it, and sends the reason
-			Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-				writeError(w, status, order.CodeValidation, "This path needs a WebSocket: "+reason.Error()+".")
+			Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
+				writeError(w, web.TraceID(r), status, order.Invalid("handshake", "is not a WebSocket handshake: "+reason.Error()))
 			},
 		},
 	}, nil
@@ -149,7 +142,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	readers.Go(func() { s.hub.lastEvents.run(reading, s.options.Logger) })
 	readers.Go(func() { s.hub.pingSilent(reading) })
 
-	server := s.options.NewHTTP(s.handler(life))
+	server := web.NewServer(s.handler(life), s.options.Limits)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(socketListener{listener}) }()
 	var err error
@@ -220,18 +213,12 @@ func (s *Server) handler(ctx context.Context) http.Handler {
 	handle("/apps/{app}/batch_events", methodNotAllowed(http.MethodPost))
 	handle("/", notFound)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !cleanPath(r.URL.Path) { // ServeMux would redirect, and WebSocket clients do not follow redirects
+		if !web.CleanPath(r.URL.Path) { // ServeMux would redirect, and WebSocket clients do not follow redirects
 			s.fail(w, r, notFound(w, r))
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// cleanPath reports whether a path has no empty, "." or ".." segments.
-func cleanPath(name string) bool {
-	dots := func(segment string) bool { return segment == "." || segment == ".." }
-	return strings.HasPrefix(name, "/") && !strings.Contains(name, "//") && !slices.ContainsFunc(strings.Split(name, "/"), dots)
 }
 
 // connect accepts a WebSocket. Its reader runs outside the handler, so that the memory of the handler is freed.
@@ -248,7 +235,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		_ = ws.Close() // the connection was closed during Accept
 		return
 	}
-	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: s.options.Client(r)}
+	c := &conn{hub: s.hub, sock: sock, ws: ws, addr: web.ClientAddr(r, s.options.TrustedProxies)}
 	c.id = pusher.NewSocketID()
 	c.received.Store(time.Now().UnixNano())
 	code := s.checkHandshake(r)
@@ -293,13 +280,13 @@ func refuseHandshake(w http.ResponseWriter, r *http.Request) bool {
 	case !websocket.IsWebSocketUpgrade(r): // the library refuses it
 		return false
 	case !r.ProtoAtLeast(1, 1):
-		writeError(w, http.StatusBadRequest, order.CodeValidation, "A WebSocket needs HTTP/1.1.")
+		writeError(w, web.TraceID(r), http.StatusBadRequest, order.Invalid("protocol", "must be HTTP/1.1"))
 	case r.Header.Get("Sec-WebSocket-Version") != webSocketVersion:
 		h := w.Header()
 		h.Set("Sec-WebSocket-Version", webSocketVersion)
 		h.Set("Upgrade", "websocket")
 		h.Set("Connection", "Upgrade")
-		writeError(w, http.StatusUpgradeRequired, order.CodeValidation, "Unsupported WebSocket version: use 13.")
+		writeError(w, web.TraceID(r), http.StatusUpgradeRequired, order.Invalid("Sec-WebSocket-Version", "must be 13"))
 	default:
 		return false
 	}
@@ -311,7 +298,7 @@ func (s *Server) checkHandshake(r *http.Request) *pusher.Code {
 	codes := &s.hub.codes
 	version := r.URL.Query().Get("protocol")
 	number, err := strconv.Atoi(version)
-	switch origin := r.Header.Get("Origin"); {
+	switch origin := web.Origin(r); {
 	case r.PathValue("key") != s.options.App.Key:
 		return &codes.UnknownApp
 	case version == "":
@@ -320,7 +307,7 @@ func (s *Server) checkHandshake(r *http.Request) *pusher.Code {
 		return &codes.InvalidVersion
 	case number < 5 || number > 7: // 5 and 6 are the same as 7 in all that this server supports
 		return &codes.UnsupportedVersion
-	case origin != "" && !s.options.MayConnect(origin, r.Host):
+	case origin != "" && !s.options.Origins.Permit(origin, r.Host):
 		return &codes.OriginNotAllowed
 	}
 	return nil
@@ -346,15 +333,6 @@ func (s *Server) refuse(ws *websocket.Conn, sock *socket, code pusher.Code) {
 	if sock.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, sock, maxDiscard) // until the client closes its side, to avoid a reset
 	}
-}
-
-// remote returns the address of a request's connection.
-func remote(r *http.Request) netip.Addr {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return from.Addr().Unmap().WithZone("")
 }
 
 // pingSilent pings silent clients, and closes those that do not answer, until ctx ends.

@@ -21,6 +21,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
+	"orderflow/internal/web"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +48,6 @@ func newNode(t *testing.T, b bus.Bus, set func(*Options)) *node {
 	t.Helper()
 	options := Options{
 		App: documented(), Bus: b, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
-		NewHTTP: func(h http.Handler) *http.Server { return &http.Server{Handler: h, ReadHeaderTimeout: wait} },
 	}
 	if set != nil {
 		set(&options)
@@ -290,7 +290,7 @@ func TestOrderEvents(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) {
 		o.MaxChannels = 3
-		o.MayConnect = func(origin, _ string) bool { return origin == "https://shop.example" }
+		o.Origins = web.NewOrigins([]string{"https://shop.example"})
 	})
 	key := documented().Key
 	for _, refused := range []struct {

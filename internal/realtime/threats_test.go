@@ -10,9 +10,10 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"orderflow/internal/web"
 )
 
 // tcp is a connection to the node on which nothing has been said.
@@ -124,9 +125,7 @@ func TestFramesAgainstTheRules(t *testing.T) {
 // TestSlowLoris: who never finishes a request is let go.
 func TestSlowLoris(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) {
-		o.NewHTTP = func(h http.Handler) *http.Server {
-			return &http.Server{Handler: h, ReadHeaderTimeout: time.Second}
-		}
+		o.Limits = web.Limits{Header: time.Second}
 	})
 	var slow []net.Conn
 	for range 50 {
@@ -150,36 +149,28 @@ func TestSlowLoris(t *testing.T) {
 // TestOneAddressCannotTakeAll: half of the connections are left to others. Addresses of this machine, where proxies are,
 // count for nothing.
 func TestOneAddressCannotTakeAll(t *testing.T) {
-	var from atomic.Pointer[netip.Addr]
-	comes := func(address string) {
-		addr := netip.MustParseAddr(address)
-		from.Store(&addr)
-	}
 	n := newNode(t, newBus(t), func(o *Options) {
 		o.MaxConnections = 8
-		o.Client = func(*http.Request) netip.Addr { return *from.Load() }
+		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	})
-	full := func(want bool) {
+	connect := func(from string, refused bool) {
 		t.Helper()
-		c := n.dial(documented().Key+"?protocol=7", nil)
-		if e := c.hear(); (e.Event == eventError) != want {
-			t.Fatalf("one from %s, with %d there: %+v", from.Load(), n.hub.count(), e)
+		c := n.dial(documented().Key+"?protocol=7", http.Header{"X-Forwarded-For": {from}})
+		if e := c.hear(); (e.Event == eventError) != refused {
+			t.Fatalf("%s, with %d connections: %+v", from, n.hub.count(), e)
 		}
 	}
-	comes("192.0.2.7")
 	for range 2 {
-		full(false)
+		connect("192.0.2.7", false)
 	}
 	for i := range 4 {
-		comes(fmt.Sprintf("2001:db8:1:2::%d", i)) // one client may have all of these
-		full(false)
+		connect(fmt.Sprintf("2001:db8:1:2::%d", i), false) // a /64 is one client
 	}
-	full(true)
-	comes("192.0.2.7")
+	connect("2001:db8:1:2::3", true)
 	for range 2 {
-		full(false)
+		connect("192.0.2.7", false)
 	}
-	full(true) // all are taken
+	connect("192.0.2.7", true) // all connections are taken
 }
 
 // TestSubscriptionFlood: a connection has as many channels as it may, and what it leaves behind is nothing.

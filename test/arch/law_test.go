@@ -63,7 +63,7 @@ func rooms() [][]room {
 			{path: unbatched, imports: []string{order}}, // what the product is compared with
 			{path: worker, imports: []string{order, batch, bus, payment, tracing}},
 			{path: outbox, imports: []string{order, bus, tracing}},
-			{path: realtime, imports: []string{order, bus, limit, tracing, pusher}},
+			{path: realtime, imports: []string{order, bus, limit, tracing, pusher, web}},
 			{path: audit, imports: []string{order}},
 		},
 		{ // edges
@@ -114,7 +114,7 @@ func libraries() []library {
 		{"github.com/posener/complete", []string{"internal/cli"}},
 		{"github.com/schollz/progressbar/v3", []string{"internal/bench"}},
 		{"github.com/HdrHistogram/hdrhistogram-go", []string{"internal/bench", "cmd/bench-realtime"}},
-		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/realtime", "internal/web"}},
+		{"github.com/google/uuid", []string{"internal/lock", "internal/worker", "internal/web"}},
 		{"github.com/gorilla/websocket", []string{"internal/realtime", "cmd/bench-realtime", "cmd/bench-watched"}},
 		{"github.com/hashicorp/golang-lru/v2", []string{"internal/realtime", "internal/auth"}},
 		{"go.opentelemetry.io/otel/sdk", []string{"internal/telemetry"}},
