@@ -49,7 +49,7 @@ build() {
 		mkdir "dist/$name"
 		compile "$platform" "dist/$name/orderflow"
 		"$sbom" bin -json -std -version "$version" -output "dist/$name.cdx.json" "dist/$name/orderflow"
-		git archive HEAD -- LICENSE README.md CONTRIBUTING.md CHANGELOG.md .env.example docs deploy | tar -C "dist/$name" -xf -
+		git archive HEAD -- LICENSE README.md CONTRIBUTING.md CODE_OF_CONDUCT.md SECURITY.md CHANGELOG.md .env.example docs deploy | tar -C "dist/$name" -xf -
 		# The same commit gives the same archive.
 		tar -C dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" -cf - "$name" |
 			gzip -9n >"dist/$name.tar.gz"
