@@ -80,7 +80,7 @@ func TestRedisRefuses(t *testing.T) {
 			if err := r.Kill(); err != nil {
 				t.Fatal(err)
 			}
-		}, "does not answer"},
+		}, "is unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -45,14 +45,14 @@ func Follow(ctx context.Context, from Bus, topic string, to Follower) {
 
 // follow reads one subscription until it fails.
 func follow(ctx context.Context, from Bus, topic string, to Follower) error {
-	tail, err := from.Subscribe(ctx, topic)
+	subscription, err := from.Subscribe(ctx, topic)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tail.Close() }() // it is not used again, even if Close fails
+	defer func() { _ = subscription.Close() }() // it is not used again, even if Close fails
 	to.Subscribed()
 	for {
-		messages, err := tail.Next(ctx)
+		messages, err := subscription.Next(ctx)
 		switch {
 		case errors.Is(err, ErrLagged):
 			to.Lagged()

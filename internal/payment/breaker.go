@@ -8,34 +8,34 @@ import (
 	"orderflow/internal/order"
 )
 
-// BreakerOptions say when a circuit of a Breaker opens and how it closes again. A zero field stands for its default.
+// BreakerOptions configure the circuits of a Breaker. A zero field means its default.
 type BreakerOptions struct {
-	FailureRate float64       // share of calls without an answer that opens it, above 0 to 1; default 0.5
-	MinCalls    int           // answers or failures within Window before the rate counts; default 10
-	Window      time.Duration // how far back the rate looks, at least 10 ms; default 30 s
-	Delay       time.Duration // how long it stays open before it lets probes through; default 5 s
-	Probes      int           // calls that must all be answered before it closes; default 3
+	FailureRate float64       // share of unanswered calls that opens a circuit, above 0 to 1; default 0.5
+	MinCalls    int           // calls within Window before the rate counts; default 10
+	Window      time.Duration // period of the rate, at least 10 ms; default 30 s
+	Delay       time.Duration // time in state open before probes are allowed; default 5 s
+	Probes      int           // calls that must all be answered before the circuit closes; default 3
 
-	// OnStateChange, if set, receives each change of a circuit between "closed", "open" and "half-open", in their order. It is
-	// called while the circuit is locked: it must be quick, and of the circuit's methods may call State alone.
+	// OnStateChange, if set, receives the state changes of each circuit in their order. It is called while the circuit is
+	// locked: it must be quick, and may call no method of the circuit except State.
 	OnStateChange func(kind order.PaymentKind, from, to string)
 }
 
-// The states, as State and OnStateChange spell them.
+// The states of a circuit.
 const (
 	StateClosed   = "closed"
 	StateOpen     = "open"
 	StateHalfOpen = "half-open"
 )
 
-// Breaker is a Gateway that stops calling the one behind it while that gives no answers. Charges and voids have a circuit
-// each, so that a provider that fails at one of the two still gets calls of the other.
+// Breaker is a Gateway that stops calling another Gateway while that does not answer. Charges and voids have a circuit each, so
+// a provider that fails at one of the two still gets calls of the other kind.
 type Breaker struct {
 	gateway        Gateway
 	charges, voids *Circuit
 }
 
-// NewBreaker puts a breaker with closed circuits before a gateway. It panics when an option is out of its range.
+// NewBreaker returns a Breaker with closed circuits in front of a gateway. It panics when an option is out of its range.
 func NewBreaker(gateway Gateway, options BreakerOptions) *Breaker {
 	options = options.withDefaults()
 	if err := options.check(); err != nil {
@@ -70,26 +70,26 @@ func (o BreakerOptions) check() error {
 	case o.MinCalls < 0 || o.Probes < 0:
 		return fmt.Errorf("payment: breaker: min calls %d and probes %d must be at least 1", o.MinCalls, o.Probes)
 	case o.Window < 10*time.Millisecond || o.Delay < 0:
-		return fmt.Errorf("payment: breaker: window %v must be at least 10ms, delay %v not negative", o.Window, o.Delay)
+		return fmt.Errorf("payment: breaker: window %v must be at least 10ms, and delay %v must not be negative", o.Window, o.Delay)
 	}
 	return nil
 }
 
-// Charges is the circuit of charges.
+// Charges returns the circuit of charges.
 func (b *Breaker) Charges() *Circuit { return b.charges }
 
-// Voids is the circuit of voids.
+// Voids returns the circuit of voids.
 func (b *Breaker) Voids() *Circuit { return b.voids }
 
-// Charge charges through the gateway. It returns ErrOpen without calling it when no charge may be started.
+// Charge charges through the gateway. When the circuit allows no charge, it returns ErrOpen without calling the gateway.
 func (b *Breaker) Charge(ctx context.Context, request Request) (Result, error) {
 	return b.charges.call(ctx, request, b.gateway.Charge)
 }
 
-// Void voids through the gateway. It returns ErrOpen without calling it when no void may be started.
+// Void voids through the gateway. When the circuit allows no void, it returns ErrOpen without calling the gateway.
 func (b *Breaker) Void(ctx context.Context, request Request) (Result, error) {
 	return b.voids.call(ctx, request, b.gateway.Void)
 }
 
-// Features are those of the gateway behind.
+// Features returns those of the gateway.
 func (b *Breaker) Features() Features { return b.gateway.Features() }

@@ -22,22 +22,22 @@ import (
 //	  └──────────────────────────────────────────────────────────────────────────┘
 //	                            all Probes were answered
 //
-// A failure is a call that ended with an error, a time-out included. Declined is an answer, and a call that its caller
-// cancelled says nothing about the gateway: it counts neither way, and a probe that ends so may be made again.
+// A failure is a call that ended with an error, including a time-out. Declined is an answer. A call cancelled by its caller counts
+// neither way, and a cancelled probe may be repeated.
 //
-// The policy (what opens and closes) is the library's; the permits of half-open are counted here, for two reasons. The
-// library gives a permit back only together with a verdict, and a cancelled probe has none. And it books an answer to
-// whatever state it arrives in: a charge that was sent long before the breaker opened and times out while it is
-// half-open would fail the probes and add a permit to them. Here each call remembers the era, the number of state
-// changes so far, in which it began, and an answer from an earlier era counts for nothing.
+// The library's policy decides when the circuit opens and closes. The probes of the state half-open are counted here, for two
+// reasons. The library returns a permit only together with a success or a failure, and a cancelled probe is neither. And it
+// records a late result in whatever state it arrives: a charge sent before the circuit opened, which times out in the state
+// half-open, would fail the probes and add a permit. Here each call remembers its generation, the number of state changes so far.
+// The result of a call of an earlier generation is ignored.
 //
-// All methods may be called from any goroutine.
+// All methods are safe for concurrent use.
 type Circuit struct {
 	kind    order.PaymentKind
 	options BreakerOptions
-	state   atomic.Int32 // the policy's, as last observed; State reads it without mu, so that OnStateChange may ask
+	state   atomic.Int32 // the policy's last known state; State reads it without mu, so that OnStateChange may call it
 
-	mu         sync.Mutex // guards what follows; the policy is called with mu held, so its state changes nowhere else
+	mu         sync.Mutex // guards what follows; the policy is only called with mu held, so its state changes only then
 	policy     circuitbreaker.CircuitBreaker[any]
 	generation int           // raised by every change of state
 	probes     int           // half-open: calls that may still be started
@@ -56,26 +56,25 @@ func newCircuit(kind order.PaymentKind, options BreakerOptions) *Circuit {
 	return c
 }
 
-// Slots is how many calls may be started now: math.MaxInt while closed, the probes that are left while half-open, 0
-// while open. Who claims no more than that is refused only when somebody else was faster.
+// Slots returns how many calls may be started now: math.MaxInt while closed, the remaining probes while half-open, 0 while open.
 func (c *Circuit) Slots() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.slots()
 }
 
-// Ready reports whether Slots is above 0. The channel is closed as soon as it is (at once, when it is already): wait
-// on it, then ask again.
+// Ready reports whether Slots is above 0. The channel is closed as soon as it is, or is closed already. After waiting for it, call
+// Ready again.
 func (c *Circuit) Ready() (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.isReady, c.ready
 }
 
-// State is "closed", "open" or "half-open".
+// State returns "closed", "open" or "half-open".
 func (c *Circuit) State() string { return stateName(circuitbreaker.State(c.state.Load())) }
 
-// verdict is what a call says about the gateway.
+// callResult is the effect of a call on the failure rate.
 type callResult int
 
 const (
@@ -87,24 +86,24 @@ const (
 func (c *Circuit) call(
 	ctx context.Context, request Request, do func(context.Context, Request) (Result, error),
 ) (result Result, err error) {
-	era, ok := c.begin()
+	generation, ok := c.begin()
 	if !ok {
 		return Result{}, ErrOpen
 	}
-	v := failed // what a panic leaves
-	defer func() { c.end(era, v) }()
+	counts := failed // in case of a panic
+	defer func() { c.end(generation, counts) }()
 	result, err = do(ctx, request)
 	switch {
 	case err == nil:
-		v = answered
+		counts = answered
 	case errors.Is(ctx.Err(), context.Canceled):
-		v = cancelled
+		counts = cancelled
 	}
 	return result, err
 }
 
-// enter lets a call through and returns the era in which it begins, or refuses.
-func (c *Circuit) begin() (era int, ok bool) {
+// begin starts a call and returns its generation, or refuses the call.
+func (c *Circuit) begin() (generation int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.slots() == 0 {
@@ -117,14 +116,14 @@ func (c *Circuit) begin() (era int, ok bool) {
 	return c.generation, true
 }
 
-// leave books how a call ended.
-func (c *Circuit) end(era int, v callResult) {
+// end records the result of a call.
+func (c *Circuit) end(generation int, result callResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if era != c.generation {
+	if generation != c.generation {
 		return
 	}
-	switch v {
+	switch result {
 	case answered:
 		c.policy.RecordSuccess()
 	case failed:
@@ -138,7 +137,7 @@ func (c *Circuit) end(era int, v callResult) {
 	c.followPolicy()
 }
 
-// halfOpen is what the delay's timer calls. Nothing else leads out of open, so there is never more than one timer.
+// halfOpen ends the state open. The timer of the delay calls it. Nothing else ends that state, so there is only one timer.
 func (c *Circuit) halfOpen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,7 +145,7 @@ func (c *Circuit) halfOpen() {
 	c.followPolicy()
 }
 
-// observe follows the policy into a new state, if it has changed. The caller holds mu.
+// followPolicy updates the state after a call of the policy. The caller holds mu.
 func (c *Circuit) followPolicy() {
 	now := c.policy.State()
 	before := circuitbreaker.State(c.state.Swap(int32(now)))
@@ -167,7 +166,7 @@ func (c *Circuit) followPolicy() {
 	}
 }
 
-// slots is Slots for who holds mu.
+// slots is Slots for callers that hold mu.
 func (c *Circuit) slots() int {
 	switch c.policy.State() {
 	case circuitbreaker.ClosedState:
@@ -179,7 +178,7 @@ func (c *Circuit) slots() int {
 	}
 }
 
-// signal opens or shuts the ready channel as slots says. The caller holds mu.
+// updateReady closes or replaces the ready channel according to slots. The caller holds mu.
 func (c *Circuit) updateReady() {
 	switch ready := c.slots() > 0; {
 	case ready && !c.isReady:

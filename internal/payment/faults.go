@@ -7,42 +7,42 @@ import (
 	"time"
 )
 
-// MaxDelay is the longest delay that Faults adds to a call.
+// MaxDelay is the longest injected delay.
 const MaxDelay = 10 * time.Second
 
-// Fault says what is wrong with a gateway. The zero value is for nothing.
+// Fault is an injected fault of a gateway. The zero value injects none.
 type Fault struct {
-	Errors bool          // calls end with an error at once: there is no answer, and the gateway is not called
-	Delay  time.Duration // that calls wait before they go on, at most MaxDelay
+	Errors bool          // calls fail at once, without an answer and without calling the gateway
+	Delay  time.Duration // of calls, at most MaxDelay
 }
 
-// Faults is a Gateway with faults that can be switched on and off while it works, to show what they lead to. It stands
-// between the breaker and the gateway. It keeps the contract of Gateway: a call that fails has charged nothing, and a
-// repeated Key is the same charge still. Its methods may be called from any goroutine.
+// Faults is a Gateway that injects faults, which can be changed while it works, to demonstrate their effects. It stands between the
+// breaker and the gateway, and keeps the contract of Gateway: a call that fails has charged nothing, and a repeated Key is still
+// the same charge. All methods are safe for concurrent use.
 type Faults struct {
 	gateway Gateway
 	fault   atomic.Pointer[Fault]
 }
 
-// NewFaults returns a gateway without a fault.
+// NewFaults returns a Faults that injects no fault yet.
 func NewFaults(gateway Gateway) *Faults {
 	f := &Faults{gateway: gateway}
 	f.fault.Store(&Fault{})
 	return f
 }
 
-// Set says what is wrong from now on. Calls that wait already go on as they began.
+// Set sets the injected fault of later calls. Waiting calls keep theirs.
 func (f *Faults) Set(fault Fault) {
 	fault.Delay = max(0, min(fault.Delay, MaxDelay))
 	f.fault.Store(&fault)
 }
 
-// Fault is what is wrong now.
+// Fault returns the injected fault.
 func (f *Faults) Fault() Fault { return *f.fault.Load() }
 
-var errSwitchedOff = errors.New("the gateway does not answer: an operator has switched its errors on")
+var errSwitchedOff = errors.New("injected fault: an operator has switched on errors of the gateway")
 
-// Charge charges through the gateway, unless a fault is in the way.
+// Charge charges through the gateway, with the injected fault.
 func (f *Faults) Charge(ctx context.Context, request Request) (Result, error) {
 	if err := f.apply(ctx); err != nil {
 		return Result{}, err
@@ -50,7 +50,7 @@ func (f *Faults) Charge(ctx context.Context, request Request) (Result, error) {
 	return f.gateway.Charge(ctx, request)
 }
 
-// Void voids through the gateway, unless a fault is in the way.
+// Void voids through the gateway, with the injected fault.
 func (f *Faults) Void(ctx context.Context, request Request) (Result, error) {
 	if err := f.apply(ctx); err != nil {
 		return Result{}, err
@@ -58,10 +58,10 @@ func (f *Faults) Void(ctx context.Context, request Request) (Result, error) {
 	return f.gateway.Void(ctx, request)
 }
 
-// Features are those of the gateway behind.
+// Features returns those of the gateway.
 func (f *Faults) Features() Features { return f.gateway.Features() }
 
-// suffer waits as long as the fault says and returns its error.
+// apply waits for the injected delay and returns the injected error.
 func (f *Faults) apply(ctx context.Context) error {
 	fault := f.fault.Load()
 	if fault.Delay > 0 {

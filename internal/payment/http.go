@@ -16,14 +16,14 @@ import (
 	"orderflow/internal/order"
 )
 
-// HTTPOptions say where the payment provider is.
+// HTTPOptions configure the HTTP gateway.
 type HTTPOptions struct {
 	URL      string // http or https, without user, query and fragment
-	Secret   string // signs each request; "" sends no signature
-	MaxConns int    // connections at most, one call on each: the worker's concurrency; at least 1
+	Secret   string // signs each request; "" for no signature
+	MaxConns int    // most connections, each with one call at a time: the worker's concurrency; at least 1
 }
 
-// Limits of the HTTP gateway. The time for an answer is the caller's to limit.
+// Limits of the HTTP gateway. The caller limits the time for an answer.
 const (
 	connectTimeout   = 5 * time.Second // for TCP, and again for TLS
 	idleTimeout      = 90 * time.Second
@@ -40,8 +40,8 @@ const (
 //	200, 402 {"status":"declined","reason":"…"}        Declined
 //	everything else, or nothing                        an error: no answer
 //
-// The protocol demands that a voided key can never be charged, so Features.VoidBlocksCharge is set. Redirects are not
-// followed: a charge goes where the operator said, or nowhere.
+// The protocol requires that a voided key can never be charged, so Features.VoidBlocksCharge is set. HTTP does not follow
+// redirects, so a charge goes only to the configured address.
 type HTTP struct {
 	client  *http.Client
 	charges *url.URL
@@ -49,8 +49,8 @@ type HTTP struct {
 	secret  []byte
 }
 
-// NewHTTP returns the gateway to a provider; it connects when first used. The error, with CodeValidation, says which
-// option is wrong, without repeating the URL: a wrong one may hold a password.
+// NewHTTP returns the gateway to a provider. It connects at the first call. The error, with CodeValidation, names the invalid option
+// but does not quote the URL, which may hold a password.
 func NewHTTP(options HTTPOptions) (*HTTP, error) {
 	base, err := url.Parse(options.URL)
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
@@ -71,9 +71,8 @@ func NewHTTP(options HTTPOptions) (*HTTP, error) {
 	}, nil
 }
 
-// newTransport keeps to HTTP/1.1, one call a connection, so that a call that hangs and is given up takes its connection
-// along and holds up no other. As the requests carry an Idempotency-Key, it sends one again by itself when an idle
-// connection turns out to be closed.
+// newTransport returns a transport for HTTP/1.1, which has one call per connection: a cancelled call closes its connection and
+// affects no other call. Because requests have an Idempotency-Key, net/http repeats a request when its idle connection was closed.
 func newTransport(conns int) *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -86,29 +85,29 @@ func newTransport(conns int) *http.Transport {
 		MaxIdleConnsPerHost:    conns,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeaders,
-		DisableCompression:     true, // so that the limit on the body is one on what is read too
+		DisableCompression:     true, // so that maxAnswerBytes also limits the bytes received
 		Protocols:              &protocols,
 	}
 }
 
-// Charge asks the provider to charge. Every error means no answer; when ctx ended, it wraps the error of ctx.
+// Charge requests a charge from the provider. Every error means no answer. When ctx ended, the error wraps that of ctx.
 func (g *HTTP) Charge(ctx context.Context, request Request) (Result, error) {
 	return g.post(ctx, order.KindCharge, g.charges, request.Key, request)
 }
 
-// Void asks the provider to undo a charge. Every error means no answer; when ctx ended, it wraps the error of ctx.
+// Void requests the void of a charge from the provider. Every error means no answer. When ctx ended, the error wraps that of ctx.
 func (g *HTTP) Void(ctx context.Context, request Request) (Result, error) {
-	// Each attempt has a header key of its own: a provider that answers repeated header keys from a cache would
-	// otherwise confirm the second void with the answer to the first, without undoing what was charged in between.
+	// Each void has its own header key: a provider that answers repeated header keys from a cache would otherwise confirm the
+	// second void with the answer to the first, without voiding a charge made in between.
 	key := request.Key + "-void-" + strconv.Itoa(request.Attempt)
 	request.Method = ""
 	return g.post(ctx, order.KindVoid, g.voids, key, request)
 }
 
-// Features are those that the protocol demands of a provider.
+// Features returns the guarantees that the protocol requires of a provider.
 func (g *HTTP) Features() Features { return Features{VoidBlocksCharge: true} }
 
-// Close closes the idle connections. The gateway can still be used.
+// Close closes idle connections. The gateway remains usable.
 func (g *HTTP) Close() { g.client.CloseIdleConnections() }
 
 func (g *HTTP) post(ctx context.Context, kind order.PaymentKind, to *url.URL, headerKey string, request Request) (Result, error) {
@@ -123,7 +122,7 @@ func (g *HTTP) post(ctx context.Context, kind order.PaymentKind, to *url.URL, he
 	return result, nil
 }
 
-// send makes one request and reads what comes back.
+// send sends one request and reads the answer.
 func (g *HTTP) send(ctx context.Context, to *url.URL, headerKey string, request Request) (answer, error) {
 	body, err := encode(request)
 	if err != nil {
@@ -150,17 +149,17 @@ func (g *HTTP) send(ctx context.Context, to *url.URL, headerKey string, request 
 	if err != nil {
 		return answer{}, transportError(ctx, err)
 	}
-	defer func() { _ = response.Body.Close() }() // it was read or is not wanted: there is nothing left to fail
+	defer func() { _ = response.Body.Close() }() // the body was read, or is not needed
 	return read(ctx, response)
 }
 
-// read takes the body of an answer that may mean something. Other bodies are read only where their length is known, to
-// keep the connection: an endless one is not waited for.
+// read reads the body of an answer that may be definite. Other bodies are read only if they have a known and small length, so that
+// the connection can be reused: an endless body is not read.
 func read(ctx context.Context, response *http.Response) (answer, error) {
 	a := answer{status: response.StatusCode}
 	if !a.mayBeDefinite() {
 		if response.ContentLength >= 0 && response.ContentLength <= maxAnswerBytes {
-			_, _ = io.Copy(io.Discard, response.Body) // failing costs the connection, not the status
+			_, _ = io.Copy(io.Discard, response.Body) // an error costs only the connection
 		}
 		return a, nil
 	}
@@ -172,8 +171,8 @@ func read(ctx context.Context, response *http.Response) (answer, error) {
 	return a, nil
 }
 
-// broken says why a connection gave no answer. It passes on the words of the network and of TLS, which name addresses
-// and certificates; whatever else net/http says may quote what the provider sent, and with it a payment method.
+// transportError returns why a connection gave no answer. It quotes errors of the network and of TLS, which name addresses and
+// certificates. Other errors of net/http may quote the provider's answer, and with it a payment method.
 func transportError(ctx context.Context, err error) error {
 	var (
 		network *net.OpError
@@ -186,7 +185,7 @@ func transportError(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("no answer within the time limit: %w", ctx.Err())
 	case ctx.Err() != nil:
-		return fmt.Errorf("the wait for the answer was given up: %w", ctx.Err())
+		return fmt.Errorf("the call was cancelled before the answer: %w", ctx.Err())
 	case errors.As(err, &name):
 		return name
 	case errors.As(err, &network):
@@ -200,6 +199,6 @@ func transportError(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the connection was closed before the answer was complete")
 	default:
-		return errors.New("the connection broke, or what came back was no HTTP")
+		return errors.New("the connection failed, or the answer was not HTTP")
 	}
 }

@@ -90,15 +90,15 @@ func TestHTTPAnswers(t *testing.T) {
 		{status: 200, body: `{"Status":"succeeded","reference":"ch_1"}`, err: "neither succeeded nor declined"},
 		{status: 200, body: `{}`, err: "neither succeeded nor declined"},
 		{status: 200, body: `null`, err: "neither succeeded nor declined"},
-		{status: 200, body: ``, err: "not the JSON object"},
-		{status: 402, body: ``, err: "not the JSON object"},
-		{status: 200, body: `<html>` + method, err: "not the JSON object"},
-		{status: 200, body: charged[:30], err: "not the JSON object"},
-		{status: 200, body: charged + charged, err: "not the JSON object"},
-		{status: 200, body: `[` + charged + `]`, err: "not the JSON object"},
-		{status: 200, body: `{"status":true,"reference":"` + method + `"}`, err: "not the JSON object"},
-		{status: 200, body: `{"status":"declined","status":"succeeded","reference":"ch_1"}`, err: "not the JSON object"},
-		{status: 200, body: "{\"status\":\"succeeded\",\"reference\":\"\xff\"}", err: "not the JSON object"},
+		{status: 200, body: ``, err: "malformed JSON"},
+		{status: 402, body: ``, err: "malformed JSON"},
+		{status: 200, body: `<html>` + method, err: "malformed JSON"},
+		{status: 200, body: charged[:30], err: "malformed JSON"},
+		{status: 200, body: charged + charged, err: "malformed JSON"},
+		{status: 200, body: `[` + charged + `]`, err: "malformed JSON"},
+		{status: 200, body: `{"status":true,"reference":"` + method + `"}`, err: "malformed JSON"},
+		{status: 200, body: `{"status":"declined","status":"succeeded","reference":"ch_1"}`, err: "malformed JSON"},
+		{status: 200, body: "{\"status\":\"succeeded\",\"reference\":\"\xff\"}", err: "malformed JSON"},
 		{status: 200, body: charged + strings.Repeat(" ", 64<<10), err: "more than 65536 bytes"},
 
 		{status: 202, body: charged, err: "status 202 Accepted"},
@@ -185,15 +185,15 @@ func raw(t *testing.T, answer string) http.HandlerFunc {
 func TestHTTPBrokenConnections(t *testing.T) {
 	for name, test := range map[string]struct{ answer, says string }{
 		"closed":              {"", "closed before the answer"},
-		"no HTTP":             {method + " is not HTTP\r\n\r\n", "no HTTP"},
-		"bad header":          {"HTTP/1.1 200 OK\r\n" + method + "\r\n\r\n", "no HTTP"},
+		"not HTTP":            {method + " is not HTTP\r\n\r\n", "not HTTP"},
+		"bad header":          {"HTTP/1.1 200 OK\r\n" + method + "\r\n\r\n", "not HTTP"},
 		"body cut short":      {"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"status\":", "closed before the answer"},
 		"chunk cut short":     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{", "closed before the answer"},
-		"bad chunk":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + method + "\r\n", "no HTTP"},
+		"bad chunk":           {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + method + "\r\n", "not HTTP"},
 		"endless header":      {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n", "payment provider: charge: "},
 		"error body cut":      {"HTTP/1.1 503 x\r\nContent-Length: 99\r\n\r\n{", "status 503 Service Unavailable"},
 		"status of its own":   {"HTTP/1.1 777 " + method + "\r\nContent-Length: 0\r\n\r\n", "status 777"},
-		"unasked compression": {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "not the JSON object"},
+		"unasked compression": {"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1f\x8b", "malformed JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := serve(t, raw(t, test.answer))
@@ -252,7 +252,7 @@ func TestHTTPTimeOut(t *testing.T) {
 	})
 	result, err = g.Charge(ctx, r)
 	watch.Wait()
-	noAnswer(t, result, err, "given up")
+	noAnswer(t, result, err, "cancelled before")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is not Canceled", err)
 	}

@@ -20,13 +20,13 @@ import (
 // signatureHeader carries the signature of a request to the provider.
 const signatureHeader = "Orderflow-Signature"
 
-// sign returns the signature header's value, such as "t=1767225600,v1=5f2b…": the time in Unix seconds, and the
-// HMAC-SHA256 in hexadecimal over
+// sign returns the value of the signature header, such as "t=1767225600,v1=5f2b…": the time in Unix seconds, and the hexadecimal
+// HMAC-SHA256 of
 //
 //	seconds \n method \n path \n body
 //
-// with path as it stands in the request line. None of the first three can hold a line feed, so no two requests sign the
-// same text.
+// with the path of the request line. None of the first three can contain a line feed, so different requests have different
+// signed texts.
 func sign(secret []byte, at time.Time, method, path string, body []byte) string {
 	seconds := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, secret)
@@ -54,40 +54,40 @@ func encode(request Request) ([]byte, error) {
 		Key: request.Key, OrderID: request.OrderID, Attempt: request.Attempt, Amount: request.Amount.String(),
 		Currency: request.Currency, Method: request.Method, TraceID: request.Trace.ID,
 	})
-	if err != nil { // bad UTF-8; err might quote the payment method
-		return nil, errors.New("the request is no valid JSON: one of its strings is not UTF-8")
+	if err != nil { // invalid UTF-8; err might quote the payment method
+		return nil, errors.New("the request cannot be encoded as JSON: one of its strings is not UTF-8")
 	}
 	return body, nil
 }
 
-// wireAnswer is the body of an answer. Unknown fields are ignored; a field twice, bad UTF-8 or anything after the
-// object make it malformed.
+// wireAnswer is the body of an answer. Unknown fields are ignored. A duplicate field, invalid UTF-8 or data after the object make
+// it malformed.
 type wireAnswer struct {
 	Status    string `json:"status"`
 	Reference string `json:"reference"`
 	Reason    string `json:"reason"`
 }
 
-// Bounds of what is kept of an answer, in characters.
+// Bounds of stored texts, in characters.
 const (
 	maxReference = 255
 	maxReason    = 255
-	minRedacted  = 8 // a shorter payment method is a word such as "card" rather than a token
+	minRedacted  = 8 // a shorter payment method is a word such as "card", not a token
 )
 
-// answer is what came back over HTTP.
+// answer is an HTTP answer of the provider.
 type answer struct {
 	status int
 	body   []byte
 }
 
-// mayBeDefinite reports whether the status allows a definite answer, so that the body counts.
+// mayBeDefinite reports whether the status allows a definite answer, which the body then has.
 func (a answer) mayBeDefinite() bool {
 	return a.status == http.StatusOK || a.status == http.StatusCreated || a.status == http.StatusPaymentRequired
 }
 
-// result is the one place that decides what an answer means: the table of docs/payment-provider.md. Its errors name the
-// status and the fault but quote nothing of the body, which may repeat the payment method.
+// result interprets an answer according to the table of docs/payment-provider.md. Its errors name the status and the problem, but
+// do not quote the body, which may contain the payment method.
 func (a answer) result(kind order.PaymentKind, method string) (Result, error) {
 	if !a.mayBeDefinite() {
 		return Result{}, fmt.Errorf("status %d %s", a.status, http.StatusText(a.status))
@@ -97,7 +97,7 @@ func (a answer) result(kind order.PaymentKind, method string) (Result, error) {
 	}
 	var wire wireAnswer
 	if err := json.Unmarshal(a.body, &wire); err != nil {
-		return Result{}, fmt.Errorf("status %d with an answer that is not the JSON object it should be", a.status)
+		return Result{}, fmt.Errorf("status %d with a malformed JSON answer", a.status)
 	}
 	switch {
 	case wire.Status == "succeeded" && a.status != http.StatusPaymentRequired:
@@ -115,16 +115,16 @@ func (a answer) result(kind order.PaymentKind, method string) (Result, error) {
 	}
 }
 
-// reason is the provider's reason for customers and logs: never empty, never too long, without the payment method.
-func reason(said, method string) string {
+// reason returns the provider's reason for customers and logs: never empty, not too long, without the payment method.
+func reason(text, method string) string {
 	if utf8.RuneCountInString(method) >= minRedacted {
-		said = strings.ReplaceAll(said, method, "[payment method]")
+		text = strings.ReplaceAll(text, method, "[payment method]")
 	}
-	if utf8.RuneCountInString(said) > maxReason {
-		said = string([]rune(said)[:maxReason])
+	if utf8.RuneCountInString(text) > maxReason {
+		text = string([]rune(text)[:maxReason])
 	}
-	if said == "" {
+	if text == "" {
 		return "declined by the payment provider"
 	}
-	return said
+	return text
 }

@@ -11,22 +11,22 @@ import (
 	"orderflow/internal/order"
 )
 
-// SimulatedOptions say how the simulated gateway behaves.
+// SimulatedOptions configure the simulated gateway.
 type SimulatedOptions struct {
-	MinLatency, MaxLatency time.Duration // of a charge, evenly spread between them, both included; 0 answers at once
+	MinLatency, MaxLatency time.Duration // of a charge, uniformly distributed, both included; 0 answers at once
 	Success                float64       // share of the keys whose charge succeeds, 0 to 1
-	Seed                   string        // another seed gives other keys other fates
+	Seed                   string        // changes which keys succeed
 }
 
-// Simulated is a gateway that moves no money and remembers nothing: outcome, latency and reference are a pure function
-// of seed and key. So every process with the same seed gives the same answer to the same charge, also after a crash,
-// which is all that the contract asks for. For the same reason a void blocks nothing: Features are empty.
+// Simulated is a gateway that moves no money and stores nothing: outcome, latency and reference are a pure function of seed and
+// key. So all processes with the same seed give the same answer to the same charge, also after a crash, as the contract
+// requires. Because it stores nothing, a void cannot block a charge: Features is empty.
 type Simulated struct {
 	options SimulatedOptions
 	spread  uint64 // MaxLatency − MinLatency + 1, in nanoseconds
 }
 
-// NewSimulated returns a simulated gateway. The error, with CodeValidation, says which option is out of its range.
+// NewSimulated returns a simulated gateway. The error, with CodeValidation, names the option that is out of its range.
 func NewSimulated(options SimulatedOptions) (*Simulated, error) {
 	if options.MinLatency < 0 || options.MaxLatency < options.MinLatency {
 		return nil, order.Errorf(order.CodeValidation, "The simulated gateway's latency %v-%v must be a range from low to high, not below 0.",
@@ -38,7 +38,7 @@ func NewSimulated(options SimulatedOptions) (*Simulated, error) {
 	return &Simulated{options: options, spread: uint64(options.MaxLatency-options.MinLatency) + 1}, nil
 }
 
-// fate is all that will ever be known of a key.
+// fate is the predetermined result of a key.
 type fate struct {
 	succeeds  bool
 	latency   time.Duration
@@ -46,12 +46,12 @@ type fate struct {
 }
 
 func (s *Simulated) fate(key string) fate {
-	var room [128]byte // keeps the usual seed and key off the heap
-	text := append(room[:0], s.options.Seed...)
+	var buffer [128]byte // keeps the usual seed and key off the heap
+	text := append(buffer[:0], s.options.Seed...)
 	text = append(text, 0)
 	text = append(text, key...)
 	sum := sha256.Sum256(text)
-	const steps = 1 << 53 // what a float64 counts exactly
+	const steps = 1 << 53 // the integers that a float64 represents exactly
 	f := fate{
 		succeeds: float64(binary.BigEndian.Uint64(sum[0:])%steps)/steps < s.options.Success,
 		latency:  s.options.MinLatency + time.Duration(binary.BigEndian.Uint64(sum[8:])%s.spread),
@@ -60,11 +60,11 @@ func (s *Simulated) fate(key string) fate {
 	return f
 }
 
-// Charge answers after the key's latency. Its only error is that ctx ended before.
+// Charge answers after the key's latency. It returns an error only if ctx ends before.
 func (s *Simulated) Charge(ctx context.Context, request Request) (Result, error) {
 	f := s.fate(request.Key)
 	if f.latency > 0 {
-		// No timer at zero: the whole pipeline is measured with a gateway that takes no time.
+		// No timer without a latency: benchmarks of the whole pipeline use a gateway that answers at once.
 		if err := wait(ctx, f.latency); err != nil {
 			return Result{}, err
 		}
@@ -80,12 +80,12 @@ func (s *Simulated) Void(_ context.Context, request Request) (Result, error) {
 	return Result{Outcome: order.Succeeded, Reference: s.fate(request.Key).name("sim_void_")}, nil
 }
 
-// Features are none: a gateway that remembers nothing cannot block a key.
+// Features returns none: a gateway that stores nothing cannot block a key.
 func (s *Simulated) Features() Features { return Features{} }
 
 func (f fate) name(prefix string) string {
-	var room [32]byte
-	return string(hex.AppendEncode(append(room[:0], prefix...), f.reference[:]))
+	var buffer [32]byte
+	return string(hex.AppendEncode(append(buffer[:0], prefix...), f.reference[:]))
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -95,6 +95,6 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("payment: the simulated gateway was not waited for: %w", ctx.Err())
+		return fmt.Errorf("payment: the call was cancelled before the answer: %w", ctx.Err())
 	}
 }

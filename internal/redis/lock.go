@@ -165,11 +165,11 @@ func (l *Locker) contested(products []int64) (some []int64) {
 	}
 	turn := l.turn()
 	for _, p := range products {
-		heard, woken := l.announced[p]
-		if woken {
-			l.recordReaction(time.Since(heard))
+		at, announced := l.announced[p]
+		if announced {
+			l.recordReaction(time.Since(at))
 		}
-		if _, inLine := l.places[p]; inLine || l.waits[p] != nil || woken && time.Since(heard) < turn {
+		if _, queued := l.places[p]; queued || l.waits[p] != nil || announced && time.Since(at) < turn {
 			some = append(some, p)
 		}
 		delete(l.announced, p)

@@ -83,11 +83,11 @@ func (l *PlainLocker) channel(product int64) string {
 func (l *PlainLocker) wait(ctx context.Context, conn rueidis.Client, product int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	heard := make(chan struct{})
-	subscribed := sync.OnceFunc(func() { close(heard) })
+	subscribed := make(chan struct{})
+	confirm := sync.OnceFunc(func() { close(subscribed) })
 	hooked := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "subscribe" {
-			subscribed()
+			confirm()
 		}
 	})
 	released := make(chan struct{})
@@ -96,7 +96,7 @@ func (l *PlainLocker) wait(ctx context.Context, conn rueidis.Client, product int
 		_ = conn.Receive(hooked, conn.B().Subscribe().Channel(l.channel(product)).Build(), func(rueidis.PubSubMessage) { cancel() })
 	}()
 	select {
-	case <-heard:
+	case <-subscribed:
 	case <-released:
 		return
 	}

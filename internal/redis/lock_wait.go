@@ -88,7 +88,7 @@ func (l *Locker) Run(ctx context.Context) error {
 // receive receives release notifications until the subscription fails.
 func (l *Locker) receive(ctx context.Context, conn rueidis.Client) error {
 	defer l.disconnected()
-	heard := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
+	hooked := rueidis.WithOnSubscriptionHook(ctx, func(s rueidis.PubSubSubscription) {
 		if s.Kind == "subscribe" {
 			l.mu.Lock()
 			l.connected = true
@@ -96,7 +96,7 @@ func (l *Locker) receive(ctx context.Context, conn rueidis.Client) error {
 			l.client.health.succeed(receiveReleases())
 		}
 	})
-	return conn.Receive(heard, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
+	return conn.Receive(hooked, conn.B().Subscribe().Channel(l.channel()).Build(), func(m rueidis.PubSubMessage) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		for word := range strings.FieldsSeq(m.Message) {

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// handler is the slog.Handler of a Log: it copies what it is handed and leaves the rest to the writer.
+// handler is the slog.Handler of a Log. It copies records; the writer formats them.
 type handler struct {
 	log     *Log
-	format  slog.Handler // knows the attributes and groups so far
+	format  slog.Handler // has the attributes and groups of this handler
 	grouped bool         // a group is open
 }
 
@@ -53,7 +53,7 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &handler{log: h.log, format: h.format.WithGroup(name), grouped: true}
 }
 
-// The keys of what every line has.
+// The keys that every line has.
 const (
 	keyTime    = "timestamp"
 	keyLevel   = "level"
@@ -63,16 +63,15 @@ const (
 const (
 	// maxText bounds a message and each value, in bytes.
 	maxText = 16 << 10
-	// lineWeight and itemWeight are roughly what a record and an attribute take in memory besides their texts.
+	// lineWeight and itemWeight are the approximate memory of a record and of an attribute without their texts.
 	lineWeight, itemWeight = 384, 48
 )
 
-// settle reads an attribute's value for good, so that it is no longer anybody's: plain values stay, everything else
-// becomes text. A key that every line has already is given an underscore, since two of one name make a line that
-// readers disagree about.
+// resolve copies the value of an attribute, so that the caller may change it: plain values stay, all others become text. It
+// appends an underscore to a key that every line already has, since readers handle duplicate keys differently.
 func (h *handler) resolve(attr slog.Attr) slog.Attr {
 	if attr.Equal(slog.Attr{}) {
-		return attr // stands for nothing
+		return attr // an empty attribute is ignored
 	}
 	if !h.grouped {
 		switch attr.Key {
@@ -104,7 +103,7 @@ func resolved(value slog.Value) slog.Value {
 	}
 }
 
-// cut shortens a text that is too long, into memory of its own.
+// truncate shortens a long text, and copies it so that the original can be freed.
 func truncate(text string) string {
 	if len(text) <= maxText {
 		return text
@@ -125,23 +124,23 @@ func attrWeight(attr slog.Attr) int {
 	return weight
 }
 
-// newFormat returns the handler that turns records into lines. Those of the standard library quote whatever could be
-// taken for the end of a value or of the line.
-func newFormat(page *bytes.Buffer, text bool) slog.Handler {
+// newFormat returns the handler that formats records as lines. The handlers of the standard library quote all characters that
+// could end a value or a line.
+func newFormat(out *bytes.Buffer, text bool) slog.Handler {
 	options := &slog.HandlerOptions{
-		Level: slog.Level(-1 << 20), // what comes here was let in already
+		Level: slog.Level(-1 << 20), // handler has already checked the level
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			return replaceAttr(groups, attr, text)
 		},
 	}
 	if text {
-		return slog.NewTextHandler(page, options)
+		return slog.NewTextHandler(out, options)
 	}
-	return slog.NewJSONHandler(page, options)
+	return slog.NewJSONHandler(out, options)
 }
 
-// spell gives what every line has its key, and times and durations their form: RFC 3339 UTC with microseconds; in JSON
-// seconds as a number.
+// replaceAttr sets the keys that every line has, and formats times as RFC 3339 in UTC with microseconds, and durations in JSON as a
+// number of seconds.
 func replaceAttr(groups []string, attr slog.Attr, text bool) slog.Attr {
 	if len(groups) == 0 {
 		switch {

@@ -10,39 +10,39 @@ import (
 	"time"
 )
 
-// LogOptions say how a Log writes.
+// LogOptions configure a Log.
 type LogOptions struct {
-	Text   bool         // key=value lines for people, else a JSON object a line
-	Level  slog.Leveler // least level that is logged; nil for info
-	Buffer int          // bytes of lines that may wait, roughly; 0 for 4 MiB
+	Text   bool         // key=value lines for people, instead of one JSON object per line
+	Level  slog.Leveler // lowest level that is logged; nil for info
+	Buffer int          // approximate bytes of waiting lines; 0 for 4 MiB
 
-	// Dropped, if set, is told of lines that were lost, as they are lost. It is called by whoever logs and by the
-	// writer, at times concurrently; it must be quick and may not log.
+	// Dropped, if set, is called with the number of lost lines. Log calls and the writer call it, at times concurrently; it
+	// must be quick and must not log.
 	Dropped func(lines int)
 }
 
-// Log writes log lines without ever making the one who logs wait for it. Make one with NewLog, give its Logger to all
-// who log, and Close it last. Its methods may be called from any goroutine.
+// Log writes log lines; its callers never wait for a write. Create it with NewLog, use its Logger, and Close it last. All methods are
+// safe for concurrent use.
 type Log struct {
 	w       io.Writer
 	options LogOptions
-	root    slog.Handler // formats into page; used by the writer alone, but for deriving others from it
+	root    slog.Handler // formats into out; only the writer uses it, except to derive other handlers from it
 
 	mu      sync.Mutex
 	waiting []line
 	weight  int // of the lines that wait or are being written
-	dropped int // since the log last said so
+	dropped int // lines lost and not yet reported by a log line
 	closed  bool
 
-	wake     chan struct{} // something waits
-	flushNow chan struct{} // do not linger
-	done     chan struct{} // closed when the writer has ended
+	wake     chan struct{} // a signal: lines are waiting
+	flushNow chan struct{} // a signal: write without lingering
+	done     chan struct{} // closed when the writer has stopped
 
 	out         bytes.Buffer // the writer's: formatted lines
-	partialLine bool         // the writer's: the last write ended within a line
+	partialLine bool         // the writer's: the last write ended in the middle of a line
 }
 
-// line is a record on its way, with the handler that knows how to format it.
+// line is a waiting record, with the handler that formats it.
 type line struct {
 	format slog.Handler
 	record slog.Record
@@ -50,15 +50,15 @@ type line struct {
 }
 
 const (
-	// linger is how long a line that is no error may wait for others to be written with it.
+	// linger is the longest wait of a line below level error, so that several lines are written together.
 	linger = 20 * time.Millisecond
-	// defaultBuffer is the bound of the buffer in bytes.
+	// defaultBuffer is the default of LogOptions.Buffer.
 	defaultBuffer = 4 << 20
 	// writeSize is how many bytes are gathered before they are written.
 	writeSize = 64 << 10
 )
 
-// NewLog returns a Log that writes to w, and starts its writer, which Close ends.
+// NewLog returns a Log that writes to w, and starts its writer, which Close stops.
 func NewLog(w io.Writer, options LogOptions) *Log {
 	if options.Level == nil {
 		options.Level = slog.LevelInfo
@@ -75,11 +75,11 @@ func NewLog(w io.Writer, options LogOptions) *Log {
 	return l
 }
 
-// Logger returns a logger that writes here. After Close its lines are dropped.
+// Logger returns a logger that writes to this Log. After Close its lines are dropped.
 func (l *Log) Logger() *slog.Logger { return slog.New(&handler{log: l, format: l.root}) }
 
-// Close writes what waits and ends the writer. When ctx ends first, what waits is given up and the error says so: a
-// pipe that nobody reads would else keep the process for ever.
+// Close writes the waiting lines and stops the writer. When ctx ends first, it drops them and returns an error: a blocked pipe
+// must not keep the process from ending.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
@@ -90,18 +90,18 @@ func (l *Log) Close(ctx context.Context) error {
 	case <-l.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("telemetry: the last log lines could not be written: %w", ctx.Err())
+		return fmt.Errorf("telemetry: the last log lines were not written in time: %w", ctx.Err())
 	}
 }
 
-// add takes a line in, or drops it when there is no room.
+// add appends a line, or drops it when the buffer is full.
 func (l *Log) add(added line) {
-	room := l.options.Buffer
+	bound := l.options.Buffer
 	if added.record.Level < slog.LevelError {
-		room -= room / 8
+		bound -= bound / 8 // reserved for errors
 	}
 	l.mu.Lock()
-	if l.closed || l.weight+added.weight > room {
+	if l.closed || l.weight+added.weight > bound {
 		l.dropped++
 		l.mu.Unlock()
 		if l.options.Dropped != nil {
@@ -122,7 +122,7 @@ func (l *Log) add(added line) {
 	}
 }
 
-// leave leaves a mark in a channel with room for one, unless there is one already.
+// notify sets a signal, a channel of capacity 1.
 func notify(mark chan<- struct{}) {
 	select {
 	case mark <- struct{}{}:

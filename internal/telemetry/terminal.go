@@ -8,18 +8,18 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal reports whether a person reads what is written to f.
+// Terminal reports whether f is a terminal.
 func Terminal(f *os.File) bool {
 	return term.IsTerminal(int(f.Fd()))
 }
 
-// SurviveBrokenPipes keeps the process alive when whoever read its standard output or error has gone: without it the
-// Go runtime ends the process at the next write there. Call it in processes that serve, and not in those whose output is
-// their purpose, which should end with their reader. It returns a function that undoes it.
+// SurviveBrokenPipes keeps the process alive when the reader of its standard output or error has exited; otherwise the Go runtime ends
+// the process at the next write. Call it in servers, but not in commands that exist for their output: these should end with their
+// reader. The returned function restores the default.
 //
-// The signal is caught and not ignored, since what is ignored stays ignored in child processes.
+// The signal is caught instead of ignored, because child processes inherit ignored signals.
 func SurviveBrokenPipes() (undo func()) {
-	caught := make(chan os.Signal, 1) // nobody reads it: a signal that finds no room is dropped
+	caught := make(chan os.Signal, 1) // never read: further signals are dropped
 	signal.Notify(caught, syscall.SIGPIPE)
 	return func() { signal.Stop(caught) }
 }

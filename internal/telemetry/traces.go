@@ -18,30 +18,29 @@ import (
 )
 
 const (
-	spansWaiting = 8192             // spans that may wait to be sent; more are dropped
-	spansAtOnce  = 512              // spans in one request
+	spansWaiting = 8192             // most waiting spans; further ones are dropped
+	spansAtOnce  = 512              // most spans of a request
 	spansPause   = time.Second      // between requests that are not full
-	spansWithin  = 10 * time.Second // a request may take, tries and pauses between them included
+	spansWithin  = 10 * time.Second // most time of a request, including its retries
 )
 
-// TraceOptions say where spans go.
+// TraceOptions configure the export of spans.
 type TraceOptions struct {
-	Endpoint   string  // base URL of an OTLP receiver over HTTP, such as http://127.0.0.1:4318; "/v1/traces" is put behind it
-	Ratio      float64 // share of requests that are followed, of those whose caller has not decided; 0 to 1
+	Endpoint   string  // base URL of an OTLP receiver over HTTP, such as http://127.0.0.1:4318; "/v1/traces" is appended
+	Ratio      float64 // share of requests that are traced when the caller has not decided; 0 to 1
 	Version    string  // of the product
-	Node       string  // which process this is, such as "host-4711"
+	Node       string  // identifies this process, such as "host-4711"
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 }
 
-// NewTraces returns a provider of spans that sends them to an OTLP receiver (https://opentelemetry.io/docs/specs/otlp/, JSON
-// aside), in the background: a receiver that is slow or away costs spans, which are counted, and nothing else. What else
-// the exporter can be told stands in the standard's environment, OTEL_EXPORTER_OTLP_HEADERS above all. Shut it down to send
-// what waits.
+// NewTraces returns a tracer provider that sends spans to an OTLP receiver (https://opentelemetry.io/docs/specs/otlp/, protobuf over
+// HTTP) in the background. A slow or unreachable receiver only loses spans, which are counted. The exporter also reads the
+// standard's environment variables, such as OTEL_EXPORTER_OTLP_HEADERS. Shutdown sends the waiting spans.
 func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, error) {
 	endpoint, err := url.Parse(o.Endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("the OTLP endpoint cannot be read: %w", err)
+		return nil, fmt.Errorf("invalid OTLP endpoint: %w", err)
 	}
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint.JoinPath("v1", "traces").String()),
 		otlptracehttp.WithHTTPClient(newSpansClient()), otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
@@ -52,8 +51,7 @@ func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, e
 		attribute.String("service.instance.id", o.Node))
 	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "orderflow_trace_spans_total",
-		Help: "Spans, by what became of them: made; sent or failed, towards the OTLP endpoint. Those of the first that are neither wait, or " +
-			"found no room.",
+		Help: "Spans by outcome: made, and of these sent to the OTLP endpoint or failed. The others wait, or were dropped because the queue was full.",
 	}, []string{"outcome"})
 	o.Registerer.MustRegister(spans)
 	sender := &sender{Exporter: exporter, log: o.Logger, sent: spans.WithLabelValues("sent"), failed: spans.WithLabelValues("failed")}
@@ -66,7 +64,7 @@ func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, e
 	), nil
 }
 
-// newSpansClient makes a client that follows no redirect: it would take the secrets in its headers elsewhere.
+// newSpansClient returns a client that follows no redirects, which would send the secrets in its headers to another server.
 func newSpansClient() *http.Client {
 	return &http.Client{
 		Timeout:       spansWithin,
@@ -74,7 +72,7 @@ func newSpansClient() *http.Client {
 	}
 }
 
-// counted is a queue that counts what ends in it.
+// counted is a span processor that counts the spans.
 type counted struct {
 	sdktrace.SpanProcessor
 
@@ -87,8 +85,8 @@ func (c counted) OnEnd(span sdktrace.ReadOnlySpan) {
 	c.SpanProcessor.OnEnd(span)
 }
 
-// sender is an exporter whose failures are counted and logged, once for each time that it begins to fail or to work
-// again: OpenTelemetry would hand them to a handler that the whole process shares.
+// sender is an exporter that counts its failures, and logs when it begins to fail and when it works again. OpenTelemetry would pass
+// the errors to a global handler.
 type sender struct {
 	*otlptrace.Exporter
 
@@ -107,7 +105,7 @@ func (e *sender) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan)
 	}
 	if was := e.failing.Swap(err != nil); was != (err != nil) {
 		if err != nil {
-			e.log.WarnContext(ctx, "Traces cannot be sent; they are dropped until they can.", "event", "traces.failed",
+			e.log.WarnContext(ctx, "Traces cannot be sent to the OTLP endpoint. They are dropped until it accepts them.", "event", "traces.failed",
 				"error", fmt.Sprintf("%.300s", err)) // it quotes the receiver
 		} else {
 			e.log.InfoContext(ctx, "Traces are sent again.", "event", "traces.recovered")

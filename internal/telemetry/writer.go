@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// run writes what waits, until the log is closed and empty.
+// run writes waiting lines, until the log is closed and empty.
 func (l *Log) run() {
 	defer close(l.done)
 	var lines []line
@@ -31,7 +31,7 @@ func (l *Log) run() {
 	}
 }
 
-// linger gives others a moment to join the line that woke the writer, unless somebody is in a hurry.
+// linger waits for further lines, unless a line must be written at once.
 func (l *Log) linger() {
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
@@ -41,7 +41,7 @@ func (l *Log) linger() {
 	}
 }
 
-// take exchanges what waits for an empty slice; last is set when nothing can follow.
+// take exchanges the waiting lines for an empty slice; last means that no further lines can follow.
 func (l *Log) take(empty []line) (lines []line, dropped int, last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +50,8 @@ func (l *Log) take(empty []line) (lines []line, dropped int, last bool) {
 	return lines, dropped, l.closed
 }
 
-// release gives the room of lines back that are written or lost. If others were dropped meanwhile, that is said now,
-// since nobody may log for a long time; but where writing fails the next line is the next try.
+// release frees the buffer space of lines that were written or lost. If lines were dropped meanwhile, it wakes the writer to report
+// them, since the next log call may come late. After a failed write it waits for the next line instead.
 func (l *Log) release(weight int, healthy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +61,7 @@ func (l *Log) release(weight int, healthy bool) {
 	}
 }
 
-// emptied forgets the lines and keeps their slice for the next ones, unless a burst has made it large.
+// reusable empties the slice for reuse, unless a burst has made it large.
 func reusable(lines []line) []line {
 	if cap(lines) > 1024 {
 		return nil
@@ -70,12 +70,12 @@ func reusable(lines []line) []line {
 	return lines[:0]
 }
 
-// put formats and writes lines, a page at a time, beginning with the news that others were dropped. It reports whether
-// the last write went well.
+// put formats and writes lines, up to writeSize at a time, after a line about dropped ones. It reports whether the last write
+// succeeded.
 func (l *Log) put(lines []line, dropped int) bool {
 	healthy := true
 	if dropped > 0 {
-		record := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: they came faster than they could be written", 0)
+		record := slog.NewRecord(time.Now(), slog.LevelWarn, "Log lines were dropped, because they came faster than they could be written.", 0)
 		record.AddAttrs(slog.String("event", "log.dropped"), slog.Int("lines", dropped))
 		l.format(l.root, record)
 		if healthy = l.flush(false); !healthy {
@@ -94,35 +94,35 @@ func (l *Log) put(lines []line, dropped int) bool {
 	return healthy
 }
 
-// format appends a record to the page as one line.
+// format formats a record as one line.
 func (l *Log) format(format slog.Handler, record slog.Record) {
-	_ = format.Handle(context.Background(), record) // writes to memory: it cannot fail
+	_ = format.Handle(context.Background(), record) // writing to memory cannot fail
 }
 
-// flush writes the page and empties it. Lines that the writer does not take are lost; with count they are counted. It
-// reports whether all went well.
+// flush writes the formatted lines. Lines that the writer does not accept are lost; with count they are counted. It reports whether
+// the write succeeded.
 func (l *Log) flush(count bool) bool {
-	page := l.out.Bytes()
+	text := l.out.Bytes()
 	defer l.out.Reset()
-	if l.partialLine { // end what is left of a broken line, so that it spoils no other
+	if l.partialLine { // end the partial line first, so that it does not corrupt the next one
 		if _, err := l.w.Write([]byte{'\n'}); err != nil {
-			return l.countLost(page, count)
+			return l.countLost(text, count)
 		}
 		l.partialLine = false
 	}
-	n, err := l.w.Write(page)
-	if err == nil && n < len(page) {
+	n, err := l.w.Write(text)
+	if err == nil && n < len(text) {
 		err = io.ErrShortWrite
 	}
 	if err == nil {
 		return true
 	}
-	n = max(0, min(n, len(page)))
-	l.partialLine = n > 0 && page[n-1] != '\n'
-	return l.countLost(page[n:], count)
+	n = max(0, min(n, len(text)))
+	l.partialLine = n > 0 && text[n-1] != '\n'
+	return l.countLost(text[n:], count)
 }
 
-// lose counts the lines that end in rest; it returns false.
+// countLost counts the lines that end in rest; it returns false.
 func (l *Log) countLost(rest []byte, count bool) bool {
 	lines := bytes.Count(rest, []byte{'\n'})
 	if count && lines > 0 {
@@ -134,7 +134,7 @@ func (l *Log) countLost(rest []byte, count bool) bool {
 	return false
 }
 
-// owe remembers lines whose loss is still to be said.
+// addDropped adds lost lines that a log line must report.
 func (l *Log) addDropped(lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -80,8 +80,8 @@ func endSpan(span tracing.Span, o *order.Order, s *order.Settlement) {
 
 // key returns the idempotency key of an order's charge, the same for all attempts.
 func (c *caller) key(orderID int64) string {
-	room := make([]byte, 0, len(c.installation)+20)
-	return string(strconv.AppendInt(append(append(room, c.installation...), '-'), orderID, 10))
+	key := make([]byte, 0, len(c.installation)+20)
+	return string(strconv.AppendInt(append(append(key, c.installation...), '-'), orderID, 10))
 }
 
 // send calls the gateway. A panic is an error of this call only.
