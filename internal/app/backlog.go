@@ -11,22 +11,21 @@ import (
 )
 
 const (
-	backlogEvery = 5 * time.Second // the database is asked no more often than this, however often somebody scrapes
-	backlogLimit = time.Second     // for its answer, so that one that does not answer holds up no scrape for long
+	backlogInterval = 5 * time.Second // least time between two queries, however often the metrics are scraped
+	backlogTimeout  = time.Second     // of the query, so that a database that does not answer does not delay a scrape for long
 )
 
-// backlog is the metrics that only the database knows. They are read when somebody asks for metrics, and kept for a while:
-// nothing on the path of an order pays for them. While the database does not answer, orderflow_database_up says so and
-// the others are missing rather than old.
+// backlog collects the metrics that are queried from the database. They are queried during a scrape and cached, so that the path of an order
+// does not pay for them. While the database does not answer, orderflow_database_up is 0 and the others are missing.
 type backlog struct {
 	read func(ctx context.Context) (order.Backlog, error)
 
-	up, open, overdue, deadLetters, owed, oldestOwed *prometheus.Desc
+	up, open, overdue, failedJobs, unpublished, oldest *prometheus.Desc
 
-	mu    sync.Mutex
-	asked time.Time
-	last  order.Backlog
-	err   error
+	mu      sync.Mutex
+	queried time.Time
+	last    order.Backlog
+	err     error
 }
 
 func newBacklog(read func(ctx context.Context) (order.Backlog, error)) *backlog {
@@ -36,26 +35,25 @@ func newBacklog(read func(ctx context.Context) (order.Backlog, error)) *backlog 
 	return &backlog{
 		read: read,
 		up:   desc("orderflow_database_up", "1 while the database answers within a second, else 0."),
-		open: desc("orderflow_orders_open", "Orders that are not finished, of the whole installation, by status; counted up to 10,000.", "status"),
+		open: desc("orderflow_orders_open", "Unfinished orders of the whole installation, by status; counted up to 10,000.", "status"),
 		overdue: desc("orderflow_orders_overdue_seconds",
-			"How long the order that is due longest has been due, in the whole installation; 0 when none is."),
-		deadLetters: desc("orderflow_failed_jobs", "Payments that wait for an operator, in the whole installation; counted up to 10,000."),
-		owed: desc("orderflow_outbox_backlog",
-			"Receipts of the whole installation that are not marked as published; counted up to 10,000."),
-		oldestOwed: desc("orderflow_outbox_backlog_seconds", "Age of the oldest receipt that is not marked as published; 0 when there is none."),
+			"Age of the oldest due time in the whole installation; 0 when no order is due."),
+		failedJobs:  desc("orderflow_failed_jobs", "Open failed jobs of the whole installation; counted up to 10,000."),
+		unpublished: desc("orderflow_outbox_backlog", "Outbox rows of the whole installation that are not marked as published; counted up to 10,000."),
+		oldest:      desc("orderflow_outbox_backlog_seconds", "Age of the oldest outbox row that is not marked as published; 0 when there is none."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (b *backlog) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{b.up, b.open, b.overdue, b.deadLetters, b.owed, b.oldestOwed} {
+	for _, d := range []*prometheus.Desc{b.up, b.open, b.overdue, b.failedJobs, b.unpublished, b.oldest} {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (b *backlog) Collect(to chan<- prometheus.Metric) {
-	now, err := b.look()
+	now, err := b.query()
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
@@ -67,20 +65,20 @@ func (b *backlog) Collect(to chan<- prometheus.Metric) {
 	gauge(b.open, float64(now.Pending), "pending")
 	gauge(b.open, float64(now.Processing), "processing")
 	gauge(b.overdue, now.Overdue.Seconds())
-	gauge(b.deadLetters, float64(now.FailedJobs))
-	gauge(b.owed, float64(now.Unpublished))
-	gauge(b.oldestOwed, now.OldestUnpublished.Seconds())
+	gauge(b.failedJobs, float64(now.FailedJobs))
+	gauge(b.unpublished, float64(now.Unpublished))
+	gauge(b.oldest, now.OldestUnpublished.Seconds())
 }
 
-// look returns what the database said last, and asks it again when that is old. Who comes meanwhile waits for the answer.
-func (b *backlog) look() (order.Backlog, error) {
+// query returns the cached figures, and queries the database when they are old. Concurrent callers share a query.
+func (b *backlog) query() (order.Backlog, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.asked.IsZero() || time.Since(b.asked) >= backlogEvery {
-		ctx, cancel := context.WithTimeout(context.Background(), backlogLimit) // a scrape hands down none
+	if b.queried.IsZero() || time.Since(b.queried) >= backlogInterval {
+		ctx, cancel := context.WithTimeout(context.Background(), backlogTimeout) // a collector has no context
 		defer cancel()
 		b.last, b.err = b.read(ctx)
-		b.asked = time.Now()
+		b.queried = time.Now()
 	}
 	return b.last, b.err
 }

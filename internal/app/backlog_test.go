@@ -14,20 +14,19 @@ import (
 	"orderflow/internal/order"
 )
 
-// The database is asked at most every five seconds and for a second at most; while it does not answer, its figures are
-// missing rather than old.
+// The database is queried at most every five seconds, for at most a second. While it does not answer, its figures are missing.
 func TestBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked, frozen := 0, false
+		queries, frozen := 0, false
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(newBacklog(func(ctx context.Context) (order.Backlog, error) {
-			asked++
+			queries++
 			if frozen {
 				<-ctx.Done()
 				return order.Backlog{}, errors.New("no answer")
 			}
 			return order.Backlog{
-				Pending: asked, Processing: 2, FailedJobs: 3, Overdue: 4 * time.Second, Unpublished: 5, OldestUnpublished: 1500 * time.Millisecond,
+				Pending: queries, Processing: 2, FailedJobs: 3, Overdue: 4 * time.Second, Unpublished: 5, OldestUnpublished: 1500 * time.Millisecond,
 			}, nil
 		}))
 		want := func(series string) {
@@ -40,32 +39,32 @@ func TestBacklog(t *testing.T) {
 		const up = "# HELP orderflow_database_up 1 while the database answers within a second, else 0.\n# TYPE orderflow_database_up gauge\n" +
 			"orderflow_database_up "
 		first := up + `1
-# HELP orderflow_failed_jobs Payments that wait for an operator, in the whole installation; counted up to 10,000.
+# HELP orderflow_failed_jobs Open failed jobs of the whole installation; counted up to 10,000.
 # TYPE orderflow_failed_jobs gauge
 orderflow_failed_jobs 3
-# HELP orderflow_orders_open Orders that are not finished, of the whole installation, by status; counted up to 10,000.
+# HELP orderflow_orders_open Unfinished orders of the whole installation, by status; counted up to 10,000.
 # TYPE orderflow_orders_open gauge
 orderflow_orders_open{status="pending"} 1
 orderflow_orders_open{status="processing"} 2
-# HELP orderflow_orders_overdue_seconds How long the order that is due longest has been due, in the whole installation; 0 when none is.
+# HELP orderflow_orders_overdue_seconds Age of the oldest due time in the whole installation; 0 when no order is due.
 # TYPE orderflow_orders_overdue_seconds gauge
 orderflow_orders_overdue_seconds 4
-# HELP orderflow_outbox_backlog_seconds Age of the oldest receipt that is not marked as published; 0 when there is none.
+# HELP orderflow_outbox_backlog_seconds Age of the oldest outbox row that is not marked as published; 0 when there is none.
 # TYPE orderflow_outbox_backlog_seconds gauge
 orderflow_outbox_backlog_seconds 1.5
 `
 		want(first)
-		time.Sleep(backlogEvery - time.Nanosecond)
+		time.Sleep(backlogInterval - time.Nanosecond)
 		want(first)
 		frozen = true
 		time.Sleep(time.Nanosecond)
 		before := time.Now()
 		want(up + "0\n")
-		if took := time.Since(before); took != backlogLimit {
-			t.Errorf("a database that does not answer holds a scrape up for %s", took)
+		if took := time.Since(before); took != backlogTimeout {
+			t.Errorf("a database that does not answer delays a scrape for %s", took)
 		}
-		if asked != 2 {
-			t.Errorf("asked %d times, want 2", asked)
+		if queries != 2 {
+			t.Errorf("%d queries, want 2", queries)
 		}
 	})
 }

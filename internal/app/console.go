@@ -1,7 +1,7 @@
 package app
 
 import (
-	"log/slog"
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -12,21 +12,24 @@ import (
 	"orderflow/internal/web"
 )
 
-// buildConsole builds the console and mounts it in the API.
-func (s *Server) buildConsole(log *slog.Logger) (err error) {
+// addConsole adds the web console, with the role api, and mounts it in the API.
+func (s *Server) addConsole(context.Context) (err error) {
+	if !s.settings.Roles.API {
+		return nil
+	}
 	s.console, err = console.New(console.Options{
 		Authenticator: s.api, InProcess: s.api.InProcess, Store: s.db, Gateway: s.consoleGateway(),
 		Feed:  console.Feed{Key: s.settings.RealtimeKey, URL: s.feedURL},
 		Local: s.local(), TrustedProxies: s.settings.TrustedProxies,
 		NoWorker: !s.settings.Roles.Worker, NoRealtime: !s.settings.Roles.Realtime,
-		Metrics: s.registry, OnScrape: s.asked,
-		Logger: log,
+		Metrics: s.registry, OnScrape: s.onScrape,
+		Logger: s.log.Logger(),
 	})
 	if err != nil {
 		return err
 	}
 	s.api.Mount(console.Prefix, s.console)
-	s.stage("console", s.console.Run)
+	s.addStage("console", s.console.Run)
 	return nil
 }
 
@@ -79,12 +82,4 @@ func (s *Server) feedURL(r *http.Request) string {
 	}
 	_, port, _ := net.SplitHostPort(s.sockets.Addr().String())
 	return scheme + net.JoinHostPort(web.Hostname(r.Host), port)
-}
-
-// ConsoleURL returns the address of the console, "" when this process has none.
-func (s *Server) ConsoleURL() string {
-	if s.console == nil || s.listener == nil {
-		return ""
-	}
-	return s.URL() + console.Prefix + "/"
 }

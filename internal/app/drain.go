@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// drainLog writes a line when the server begins to stop and one when it has stopped, with what was finished in between.
+// drainLog writes a line when the server begins to stop, and one when it has stopped, with the work that was finished between.
 type drainLog struct {
 	server *Server
 	began  time.Time
 	before map[string]float64
 }
 
-// drainReason is why the server stops. cause is the error of the part that failed; nil when ctx has ended.
+// drainReason returns why the server stops. cause is the error of the stage that failed; nil when ctx has ended.
 func drainReason(ctx context.Context, cause error) string {
 	switch {
 	case cause != nil:
@@ -28,7 +28,7 @@ func drainReason(ctx context.Context, cause error) string {
 // logDrain writes the first line.
 func (s *Server) logDrain(ctx context.Context, reason string) drainLog {
 	d := drainLog{server: s, began: time.Now(), before: s.counts()}
-	s.log.Logger().InfoContext(ctx, "The server stops: it takes no new work and finishes what it has begun.", "event", "server.draining",
+	s.log.Logger().InfoContext(ctx, "The server is stopping: it finishes its current work and takes no new work.", "event", "server.draining",
 		"reason", reason, "connections", int64(d.before["orderflow_http_connections"]), "queued", int64(d.before["orderflow_batch_queued"]),
 		"charges", int64(d.before["orderflow_worker_in_flight"]))
 	return d
@@ -46,19 +46,19 @@ func (d drainLog) end(ctx context.Context, err error) {
 		slog.Int64("published", done("orderflow_outbox_published_total")),
 	}
 	if err != nil {
-		d.server.log.Logger().LogAttrs(ctx, slog.LevelWarn, "The server has stopped, but not all of it in order.",
+		d.server.log.Logger().LogAttrs(ctx, slog.LevelWarn, "The server has stopped with errors.",
 			append(attrs, slog.String("error", err.Error()))...)
 		return
 	}
-	d.server.log.Logger().LogAttrs(ctx, slog.LevelInfo, "The server has stopped; all that it had begun is finished or handed back.", attrs...)
+	d.server.log.Logger().LogAttrs(ctx, slog.LevelInfo, "The server has stopped. Its work is finished or handed back.", attrs...)
 }
 
-// counts are this process's counters and gauges: each by its name, over all labels, and by its name and outcome.
+// counts returns the counters and gauges of this process: by name, as the sum of all labels, and by name and outcome.
 func (s *Server) counts() map[string]float64 {
 	counts := map[string]float64{}
 	families, err := s.registry.Gather()
 	if err != nil {
-		return counts // the lines lack their figures
+		return counts // the lines have no figures
 	}
 	for _, family := range families {
 		for _, metric := range family.GetMetric() {

@@ -16,16 +16,19 @@ import (
 	"orderflow/internal/redis"
 )
 
-// ports are what processes may share beside the database: over Redis, or within the process.
+// limitedKeys bounds the rate limits that are kept in the process.
+const limitedKeys = 100_000
+
+// ports are the ports that processes may share besides the database, over Redis or in the process.
 type ports struct {
 	bus      messageBus
 	locker   lock.Locker
 	limiter  limit.Limiter
-	products api.Products          // nil when each process keeps its own
-	lasts    realtime.ChannelCache // likewise
-	state    func() string         // of Redis, for /health; nil when there is none
-	reason   func() string         // of a state that is not connected; nil when there is no Redis
-	client   *redis.Client         // nil when there is none
+	products api.Products          // nil when each process has its own
+	channels realtime.ChannelCache // the same
+	state    func() string         // of Redis, for /health; nil without Redis
+	reason   func() string         // why Redis is not connected; nil without Redis
+	client   *redis.Client         // nil without Redis
 }
 
 // messageBus is a bus that is closed with the server.
@@ -34,8 +37,13 @@ type messageBus interface {
 	Close() error
 }
 
-// newPorts makes the ports. With Redis in the settings it tries to connect, so that both layers of protection are there
-// from the first order on; a Redis that does not answer is no reason not to start.
+// openPorts opens the ports. With Redis in the settings it connects, so that both layers of locks protect the first order. The server also
+// starts when Redis does not answer.
+func (s *Server) openPorts(ctx context.Context) (err error) {
+	s.ports, err = s.newPorts(ctx, s.log.Logger())
+	return err
+}
+
 func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) {
 	deadLettered := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "orderflow_bus_dead_lettered_total", Help: "Messages that were dead-lettered because they reached their delivery limit.",
@@ -51,7 +59,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	if s.settings.Redis == (config.URL{}) {
 		return ports{bus: bus.NewLocal(options), locker: lock.NewLocal(lock.TTL), limiter: limit.NewLocal(limitedKeys)}, nil
 	}
-	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "orderflow_redis_up", Help: "1 while Redis does all that the process needs of it, else 0."})
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "orderflow_redis_up", Help: "1 while Redis works, else 0."})
 	s.registry.MustRegister(up)
 	client, err := redis.New(s.settings.Redis.Reveal(), redis.Options{
 		Prefix: s.settings.RedisPrefix, Logger: log,
@@ -66,14 +74,14 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	if err != nil {
 		return ports{}, err
 	}
-	_ = client.Connect(ctx)               // an error is logged, and Run tries again
-	products := redis.NewProducts(client) //nolint:contextcheck // what it does when Redis is back has a time of its own
+	_ = client.Connect(ctx)               // an error is logged, and Run connects later
+	products := redis.NewProducts(client) //nolint:contextcheck // its work after a reconnect has a time limit of its own
 	locker := redis.NewLocker(client, lock.TTL, products)
-	s.stage("redis", client.Run)
-	s.stage("locks", locker.Run)
+	s.addStage("redis", client.Run)
+	s.addStage("locks", locker.Run)
 	return ports{
 		bus: redis.NewBus(client, options), locker: locker, limiter: redis.NewLimiter(client, limitedKeys),
-		products: products, lasts: redis.NewChannelCache(client), client: client,
+		products: products, channels: redis.NewChannelCache(client), client: client,
 		state: func() string {
 			if client.Healthy() {
 				return api.StateConnected
@@ -84,7 +92,7 @@ func (s *Server) newPorts(ctx context.Context, log *slog.Logger) (ports, error) 
 	}, nil
 }
 
-// close ends what the ports hold.
+// close closes the ports.
 func (p ports) close() error {
 	var errs []error
 	if p.bus != nil {
@@ -96,7 +104,7 @@ func (p ports) close() error {
 	return errors.Join(errs...)
 }
 
-// RedisAnswers reports whether the Redis of the settings answers; false when there is none.
+// RedisAnswers reports whether the Redis of the settings answers; false without Redis.
 func RedisAnswers(ctx context.Context, settings config.Settings) bool {
 	if settings.Redis == (config.URL{}) {
 		return false
@@ -109,7 +117,7 @@ func RedisAnswers(ctx context.Context, settings config.Settings) bool {
 	return client.Connect(ctx) == nil
 }
 
-// DeleteRedisKeys deletes every key that begins with the prefix of the settings, which must have one.
+// DeleteRedisKeys deletes all keys with the prefix of the settings, which must not be empty.
 func DeleteRedisKeys(ctx context.Context, settings config.Settings) error {
 	client, err := redis.New(settings.Redis.Reveal(), redis.Options{Prefix: settings.RedisPrefix})
 	if err != nil {

@@ -10,25 +10,14 @@ import (
 	"time"
 )
 
-// stage is one running part: it blocks until its context ends, finishes what it has begun, and returns.
-type stage struct {
-	name string
-	run  func(ctx context.Context) error
-}
+// connectionsTimeout is how long a draining server waits for open connections. The answer to the next request of each closes it; idle ones
+// are closed after this time.
+const connectionsTimeout = time.Second
 
-func (s *Server) stage(name string, run func(ctx context.Context) error) {
-	s.stages = append(s.stages, stage{name, run})
-}
-
-// connectionsWithin is how long connections that are in use may take to close after the listener has: their clients
-// send a request once more, and its answer closes them. Those that stay idle are closed then.
-const connectionsWithin = time.Second
-
-// Run serves until ctx ends or a part fails, then drains: not ready, after the drain delay no new connections, batches
-// committed, charges finished or handed back, the bus flushed. It returns nil when all went as it should, and gives
-// everything back in any case. Call it once.
+// Run serves until ctx ends or a stage fails, and then drains: it reports not ready, accepts no connections after the drain delay, commits
+// batches, finishes charges or hands them back, and flushes the bus. It closes the server in any case. Call it once.
 func (s *Server) Run(ctx context.Context) error {
-	life := context.WithoutCancel(ctx) // of what ends in order and not with the signal
+	background := context.WithoutCancel(ctx) // stages end in order, not with the signal
 	if s.settings.MaxTime > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.settings.MaxTime)
@@ -37,7 +26,7 @@ func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, len(s.stages)+1)
 	stops := make([]func() error, len(s.stages))
 	for i, part := range s.stages {
-		stops[i] = start(life, part, failed)
+		stops[i] = start(background, part, failed)
 	}
 	served := s.serve(failed)
 	var cause error
@@ -46,22 +35,22 @@ func (s *Server) Run(ctx context.Context) error {
 	case cause = <-failed:
 	}
 	reason := drainReason(ctx, cause)
-	down := make(chan error, 1)
-	go func() { down <- s.takeDown(life, stops, served, reason) }()
-	limit := time.NewTimer(stopWithin)
+	ended := make(chan error, 1)
+	go func() { ended <- s.shutDown(background, stops, served, reason) }()
+	limit := time.NewTimer(stopTimeout)
 	defer limit.Stop()
 	select {
-	case err := <-down:
+	case err := <-ended:
 		return errors.Join(cause, err)
-	case <-limit.C: // the process ends all the same; what was acknowledged is on the disk
-		s.log.Logger().ErrorContext(ctx, "The server did not stop in time; what was acknowledged is safe.", "event", "server.stop_overdue",
-			"limit", stopWithin.String())
-		return errors.Join(cause, fmt.Errorf("the server did not stop within %s", stopWithin))
+	case <-limit.C: // confirmed orders are durable, so the process may end
+		s.log.Logger().ErrorContext(ctx, "The server did not stop in time. Confirmed orders are safe.", "event", "server.stop_overdue",
+			"limit", stopTimeout.String())
+		return errors.Join(cause, fmt.Errorf("the server did not stop within %s", stopTimeout))
 	}
 }
 
-// takeDown ends everything in the reverse of the order in which it started.
-func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-chan struct{}, reason string) error {
+// shutDown drains, and stops the stages in reverse order.
+func (s *Server) shutDown(ctx context.Context, stops []func() error, served <-chan struct{}, reason string) error {
 	draining := s.logDrain(ctx, reason)
 	errs := []error{s.drain(ctx, served)}
 	for _, stop := range slices.Backward(stops) {
@@ -71,7 +60,7 @@ func (s *Server) takeDown(ctx context.Context, stops []func() error, served <-ch
 	return errors.Join(append(errs, s.close(ctx))...)
 }
 
-// start runs a stage and returns what stops it and waits for its end. A stage that ends by itself has failed.
+// start runs a stage. It returns a function that stops it and waits for its end. A stage that ends by itself has failed.
 func start(ctx context.Context, part stage, failed chan<- error) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -83,7 +72,7 @@ func start(ctx context.Context, part stage, failed chan<- error) (stop func() er
 		ended <- err
 		if ctx.Err() == nil {
 			if err == nil {
-				err = fmt.Errorf("%s ended by itself", part.name)
+				err = fmt.Errorf("%s ended unexpectedly", part.name)
 			}
 			failed <- err
 		}
@@ -94,7 +83,7 @@ func start(ctx context.Context, part stage, failed chan<- error) (stop func() er
 	}
 }
 
-// serve accepts connections; the channel is closed when it does no more.
+// serve accepts connections. The channel is closed when it has ended.
 func (s *Server) serve(failed chan<- error) <-chan struct{} {
 	served := make(chan struct{})
 	if s.listener == nil {
@@ -110,8 +99,8 @@ func (s *Server) serve(failed chan<- error) <-chan struct{} {
 	return served
 }
 
-// drain ends the HTTP server without cutting an answer: first load balancers see that it is not ready, then no new
-// connections are taken, then those in use close with their next answer, then the idle ones are closed.
+// drain ends the HTTP server without cutting off an answer. It reports not ready, so that load balancers react; after the drain delay it
+// accepts no connections; open connections close with their next answer; then it closes idle ones.
 func (s *Server) drain(ctx context.Context, served <-chan struct{}) error {
 	s.api.Drain()
 	if s.console != nil {
@@ -120,12 +109,12 @@ func (s *Server) drain(ctx context.Context, served <-chan struct{}) error {
 	if s.listener == nil {
 		return nil
 	}
-	noticed := time.NewTimer(s.settings.DrainDelay)
-	<-noticed.C
+	delay := time.NewTimer(s.settings.DrainDelay)
+	<-delay.C
 	err := s.listener.Close()
 	<-served
-	s.conns.Wait(connectionsWithin)
-	ctx, cancel := context.WithTimeout(ctx, stopWithin/2)
+	s.conns.Wait(connectionsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout/2)
 	defer cancel()
 	if shutdown := s.http.Shutdown(ctx); shutdown != nil {
 		return fmt.Errorf("requests were cut off: %w", errors.Join(shutdown, s.http.Close()))

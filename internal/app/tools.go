@@ -20,30 +20,30 @@ import (
 	"orderflow/internal/worker"
 )
 
-// Database is a database that tools work on, with or without a server beside them. Close it.
+// Database is a database for commands, which may run beside servers. The caller closes it.
 type Database struct {
 	*store.Store
 	settings config.Settings
 }
 
-// SeedPlan says what sample data to have.
+// SeedPlan describes sample data.
 type SeedPlan = store.SeedPlan
 
-// LastStep is the last step of the schema, and what taking it back deletes.
+// LastStep is the last migration, and what reverting it deletes.
 type LastStep = store.LastStep
 
-// Token is what is known of an API token.
+// Token is an API token without its secret.
 type Token = order.Token
 
-// FailedJobService is where dead letters are dealt with.
+// FailedJobService lists, retries and abandons failed jobs.
 type FailedJobService = worker.FailedJobService
 
-// OpenDatabase opens the database of the settings, which must be there, as it is: it does not migrate it.
+// OpenDatabase opens an existing database without migrating it.
 func OpenDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
 	return openDatabase(ctx, settings, true)
 }
 
-// CreateDatabase is OpenDatabase that makes an empty database where there is none.
+// CreateDatabase opens a database, and creates an empty one if there is none. It does not migrate it.
 func CreateDatabase(ctx context.Context, settings config.Settings) (*Database, error) {
 	return openDatabase(ctx, settings, false)
 }
@@ -58,14 +58,14 @@ func openDatabase(ctx context.Context, settings config.Settings, existing bool) 
 	return &Database{db, settings}, nil
 }
 
-// busAnswers reports whether the bus of the servers on a database can be reached, as far as a tool can know. Over SQLite without
-// Redis it can while there is a server.
+// busAnswers reports whether the bus of the servers on a database can be reached, as far as a command can know. Over SQLite without Redis
+// it can be reached while there is a server.
 func busAnswers(ctx context.Context, settings config.Settings) bool {
 	embedded := !settings.Database.MySQL() && settings.Redis == (config.URL{})
 	return embedded || RedisAnswers(ctx, settings)
 }
 
-// WithoutServer runs work that no server may run beside, such as a change of the schema.
+// WithoutServer runs work that must not run beside a server on an SQLite file, such as a migration.
 func (d *Database) WithoutServer(work func() error) error {
 	release, err := d.LockFile()
 	if err != nil {
@@ -74,10 +74,10 @@ func (d *Database) WithoutServer(work func() error) error {
 	return errors.Join(work(), release())
 }
 
-// Audit audits the books.
+// Audit verifies the invariants.
 func (d *Database) Audit(ctx context.Context) (audit.Report, error) { return audit.Run(ctx, d.Store) }
 
-// AuditText is Prove as text.
+// AuditText returns the report of Audit as text.
 func (d *Database) AuditText(ctx context.Context) (text string, holds bool, err error) {
 	report, err := d.Audit(ctx)
 	if err != nil {
@@ -88,54 +88,39 @@ func (d *Database) AuditText(ctx context.Context) (text string, holds bool, err 
 	return b.String(), report.Holds(), err
 }
 
-// NewToken makes a token that lasts so long (0 for ever) and returns it: it is never to be had again. about says whose it is.
-func (d *Database) NewToken(ctx context.Context, about Token, lasts time.Duration) (token string, kept Token, err error) {
-	return auth.NewToken(ctx, d.Store, about, lasts)
+// NewToken creates a token with a lifetime (0 for no expiry) and the owner in about. It returns the secret, which is not stored.
+func (d *Database) NewToken(ctx context.Context, about Token, lifetime time.Duration) (token string, created Token, err error) {
+	return auth.NewToken(ctx, d.Store, about, lifetime)
 }
 
-// VerifyOrders returns an error when one of these orders does not exist.
+// VerifyOrders returns an error unless all these orders exist.
 func (d *Database) VerifyOrders(ctx context.Context, ids []int64) error {
 	missing, err := d.MissingOrders(ctx, ids)
 	if err == nil && len(missing) > 0 {
-		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist, the first of them is %d.",
+		err = order.Errorf(order.CodeNotFound, "%d orders that were answered with 201 do not exist; the first one is %d.",
 			len(missing), missing[0])
 	}
 	return err
 }
 
-// FailedJobService returns the desk of the database. What it changes is published by the relay of a running server.
+// FailedJobService returns the service for failed jobs. The relay of a running server publishes the events of its changes.
 func (d *Database) FailedJobService(ctx context.Context) (*FailedJobService, error) {
 	return newFailedJobService(ctx, d.settings, d.Store, worker.FailedJobServiceOptions{})
 }
 
-// newFailedJobService makes a desk with the gateway of the settings; the options say the rest.
-func newFailedJobService(ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions) (*FailedJobService, error) {
-	installation, err := db.Installation(ctx)
-	if err != nil {
-		return nil, err
-	}
-	gateway, err := NewGateway(settings, installation)
-	if err != nil {
-		return nil, err
-	}
-	options.Jobs, options.Gateway, options.Installation, options.ChargeTimeout = db, gateway, installation, settings.ChargeTimeout
-	return worker.NewFailedJobService(options), nil
-}
-
-// auditor audits the books for the API.
-type auditor struct{ books audit.Source }
+// auditor runs the audit for the API.
+type auditor struct{ source audit.Source }
 
 // WriteAudit implements api.Auditor.
 func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
-	report, err := audit.Run(ctx, a.books)
+	report, err := audit.Run(ctx, a.source)
 	if err != nil {
 		return err
 	}
 	return report.WriteJSON(w)
 }
 
-// ServeHandler serves a handler under the limits of every server of the product until ctx ends. ready is told the
-// address.
+// ServeHandler serves a handler with the limits of the product's servers until ctx ends. It calls ready with the address.
 func ServeHandler(ctx context.Context, addr string, handler http.Handler, ready func(url string) error) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -159,12 +144,11 @@ func ServeHandler(ctx context.Context, addr string, handler http.Handler, ready 
 	}
 }
 
-// Terminal reports whether a person reads what is written to w.
+// Terminal reports whether w is a terminal.
 func Terminal(w any) bool {
 	file, ok := w.(*os.File)
 	return ok && telemetry.Terminal(file)
 }
 
-// SurviveBrokenPipes keeps a server alive when nobody reads what it prints any more; it returns a function that undoes
-// it.
+// SurviveBrokenPipes keeps the process alive after the reader of its output has gone. It returns a function that undoes this.
 func SurviveBrokenPipes() (undo func()) { return telemetry.SurviveBrokenPipes() }
