@@ -72,8 +72,7 @@ func (rc *requestContext) readChannelRequest() (channelRequest, error) {
 	if request.channel == "" || len(request.channel) > pusher.MaxChannelName {
 		rules.Add("channel_name", "must be the name of a channel")
 	}
-	invalid.Merge(rules.Err())
-	return request, invalid.Err()
+	return request, invalid.With(rules)
 }
 
 func (rc *requestContext) readChannelForm(into *channelRequest) (invalid order.ValidationErrors, err error) {

@@ -53,8 +53,7 @@ func (c *credentials) validate(found order.ValidationErrors) error {
 	if c.expiresIn < 1 || c.expiresIn > maxLifetime {
 		rules.Add("expires_in", fmt.Sprintf("must be from 1 to %d seconds", maxLifetime))
 	}
-	found.Merge(rules.Err())
-	return found.Err()
+	return found.With(rules)
 }
 
 // logIn creates a token for a user, by e-mail address and password.

@@ -88,7 +88,7 @@ func NewDraft(found ValidationErrors, userID int64, key string, lines []Line, pa
 		}
 		rules.checkLine(i, line)
 	}
-	if err := found.with(rules); err != nil {
+	if err := found.With(rules); err != nil {
 		return Draft{}, err
 	}
 	return Draft{

@@ -47,7 +47,7 @@ func NewProductDraft(found ValidationErrors, key, name string, price Money, stoc
 	if stock < 0 || stock > MaxMove {
 		rules.Add("stock", fmt.Sprintf("must be a whole number from 0 to %d", MaxMove))
 	}
-	if err := found.with(rules); err != nil {
+	if err := found.With(rules); err != nil {
 		return ProductDraft{}, err
 	}
 	return ProductDraft{Key: key, Name: name, Price: price, Stock: stock, Active: active}, nil
@@ -133,7 +133,7 @@ func NewProductChange(found ValidationErrors, productID int64, name *string, pri
 	if name == nil && price == nil && active == nil {
 		rules.Add("body", "must have a name, a price or active")
 	}
-	if err := found.with(rules); err != nil {
+	if err := found.With(rules); err != nil {
 		return ProductChange{}, err
 	}
 	return ProductChange{ProductID: productID, Name: name, Price: price, Active: active}, nil

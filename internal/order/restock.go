@@ -48,7 +48,7 @@ func NewRestock(found ValidationErrors, productID, quantity int64, reason, key s
 		rules.Add("quantity", fmt.Sprintf("must be a whole number from %d to %d, and not 0", -MaxMove, MaxMove))
 	}
 	rules.checkText("reason", reason, MaxReason)
-	if err := found.with(rules); err != nil {
+	if err := found.With(rules); err != nil {
 		return Restock{}, err
 	}
 	return Restock{ProductID: productID, Quantity: quantity, Reason: reason, Key: key}, nil

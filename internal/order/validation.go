@@ -45,8 +45,8 @@ func (v *ValidationErrors) Merge(err error) {
 	}
 }
 
-// with returns the CodeValidation error with v and the fields of found rules, or nil when there are none. It changes v.
-func (v ValidationErrors) with(rules ValidationErrors) error {
+// With returns the CodeValidation error with v and the fields of rules that have no message in v, or nil. It may change v.
+func (v ValidationErrors) With(rules ValidationErrors) error {
 	v.Merge(rules.Err())
 	return v.Err()
 }
