@@ -193,7 +193,7 @@ func deskScenarios() []scenario {
 		},
 		{
 			name: "audit", prepare: placed, method: "POST", target: "/api/v1/audit", status: 200,
-			want: []string{`"holds": true`, `"number": 8`, `"held by orders": 2`},
+			want: []string{`"holds": true`, `"number": 8`, `"in orders": 2`},
 		},
 		{name: "audit for a strange page", method: "POST", target: "/api/v1/audit", status: 403, headers: []string{"Origin: https://evil.example"}},
 		{name: "get an audit", method: "GET", target: "/api/v1/audit", status: 405, wantHeaders: []string{"Allow: OPTIONS, POST"}},

@@ -1,5 +1,5 @@
-// Package audit judges the books: it asks the store for what it found about each invariant, and says in words and in
-// JSON whether they hold. The invariants stand in docs/architecture.md; how each is checked, in store/audit.go.
+// Package audit reports, as text and as JSON, whether the invariants hold. docs/architecture.md lists them; store/audit.go
+// contains the query for each.
 package audit
 
 import (
@@ -13,25 +13,25 @@ import (
 	"orderflow/internal/order"
 )
 
-// Source is what can be audited. Audit checks every invariant on one snapshot.
+// Source checks the invariants: Audit checks each of them on one snapshot.
 type Source interface {
 	Audit(ctx context.Context) ([]order.InvariantResult, error)
 }
 
 // Report is the result of an audit.
 type Report struct {
-	Findings []order.InvariantResult
+	Results []order.InvariantResult
 }
 
-// Run audits books. It may run while orders come in.
-func Run(ctx context.Context, books Source) (Report, error) {
-	findings, err := books.Audit(ctx)
-	return Report{findings}, err
+// Run audits a source, also while orders are placed.
+func Run(ctx context.Context, source Source) (Report, error) {
+	results, err := source.Audit(ctx)
+	return Report{results}, err
 }
 
 // Holds reports whether every invariant holds.
 func (r Report) Holds() bool {
-	for _, f := range r.Findings {
+	for _, f := range r.Results {
 		if f.ViolationCount > 0 {
 			return false
 		}
@@ -39,34 +39,33 @@ func (r Report) Holds() bool {
 	return true
 }
 
-// WriteText writes the report for people: a line for each invariant with its figures, the rows at fault below it, and
-// the verdict.
+// WriteText writes the report for people: for each invariant its name, its figures and the violating rows, then the verdict.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
-	broken := 0
-	for _, f := range r.Findings {
-		verdict := "holds "
+	violated := 0
+	for _, f := range r.Results {
+		verdict := "holds"
 		if f.ViolationCount > 0 {
-			verdict = "BROKEN"
-			broken++
+			verdict = "VIOLATED"
+			violated++
 		}
-		fmt.Fprintf(&b, "%s  %d  %s\n", verdict, f.Number, f.Name)
+		fmt.Fprintf(&b, "%-8s  %d  %s\n", verdict, f.Number, f.Name)
 		figures := make([]string, len(f.Figures))
 		for i, figure := range f.Figures {
 			figures[i] = figure.Name + " " + thousands(figure.Value)
 		}
-		fmt.Fprintf(&b, "           %s\n", strings.Join(figures, " · "))
+		fmt.Fprintf(&b, "             %s\n", strings.Join(figures, " · "))
 		for _, row := range f.Violations {
-			fmt.Fprintf(&b, "           ✗ %s\n", row)
+			fmt.Fprintf(&b, "             ✗ %s\n", row)
 		}
 		if hidden := f.ViolationCount - int64(len(f.Violations)); hidden > 0 {
-			fmt.Fprintf(&b, "           ✗ and %s more\n", thousands(hidden))
+			fmt.Fprintf(&b, "             ✗ and %s more\n", thousands(hidden))
 		}
 	}
-	if broken == 0 {
-		fmt.Fprintf(&b, "The books are right: all %d invariants hold.\n", len(r.Findings))
+	if violated == 0 {
+		fmt.Fprintf(&b, "Audit passed: all %d invariants hold.\n", len(r.Results))
 	} else {
-		fmt.Fprintf(&b, "The books are WRONG: %d of %d invariants are broken.\n", broken, len(r.Findings))
+		fmt.Fprintf(&b, "Audit FAILED: %d of %d invariants are violated.\n", violated, len(r.Results))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -79,15 +78,18 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Name    string           `json:"name"`
 		Holds   bool             `json:"holds"`
 		Figures map[string]int64 `json:"figures"`
-		Faults  int64            `json:"faults"`
-		Rows    []string         `json:"rows"`
+
+		Violations int64 `json:"violations"`
+		Faults     int64 `json:"faults"` // the former name
+
+		Rows []string `json:"rows"`
 	}
 	out := struct {
 		Holds      bool        `json:"holds"`
 		Invariants []invariant `json:"invariants"`
 	}{Holds: r.Holds()}
-	for _, f := range r.Findings {
-		i := invariant{f.Number, f.Name, f.ViolationCount == 0, map[string]int64{}, f.ViolationCount, append([]string{}, f.Violations...)}
+	for _, f := range r.Results {
+		i := invariant{f.Number, f.Name, f.ViolationCount == 0, map[string]int64{}, f.ViolationCount, f.ViolationCount, append([]string{}, f.Violations...)}
 		for _, figure := range f.Figures {
 			i.Figures[figure.Name] = figure.Value
 		}

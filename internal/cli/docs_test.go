@@ -165,7 +165,7 @@ func TestInvariantsInDocuments(t *testing.T) {
 	page := pages(t)["docs/architecture.md"]
 	env := []string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "shop.db")}
 	output(t, env, "migrate", "up")
-	lines := regexp.MustCompile(`(?m)^holds   (\d+)  (.*)$`).FindAllStringSubmatch(output(t, env, "audit"), -1)
+	lines := regexp.MustCompile(`(?m)^holds +(\d+)  (.*)$`).FindAllStringSubmatch(output(t, env, "audit"), -1)
 	for _, line := range lines {
 		if row := "| " + line[1] + " | " + line[2] + " |"; !strings.Contains(page, row) {
 			t.Errorf("docs/architecture.md has no row %q", row)

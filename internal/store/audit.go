@@ -10,73 +10,72 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// brokenMax is how many rows at fault a Finding names.
-const brokenMax = 20
+// violationsMax is how many violating rows an InvariantResult lists.
+const violationsMax = 20
 
 // auditLimit is the time that one audit may take: it reads every order.
 const auditLimit = 30 * time.Minute
 
-// check is one invariant as SQL: a query of one row for the figures, and one whose every row is a fault, told in
-// columns.
+// check is one invariant as SQL: a query of one row for the figures, and one whose every row is a violation.
 type check struct {
-	name    string
-	figures []string
-	count   string
-	broken  string
-	tell    string // of the columns of broken
+	name       string
+	figures    []string
+	count      string
+	violations string
+	format     string // of the columns of violations
 }
 
-// checks are the invariants in the order in which the documents count them. They are written from the invariants, not
-// from package order: a property is checked on two paths.
+// checks are the invariants, numbered as in the documents. They are written from the invariants, not from package order: a
+// property is checked on two paths.
 var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 	{
-		name:    "stock + pieces in open and paid orders = all stock movements, for each product",
-		figures: []string{"products", "stock", "held by orders", "moved in"},
-		count:   "SELECT count(*), COALESCE(sum(stock), 0), COALESCE(sum(held), 0), COALESCE(sum(moved), 0) FROM (" + stockSums + ") sums",
-		broken:  "SELECT id, stock, held, moved FROM (" + stockSums + ") sums WHERE stock + held <> moved",
-		tell:    "product %s: stock %s + held %s <> moved %s",
+		name:       "stock + units in open and paid orders = all stock movements, for each product",
+		figures:    []string{"products", "stock", "in orders", "moved"},
+		count:      "SELECT count(*), COALESCE(sum(stock), 0), COALESCE(sum(ordered), 0), COALESCE(sum(moved), 0) FROM (" + stockSums + ") sums",
+		violations: "SELECT id, stock, ordered, moved FROM (" + stockSums + ") sums WHERE stock + ordered <> moved",
+		format:     "product %s: stock %s + in orders %s <> moved %s",
 	},
 	{
-		name:    "no stock below zero",
-		figures: []string{"products", "sold out"},
-		count:   "SELECT count(*), COALESCE(sum(CASE WHEN stock = 0 THEN 1 ELSE 0 END), 0) FROM products",
-		broken:  "SELECT id, stock FROM products WHERE stock < 0",
-		tell:    "product %s: stock %s",
+		name:       "no stock below zero",
+		figures:    []string{"products", "sold out"},
+		count:      "SELECT count(*), COALESCE(sum(CASE WHEN stock = 0 THEN 1 ELSE 0 END), 0) FROM products",
+		violations: "SELECT id, stock FROM products WHERE stock < 0",
+		format:     "product %s: stock %s",
 	},
 	{
-		name:    "one order a (user, key)",
-		figures: []string{"orders", "keys"},
-		count:   "SELECT count(*), (SELECT count(*) FROM (SELECT 1 FROM orders GROUP BY user_id, idempotency_key) k) FROM orders",
-		broken:  "SELECT user_id, min(id), count(*) FROM orders GROUP BY user_id, idempotency_key HAVING count(*) > 1",
-		tell:    "user %s: order %s is one of %s under its key",
+		name:       "one order per (user, key)",
+		figures:    []string{"orders", "keys"},
+		count:      "SELECT count(*), (SELECT count(*) FROM (SELECT 1 FROM orders GROUP BY user_id, idempotency_key) k) FROM orders",
+		violations: "SELECT user_id, min(id), count(*) FROM orders GROUP BY user_id, idempotency_key HAVING count(*) > 1",
+		format:     "user %s: order %s is one of %s under its key",
 	},
 	{
 		name:    "order total = sum of quantity × unit price",
 		figures: []string{"orders", "lines"},
 		count:   "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_items)",
-		broken: "SELECT o.id, o.total_amount, COALESCE(i.total, 0) FROM orders o LEFT JOIN (SELECT order_id, sum(quantity * unit_price) total " +
+		violations: "SELECT o.id, o.total_amount, COALESCE(i.total, 0) FROM orders o LEFT JOIN (SELECT order_id, sum(quantity * unit_price) total " +
 			"FROM order_items GROUP BY order_id) i ON i.order_id = o.id WHERE i.total IS NULL OR i.total <> o.total_amount",
-		tell: "order %s: total %s, lines come to %s",
+		format: "order %s: total %s, lines come to %s",
 	},
 	{ // Claims are compared, not times: the clock may step back between a charge and its void.
-		name:    "paid orders have exactly one charge, others none that is not voided or owed a void",
+		name:    "paid orders have exactly one charge, other orders none that is not voided and has no void due",
 		figures: []string{"paid orders", "succeeded charges", "voids"},
 		count: "SELECT (SELECT count(*) FROM orders WHERE status = 'PAID'), " +
 			"(SELECT count(*) FROM payments WHERE kind = 'charge' AND outcome = 'succeeded'), " +
 			"(SELECT count(*) FROM payments WHERE kind = 'void' AND outcome = 'succeeded')",
-		broken: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
+		violations: "SELECT o.id, o.status, COALESCE(p.charges, 0), COALESCE(p.voids, 0) FROM orders o LEFT JOIN (SELECT order_id, " +
 			"sum(CASE WHEN kind = 'charge' THEN 1 ELSE 0 END) charges, sum(CASE WHEN kind = 'void' THEN 1 ELSE 0 END) voids, " +
 			"max(CASE WHEN kind = 'charge' THEN claim END) charged, max(CASE WHEN kind = 'void' THEN claim END) voided " +
 			"FROM payments WHERE outcome = 'succeeded' GROUP BY order_id) p ON p.order_id = o.id " +
 			"WHERE (o.status = 'PAID' AND (COALESCE(p.charges, 0) <> 1 OR p.voided >= p.charged)) OR (o.status <> 'PAID' AND p.charges > 0 " +
 			"AND NOT (o.status = 'FAILED' AND (COALESCE(p.voided > p.charged, 0) = 1 OR o.due_at IS NOT NULL)))",
-		tell: "order %s: %s with %s succeeded charges and %s voids",
+		format: "order %s: %s with %s succeeded charges and %s voids",
 	},
 	{
 		name:    "each history is a path of the state machine to the order's status, without gaps",
 		figures: []string{"events"},
 		count:   "SELECT count(*) FROM order_events",
-		broken: "SELECT order_id, sequence, type FROM (SELECT order_id, sequence, type, earlier, " +
+		violations: "SELECT order_id, sequence, type FROM (SELECT order_id, sequence, type, earlier, " +
 			"CASE WHEN previous IS NULL OR previous IN " + statusTypes + " THEN previous ELSE " + statusBefore + " END previous FROM (" +
 			"SELECT order_id, sequence, type, lag(type) OVER (PARTITION BY order_id ORDER BY sequence) previous, " +
 			"lag(sequence) OVER (PARTITION BY order_id ORDER BY sequence) earlier FROM order_events) e) e " +
@@ -89,22 +88,22 @@ var checks = []check{ //nolint:gochecknoglobals // a table that nobody changes
 			"CASE o.status WHEN 'PENDING' THEN 'OrderCreated' WHEN 'PROCESSING' THEN 'OrderProcessing' " +
 			"WHEN 'PAID' THEN 'OrderPaid' WHEN 'FAILED' THEN 'OrderFailed' ELSE 'OrderCancelled' END " +
 			"UNION ALL SELECT e.order_id, e.sequence, e.type FROM order_events e JOIN orders o ON o.id = e.order_id WHERE e.sequence > o.version",
-		tell: "order %s: history breaks at %s (%s)",
+		format: "order %s: history breaks at %s (%s)",
 	},
 	{
-		name:    "every open order is due some time or waits as a dead letter, never both; finished ones do neither",
-		figures: []string{"open orders", "dead letters", "voids owed"},
+		name:    "every open order has a time when it is due or an open failed job, never both; finished orders have neither",
+		figures: []string{"open orders", "failed jobs", "outstanding voids"},
 		count: "SELECT (SELECT count(*) FROM orders WHERE status IN ('PENDING', 'PROCESSING')), " +
 			"(SELECT count(*) FROM failed_jobs WHERE resolved_at IS NULL), " +
 			"(SELECT count(*) FROM orders WHERE status = 'FAILED' AND due_at IS NOT NULL)",
-		broken: "SELECT o.id, o.status, CASE WHEN o.due_at IS NULL THEN 'not due' ELSE 'due' END, CASE WHEN j.id IS NULL THEN 'no' ELSE 'a' END " +
+		violations: "SELECT o.id, o.status, CASE WHEN o.due_at IS NULL THEN 'not due' ELSE 'due' END, CASE WHEN j.id IS NULL THEN 'no' ELSE 'a' END " +
 			"FROM orders o LEFT JOIN failed_jobs j ON j.order_id = o.id AND j.resolved_at IS NULL " +
 			"WHERE (o.status IN ('PENDING', 'PROCESSING') AND o.due_at IS NULL AND j.id IS NULL) " +
 			"OR (j.id IS NOT NULL AND (o.due_at IS NOT NULL OR o.status <> 'PROCESSING')) " +
 			"OR (o.status IN ('PAID', 'CANCELLED') AND o.due_at IS NOT NULL) " +
 			"OR (o.status = 'FAILED' AND o.due_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p " +
 			"WHERE p.order_id = o.id AND p.kind = 'charge' AND p.outcome = 'succeeded'))",
-		tell: "order %s: %s, %s, with %s dead letter",
+		format: "order %s: %s, %s, with %s failed job",
 	},
 }
 
@@ -115,13 +114,12 @@ const statusTypes = "('OrderCreated', 'OrderProcessing', 'OrderPaid', 'OrderFail
 const statusBefore = "(SELECT p.type FROM order_events p WHERE p.order_id = e.order_id AND p.sequence < e.sequence AND p.type IN " +
 	statusTypes + " ORDER BY p.sequence DESC LIMIT 1)"
 
-const stockSums = "SELECT p.id, p.stock, COALESCE(h.held, 0) held, COALESCE(m.moved, 0) moved FROM products p " +
-	"LEFT JOIN (SELECT i.product_id, sum(i.quantity) held FROM order_items i JOIN orders o ON o.id = i.order_id " +
+const stockSums = "SELECT p.id, p.stock, COALESCE(h.ordered, 0) ordered, COALESCE(m.moved, 0) moved FROM products p " +
+	"LEFT JOIN (SELECT i.product_id, sum(i.quantity) ordered FROM order_items i JOIN orders o ON o.id = i.order_id " +
 	"WHERE o.status IN ('PENDING', 'PROCESSING', 'PAID') GROUP BY i.product_id) h ON h.product_id = p.id " +
 	"LEFT JOIN (SELECT product_id, sum(quantity) moved FROM stock_movements GROUP BY product_id) m ON m.product_id = p.id"
 
-// Audit checks every invariant of the books on one snapshot, so that it holds under load too, and returns a finding
-// for each.
+// Audit checks every invariant on one snapshot, so that the result is exact under load too, and returns a result for each.
 func (s *Store) Audit(ctx context.Context) ([]order.InvariantResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditLimit)
 	defer cancel()
@@ -161,7 +159,7 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Inv
 	for i, name := range c.figures {
 		f.Figures = append(f.Figures, order.Figure{Name: name, Value: values[i]})
 	}
-	found, err := snapshot.QueryContext(ctx, c.broken)
+	found, err := snapshot.QueryContext(ctx, c.violations)
 	if err != nil {
 		return f, err
 	}
@@ -171,23 +169,23 @@ func (c check) run(ctx context.Context, snapshot *sql.Tx, number int) (order.Inv
 	}
 	return f, sqldb.Each(found, func(scan sqldb.Scan) error {
 		texts := make([]string, len(columns))
-		targets, told := make([]any, len(columns)), make([]any, len(columns))
+		targets, values := make([]any, len(columns)), make([]any, len(columns))
 		for i := range texts {
 			targets[i] = &texts[i]
 		}
 		err := scan(targets...)
 		for i := range texts {
-			told[i] = texts[i]
+			values[i] = texts[i]
 		}
 		f.ViolationCount++
-		if len(f.Violations) < brokenMax {
-			f.Violations = append(f.Violations, fmt.Sprintf(c.tell, told...))
+		if len(f.Violations) < violationsMax {
+			f.Violations = append(f.Violations, fmt.Sprintf(c.format, values...))
 		}
 		return err
 	})
 }
 
-// overdue adds to a finding how many orders are past due, and by how much at most: a figure, not a fault.
+// overdue adds to a result how many orders are overdue, and for how long at most: figures, not violations.
 func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f *order.InvariantResult) error {
 	var count int64
 	var oldest time.Time
@@ -201,24 +199,24 @@ func (s *Store) overdue(ctx context.Context, snapshot *sql.Tx, now time.Time, f 
 	return err
 }
 
-// refusalCounts is how long after a full bus refused events the audit takes it for full. The relay asks it again every 15 s.
+// refusalCounts is for how long after a full bus refused events the audit counts it as full. The relay tries it again every 15 s.
 const refusalCounts = time.Minute
 
 // unpublished checks that no events wait for long although the bus accepts messages. They are a figure, not a violation, while no
 // server runs or its bus cannot be reached, and while the bus refuses events because it is full.
 func (s *Store) unpublished(ctx context.Context, snapshot *sql.Tx, now time.Time) (order.InvariantResult, error) {
-	f := order.InvariantResult{Number: len(checks) + 1, Name: "nothing is owed to the bus for more than a minute although it accepts messages"}
+	f := order.InvariantResult{Number: len(checks) + 1, Name: "no events are unpublished for more than a minute while the bus accepts messages"}
 	var waiting, old, refused int64
 	minuteAgo, since, until := s.dialect.Time(now.Add(-time.Minute)), s.dialect.Time(now.Add(-refusalCounts)), s.dialect.Time(now.Add(time.Second))
 	err := snapshot.QueryRowContext(ctx, "SELECT count(*), COALESCE(sum(CASE WHEN created_at < ? THEN 1 ELSE 0 END), 0), "+
 		"(SELECT count(*) FROM outbox_refusals WHERE refused_at > ? AND refused_at <= ?) FROM outbox WHERE published_at IS NULL",
-		minuteAgo, since, until).Scan(&waiting, &old, &refused) // a refusal in the future is of a clock that has stepped back
+		minuteAgo, since, until).Scan(&waiting, &old, &refused) // a refusal in the future was recorded before the clock was set back
 	f.Figures = []order.Figure{
-		{Name: "owed", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},
+		{Name: "unpublished", Value: waiting}, {Name: "for more than a minute", Value: old}, {Name: "bus full", Value: refused},
 	}
 	if err == nil && old > 0 && refused == 0 && s.busReachable() {
 		f.ViolationCount = old
-		f.Violations = []string{fmt.Sprintf("outbox: %d transactions are owed to the bus for more than a minute", old)}
+		f.Violations = []string{fmt.Sprintf("outbox: the events of %d transactions are unpublished for more than a minute", old)}
 	}
 	return f, err
 }

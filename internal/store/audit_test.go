@@ -81,15 +81,15 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 		"nothing": {},
 		"a piece too many": {
 			[]string{"UPDATE products SET stock = stock + 1 WHERE id = 1"},
-			map[int][]string{1: {"product 1: stock 97 + held 4 <> moved 100"}},
+			map[int][]string{1: {"product 1: stock 97 + in orders 4 <> moved 100"}},
 		},
 		"a movement without stock": {
 			[]string{"INSERT INTO stock_movements (product_id, quantity, reason, unique_key, actor, created_at) VALUES (2, -3, '', 'x', '', 0)"},
-			map[int][]string{1: {"product 2: stock 100 + held 0 <> moved 97"}},
+			map[int][]string{1: {"product 2: stock 100 + in orders 0 <> moved 97"}},
 		},
 		"stock taken for a failed order": {
 			[]string{"UPDATE products SET stock = stock - 1 WHERE id = 1"},
-			map[int][]string{1: {"product 1: stock 95 + held 4 <> moved 100"}},
+			map[int][]string{1: {"product 1: stock 95 + in orders 4 <> moved 100"}},
 		},
 		"stock below zero": {
 			[]string{
@@ -222,27 +222,27 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 		},
 		"forgotten": {
 			[]string{"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)"},
-			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},
+			map[int][]string{7: {"order 1: PENDING, not due, with no failed job", "order 2: PROCESSING, not due, with no failed job"}},
 		},
-		"due and a dead letter": {
+		"due and a failed job": {
 			[]string{"UPDATE orders SET due_at = 1 WHERE id = 6"},
-			map[int][]string{7: {"order 6: PROCESSING, due, with a dead letter"}},
+			map[int][]string{7: {"order 6: PROCESSING, due, with a failed job"}},
 		},
-		"a dead letter resolved by nobody": {
+		"a failed job resolved by no operator": {
 			[]string{"UPDATE failed_jobs SET resolved_at = 1"},
-			map[int][]string{7: {"order 6: PROCESSING, not due, with no dead letter"}},
+			map[int][]string{7: {"order 6: PROCESSING, not due, with no failed job"}},
 		},
-		"a dead letter of a finished order": {
+		"a failed job of a finished order": {
 			[]string{"INSERT INTO failed_jobs (order_id, attempts, error, failed_at, resolution) VALUES (3, 1, '', 0, '')"},
-			map[int][]string{7: {"order 3: PAID, not due, with a dead letter"}},
+			map[int][]string{7: {"order 3: PAID, not due, with a failed job"}},
 		},
 		"finished and due": {
 			[]string{"UPDATE orders SET due_at = 1 WHERE id IN (3, 5)"},
-			map[int][]string{7: {"order 3: PAID, due, with no dead letter", "order 5: CANCELLED, due, with no dead letter"}},
+			map[int][]string{7: {"order 3: PAID, due, with no failed job", "order 5: CANCELLED, due, with no failed job"}},
 		},
 		"failed and due without a charge to void": {
 			[]string{"UPDATE orders SET due_at = 1 WHERE id = 4"},
-			map[int][]string{7: {"order 4: FAILED, due, with no dead letter"}},
+			map[int][]string{7: {"order 4: FAILED, due, with no failed job"}},
 		},
 		"owed for long, nobody serving: a figure": {
 			[]string{"UPDATE outbox SET created_at = 1"},
@@ -319,7 +319,7 @@ func TestAuditOfDebts(t *testing.T) {
 	}
 	must(t, raw(t, path), fmt.Sprintf("UPDATE outbox SET created_at = %d", time.Now().Add(-2*time.Minute).UnixMicro()))
 	tool := open(t, path, storetest.Rules()) // an audit beside the server
-	want := map[int][]string{8: {"outbox: 1 transactions are owed to the bus for more than a minute"}}
+	want := map[int][]string{8: {"outbox: the events of 1 transactions are unpublished for more than a minute"}}
 	if diff := cmp.Diff(want, broken(t, tool)); diff != "" {
 		t.Errorf("while a server runs (-want +got):\n%s", diff)
 	}
@@ -400,7 +400,7 @@ func fullBus(t *testing.T, s *store.Store, change func(statement string), past s
 		t.Fatal(err)
 	}
 	change("UPDATE outbox SET created_at = " + past)
-	violated := map[int][]string{8: {"outbox: 1 transactions are owed to the bus for more than a minute"}}
+	violated := map[int][]string{8: {"outbox: the events of 1 transactions are unpublished for more than a minute"}}
 	if diff := cmp.Diff(violated, broken(t, s)); diff != "" {
 		t.Errorf("the bus accepts messages (-want +got):\n%s", diff)
 	}

@@ -177,7 +177,7 @@ func TestMarksSurviveALostCommit(t *testing.T) {
 			if err := s.FlushPublished(t.Context()); err != nil || s.Remembered() != 0 {
 				t.Errorf("%d marks left, %v", s.Remembered(), err)
 			}
-			if got := storetest.Figure(t, s, 8, "owed"); got != 0 {
+			if got := storetest.Figure(t, s, 8, "unpublished"); got != 0 {
 				t.Errorf("%d owed", got)
 			}
 		})

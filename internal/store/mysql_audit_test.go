@@ -23,11 +23,11 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 		"nothing": {"SELECT 1", nil},
 		"a piece too many": {
 			"UPDATE products SET stock = stock + 1 WHERE id = 1",
-			map[int][]string{1: {"product 1: stock 97 + held 4 <> moved 100"}},
+			map[int][]string{1: {"product 1: stock 97 + in orders 4 <> moved 100"}},
 		},
 		"a movement without stock": {
 			"INSERT INTO stock_movements (product_id, quantity, reason, unique_key, actor, created_at) VALUES (2, -3, '', 'x', '', " + then + ")",
-			map[int][]string{1: {"product 2: stock 100 + held 0 <> moved 97"}},
+			map[int][]string{1: {"product 2: stock 100 + in orders 0 <> moved 97"}},
 		},
 		"a wrong total": {
 			"UPDATE orders SET total_amount = 0.01 WHERE id = 3",
@@ -83,11 +83,11 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 		},
 		"forgotten": {
 			"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)",
-			map[int][]string{7: {"order 1: PENDING, not due, with no dead letter", "order 2: PROCESSING, not due, with no dead letter"}},
+			map[int][]string{7: {"order 1: PENDING, not due, with no failed job", "order 2: PROCESSING, not due, with no failed job"}},
 		},
-		"due and a dead letter": {
+		"due and a failed job": {
 			"UPDATE orders SET due_at = " + then + " WHERE id = 6",
-			map[int][]string{7: {"order 6: PROCESSING, due, with a dead letter"}},
+			map[int][]string{7: {"order 6: PROCESSING, due, with a failed job"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -170,8 +170,8 @@ func claimVoid(h *house) {
 	late := report(atOnce.claim(o.ID), order.KindCharge, order.Succeeded) // its lease ends at once
 	h.settle(report(h.claim(o.ID), order.KindCharge, order.Declined))
 	h.settle(late)
-	if got := Figure(h, h.Store, 7, "voids owed"); got != 1 {
-		h.Errorf("%d voids owed after a late charge, want 1", got)
+	if got := Figure(h, h.Store, 7, "outstanding voids"); got != 1 {
+		h.Errorf("%d voids are outstanding after a late charge, want 1", got)
 	}
 	void := h.claim(o.ID)
 	if void.Task != order.TaskVoid {

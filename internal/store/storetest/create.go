@@ -73,7 +73,7 @@ func createNothing(h *house) {
 	if err != nil || len(answers) != 0 || receipt.ID != "" {
 		h.Errorf("%v, %+v, %v", answers, receipt, err)
 	}
-	if got := Figure(h, h.Store, 8, "owed"); got != 0 {
+	if got := Figure(h, h.Store, 8, "unpublished"); got != 0 {
 		h.Errorf("%d receipts are owed for nothing", got)
 	}
 }

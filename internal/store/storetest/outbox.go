@@ -133,11 +133,11 @@ func outboxRide(h *house) {
 		h.Fatal(err)
 	}
 	h.MarkPublished([]string{first.ID})
-	if got := Figure(h, h.Store, 8, "owed"); got != 1 {
+	if got := Figure(h, h.Store, 8, "unpublished"); got != 1 {
 		h.Errorf("%d owed before the next write, want 1", got)
 	}
 	o := h.place("b")
-	if got := Figure(h, h.Store, 8, "owed"); got != 1 {
+	if got := Figure(h, h.Store, 8, "unpublished"); got != 1 {
 		h.Errorf("%d owed after the next write, want its own alone", got)
 	}
 	h.claim(o.ID) // owes nothing
