@@ -10,26 +10,37 @@ import (
 	"testing"
 
 	"orderflow/internal/app"
+	"orderflow/internal/config"
+	"orderflow/internal/payment"
+	"orderflow/internal/payment/paymenttest"
 )
 
-// shownBackEnd returns the back end of docs/integrate.md with this server's address and secrets in place of those on the page.
-func (s *site) shownBackEnd() string {
-	s.t.Helper()
+// shownIn returns the program below a heading of docs/integrate.md, with replacements.
+func shownIn(t *testing.T, heading string, oldnew ...string) string {
+	t.Helper()
 	page, err := os.ReadFile(filepath.Join(repository, "docs", "integrate.md"))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	programs := regexp.MustCompile("(?ms)^```js\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
+	_, chapter, _ := strings.Cut(string(page), "\n## "+heading+"\n")
+	chapter, _, _ = strings.Cut(chapter, "\n## ")
+	programs := regexp.MustCompile("(?ms)^```js\n(.*?)^```$").FindAllStringSubmatch(chapter, -1)
 	if len(programs) != 1 {
-		s.t.Fatalf("docs/integrate.md has %d programs, and this test runs one", len(programs))
+		t.Fatalf("docs/integrate.md has %d programs below %q, want 1", len(programs), heading)
 	}
-	return strings.NewReplacer(
-		"127.0.0.1:8000", strings.TrimPrefix(s.url, "http://"),
-		"process.env.ORDERFLOW_TOKEN", strconv.Quote(s.token(app.Token{Admin: true})),
-		"process.env.ORDERFLOW_REALTIME_SECRET", strconv.Quote(s.settings.RealtimeSecret.Reveal()),
-		"listen(3000,", "listen(0,",
-		"request.headers.cookie", "request.headers['x-session']", // pusher-js in Node sends no cookies
-	).Replace(programs[0][1])
+	for i := 0; i < len(oldnew); i += 2 {
+		if !strings.Contains(programs[0][1], oldnew[i]) {
+			t.Fatalf("the program below %q has no %q", heading, oldnew[i])
+		}
+	}
+	return strings.NewReplacer(oldnew...).Replace(programs[0][1])
+}
+
+// startShown runs a server of docs/integrate.md in Node and returns its URL.
+func startShown(t *testing.T, program string) string {
+	t.Helper()
+	_, port, _ := strings.Cut(runShown(t, program).sees("listening on "), "listening on ")
+	return "http://127.0.0.1:" + port
 }
 
 // A shop with its own log-in works as docs/integrate.md describes: its back end orders for the user of its session, whatever user
@@ -37,8 +48,14 @@ func (s *site) shownBackEnd() string {
 func TestShownBackEnd(t *testing.T) {
 	t.Parallel()
 	s := serve(t, authRequired)
-	_, port, _ := strings.Cut(runShown(t, s.shownBackEnd()).sees("listening on "), "listening on ")
-	shop := &site{t: t, url: "http://127.0.0.1:" + port, client: s.client}
+	program := shownIn(t, "Your own log-in",
+		"127.0.0.1:8000", strings.TrimPrefix(s.url, "http://"),
+		"process.env.ORDERFLOW_TOKEN", strconv.Quote(s.token(app.Token{Admin: true})),
+		"process.env.ORDERFLOW_REALTIME_SECRET", strconv.Quote(s.settings.RealtimeSecret.Reveal()),
+		"listen(3000,", "listen(0,",
+		"request.headers.cookie", "request.headers['x-session']", // pusher-js in Node sends no cookies
+	)
+	shop := &site{t: t, url: startShown(t, program), client: s.client}
 	page := func(session string) *customer {
 		return s.customer("pusher.mjs", func(o *customerOptions) {
 			o.Endpoint = shop.url + "/broadcasting/auth"
@@ -72,4 +89,33 @@ func TestShownBackEnd(t *testing.T) {
 	if again := shop.post("/orders", body, "X-Session: session=1"); again.status != http.StatusOK {
 		t.Errorf("a retry: %+v", again)
 	}
+}
+
+// The payment adapter of docs/integrate.md keeps the contract of a gateway, and refuses requests with another secret.
+func TestShownPaymentAdapter(t *testing.T) {
+	t.Parallel()
+	url := startShown(t, shownIn(t, "Your payment provider", "process.env.ORDERFLOW_GATEWAY_SECRET", `"whsec_shown"`, "listen(3001,", "listen(0,")) + "/v1"
+	open := func(t *testing.T, secret string) payment.Gateway {
+		t.Helper()
+		gateway, err := payment.NewHTTP(payment.HTTPOptions{URL: url, Secret: secret, MaxConns: 16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(gateway.Close)
+		return gateway
+	}
+	t.Run("contract", func(t *testing.T) {
+		paymenttest.Run(t, func(t *testing.T) payment.Gateway { return open(t, "whsec_shown") })
+	})
+	for _, secret := range []string{"", "another"} {
+		_, err := open(t, secret).Charge(t.Context(), paymenttest.NewRequest("stranger", 1))
+		if err == nil || !strings.Contains(err.Error(), "status 401") {
+			t.Errorf("a charge signed with the secret %q: %v, want status 401", secret, err)
+		}
+	}
+	s := serve(t, func(set *config.Settings) {
+		set.Gateway, set.GatewaySecret = url, config.NewSecret("whsec_shown")
+	})
+	order := s.buy(1, "shown", 1, 1).order()
+	s.await(order.ID, "PAID")
 }

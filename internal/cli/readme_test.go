@@ -49,7 +49,7 @@ var volatile = regexp.MustCompile(`_at$|^timestamp$|^trace_id$|^actor$|^token$`)
 var (
 	run          = []string{"README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/payment-provider.md", "docs/quickstart.md", "docs/scale.md"}
 	runElsewhere = map[string]string{
-		"docs/integrate.md":          "internal/app: TestShownBackEnd",
+		"docs/integrate.md":          "internal/app: TestShownBackEnd, TestShownPaymentAdapter",
 		"docs/realtime.md":           "internal/app: TestEveryProgramOfTheDocumentIsRun",
 		"docs/operations/run.md":     "TestTestsInDocuments requires that each chapter names the test that runs its commands",
 		"docs/operations/upgrade.md": "the same",
