@@ -80,9 +80,7 @@ func TestClaimMissing(t *testing.T) {
 	if answers[1].Task != TaskNone || CodeOf(answers[1].Err) != CodeNotFound {
 		t.Errorf("an operator's claim of a missing order: %+v, want not_found", answers[1])
 	}
-	if !effects.Empty() {
-		t.Errorf("effects %+v", effects)
-	}
+	wantEffects(t, Effects{}, effects)
 }
 
 func TestClaimTwiceInABatch(t *testing.T) {

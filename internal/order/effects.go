@@ -151,9 +151,3 @@ type ChangeGroup struct {
 	ChangeSet
 	OrderIDs []int64 // ascending
 }
-
-// Empty reports whether there is nothing to write.
-func (e *Effects) Empty() bool {
-	return len(e.New) == 0 && len(e.NewProducts) == 0 && len(e.Changes) == 0 && len(e.Stock) == 0 && len(e.Events) == 0 &&
-		len(e.Payments) == 0 && len(e.FailedJobs) == 0 && len(e.Resolved) == 0 && len(e.Movements) == 0
-}

@@ -12,6 +12,13 @@ import (
 // ignoreUnexported compares Effects by their exported fields.
 var ignoreUnexported = cmpopts.IgnoreUnexported(Effects{})
 
+func wantEffects(t *testing.T, want, got Effects) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, ignoreUnexported); diff != "" {
+		t.Errorf("effects (-want +got):\n%s", diff)
+	}
+}
+
 func TestChangeTwice(t *testing.T) {
 	var effects Effects
 	o := &Order{ID: 1, Status: Pending, AttemptsLeft: 3, Version: 1, DueAt: noon}
@@ -91,27 +98,6 @@ func TestReturnStockWithoutItems(t *testing.T) {
 		}
 	}()
 	new(Effects).returnStock(&Order{ID: 1})
-}
-
-func TestEmpty(t *testing.T) {
-	if !(&Effects{}).Empty() {
-		t.Error("the zero value is not empty")
-	}
-	for name, e := range map[string]Effects{
-		"New":        {New: []*Order{{}}},
-		"Products":   {NewProducts: []*Product{{}}},
-		"Movements":  {Movements: []Movement{{}}},
-		"Changes":    {Changes: []Change{{}}},
-		"Stock":      {Stock: map[int64]int64{1: 1}},
-		"Events":     {Events: []Event{{}}},
-		"Payments":   {Payments: []Payment{{}}},
-		"FailedJobs": {FailedJobs: []FailedJob{{}}},
-		"Resolved":   {Resolved: []Resolution{{}}},
-	} {
-		if e.Empty() {
-			t.Errorf("effects with %s alone are empty", name)
-		}
-	}
 }
 
 func TestBackoff(t *testing.T) {

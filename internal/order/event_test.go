@@ -97,7 +97,7 @@ func TestLastStatus(t *testing.T) {
 	}
 }
 
-// asRead is e after a journey: microseconds, UTC, and every byte that is no UTF-8 replaced.
+// asRead returns e as it is parsed back: in microseconds and UTC, with invalid UTF-8 replaced.
 func asRead(e Event) Event {
 	for _, s := range []*string{&e.Currency, &e.Reason, &e.Actor, &e.Trace.ID, &e.Trace.Parent} {
 		*s = string([]rune(*s))
@@ -114,7 +114,7 @@ func checkRoundTrip(t interface {
 	t.Helper()
 	data := e.Append(nil)
 	if !json.Valid(data) {
-		t.Fatalf("%+v is written as %q, which is no JSON", e, data)
+		t.Fatalf("%+v is written as %q, which is not JSON", e, data)
 	}
 	back, err := ParseEvent(data)
 	if err != nil {

@@ -5,11 +5,10 @@ import "time"
 // PaymentKind is the kind of a call to the gateway.
 type PaymentKind string
 
-// The kinds of calls. Nothing records refunds yet.
+// The kinds of calls.
 const (
 	KindCharge PaymentKind = "charge"
 	KindVoid   PaymentKind = "void"
-	KindRefund PaymentKind = "refund"
 )
 
 // Outcome is the outcome of a call to the gateway.

@@ -66,7 +66,7 @@ func TestAddProducts(t *testing.T) {
 	old := productDraft(t, "old", "Old", 100, 5)
 	existing := map[string]Movement{
 		old.UniqueKey():       {ProductID: 9, Reason: old.reason()},
-		"restock:same letter": {ProductID: 1},
+		"restock:same key": {ProductID: 1},
 	}
 	now := Product{ID: 9, Name: "Renamed", Price: 200, Currency: "USD", Stock: 3, Active: false}
 	drafts := []ProductDraft{
@@ -75,7 +75,7 @@ func TestAddProducts(t *testing.T) {
 		productDraft(t, "old", "Old", 101, 5),
 		productDraft(t, "a", "A", 2997, 10), // the same again within the batch
 		productDraft(t, "a", "A", 2997, 11),
-		productDraft(t, "same letter", "B", 1, 0), // another kind's key is another key
+		productDraft(t, "same key", "B", 1, 0), // also the key of a restock: no conflict
 	}
 	stopped := drafts[0]
 	stopped.Active = false
@@ -101,7 +101,7 @@ func TestAddProducts(t *testing.T) {
 	effects.SetIDs()
 	movements := []Movement{
 		{ProductID: 10, Quantity: 10, Reason: drafts[0].reason(), UniqueKey: "product:a", Actor: "token:3", At: noon},
-		{ProductID: 11, Reason: drafts[5].reason(), UniqueKey: "product:same letter", Actor: "token:3", At: noon},
+		{ProductID: 11, Reason: drafts[5].reason(), UniqueKey: "product:same key", Actor: "token:3", At: noon},
 	}
 	if diff := cmp.Diff(movements, effects.Movements); diff != "" {
 		t.Errorf("movements (-want +got):\n%s", diff)

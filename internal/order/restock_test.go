@@ -87,9 +87,7 @@ func TestApplyRestocks(t *testing.T) {
 				t.Fatalf("answer %+v", got)
 			}
 			if c.code != "" || c.again {
-				if !effects.Empty() {
-					t.Errorf("effects %+v", effects)
-				}
+				wantEffects(t, Effects{}, effects)
 				if c.again && got.Movement != known {
 					t.Errorf("the movement is %+v", got.Movement)
 				}
@@ -99,10 +97,7 @@ func TestApplyRestocks(t *testing.T) {
 			if got.Movement != want {
 				t.Errorf("the movement is %+v", got.Movement)
 			}
-			wantEffects := Effects{Stock: map[int64]int64{want.ProductID: want.Quantity}, Movements: []Movement{want}}
-			if diff := cmp.Diff(wantEffects, effects, ignoreUnexported); diff != "" {
-				t.Errorf("effects (-want +got):\n%s", diff)
-			}
+			wantEffects(t, Effects{Stock: map[int64]int64{want.ProductID: want.Quantity}, Movements: []Movement{want}}, effects)
 		})
 	}
 }

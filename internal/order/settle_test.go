@@ -210,7 +210,9 @@ func TestSettleBatchWithVoids(t *testing.T) {
 			"PROCESSING→FAILED due +0s, OrderFailed(abandoned by an operator), row, row, 1:+1, 2:+2, job(abandon: why), abandoned",
 		},
 		{
-			"a void without an answer, twice", beingAbandoned, []Settlement{void(NoAnswer, abandonMark+currentLease), void(NoAnswer, abandonMark+currentLease)}, voidFailed,
+			"a void without an answer, twice", beingAbandoned,
+			[]Settlement{void(NoAnswer, abandonMark+currentLease), void(NoAnswer, abandonMark+currentLease)},
+			voidFailed,
 		},
 		{
 			"voided, then charged again late", voidClaimed,
@@ -260,7 +262,7 @@ func TestSettleRefuses(t *testing.T) {
 		{OrderID: 9, Kind: KindCharge, Outcome: Succeeded},
 		{OrderID: 1, Kind: KindCharge},
 		{OrderID: 1, Outcome: Succeeded},
-		{OrderID: 1, Kind: KindRefund, Outcome: Succeeded},
+		{OrderID: 1, Kind: "refund", Outcome: Succeeded},
 		{OrderID: 1, Kind: KindCharge, Outcome: "maybe"},
 	})
 	for i, want := range []Code{CodeNotFound, CodeInternal, CodeInternal, CodeInternal, CodeInternal} {
@@ -268,9 +270,7 @@ func TestSettleRefuses(t *testing.T) {
 			t.Errorf("settlement %d: %+v, want %s", i, answers[i], want)
 		}
 	}
-	if !effects.Empty() {
-		t.Errorf("invalid settlements have the effects %+v", effects)
-	}
+	wantEffects(t, Effects{}, effects)
 }
 
 // TestLeaseIsValidForItsTaskOnly: the lease of a charge is not valid for a void, nor that of a void for a charge.
