@@ -167,7 +167,7 @@ func (d Draft) otherCurrency(products map[int64]Product, currency string) error 
 	var other ValidationErrors
 	for i, line := range d.Requested {
 		if its := products[line.ProductID].Currency; its != currency {
-			other.Add(LineField(i, "product_id"), fmt.Sprintf("is priced in %s, and orders are taken in %s", its, currency))
+			other.Add(LineField(i, "product_id"), fmt.Sprintf("has a price in %s, but orders are in %s", its, currency))
 		}
 	}
 	return other.Err()

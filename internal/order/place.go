@@ -100,7 +100,7 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 		if !product.Active {
 			return nil, &Error{
 				Code: CodeProductInactive, ProductID: line.ProductID,
-				Message: fmt.Sprintf("Product %d is not for sale at the moment.", line.ProductID),
+				Message: fmt.Sprintf("Product %d is not for sale.", line.ProductID),
 			}
 		}
 		amount, fits := product.Price.Times(line.Quantity)
@@ -108,7 +108,7 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 			total, fits = total.Plus(amount)
 		}
 		if !fits {
-			return nil, Invalid("items", "come to a total above "+MaxMoney.String()+"; order less at once")
+			return nil, Invalid("items", "have a total above "+MaxMoney.String()+"; order fewer units")
 		}
 		items[i] = Item{line.ProductID, line.Quantity, product.Price}
 	}
@@ -116,7 +116,7 @@ func place(rules Rules, now time.Time, draft Draft, products map[int64]Product, 
 		if have := left[line.ProductID]; have < line.Quantity {
 			return nil, &Error{
 				Code: CodeInsufficientStock, ProductID: line.ProductID, Requested: line.Quantity, Available: have,
-				Message: fmt.Sprintf("Product %d has %d left, %d were asked for.", line.ProductID, have, line.Quantity),
+				Message: fmt.Sprintf("Product %d has %d left; %d requested.", line.ProductID, have, line.Quantity),
 			}
 		}
 	}

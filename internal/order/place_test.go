@@ -114,7 +114,7 @@ func TestPlaceOtherCurrency(t *testing.T) {
 	if !errors.As(answers[0].Err, &got) {
 		t.Fatalf("answer %+v, want an error", answers[0])
 	}
-	want := ValidationErrors{"items.1.product_id": {"is priced in EUR, and orders are taken in USD"}}
+	want := ValidationErrors{"items.1.product_id": {"has a price in EUR, but orders are in USD"}}
 	if diff := cmp.Diff(want, got.Fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}

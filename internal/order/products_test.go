@@ -65,7 +65,7 @@ func TestNewProductDraft(t *testing.T) {
 func TestAddProducts(t *testing.T) {
 	old := productDraft(t, "old", "Old", 100, 5)
 	existing := map[string]Movement{
-		old.UniqueKey():       {ProductID: 9, Reason: old.reason()},
+		old.UniqueKey():    {ProductID: 9, Reason: old.reason()},
 		"restock:same key": {ProductID: 1},
 	}
 	now := Product{ID: 9, Name: "Renamed", Price: 200, Currency: "USD", Stock: 3, Active: false}

@@ -118,10 +118,10 @@ func (r Restock) move(products map[int64]Product) (Product, error) {
 	case p.Stock+r.Quantity < 0:
 		return p, &Error{
 			Code: CodeInsufficientStock, ProductID: p.ID, Requested: -r.Quantity, Available: p.Stock,
-			Message: fmt.Sprintf("Product %d has %d left, %d were to be taken out.", p.ID, p.Stock, -r.Quantity),
+			Message: fmt.Sprintf("Product %d has %d left; %d cannot be taken out.", p.ID, p.Stock, -r.Quantity),
 		}
 	case p.Stock+r.Quantity > MaxID: // stock is a JSON number too
-		return p, Invalid("quantity", fmt.Sprintf("would make the stock more than %d", int64(MaxID)))
+		return p, Invalid("quantity", fmt.Sprintf("leads to a stock above %d", int64(MaxID)))
 	}
 	p.Stock += r.Quantity
 	return p, nil
