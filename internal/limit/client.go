@@ -2,8 +2,8 @@ package limit
 
 import "net/netip"
 
-// Client is who counts as one client with an address: the address itself, or of IPv6 its /64, in which a client may choose.
-// It is the zero Prefix for the zero Addr.
+// Client returns the addresses that are counted as one client: an IPv4 address alone, or the /64 of an IPv6 address, in which a client
+// can choose any. It is the zero Prefix for the zero Addr.
 func Client(addr netip.Addr) netip.Prefix {
 	addr = addr.WithZone("")
 	bits := addr.BitLen()

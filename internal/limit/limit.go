@@ -1,12 +1,10 @@
 // Package limit is the port for rate limits, with its in-process adapter.
 //
-// A rate of N per period is a bucket of N tokens for each key, full at first, refilled evenly: one token every period/N,
-// not all of them at the period's end. A request takes a token or is refused, and a refused one takes nothing. So N may
-// come at once, and never more than N × (1 + time/period) over any time. The arithmetic is exact, in whole numbers:
-// each adapter decides alike.
+// A rate of N per period is a token bucket for each key: it holds N tokens, begins full and is refilled evenly, with one token every
+// period/N. A request takes a token or is refused; a refused request takes nothing. So N requests may come at once, and never more than
+// N × (1 + time/period) over any time. The arithmetic is exact, in whole numbers, so that all adapters decide alike.
 //
-// A full bucket is the same as none. That is what bounds the memory: only keys that came within the last period have to
-// be remembered.
+// A full bucket behaves like one that does not exist. So an adapter needs to keep only the keys of the last period.
 package limit
 
 import (
@@ -19,43 +17,42 @@ import (
 
 // Limiter counts requests. Its methods may be called from any goroutine.
 type Limiter interface {
-	// Allow takes a token from the key's bucket of that rate, if there is one. Buckets of different rates are different
-	// buckets, also under the same key. The zero Rate is no limit: it allows everything and counts nothing. Keys may be
-	// of any length (see Short).
+	// Allow takes a token from the bucket of a key and a rate, if it has one. One key has a bucket for each rate. The zero Rate is no
+	// limit: it allows every request and counts none. Keys may have any length (see Short).
 	//
-	// An error says that it could not be counted, or that the rate is outside its bounds; the Decision then says
-	// nothing. A refusal is no error.
+	// An error means that the request could not be counted, or that the rate is outside its bounds; the Decision is then meaningless.
+	// A refusal is not an error.
 	Allow(ctx context.Context, key string, rate Rate) (Decision, error)
 }
 
-// Decision is the answer to one request.
+// Decision is the result of one request.
 type Decision struct {
 	Allowed   bool
-	Limit     int // the rate's tokens; 0: there is no limit, and the other figures mean nothing
+	Limit     int // the tokens of the rate; 0: there is no limit, and the other figures are meaningless
 	Remaining int // whole tokens left after this request
 
-	// Both are rounded up, so that waiting this long is enough.
-	RetryAfter time.Duration // until there is a token; 0 when allowed
-	Reset      time.Duration // until the bucket is full, if nothing more is taken
+	// Both are rounded up, so that this wait is enough.
+	RetryAfter time.Duration // until the bucket has a token; 0 when allowed
+	Reset      time.Duration // until the bucket is full, if no request takes a token
 }
 
-// Features says what an adapter promises beyond Limiter.
+// Features are the properties of an adapter beyond Limiter.
 type Features struct {
 	Shared bool // other processes take from the same buckets
-	Keys   int  // how many buckets are kept at most, the least lately used going first; 0: no bound of the adapter's own
+	Keys   int  // the number of buckets that are kept; the least recently used one is dropped first. 0: the adapter sets no bound
 }
 
-// longestKey is how long a key may be to be kept as it is, in bytes.
+// longestKey is the length up to which a key is kept as it is, in bytes.
 const longestKey = 64
 
-// Short returns the key under which adapters keep a bucket: the key itself, or a hash of it when it is longer than 64
-// bytes, so that a caller who may choose the key (an e-mail address, say) cannot choose how much memory it takes.
+// Short returns the key under which adapters keep a bucket: the key itself, or a hash of it when it is longer than 64 bytes. So a client
+// that can choose the key, such as an e-mail address, cannot choose how much memory it takes.
 func Short(key string) string {
 	if len(key) <= longestKey {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))
-	return "sha256:" + hex.EncodeToString(sum[:]) // 71 bytes: no short key is the same
+	return "sha256:" + hex.EncodeToString(sum[:]) // 71 bytes, so it differs from every short key
 }
 
 // Bounds of a Rate. Within them no product of the arithmetic overflows 64 bits.
@@ -70,7 +67,7 @@ type Rate struct {
 	Per    time.Duration // 1 ns to MaxPer
 }
 
-// Off says whether the rate is no limit.
+// Off reports whether the rate is no limit.
 func (r Rate) Off() bool { return r == Rate{} }
 
 // Check returns an error unless the rate is within its bounds.
@@ -81,13 +78,13 @@ func (r Rate) Check() error {
 	return nil
 }
 
-// A bucket's level is counted in parts of a token, as many to the token as the period has nanoseconds. Then each
-// nanosecond brings exactly Tokens parts, whether or not the period divides by the tokens, and nothing is ever rounded.
+// The level of a bucket is counted in parts of a token. A token has as many parts as the period has nanoseconds. So each nanosecond adds
+// exactly Tokens parts, whether or not the tokens divide the period, and nothing is rounded.
 
-// full is the level of a full bucket.
+// full returns the level of a full bucket.
 func (r Rate) full() int64 { return int64(r.Tokens) * int64(r.Per) }
 
-// take lets elapsed refill a bucket, takes a token from it if there is one, and returns the new level.
+// take refills a bucket for the elapsed time, takes a token from it if it has one, and returns the new level.
 func (r Rate) take(level int64, elapsed time.Duration) (int64, Decision) {
 	tokens, token, full := int64(r.Tokens), int64(r.Per), r.full()
 	if elapsed >= r.Per {
@@ -106,7 +103,7 @@ func (r Rate) take(level int64, elapsed time.Duration) (int64, Decision) {
 	return level, d
 }
 
-// ceil is how many nanoseconds it takes for the parts to come.
+// ceil returns the nanoseconds until the parts are added, rounded up.
 func ceil(parts, perNanosecond int64) time.Duration {
 	return time.Duration((parts + perNanosecond - 1) / perNanosecond)
 }

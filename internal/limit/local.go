@@ -8,69 +8,69 @@ import (
 	"time"
 )
 
-// DefaultKeys is how many buckets a Local keeps at most, save where a test wants fewer: some 20 MB when all are in use.
+// DefaultKeys is the number of buckets that a Local of a server keeps: some 20 MB when all are in use.
 const DefaultKeys = 100_000
 
-// maxShards is over how many mutexes the keys are spread, so that requests on several processors seldom meet.
+// maxShards is the number of mutexes over which the keys are spread, so that requests on several processors rarely wait for each other.
 const maxShards = 64
 
-// Local is the in-process adapter: the buckets of one process. It is what the embedded server runs on, and what counts
-// while a shared limiter cannot be reached. Each new key throws out a few that are full again, and when there is still
-// no room, the one that was least lately used: whoever owned it then starts with a full bucket, which only a crowd of
-// keys larger than the bound within one period can bring about. Make one with NewLocal; it has nothing to close.
+// Local is the in-process adapter. It serves the embedded server, and counts while a shared limiter cannot be reached. Each new key drops
+// up to two buckets that are full again and, when the bound is reached, the least recently used one. The key of that one then begins
+// with a full bucket, which happens only when more keys than the bound come within one period. Make one with NewLocal; there is nothing
+// to close.
 type Local struct {
 	start  time.Time
-	seed   maphash.Seed // drawn anew for each Local, so that nobody can aim at one shard
+	seed   maphash.Seed // random for each Local, so that clients cannot choose keys of one shard
 	shards []shard
 }
 
 // shard is a part of the keys.
 type shard struct {
-	room int // buckets at most
+	max int // buckets
 
 	mu      sync.Mutex
 	buckets map[identity]*bucket
-	ends    bucket // of the ring in order of use: ends.newer is the least lately used, ends.older the latest
+	ends    bucket // of the ring in order of use: ends.newer is the least recently used bucket, ends.older the most recently used
 
-	_ [64]byte // keeps neighbours off each other's cache line
+	_ [64]byte // keeps shards off each other's cache lines
 }
 
-// identity is what makes a bucket another one.
+// identity identifies a bucket.
 type identity struct {
 	key  string
 	rate Rate
 }
 
-// bucket is one key's.
+// bucket is the bucket of one key and rate.
 type bucket struct {
 	identity
 
 	level int64         // parts of tokens, see Rate.take
-	at    time.Duration // since the Local's start, when level was so
-	full  time.Duration // since the Local's start, when it will be full
+	at    time.Duration // of level, since the Local's start
+	full  time.Duration // when the bucket will be full, since the Local's start
 
 	older, newer *bucket
 }
 
-// NewLocal returns a Local that keeps at most so many buckets (at least 1; DefaultKeys, save in tests).
+// NewLocal returns a Local that keeps at most this number of buckets, at least 1. Servers use DefaultKeys.
 func NewLocal(keys int) *Local {
 	keys = max(1, keys)
 	l := &Local{start: time.Now(), seed: maphash.MakeSeed(), shards: make([]shard, min(maxShards, keys))}
 	for i := range l.shards {
 		s := &l.shards[i]
-		s.room = keys / len(l.shards)
+		s.max = keys / len(l.shards)
 		s.buckets = make(map[identity]*bucket)
 		s.ends.older, s.ends.newer = &s.ends, &s.ends
 	}
 	return l
 }
 
-// Features says: this process only, and how many keys.
+// Features returns that the buckets are of this process only, and how many it keeps.
 func (l *Local) Features() Features {
-	return Features{Shared: false, Keys: len(l.shards) * l.shards[0].room}
+	return Features{Shared: false, Keys: len(l.shards) * l.shards[0].max}
 }
 
-// Len is the number of buckets kept.
+// Len returns the number of buckets that are kept.
 func (l *Local) Len() int {
 	n := 0
 	for i := range l.shards {
@@ -82,7 +82,7 @@ func (l *Local) Len() int {
 	return n
 }
 
-// Allow implements Limiter. It waits for nothing and ignores ctx; its only error is that of a rate outside its bounds.
+// Allow implements Limiter. It does not wait and ignores ctx; its only error is that of a rate outside its bounds.
 func (l *Local) Allow(_ context.Context, key string, rate Rate) (Decision, error) {
 	if rate.Off() {
 		return Decision{Allowed: true}, nil
@@ -109,17 +109,17 @@ func (l *Local) Allow(_ context.Context, key string, rate Rate) (Decision, error
 	return d, nil
 }
 
-// add makes a full bucket, and room for it first.
+// add adds a full bucket, and drops others for it.
 func (s *shard) add(id identity, now time.Duration) *bucket {
-	for range 2 { // two out for each one in: the full ones go sooner than they come
+	for range 2 { // two are dropped for each one that is added, so that full ones do not accumulate
 		if oldest := s.ends.newer; oldest != &s.ends && oldest.full <= now {
 			s.drop(oldest)
 		}
 	}
-	if len(s.buckets) >= s.room {
+	if len(s.buckets) >= s.max {
 		s.drop(s.ends.newer)
 	}
-	id.key = strings.Clone(id.key) // the caller's may be a part of something larger
+	id.key = strings.Clone(id.key) // the caller's string may be a part of a larger one
 	b := &bucket{identity: id, level: id.rate.full(), at: now}
 	s.buckets[id] = b
 	return b
@@ -130,7 +130,7 @@ func (s *shard) drop(b *bucket) {
 	delete(s.buckets, b.identity)
 }
 
-// use puts a bucket at the end of the latest used.
+// use makes a bucket the most recently used one.
 func (s *shard) use(b *bucket) {
 	b.older, b.newer = s.ends.older, &s.ends
 	b.older.newer, b.newer.older = b, b

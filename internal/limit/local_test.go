@@ -51,7 +51,7 @@ func TestLocalRefillsEvenly(t *testing.T) {
 		step(2500*time.Millisecond, limit.Decision{Allowed: true, Remaining: 1, Reset: 58500 * time.Millisecond})
 		step(0, limit.Decision{Allowed: true, Remaining: 0, Reset: 59500 * time.Millisecond})
 		step(0, limit.Decision{RetryAfter: 500 * time.Millisecond, Reset: 59500 * time.Millisecond})
-		step(24*time.Hour, limit.Decision{Allowed: true, Remaining: 59, Reset: time.Second}) // full, and no fuller
+		step(24*time.Hour, limit.Decision{Allowed: true, Remaining: 59, Reset: time.Second}) // full
 	})
 }
 
@@ -77,7 +77,7 @@ func TestLocalRetryAfterAndResetAreEnough(t *testing.T) {
 					}
 					time.Sleep(time.Nanosecond)
 					if d = allow(t, local, "k", rate); !d.Allowed {
-						t.Fatalf("refused when RetryAfter had passed: %+v", d)
+						t.Fatalf("refused after RetryAfter: %+v", d)
 					}
 					for d.Allowed {
 						d = allow(t, local, "k", rate)
@@ -85,29 +85,29 @@ func TestLocalRetryAfterAndResetAreEnough(t *testing.T) {
 				}
 				time.Sleep(d.Reset)
 				if d = allow(t, local, "k", rate); d.Remaining != rate.Tokens-1 {
-					t.Errorf("not full when Reset had passed: %+v", d)
+					t.Errorf("not full after Reset: %+v", d)
 				}
 			})
 		})
 	}
 }
 
-func TestLocalCountsAfterALongTime(t *testing.T) {
+func TestLocalAfterALongTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := limit.NewLocal(limit.DefaultKeys)
-		rate := limit.Rate{Tokens: limit.MaxTokens, Per: limit.MaxPer} // where the figures are largest
+		rate := limit.Rate{Tokens: limit.MaxTokens, Per: limit.MaxPer} // the largest figures
 		for _, wait := range []time.Duration{0, limit.MaxPer - 1, limit.MaxPer, 24 * time.Hour, 50 * 365 * 24 * time.Hour} {
 			allow(t, local, "k", rate)
 			time.Sleep(wait)
 			d := allow(t, local, "k", rate)
 			if want := limit.MaxTokens - 1; !d.Allowed || d.Remaining > want || d.Remaining < want-1 {
-				t.Errorf("after %v: %+v, want all but the one or two just taken", wait, d)
+				t.Errorf("after %v: %+v, want all tokens except the one or two just taken", wait, d)
 			}
 		}
 	})
 }
 
-// A rate that does not divide must neither gain nor lose a token over time.
+// A rate whose tokens do not divide its period must neither gain nor lose a token over time.
 func TestLocalIsExactOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := limit.NewLocal(limit.DefaultKeys)
@@ -128,7 +128,7 @@ func TestLocalIsExactOverTime(t *testing.T) {
 	})
 }
 
-func TestLocalKeepsToItsBound(t *testing.T) {
+func TestLocalBound(t *testing.T) {
 	for _, keys := range []int{1, 10, 64, 1000} {
 		local := limit.NewLocal(keys)
 		rate := limit.Rate{Tokens: 1, Per: time.Hour}
@@ -141,12 +141,12 @@ func TestLocalKeepsToItsBound(t *testing.T) {
 			}
 		}
 		if d := allow(t, local, strconv.Itoa(5*keys-1), rate); d.Allowed {
-			t.Errorf("bound %d: the latest key was thrown out: %+v", keys, d)
+			t.Errorf("bound %d: the newest key was dropped: %+v", keys, d)
 		}
 	}
 }
 
-func TestLocalThrowsOutTheLeastLatelyUsed(t *testing.T) {
+func TestLocalDropsTheLeastRecentlyUsed(t *testing.T) {
 	local := limit.NewLocal(1) // one shard of one
 	if got := local.Features(); got.Keys != 1 || got.Shared {
 		t.Errorf("Features %+v", got)
@@ -160,15 +160,15 @@ func TestLocalThrowsOutTheLeastLatelyUsed(t *testing.T) {
 
 	local = limit.NewLocal(64 * 3) // three to each shard
 	allow(t, local, "old", rate)
-	for n := range 2000 { // used all the while, so never the one to go
+	for n := range 2000 { // always in use, so it is never the one to drop
 		if d := allow(t, local, "old", rate); d.Allowed {
-			t.Fatalf("a key in use was thrown out after %d others", n)
+			t.Fatalf("a key in use was dropped after %d others", n)
 		}
 		allow(t, local, strconv.Itoa(n), rate)
 	}
 }
 
-func TestLocalForgetsFullBuckets(t *testing.T) {
+func TestLocalDropsFullBuckets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := limit.NewLocal(limit.DefaultKeys)
 		rate := limit.Rate{Tokens: 2, Per: time.Minute}
@@ -176,7 +176,7 @@ func TestLocalForgetsFullBuckets(t *testing.T) {
 			allow(t, local, strconv.Itoa(n), rate)
 		}
 		if got := local.Len(); got != 10_000 {
-			t.Fatalf("%d buckets, want 10,000: none is full yet", got)
+			t.Fatalf("%d buckets are kept, want 10,000: none is full yet", got)
 		}
 		time.Sleep(time.Minute)
 		for n := range 10_000 {
@@ -191,7 +191,7 @@ func TestLocalForgetsFullBuckets(t *testing.T) {
 func TestShort(t *testing.T) {
 	for _, n := range []int{0, 1, 64} {
 		if key := strings.Repeat("k", n); limit.Short(key) != key {
-			t.Errorf("a key of %d bytes is kept as %q", n, limit.Short(key))
+			t.Errorf("a key of %d bytes is kept as %q, want it unchanged", n, limit.Short(key))
 		}
 	}
 	long := strings.Repeat("k", 65)
@@ -201,12 +201,12 @@ func TestShort(t *testing.T) {
 }
 
 func BenchmarkLocal(b *testing.B) {
-	rate := limit.Rate{Tokens: limit.MaxTokens, Per: time.Minute} // as in a load test: hardly anybody refused, no bucket full
+	rate := limit.Rate{Tokens: limit.MaxTokens, Per: time.Minute} // as in a load test: few requests are refused, and no bucket is full
 	names := make([]string, limit.DefaultKeys/2)
 	for i := range names {
 		names[i] = "192.0.2." + strconv.Itoa(i)
 	}
-	ask := func(local *limit.Local, key string) { // Helper, in allow, would cost more than what is measured
+	take := func(local *limit.Local, key string) { // t.Helper, in allow, would cost more than Allow
 		if _, err := local.Allow(context.Background(), key, rate); err != nil {
 			b.Error(err)
 		}
@@ -215,7 +215,7 @@ func BenchmarkLocal(b *testing.B) {
 		local := limit.NewLocal(limit.DefaultKeys)
 		b.ReportAllocs()
 		for b.Loop() {
-			ask(local, "192.0.2.1")
+			take(local, "192.0.2.1")
 		}
 	})
 	b.Run("one key, parallel", func(b *testing.B) {
@@ -223,7 +223,7 @@ func BenchmarkLocal(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				ask(local, "192.0.2.1")
+				take(local, "192.0.2.1")
 			}
 		})
 	})
@@ -233,15 +233,15 @@ func BenchmarkLocal(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for i := int(next.Add(1)) * 7919; pb.Next(); i += 31 {
-				ask(local, names[i%len(names)])
+				take(local, names[i%len(names)])
 			}
 		})
 	})
-	b.Run("ever new keys", func(b *testing.B) {
+	b.Run("new keys", func(b *testing.B) {
 		local := limit.NewLocal(1000)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			ask(local, names[i%len(names)])
+			take(local, names[i%len(names)])
 		}
 	})
 }
