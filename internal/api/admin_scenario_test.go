@@ -35,7 +35,7 @@ func productScenarios() []scenario {
 			headers: []string{"Idempotency-Key: a"}, want: []string{`"id":6,`},
 		},
 		{
-			name: "again, as it is now", prepare: func(t testing.TB, n *node) {
+			name: "again, as it is now", prepare: func(t testing.TB, n *server) {
 				t.Helper()
 				asAdmin("POST", products, lamp)(t, n)
 				asAdmin("PATCH", products+"/6", `{"name":"Renamed","active":false}`)(t, n)
@@ -55,7 +55,7 @@ func productScenarios() []scenario {
 			want: []string{`"errors":{"idempotency_key":["is required, here or in the Idempotency-Key header"],"name":["is required"],"price":["is required"]}`},
 		},
 		{
-			name: "no object", method: "POST", target: products, status: 422, body: `[1]`, want: []string{`"body":["must be an object"]`},
+			name: "not an object", method: "POST", target: products, status: 422, body: `[1]`, want: []string{`"body":["must be an object"]`},
 		},
 		{
 			name: "all wrong types", method: "POST", target: products, status: 422,
@@ -80,11 +80,11 @@ func productScenarios() []scenario {
 		{name: "a price below zero", method: "POST", target: products, status: 422, body: strings.Replace(lamp, "29.97", "-1", 1), want: []string{`"errors":{"price":["must be from`}},
 		{name: "stock with a fraction", method: "POST", target: products, status: 422, body: strings.Replace(lamp, "40", "4.5", 1), want: []string{`"errors":{"stock":["must be a whole number, without`}},
 		{name: "two keys", method: "POST", target: products, status: 422, body: lamp, headers: []string{"Idempotency-Key: b"}, want: []string{`"errors":{"idempotency_key":["differs from the Idempotency-Key header"]}`}},
-		{name: "a product that is no JSON", method: "POST", target: products, status: 400, body: lamp + "}", want: []string{`"error":"malformed_json"`}},
-		{name: "a name twice", method: "POST", target: products, status: 400, body: `{"price":7,"price":"1"}`, want: []string{`"error":"malformed_json"`, "has a duplicate name"}},
+		{name: "a product that is not JSON", method: "POST", target: products, status: 400, body: lamp + "}", want: []string{`"error":"malformed_json"`}},
+		{name: "a duplicate name", method: "POST", target: products, status: 400, body: `{"price":7,"price":"1"}`, want: []string{`"error":"malformed_json"`, "has a duplicate name"}},
 		{name: "a product that is text", method: "POST", target: products, status: 415, body: lamp, headers: []string{"Content-Type: -", "Content-Type: text/plain"}},
 		{name: "a product too large", method: "POST", target: products, status: 413, body: `{"x":"` + strings.Repeat("x", 65536) + `"}`},
-		{name: "a product for a strange page", method: "POST", target: products, status: 403, body: lamp, headers: []string{"Origin: https://evil.example"}, want: []string{`"error":"forbidden"`}},
+		{name: "a product for a page of another origin", method: "POST", target: products, status: 403, body: lamp, headers: []string{"Origin: https://evil.example"}, want: []string{`"error":"forbidden"`}},
 		{name: "put products", method: "PUT", target: products, status: 405, wantHeaders: []string{"Allow: GET, HEAD, OPTIONS, POST"}},
 
 		{
@@ -98,9 +98,9 @@ func productScenarios() []scenario {
 			want: []string{`"name":["must have 1 to 255 characters"]`, `"price":["must be a decimal number`, `"active":["must be true or false, not a number"]`, `"stock":["cannot be set;`},
 		},
 		{name: "change to null", method: "PATCH", target: one, status: 422, body: `{"name":null}`, want: []string{`"errors":{"name":["must be a string, not null"]}`}},
-		{name: "change what is not there", method: "PATCH", target: products + "/77", status: 404, body: `{"active":false}`, want: []string{"Product 77 does not exist."}},
-		{name: "change what is no id", method: "PATCH", target: products + "/x", status: 404, body: `{"active":false}`, want: []string{"No product has this id"}},
-		{name: "a change that is no JSON", method: "PATCH", target: one, status: 400, body: `{`},
+		{name: "change an unknown product", method: "PATCH", target: products + "/77", status: 404, body: `{"active":false}`, want: []string{"Product 77 does not exist."}},
+		{name: "change with an invalid id", method: "PATCH", target: products + "/x", status: 404, body: `{"active":false}`, want: []string{"No product has this id"}},
+		{name: "a change that is not JSON", method: "PATCH", target: one, status: 400, body: `{`},
 		{name: "get a product", method: "GET", target: one, status: 405, wantHeaders: []string{"Allow: OPTIONS, PATCH"}},
 
 		{
@@ -112,7 +112,7 @@ func productScenarios() []scenario {
 			wantHeaders: []string{"Idempotent-Replayed: -"},
 		},
 		{
-			name: "restock again", prepare: func(t testing.TB, n *node) {
+			name: "restock again", prepare: func(t testing.TB, n *server) {
 				t.Helper()
 				asAdmin("POST", one+"/restock", delivery)(t, n)
 				n.place(t, "a", 2, 5)
@@ -126,16 +126,16 @@ func productScenarios() []scenario {
 			status: 422, body: delivery, want: []string{`"error":"idempotency_key_reused"`},
 		},
 		{
-			name: "take out all", method: "POST", target: "/api/v1/products/5/restock", status: 201, once: true,
+			name: "remove all units", method: "POST", target: "/api/v1/products/5/restock", status: 201, once: true,
 			body: `{"idempotency_key":"a","quantity":-1,"reason":"broken"}`, want: []string{`"stock":0,`},
 		},
 		{
-			name: "take out more", method: "POST", target: "/api/v1/products/5/restock", status: 409,
+			name: "remove too many units", method: "POST", target: "/api/v1/products/5/restock", status: 409,
 			body: `{"idempotency_key":"a","quantity":-2,"reason":"broken"}`,
 			want: []string{`"error":"insufficient_stock"`, `"product_id":5,"requested":2,"available":1,`},
 		},
-		{name: "restock what is not there", method: "POST", target: products + "/77/restock", status: 404, body: delivery, want: []string{"Product 77 does not exist."}},
-		{name: "restock what is no id", method: "POST", target: products + "/0/restock", status: 404, body: delivery},
+		{name: "restock an unknown product", method: "POST", target: products + "/77/restock", status: 404, body: delivery, want: []string{"Product 77 does not exist."}},
+		{name: "restock with an invalid id", method: "POST", target: products + "/0/restock", status: 404, body: delivery},
 		{
 			name: "no restock", method: "POST", target: one + "/restock", status: 422, body: `{}`,
 			want: []string{`"errors":{"idempotency_key":["is required, here or in the Idempotency-Key header"],"quantity":["is required"],"reason":["is required"]}`},
@@ -150,39 +150,39 @@ func productScenarios() []scenario {
 	}
 }
 
-func deskScenarios() []scenario {
-	retried := func(t testing.TB, n *node) {
+func failedJobScenarios() []scenario {
+	retried := func(t testing.TB, n *server) {
 		t.Helper()
-		bury(t, n)
+		createFailedJob(t, n)
 		asAdmin("POST", "/api/v1/failed-jobs/1/retry", "")(t, n)
 	}
 	return []scenario{
 		{name: "no failed jobs", method: "GET", target: "/api/v1/failed-jobs", status: 200, want: []string{`{"data":[],"meta":{"current_page":1,"per_page":15,"total":0,"last_page":1}}`}},
 		{
-			name: "failed jobs", prepare: bury, method: "GET", target: "/api/failed-jobs?per_page=50", status: 200,
+			name: "failed jobs", prepare: createFailedJob, method: "GET", target: "/api/failed-jobs?per_page=50", status: 200,
 			want: []string{
 				`{"data":[{"id":1,"order_id":1,"attempts":1,"error":"no answer in time","failed_at":"20`, `"resolved_at":null,"resolution":null}]`,
 				`"meta":{"current_page":1,"per_page":50,"total":1,"last_page":1}`,
 			},
 		},
-		{name: "closed jobs", prepare: retried, method: "GET", target: "/api/v1/failed-jobs", status: 200, want: []string{`"resolved_at":"20`, `"resolution":"retried"`}},
-		{name: "a page of jobs too far", prepare: bury, method: "GET", target: "/api/v1/failed-jobs?page=2&per_page=", status: 200, want: []string{`"data":[],"meta":{"current_page":2,`, `"total":1`}},
+		{name: "resolved jobs", prepare: retried, method: "GET", target: "/api/v1/failed-jobs", status: 200, want: []string{`"resolved_at":"20`, `"resolution":"retried"`}},
+		{name: "a page of jobs too far", prepare: createFailedJob, method: "GET", target: "/api/v1/failed-jobs?page=2&per_page=", status: 200, want: []string{`"data":[],"meta":{"current_page":2,`, `"total":1`}},
 		{name: "wrong parameters of jobs", method: "GET", target: "/api/v1/failed-jobs?page=0&per_page=51", status: 422, want: []string{`"errors":{"page":["must be a whole number from 1 to 10000"],"per_page":["must be a whole number from 1 to 50"]}`}},
 		{name: "unknown parameters of jobs", method: "GET", target: "/api/v1/failed-jobs?page=0&status=open", status: 422, want: []string{`"errors":{"page":["must be a whole number from 1 to 10000"],"status":["is not a parameter of this address, which takes per_page, page"]}`}},
 		{name: "a malformed query of jobs", method: "GET", target: "/api/v1/failed-jobs?page=%zz", status: 422, want: []string{`"errors":{"query":`}},
 		{
-			name: "retry", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 200, once: true,
+			name: "retry", prepare: createFailedJob, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 200, once: true,
 			want: []string{`{"data":{"id":1,`, `"status":"PROCESSING"`, `"items":[{"product_id":2,`},
 		},
 		{name: "retry again", prepare: retried, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 409, want: []string{`"error":"job_in_progress"`}},
 		{name: "retry nothing", method: "POST", target: "/api/v1/failed-jobs/7/retry", status: 404, want: []string{"Failed job 7 does not exist."}},
-		{name: "retry what is no id", method: "POST", target: "/api/v1/failed-jobs/x/retry", status: 404, want: []string{"No failed job has this id"}},
-		{name: "retry for a strange page", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 403, headers: []string{"Origin: https://evil.example"}},
+		{name: "retry with an invalid id", method: "POST", target: "/api/v1/failed-jobs/x/retry", status: 404, want: []string{"No failed job has this id"}},
+		{name: "retry for a page of another origin", prepare: createFailedJob, method: "POST", target: "/api/v1/failed-jobs/1/retry", status: 403, headers: []string{"Origin: https://evil.example"}},
 		{
-			name: "abandon", prepare: bury, method: "POST", target: "/api/v1/failed-jobs/1/abandon", status: 200, once: true,
+			name: "abandon", prepare: createFailedJob, method: "POST", target: "/api/v1/failed-jobs/1/abandon", status: 200, once: true,
 			want: []string{`"status":"FAILED"`, `"items":[{"product_id":2,`},
 		},
-		{name: "abandon what is tried again", prepare: retried, method: "POST", target: "/api/v1/failed-jobs/1/abandon", status: 409, want: []string{`"error":"job_in_progress"`}},
+		{name: "abandon a retried job", prepare: retried, method: "POST", target: "/api/v1/failed-jobs/1/abandon", status: 409, want: []string{`"error":"job_in_progress"`}},
 		{name: "abandon nothing", method: "POST", target: "/api/v1/failed-jobs/7/abandon", status: 404},
 		{
 			name: "figures", prepare: placed, method: "GET", target: "/api/v1/stats", status: 200,
@@ -195,13 +195,13 @@ func deskScenarios() []scenario {
 			name: "audit", prepare: placed, method: "POST", target: "/api/v1/audit", status: 200,
 			want: []string{`"holds": true`, `"number": 8`, `"in orders": 2`},
 		},
-		{name: "audit for a strange page", method: "POST", target: "/api/v1/audit", status: 403, headers: []string{"Origin: https://evil.example"}},
+		{name: "audit for a page of another origin", method: "POST", target: "/api/v1/audit", status: 403, headers: []string{"Origin: https://evil.example"}},
 		{name: "get an audit", method: "GET", target: "/api/v1/audit", status: 405, wantHeaders: []string{"Allow: OPTIONS, POST"}},
 	}
 }
 
 func TestAdminScenarios(t *testing.T) {
-	for _, s := range append(productScenarios(), deskScenarios()...) {
+	for _, s := range append(productScenarios(), failedJobScenarios()...) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			n := open(t)
@@ -219,7 +219,7 @@ func TestAdminScenarios(t *testing.T) {
 			if a.status >= 400 {
 				a.expect(t, s.status, []string{`"trace_id":"` + a.header.Get("X-Trace-Id") + `"`, `"message":"`})
 			}
-			n.books(t)
+			n.checkInvariants(t)
 		})
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"orderflow/internal/worker"
 )
 
-// withAdmin gives an API what its routes for administrators need: the real store, desk and audit.
+// withAdmin gives an API the parts of the administrators' routes: the real store, failed job service and audit.
 func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
 	t.Helper()
 	gateway, err := payment.NewSimulated(payment.SimulatedOptions{Success: 1, Seed: "test"})
@@ -33,8 +33,8 @@ func withAdmin(t testing.TB, s *store.Store, o *api.Options) {
 	o.FailedJobs = worker.NewFailedJobService(worker.FailedJobServiceOptions{Jobs: s, Gateway: gateway, Installation: "test"})
 }
 
-// bearer makes a token and returns the header that shows it.
-func (n *node) bearer(t testing.TB, about order.Token) string {
+// bearer creates a token and returns its header.
+func (n *server) bearer(t testing.TB, about order.Token) string {
 	t.Helper()
 	token, _, err := auth.NewToken(t.Context(), n.store, about, time.Hour)
 	if err != nil {
@@ -43,31 +43,31 @@ func (n *node) bearer(t testing.TB, about order.Token) string {
 	return "Authorization: Bearer " + token
 }
 
-// admin is bearer for an administrator.
-func (n *node) admin(t testing.TB) string {
+// admin returns the header of a new admin's token.
+func (n *server) admin(t testing.TB) string {
 	t.Helper()
 	return n.bearer(t, order.Token{Name: "admin", Admin: true})
 }
 
-// user is bearer for a user.
-func (n *node) user(t testing.TB, id int64) string {
+// user returns the header of a new user's token.
+func (n *server) user(t testing.TB, id int64) string {
 	t.Helper()
 	return n.bearer(t, order.Token{UserID: id})
 }
 
 // auditor is the real audit.
-type auditor struct{ books audit.Source }
+type auditor struct{ source audit.Source }
 
 func (a auditor) WriteAudit(ctx context.Context, w io.Writer) error {
-	report, err := audit.Run(ctx, a.books)
+	report, err := audit.Run(ctx, a.source)
 	if err != nil {
 		return err
 	}
 	return report.WriteJSON(w)
 }
 
-// bury leaves an order of one piece of product 2 whose payment has used up its only try.
-func bury(t testing.TB, n *node) {
+// createFailedJob creates an order of one unit of product 2 whose payment has used up its only attempt.
+func createFailedJob(t testing.TB, n *server) {
 	t.Helper()
 	rules := order.DefaultRules()
 	rules.PaymentAttempts = 1
@@ -75,7 +75,7 @@ func bury(t testing.TB, n *node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := order.NewDraft(nil, 1, "buried", []order.Line{{ProductID: 2, Quantity: 1}}, "")
+	d, err := order.NewDraft(nil, 1, "failed", []order.Line{{ProductID: 2, Quantity: 1}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,9 +96,9 @@ func bury(t testing.TB, n *node) {
 	}
 }
 
-// asAdmin leaves what an administrator's requests have made: pairs of a target and a body.
-func asAdmin(method string, pairs ...string) func(testing.TB, *node) {
-	return func(t testing.TB, n *node) {
+// asAdmin sends requests as an administrator: pairs of a target and a body.
+func asAdmin(method string, pairs ...string) func(testing.TB, *server) {
+	return func(t testing.TB, n *server) {
 		t.Helper()
 		for i := 0; i < len(pairs); i += 2 {
 			if a := n.do(t, method, pairs[i], pairs[i+1], n.admin(t)); a.status >= 300 {
@@ -108,20 +108,20 @@ func asAdmin(method string, pairs ...string) func(testing.TB, *node) {
 	}
 }
 
-// books fails the test unless the books hold.
-func (n *node) books(t testing.TB) {
+// checkInvariants fails the test when an invariant is violated.
+func (n *server) checkInvariants(t testing.TB) {
 	t.Helper()
 	report, err := audit.Run(t.Context(), n.store)
 	if err != nil || !report.Holds() {
-		t.Errorf("the books are wrong: %+v, %v", report, err)
+		t.Errorf("the invariants do not hold: %+v, %v", report, err)
 	}
 }
 
-// Nobody but an administrator gets anywhere, and nothing is told before that is known.
+// Every route of administrators requires an admin's token, which is checked before anything else.
 func TestAdminsOnly(t *testing.T) {
 	t.Parallel()
 	n := open(t)
-	bury(t, n)
+	createFailedJob(t, n)
 	user := n.user(t, 1)
 	for _, c := range []struct{ method, target, body string }{
 		{"POST", "/products", lamp},
@@ -144,15 +144,15 @@ func TestAdminsOnly(t *testing.T) {
 	products := n.do(t, "GET", "/api/v1/products", "")
 	products.expect(t, http.StatusOK, []string{`"stock":199,"active":true`}, "Lamp", `"active":false`)
 	if jobs, err := n.store.FailedJobs(t.Context(), true, 10); err != nil || len(jobs) != 1 {
-		t.Errorf("dead letters %+v, %v", jobs, err)
+		t.Errorf("failed jobs %+v, %v", jobs, err)
 	}
 }
 
-// The list of products shows a change at once, also the one that processes share.
-func TestListAfterAChange(t *testing.T) {
+// The list of products shows a change at once, also when processes share it.
+func TestProductsAfterAdminChanges(t *testing.T) {
 	t.Parallel()
-	shelf := &shelf{}
-	for name, n := range map[string]*node{"alone": open(t), "shared": open(t, func(o *api.Options) { o.Products = shelf })} {
+	list := &sharedList{}
+	for name, n := range map[string]*server{"alone": open(t), "shared": open(t, func(o *api.Options) { o.Products = list })} {
 		admin := n.admin(t)
 		look := func(want string) {
 			t.Helper()
@@ -168,25 +168,25 @@ func TestListAfterAChange(t *testing.T) {
 		n.do(t, "POST", "/api/v1/products", lamp, admin)
 		look(`"id":6,`)
 	}
-	if shelf.drops != 3 {
-		t.Errorf("the shared list was dropped %d times, want 3", shelf.drops)
+	if list.drops != 3 {
+		t.Errorf("the shared list was dropped %d times, want 3", list.drops)
 	}
 }
 
-// shelf is a list of products that is shared.
-type shelf struct {
+// sharedList is a list of products that processes share.
+type sharedList struct {
 	mu    sync.Mutex
 	list  []byte
 	drops int
 }
 
-func (s *shelf) Get(context.Context) (list []byte, version string, err error) {
+func (s *sharedList) Get(context.Context) (list []byte, version string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.list, fmt.Sprint(s.drops), nil
 }
 
-func (s *shelf) Put(_ context.Context, version string, list []byte, _ time.Duration) error {
+func (s *sharedList) Put(_ context.Context, version string, list []byte, _ time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if version == fmt.Sprint(s.drops) {
@@ -195,7 +195,7 @@ func (s *shelf) Put(_ context.Context, version string, list []byte, _ time.Durat
 	return nil
 }
 
-func (s *shelf) Drop(context.Context) error {
+func (s *sharedList) Drop(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drops++
@@ -203,8 +203,8 @@ func (s *shelf) Drop(context.Context) error {
 	return nil
 }
 
-// A new product is ordered at once; a price and a stop count for the next order.
-func TestChangesCountForTheNextOrder(t *testing.T) {
+// A new product can be ordered at once. A changed price and a stopped sale apply to the next order.
+func TestChangesApplyToTheNextOrder(t *testing.T) {
 	t.Parallel()
 	n := open(t)
 	admin := n.admin(t)
@@ -222,14 +222,14 @@ func TestChangesCountForTheNextOrder(t *testing.T) {
 	buy("early").expect(t, http.StatusOK, []string{`"unit_price":"29.97"`})
 	n.do(t, "PATCH", "/api/v1/products/6", `{"active":true}`, admin)
 	buy("late").expect(t, http.StatusCreated, []string{`"unit_price":"0.01"`})
-	n.books(t)
+	n.checkInvariants(t)
 }
 
-// What administrators change is in the log, with who did it.
-func TestAdminIsLogged(t *testing.T) {
+// The log has the changes of administrators with their actor.
+func TestAdminChangesAreLogged(t *testing.T) {
 	t.Parallel()
 	n := open(t)
-	bury(t, n)
+	createFailedJob(t, n)
 	asAdmin("POST", "/api/v1/products", lamp, "/api/v1/products/2/restock", delivery, "/api/v1/failed-jobs/1/abandon", "")(t, n)
 	asAdmin("PATCH", "/api/v1/products/2", `{"active":false}`)(t, n)
 	asAdmin("PATCH", "/api/v1/products/2", `{"active":false,"price":"9.99","name":"Mouse"}`)(t, n)
@@ -253,7 +253,7 @@ func TestAdminIsLogged(t *testing.T) {
 	}
 }
 
-// A void without an answer is logged as what it is, and not as a database that does not answer.
+// A void without an answer is logged as such, not as a database that does not answer.
 func TestUnansweredVoidIsLogged(t *testing.T) {
 	t.Parallel()
 	n := open(t, func(o *api.Options) {
@@ -267,7 +267,7 @@ func TestUnansweredVoidIsLogged(t *testing.T) {
 			Jobs: o.Reader.(*store.Store), Gateway: faults, Installation: "test", Logger: o.Logger,
 		})
 	})
-	bury(t, n)
+	createFailedJob(t, n)
 	n.do(t, "POST", "/api/v1/failed-jobs/1/abandon", "", n.admin(t)).
 		expect(t, http.StatusServiceUnavailable, []string{"did not confirm the void of order 1"})
 	logs := n.logs.String()
@@ -281,7 +281,7 @@ func TestUnansweredVoidIsLogged(t *testing.T) {
 	}
 }
 
-// slowAuditor says when an audit begins, and lets it end when the test says so or its time is over.
+// slowAuditor is an audit that reports its begin, and ends when the test allows it or its context ends.
 type slowAuditor struct {
 	began chan struct{}
 	end   chan struct{}
@@ -298,8 +298,8 @@ func (a slowAuditor) WriteAudit(ctx context.Context, w io.Writer) error {
 	}
 }
 
-// One audit at a time; a server that shuts down does not wait for it.
-func TestOneAudit(t *testing.T) {
+// One audit runs at a time. A server that drains does not wait for it.
+func TestOneAuditAtATime(t *testing.T) {
 	t.Parallel()
 	slow := slowAuditor{make(chan struct{}), make(chan struct{})}
 	n := open(t, func(o *api.Options) { o.Auditor = slow })
@@ -313,7 +313,7 @@ func TestOneAudit(t *testing.T) {
 	second := n.do(t, "POST", "/api/v1/audit", "", admin)
 	second.expect(t, http.StatusServiceUnavailable, []string{`"error":"overloaded"`})
 	if second.header.Get("Retry-After") == "" {
-		t.Error("the second audit was not told when to come back")
+		t.Error("the refusal of the second audit has no Retry-After")
 	}
 	slow.end <- struct{}{}
 	(<-answers).expect(t, http.StatusOK, []string{`"holds":true`})
@@ -322,7 +322,7 @@ func TestOneAudit(t *testing.T) {
 	(<-answers).expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "shutting down"})
 }
 
-// A database that is away is said to be, on every route.
+// Every route of administrators reports a database that is unavailable.
 func TestAdminWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	n := open(t)
@@ -346,7 +346,7 @@ func TestAdminWithoutDatabase(t *testing.T) {
 	}
 }
 
-// longAuditor takes longer than a server gives other answers.
+// longAuditor takes longer than the limits on other answers.
 type longAuditor time.Duration
 
 func (a longAuditor) WriteAudit(ctx context.Context, w io.Writer) error {
@@ -361,8 +361,8 @@ func (a longAuditor) WriteAudit(ctx context.Context, w io.Writer) error {
 	}
 }
 
-// An audit may take longer than a request may take to come in, or another answer to go out; who waits for it is not taken
-// for gone, and may ask for more on the same connection.
+// An audit may take longer than the read and write limits of the server. Its caller does not count as disconnected, and may send more
+// requests on the same connection.
 func TestLongAudit(t *testing.T) {
 	t.Parallel()
 	const short = 250 * time.Millisecond

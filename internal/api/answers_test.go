@@ -16,24 +16,24 @@ import (
 	"orderflow/internal/order"
 )
 
-// A caller that leaves while its body comes in may still read; the request is counted as one whose caller left.
-func TestCallerLeaves(t *testing.T) {
-	ctx, leave := context.WithCancel(t.Context())
+// A caller that closes its side during its body may still read. The request is counted with the status of a disconnected caller.
+func TestCallerDisconnects(t *testing.T) {
+	ctx, disconnect := context.WithCancel(t.Context())
 	n := open(t)
-	half := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
-	half.Body, half.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
-	leave()
-	n.send(t, half).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "ended early"})
+	partial := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
+	partial.Body, partial.ContentLength = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF)), 100
+	disconnect()
+	n.send(t, partial).expect(t, http.StatusBadRequest, []string{`"error":"malformed_json"`, "ended early"})
 	if logs := n.logs.String(); strings.Contains(logs, `"level":"ERROR"`) {
-		t.Errorf("a caller that left was logged as an error: %s", logs)
+		t.Errorf("a disconnected caller was logged as an error: %s", logs)
 	}
 	if got := count(t, n, "POST", "/api/v1/orders", "499"); got != 1 {
 		t.Errorf("%d requests counted as 499, want 1", got)
 	}
 }
 
-// net/http ends the context of a request when a read fails, also when that is because the body was too slow.
-func TestSlowBodyIsNoCallerThatLeft(t *testing.T) {
+// net/http ends the context of a request when a read fails, also when the body was too slow.
+func TestSlowBodyIsNotADisconnect(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	n := open(t)
 	r := newRequest(ctx, "POST", "/api/v1/orders", "", "Content-Type: application/json")
@@ -51,52 +51,52 @@ func (b slowBody) Read([]byte) (int, error) {
 	return 0, os.ErrDeadlineExceeded
 }
 
-// The context of the request reaches the queue, so that an order that waits there gives the place of a caller that left back.
-func TestCallerLeavesTheQueue(t *testing.T) {
-	ctx, leave := context.WithCancel(t.Context())
-	n := open(t, func(o *api.Options) { o.Intake = queued{o.Intake, leave} })
+// The context of the request reaches the queue, so that the order of a disconnected caller leaves the queue.
+func TestCallerDisconnectsInTheQueue(t *testing.T) {
+	ctx, disconnect := context.WithCancel(t.Context())
+	n := open(t, func(o *api.Options) { o.Intake = queued{o.Intake, disconnect} })
 	n.send(t, newRequest(ctx, "POST", "/api/v1/orders", fine)).
 		expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
 }
 
-// queued is an intake whose queue does not move, and whose caller leaves.
+// queued is an intake whose queue does not move. Its caller disconnects.
 type queued struct {
 	api.Intake
-	leave func()
+	disconnect func()
 }
 
 func (q queued) Create(ctx context.Context, _ order.Draft) (order.Placed, error) {
-	q.leave()
+	q.disconnect()
 	<-ctx.Done()
 	return order.Placed{}, ctx.Err()
 }
 
-// An audit goes on only while its caller waits. A caller that only closed its sending side reads why it ended.
-func TestCallerLeavesAnAudit(t *testing.T) {
-	ctx, leave := context.WithCancel(t.Context())
-	n := open(t, withAuth(false, nil), func(o *api.Options) { o.Auditor = leftAuditor{leave} })
+// An audit ends when its caller disconnects. A caller that only closed its sending side reads the reason.
+func TestCallerDisconnectsDuringAnAudit(t *testing.T) {
+	ctx, disconnect := context.WithCancel(t.Context())
+	n := open(t, withAuth(false, nil), func(o *api.Options) { o.Auditor = abandonedAuditor{disconnect} })
 	r := newRequest(ctx, "POST", "/api/v1/audit", "", n.admin(t))
 	n.send(t, r).expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`, "closed its side"})
 }
 
-// leftAuditor is an audit whose caller leaves.
-type leftAuditor struct{ leave func() }
+// abandonedAuditor is an audit whose caller disconnects.
+type abandonedAuditor struct{ disconnect func() }
 
-func (a leftAuditor) WriteAudit(ctx context.Context, _ io.Writer) error {
-	a.leave()
+func (a abandonedAuditor) WriteAudit(ctx context.Context, _ io.Writer) error {
+	a.disconnect()
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// Somebody else's end is no reason to leave a caller without an answer.
-func TestCancelledBelow(t *testing.T) {
+// A context that is cancelled below the API, while the caller is connected, is an internal error.
+func TestForeignCancellation(t *testing.T) {
 	n := open(t)
-	n.desk.fail(fmt.Errorf("secret: %w", context.Canceled))
+	n.intake.fail(fmt.Errorf("secret: %w", context.Canceled))
 	n.do(t, "POST", "/api/v1/orders", fine).expect(t, 500, []string{`"error":"internal_error"`}, "secret")
 }
 
-// What is announced as too large is refused unread.
-func TestAnnouncedTooLarge(t *testing.T) {
+// A body with a too large Content-Length is refused without being read.
+func TestDeclaredTooLarge(t *testing.T) {
 	n := open(t)
 	r := newRequest(t.Context(), "POST", "/api/v1/orders", "", "Content-Type: application/json")
 	body := &counting{Reader: strings.NewReader(fine)}
@@ -118,7 +118,7 @@ func (c *counting) Read(p []byte) (int, error) {
 	return c.Reader.Read(p)
 }
 
-// What says nothing of its length is measured as it comes.
+// A body without a Content-Length is measured while it is read.
 func TestBodyOfUnknownLength(t *testing.T) {
 	n := open(t)
 	send := func(body io.Reader) (int, string) {
@@ -136,12 +136,12 @@ func TestBodyOfUnknownLength(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"in small pieces", iotest.OneByteReader(strings.NewReader(fine)), 201, `"id":1,`},
-		{"just small enough", strings.NewReader(padded(64 << 10)), 200, `"id":1,`},
-		{"just too large", strings.NewReader(padded(64<<10 + 1)), 413, `"error":"payload_too_large"`},
+		{"byte by byte", iotest.OneByteReader(strings.NewReader(fine)), 201, `"id":1,`},
+		{"at the limit", strings.NewReader(padded(64 << 10)), 200, `"id":1,`},
+		{"one byte too large", strings.NewReader(padded(64<<10 + 1)), 413, `"error":"payload_too_large"`},
 		{"far too large", strings.NewReader(padded(10 << 20)), 413, `"error":"payload_too_large"`},
-		{"broken off", broken, 400, `"error":"malformed_json"`},
-		{"nothing", strings.NewReader(""), 400, `"error":"malformed_json"`},
+		{"ended early", broken, 400, `"error":"malformed_json"`},
+		{"empty", strings.NewReader(""), 400, `"error":"malformed_json"`},
 	} {
 		if status, body := send(c.body); status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s: answered %d %s, want %d with %s", c.name, status, body, c.status, c.want)
@@ -149,10 +149,10 @@ func TestBodyOfUnknownLength(t *testing.T) {
 	}
 }
 
-// Errors of ours are in the log under the trace id, with what the caller was not shown.
+// The log has the details of an internal error under its trace id.
 func TestInnerDetailIsLogged(t *testing.T) {
 	n := open(t)
-	n.desk.fail(errors.New("secret table is missing"))
+	n.intake.fail(errors.New("secret table is missing"))
 	n.do(t, "POST", "/api/v1/orders", fine, "X-Trace-Id: my-trace").expect(t, 500, []string{`"trace_id":"my-trace"`})
 	logs := n.logs.String()
 	for _, want := range []string{`"level":"ERROR"`, `"trace_id":"my-trace"`, "secret table is missing"} {
@@ -168,7 +168,7 @@ func TestPanics(t *testing.T) {
 	r.panics.Store(true)
 	a := n.do(t, "GET", "/api/v1/orders/1", "", "X-Trace-Id: my-trace")
 	a.expect(t, 500, []string{`"error":"internal_error"`, `"trace_id":"my-trace"`}, "secret", "goroutine")
-	if logs := n.logs.String(); !strings.Contains(logs, "secret of the reader") || !strings.Contains(logs, "node_test.go") {
+	if logs := n.logs.String(); !strings.Contains(logs, "secret of the reader") || !strings.Contains(logs, "server_test.go") {
 		t.Errorf("the log lacks the panic or its stack: %s", logs)
 	}
 	if got := count(t, n, "GET", "/api/v1/orders/{id}", "500"); got != 1 {
@@ -178,11 +178,11 @@ func TestPanics(t *testing.T) {
 	n.do(t, "GET", "/api/v1/orders/1", "").expect(t, http.StatusNotFound, nil)
 }
 
-// When half an answer is out, only breaking the connection tells the caller that it is no whole one.
-func TestPanicInTheMiddle(t *testing.T) {
+// When a part of the answer is sent, only a broken connection tells the caller that it is incomplete.
+func TestPanicAfterPartOfTheAnswer(t *testing.T) {
 	n := open(t)
 	n.Mount("/pages", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("half"))
+		_, _ = w.Write([]byte("part"))
 		panic("secret")
 	}))
 	recorder := httptest.NewRecorder()
@@ -190,7 +190,7 @@ func TestPanicInTheMiddle(t *testing.T) {
 		if value := recover(); value != http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
 			t.Errorf("recovered %v, want http.ErrAbortHandler", value)
 		}
-		if body := recorder.Body.String(); body != "half" {
+		if body := recorder.Body.String(); body != "part" {
 			t.Errorf("the body is %q", body)
 		}
 		if got := count(t, n, "GET", "/pages", "200"); got != 1 {
@@ -224,7 +224,7 @@ func TestOrdersAreLogged(t *testing.T) {
 	}
 }
 
-// Every order that is listed is listed once, by page and by cursor.
+// Lists contain every order once, by page and by cursor.
 func TestListsAreComplete(t *testing.T) {
 	n := open(t)
 	for i := range 7 {

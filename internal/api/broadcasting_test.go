@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/pusher"
 )
 
-// The body of a request for a signature is read by the rules of every other body, as JSON and as a form.
+// The body of a request for a signature is JSON or a form, and has the limits of all bodies.
 func TestChannelBodies(t *testing.T) {
 	t.Parallel()
 	const form, formUTF8 = "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=UTF-8"
@@ -46,7 +46,7 @@ func TestChannelBodies(t *testing.T) {
 	}
 }
 
-// A form that ends early is not too large.
+// A form that ends early is not reported as too large.
 func TestChannelFormEndsEarly(t *testing.T) {
 	t.Parallel()
 	n := open(t)
@@ -54,8 +54,8 @@ func TestChannelFormEndsEarly(t *testing.T) {
 		err  error
 		want string
 	}{
-		"broken off": {io.ErrUnexpectedEOF, "at byte 9, the body ended early"},
-		"slow":       {os.ErrDeadlineExceeded, "at byte 9, the rest of the body took too long"},
+		"ended early": {io.ErrUnexpectedEOF, "at byte 9, the body ended early"},
+		"slow":        {os.ErrDeadlineExceeded, "at byte 9, the rest of the body took too long"},
 	} {
 		r := newRequest(t.Context(), "POST", "/broadcasting/auth", "", "Content-Type: -", "Content-Type: application/x-www-form-urlencoded")
 		r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("socket_id"), iotest.ErrReader(c.err))), 100

@@ -27,7 +27,7 @@ func TestDocumentHasOneServer(t *testing.T) {
 	}
 }
 
-// Every answer documents its trace id, and every answer of a route with a rate limit what is left of it.
+// Every answer documents its trace id, and every answer of a route with a rate limit documents the headers of the limit.
 func TestDocumentedAnswers(t *testing.T) {
 	a, doc := allRoutes(t), documented(t)
 	for _, table := range []struct {
@@ -57,12 +57,12 @@ func TestDocumentedAnswers(t *testing.T) {
 	}
 }
 
-// beforeRoutes reports whether an answer is given before the route is known, and thus before its rate limit counts.
+// beforeRoutes reports whether an answer is sent before the route is known, and so before its rate limit counts.
 func beforeRoutes(status string, answer *openapi3.ResponseRef) bool {
 	return status == "431" || strings.HasSuffix(answer.Ref, "/MalformedRequest")
 }
 
-// Generators make a type of a constant by its type alone, and tell errors of one status apart by the discriminator.
+// Generators need the type of a constant, and a discriminator between the errors of one status.
 func TestDocumentSuitsGenerators(t *testing.T) {
 	doc := documented(t)
 	typed := func(where string, schema *openapi3.Schema) {
@@ -90,7 +90,7 @@ func TestDocumentSuitsGenerators(t *testing.T) {
 	}
 }
 
-// Generators make a type of each schema and of each response, all in one namespace.
+// Generators create a type for each schema and each response, all in one namespace.
 func TestComponentNamesAreUnique(t *testing.T) {
 	components := documented(t).Components
 	for name := range components.Responses {
@@ -100,7 +100,7 @@ func TestComponentNamesAreUnique(t *testing.T) {
 	}
 }
 
-// Linters of OpenAPI want a description of each operation and tag.
+// Linters of OpenAPI require a description of each operation and tag.
 func TestDocumentIsDescribed(t *testing.T) {
 	doc := documented(t)
 	if doc.Info.License == nil || doc.Info.Contact == nil {
@@ -120,7 +120,7 @@ func TestDocumentIsDescribed(t *testing.T) {
 	}
 }
 
-// checkDiscriminator holds the mapping of a choice between errors against the codes that its schemas have.
+// checkDiscriminator compares the mapping of a choice between errors with the codes of its schemas.
 func checkDiscriminator(t *testing.T, where string, schema *openapi3.Schema) {
 	t.Helper()
 	if len(schema.OneOf) == 0 {

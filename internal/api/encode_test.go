@@ -17,12 +17,12 @@ func TestAppendTime(t *testing.T) {
 		`"2026-12-31T23:59:59.999999Z"`: time.Date(2026, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
 	} {
 		if got := string(appendTime(nil, at)); got != want {
-			t.Errorf("%v is written %s, want %s", at, got, want)
+			t.Errorf("%v is encoded as %s, want %s", at, got, want)
 		}
 	}
 }
 
-// Whatever text there is, the answer is JSON with that text.
+// Any text is encoded as JSON with that text.
 func FuzzAppendOrder(f *testing.F) {
 	for _, key := range []string{"a", `"\`, "\n\x00\u2028", "é😀", "\xff", "</script>", "\x7f"} {
 		f.Add(key, int64(1), int64(99))
@@ -43,7 +43,7 @@ func FuzzAppendOrder(f *testing.F) {
 		}
 		if wantKey := string([]rune(key)); got.ID != id || got.Key != wantKey || len(got.Items) != 2 ||
 			got.Items[0].ProductID != id || got.Items[0].Price != order.Money(price).String() {
-			t.Errorf("%q, %d, %d came back as %+v", key, id, price, got)
+			t.Errorf("%q, %d, %d is decoded as %+v", key, id, price, got)
 		}
 	})
 }

@@ -21,7 +21,7 @@ import (
 	"orderflow/test/env"
 )
 
-// event is one server-sent event as a client reads it.
+// event is one server-sent event.
 type event struct{ id, kind, data string }
 
 // eventReader reads a stream by the rules of EventSource.
@@ -68,8 +68,8 @@ func (r *eventReader) all() []string {
 	}
 }
 
-// serve starts a real server for the node.
-func serve(t *testing.T, n *node) *httptest.Server {
+// serve starts a real HTTP server for the API.
+func serve(t *testing.T, n *server) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = web.NewServer(n.Handler(), web.Limits{})
@@ -78,7 +78,7 @@ func serve(t *testing.T, n *node) *httptest.Server {
 	return server
 }
 
-// streamed is the answer to a request for an event stream, its body still to be read.
+// streamed is the answer to a request for an event stream, whose body is still to be read.
 type streamed struct {
 	status int
 	header http.Header
@@ -104,8 +104,8 @@ func follow(t *testing.T, server *httptest.Server, id int64, lastEventID string)
 	return streamed{response.StatusCode, response.Header, response.Body}
 }
 
-// openStreams is the metric of them.
-func openStreams(t *testing.T, n *node) int {
+// openStreams returns the metric of open streams.
+func openStreams(t *testing.T, n *server) int {
 	t.Helper()
 	families, err := n.registry.Gather()
 	if err != nil {
@@ -116,7 +116,7 @@ func openStreams(t *testing.T, n *node) int {
 			return int(family.GetMetric()[0].GetGauge().GetValue())
 		}
 	}
-	t.Fatal("there is no such metric")
+	t.Fatal("the metric orderflow_http_streams does not exist")
 	return 0
 }
 
@@ -142,23 +142,23 @@ func TestStreamFollowsAnOrder(t *testing.T) {
 		}
 	}
 	expect("1-1", "OrderCreated")
-	n.desk.claim(t, id)
+	n.intake.claim(t, id)
 	expect("1-2", "OrderProcessing")
-	n.desk.settle(t, id, order.Declined)
+	n.intake.settle(t, id, order.Declined)
 	expect("1-3", "OrderFailed")
 	if e, ok := stream.next(); ok {
-		t.Errorf("after the end came %+v", e)
+		t.Errorf("after the last event came %+v", e)
 	}
 }
 
-// Wherever a client was cut off, it goes on from there; one that has everything is told not to come back.
+// A client that reconnects gets the events that it missed. A client that has all events gets 204.
 func TestStreamResumes(t *testing.T) {
 	n := open(t)
 	server := serve(t, n)
 	id := n.place(t, "a", 2, 1)
 	other := n.place(t, "b", 2, 1)
-	n.desk.settle(t, id, order.Succeeded)
-	n.desk.settle(t, other, order.Succeeded)
+	n.intake.settle(t, id, order.Succeeded)
+	n.intake.settle(t, other, order.Succeeded)
 	history := []string{"1-1 OrderCreated", "1-2 OrderProcessing", "1-3 OrderPaid"}
 	for last, want := range map[string][]string{
 		"": history, "1-1": history[1:], "1": history[1:], "1-2": history[2:], "2": history[2:],
@@ -208,7 +208,7 @@ func TestStreamOfEventsWithoutStatus(t *testing.T) {
 			t.Fatalf("event %+v (%t), want %s", e, ok, want)
 		}
 	}
-	n.desk.settle(t, id, order.Succeeded)
+	n.intake.settle(t, id, order.Succeeded)
 	if got, want := fmt.Sprint(stream.all()), "[1-3 OrderProcessing 1-4 OrderPaid 1-5 OrderUpdated]"; got != want {
 		t.Errorf("then came %s, want %s", got, want)
 	}
@@ -221,7 +221,7 @@ func TestStreamOfEventsWithoutStatus(t *testing.T) {
 	}
 }
 
-// Cancelling ends a stream like the other ends do.
+// A cancellation ends a stream as other terminal events do.
 func TestStreamOfACancelledOrder(t *testing.T) {
 	n := open(t)
 	n.run(t)
@@ -245,7 +245,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	if refused.status != http.StatusServiceUnavailable || !strings.Contains(string(body), `"error":"overloaded"`) || refused.header.Get("Retry-After") != "1" {
 		t.Errorf("the second stream was answered %d %s", refused.status, body)
 	}
-	n.desk.settle(t, id, order.Succeeded)
+	n.intake.settle(t, id, order.Succeeded)
 	first.all()
 	n.do(t, "GET", "/api/v1/orders/1/events", "").expect(t, http.StatusOK, []string{"OrderPaid"})
 }
@@ -259,7 +259,7 @@ func TestHeadOfAStream(t *testing.T) {
 	}
 }
 
-// Draining ends streams; one that comes in while it lasts gets what there is, and its client comes back elsewhere.
+// Draining ends streams. A stream that begins meanwhile gets the events so far and ends.
 func TestDrainEndsStreams(t *testing.T) {
 	n := open(t)
 	n.run(t)
@@ -288,15 +288,15 @@ func TestRunEndsStreams(t *testing.T) {
 	}
 }
 
-// The rest runs in a bubble, where time is free: a real server on connections that are pipes.
+// The remaining tests run in synctest bubbles: a real server on connections that are pipes.
 
-func servePipes(t *testing.T, n *node) *env.Pipes {
+func servePipes(t *testing.T, n *server) *env.Pipes {
 	t.Helper()
 	return env.ServePipes(t, web.NewServer(n.Handler(), web.Limits{}))
 }
 
-// ask sends the request for an event stream over a connection and reads the answer's headers.
-func ask(t *testing.T, c net.Conn, id int64, headers ...string) streamed {
+// followOn requests an event stream over a connection and reads the headers of the answer.
+func followOn(t *testing.T, c net.Conn, id int64, headers ...string) streamed {
 	t.Helper()
 	more := strings.Join(append(headers, ""), "\r\n")
 	if _, err := fmt.Fprintf(c, "GET /api/v1/orders/%d/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n%s\r\n", id, more); err != nil {
@@ -310,35 +310,35 @@ func ask(t *testing.T, c net.Conn, id int64, headers ...string) streamed {
 	return streamed{response.StatusCode, response.Header, response.Body}
 }
 
-// A quiet stream outlives the server's limits on a request, and says every 15 seconds that it is there.
+// A stream without events lasts longer than the server's limits on a request, and sends a comment every 15 seconds.
 func TestStreamIsKeptAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
-		stream := readEvents(ask(t, c, id).body)
+		stream := readEvents(followOn(t, c, id).body)
 		rest := make(chan []string)
 		go func() { rest <- stream.all() }()
 		time.Sleep(10*time.Minute + time.Second)
-		n.desk.settle(t, id, order.Succeeded)
+		n.intake.settle(t, id, order.Succeeded)
 		if got := <-rest; len(got) != 3 || stream.comments != 40 {
 			t.Errorf("events %v and %d comments in ten minutes, want 3 and 40", got, stream.comments)
 		}
 	})
 }
 
-// A wake-up that got lost costs at most the time to the next keep-alive.
+// A lost wake-up signal delays an event until a keep-alive reads the table.
 func TestLostWakeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
-		stream := readEvents(ask(t, c, id).body)
+		stream := readEvents(followOn(t, c, id).body)
 		stream.next()
-		n.news.deaf.Store(true)
-		n.desk.settle(t, id, order.Succeeded)
+		n.bus.loses.Store(true)
+		n.intake.settle(t, id, order.Succeeded)
 		began := time.Now()
 		if got := stream.all(); fmt.Sprint(got) != "[1-2 OrderProcessing 1-3 OrderPaid]" {
 			t.Errorf("events %v", got)
@@ -349,7 +349,7 @@ func TestLostWakeUp(t *testing.T) {
 	})
 }
 
-// changing is a store whose next answer about events is out of date when it arrives.
+// changing is a store in which the events change after the next read.
 type changing struct {
 	*store.Store
 	change func() // nil for none
@@ -364,7 +364,7 @@ func (c *changing) Events(ctx context.Context, id int64, after int) ([]order.Eve
 	return events, err
 }
 
-// A stream is woken by what is published between its first read of the table and its first event: it registers before it reads.
+// A change between the first read of the table and the first event wakes the stream, since it registers before it reads.
 func TestChangeDuringTheFirstRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reader *changing
@@ -376,31 +376,31 @@ func TestChangeDuringTheFirstRead(t *testing.T) {
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
 		reader.change = func() {
-			n.desk.settle(t, id, order.Succeeded)
+			n.intake.settle(t, id, order.Succeeded)
 			synctest.Wait() // until the waker has taken the message
 		}
-		stream := readEvents(ask(t, c, id).body)
+		stream := readEvents(followOn(t, c, id).body)
 		if got := stream.all(); fmt.Sprint(got) != "[1-1 OrderCreated 1-2 OrderProcessing 1-3 OrderPaid]" {
 			t.Errorf("events %v", got)
 		}
 		if stream.comments > 0 {
-			t.Errorf("the stream looked after %d keep-alive comments, and not when it was woken", stream.comments)
+			t.Errorf("the stream read the table after %d keep-alive comments, not when it was woken", stream.comments)
 		}
 	})
 }
 
-// While the database is away a stream waits for it.
-func TestStreamOutlivesTheDatabase(t *testing.T) {
+// A stream waits for a database that is unavailable.
+func TestStreamWithoutDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *reader
 		n := open(t, withReader(&r))
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
-		stream := readEvents(ask(t, c, id).body)
+		stream := readEvents(followOn(t, c, id).body)
 		stream.next()
-		r.fail(order.Errorf(order.CodeUnavailable, "away"))
-		n.desk.settle(t, id, order.Succeeded)
+		r.fail(order.Errorf(order.CodeUnavailable, "unavailable"))
+		n.intake.settle(t, id, order.Succeeded)
 		synctest.Wait()
 		r.fail(nil)
 		if got := stream.all(); fmt.Sprint(got) != "[1-2 OrderProcessing 1-3 OrderPaid]" {
@@ -409,7 +409,7 @@ func TestStreamOutlivesTheDatabase(t *testing.T) {
 	})
 }
 
-// A client that takes nothing is dropped when its time to write is over; it holds nobody else up.
+// A client that does not read is disconnected at its write deadline, and does not delay others.
 func TestSlowReaderIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
@@ -417,33 +417,33 @@ func TestSlowReaderIsDropped(t *testing.T) {
 		id := n.place(t, "a", 2, 1)
 		p := servePipes(t, n)
 		slow, quick := p.Dial(t), p.Dial(t)
-		ask(t, slow, id) // and reads no more
-		stream := readEvents(ask(t, quick, id).body)
+		followOn(t, slow, id) // which reads no more
+		stream := readEvents(followOn(t, quick, id).body)
 		stream.next()
 		synctest.Wait()
 		if got := openStreams(t, n); got != 2 {
 			t.Fatalf("%d streams are open, want 2", got)
 		}
-		n.desk.claim(t, id)
+		n.intake.claim(t, id)
 		if e, _ := stream.next(); e.id != "1-2" {
-			t.Errorf("the quick one got %+v", e)
+			t.Errorf("the client that reads got %+v", e)
 		}
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		if got := openStreams(t, n); got != 1 {
-			t.Errorf("%d streams are open, want the quick one alone", got)
+			t.Errorf("%d streams are open, want 1", got)
 		}
 	})
 }
 
-// A client that goes away frees its place at once.
-func TestClientLeavesItsStream(t *testing.T) {
+// The stream of a client that disconnects ends at once.
+func TestClientDisconnectsFromItsStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
 		n.run(t)
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
-		readEvents(ask(t, c, id).body).next()
+		readEvents(followOn(t, c, id).body).next()
 		_ = c.Close()
 		synctest.Wait()
 		if got := openStreams(t, n); got != 0 {
@@ -452,12 +452,12 @@ func TestClientLeavesItsStream(t *testing.T) {
 	})
 }
 
-// The bus may be away when the API starts, and may lose what it has for a reader that is behind.
-func TestBusFails(t *testing.T) {
+// The bus may be disconnected when the API starts, and later.
+func TestBusDisconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
-		away := errors.New("the bus is away")
-		n.news.fault.Store(&away)
+		disconnected := errors.New("the bus is disconnected")
+		n.bus.fault.Store(&disconnected)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- n.Run(ctx) }()
@@ -469,20 +469,20 @@ func TestBusFails(t *testing.T) {
 		}()
 		id := n.place(t, "a", 2, 1)
 		c := servePipes(t, n).Dial(t)
-		stream := readEvents(ask(t, c, id).body)
+		stream := readEvents(followOn(t, c, id).body)
 		stream.next()
-		n.desk.claim(t, id) // nobody hears of it, but joining the bus makes every stream look
+		n.intake.claim(t, id) // no stream is woken, but the subscription makes every stream read the table
 		began := time.Now()
 		if e, _ := stream.next(); e.id != "1-2" || time.Since(began) > 2*time.Second {
 			t.Errorf("got %+v after %s", e, time.Since(began))
 		}
 		if !strings.Contains(n.logs.String(), "streams.disconnected") {
-			t.Errorf("the log does not say that the bus was away: %s", n.logs)
+			t.Errorf("the log lacks the disconnection of the bus: %s", n.logs)
 		}
-		tail := <-n.news.joined
-		_ = tail.Close() // the tail ends; the waker joins again
+		subscription := <-n.bus.subscribed
+		_ = subscription.Close() // the waker subscribes again
 		synctest.Wait()
-		n.desk.settle(t, id, order.Succeeded)
+		n.intake.settle(t, id, order.Succeeded)
 		if e, _ := stream.next(); e.id != "1-3" || time.Since(began) > 4*time.Second {
 			t.Errorf("got %+v after %s", e, time.Since(began))
 		}

@@ -16,9 +16,9 @@ import (
 	"orderflow/internal/api"
 )
 
-// The docs page fills its fields with the examples and defaults of the document. A request of them alone is taken, and it has
-// a trace id of its own.
-func TestDocumentedExamplesAreTaken(t *testing.T) {
+// The documentation page fills its fields with the examples and defaults of the document. A request with these alone is accepted, and
+// has a new trace id.
+func TestDocumentedExamplesAreAccepted(t *testing.T) {
 	doc, err := document()
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestDocumentedExamplesAreTaken(t *testing.T) {
 	}
 }
 
-// bodies is the JSON examples of an operation's body by name; one without a body for an operation that takes none.
+// bodies returns the JSON examples of an operation's body by name; an empty one for an operation without a body.
 func bodies(t *testing.T, operation *openapi3.Operation) map[string]string {
 	t.Helper()
 	if operation.RequestBody == nil {
@@ -65,7 +65,7 @@ func bodies(t *testing.T, operation *openapi3.Operation) map[string]string {
 	return found
 }
 
-// filled is a request's target and headers with the examples and defaults of its parameters.
+// filled returns a request's target and headers with the examples and defaults of its parameters.
 func filled(path string, parameters openapi3.Parameters) (target string, headers []string) {
 	query := url.Values{}
 	for _, p := range parameters {
@@ -88,8 +88,8 @@ func filled(path string, parameters openapi3.Parameters) (target string, headers
 	return path, headers
 }
 
-// A list that is read by cursor sends the defaults of the document, too: none of them stands in the cursor's way.
-func TestDefaultsGoWithACursor(t *testing.T) {
+// The defaults of the document can be combined with a cursor.
+func TestDefaultsWithACursor(t *testing.T) {
 	doc, err := document()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestDefaultsGoWithACursor(t *testing.T) {
 	open(t).do(t, "GET", target+"&cursor=", "").expect(t, http.StatusOK, []string{`"next_cursor":null`})
 }
 
-// The pattern of a price allows what the server takes, and nothing else.
+// The pattern of a price allows exactly the prices that the server accepts.
 func TestPricePattern(t *testing.T) {
 	doc, err := document()
 	if err != nil {
@@ -157,7 +157,7 @@ func TestDocumentedLinks(t *testing.T) {
 	}
 }
 
-// named finds an operation by its id.
+// named returns an operation by its id.
 func named(t *testing.T, doc *openapi3.T, id string) (method, path string, operation *openapi3.Operation) {
 	t.Helper()
 	for path, item := range doc.Paths.Map() {
@@ -171,7 +171,7 @@ func named(t *testing.T, doc *openapi3.T, id string) (method, path string, opera
 	return "", "", nil
 }
 
-// evaluated is the value of a runtime expression, $response.body# with a JSON pointer, for an answer.
+// evaluated returns the value of a runtime expression, $response.body# with a JSON pointer, for an answer.
 func evaluated(t *testing.T, expression any, a answer) string {
 	t.Helper()
 	pointer, ok := strings.CutPrefix(fmt.Sprint(expression), "$response.body#/")

@@ -43,8 +43,8 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-// The trace goes with the order into its history.
-func TestTraceIsKept(t *testing.T) {
+// The trace of a request is stored with the order's events.
+func TestTraceIsStored(t *testing.T) {
 	n := open(t)
 	for i, c := range []struct{ sent, kept string }{
 		{parent, parent},
@@ -53,7 +53,7 @@ func TestTraceIsKept(t *testing.T) {
 		{parent + "-x", ""},
 		{"cc" + parent[2:], parent}, // a later version is continued as version 00
 		{"01" + parent[2:] + "-what-the-future-will-be-like", parent},
-		{"01" + parent[2:53] + "f2", parent[:53] + "00"}, // with the flag that is known
+		{"01" + parent[2:53] + "f2", parent[:53] + "00"}, // only the sampled flag is kept
 		{"01" + parent[2:] + ".", ""},
 		{"0G" + parent[2:], ""},
 		{"00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
@@ -96,7 +96,7 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 }
 
-// A cache may ask with several entity tags, weak ones, or any.
+// If-None-Match may contain several entity tags, weak ones, or *.
 func TestIfNoneMatch(t *testing.T) {
 	n := open(t)
 	tag := n.do(t, "GET", "/openapi.json", "").header.Get("ETag")
@@ -148,7 +148,7 @@ func TestCORS(t *testing.T) {
 	}
 	byDefault, listed, anyone := open(t), open(t, list("https://shop.example/", "https://b.example:8443", "capacitor://localhost")), open(t, list("*"))
 	for _, c := range []struct {
-		n            *node
+		n            *server
 		host, origin string
 		allowed      bool // to read
 		changes      bool // may cancel and order
@@ -190,7 +190,7 @@ func TestCORS(t *testing.T) {
 		for _, target := range []string{"/api/v1/orders/1/cancel", "/api/v1/orders"} {
 			post := c.n.do(t, "POST", target, "", host, origin)
 			if (post.status != http.StatusForbidden) != c.changes {
-				t.Errorf("%s at %s: POST %s was answered %d, want it let in: %t", c.origin, c.host, target, post.status, c.changes)
+				t.Errorf("%s at %s: POST %s was answered %d, want it allowed: %t", c.origin, c.host, target, post.status, c.changes)
 			}
 		}
 	}
@@ -214,12 +214,12 @@ func TestPreflight(t *testing.T) {
 	no := n.do(t, "OPTIONS", "/api/v1/orders", "", append(ask, "Origin: https://evil.example")...)
 	for name := range no.header {
 		if strings.HasPrefix(name, "Access-Control") {
-			t.Errorf("a strange origin got %s", name)
+			t.Errorf("another origin got %s", name)
 		}
 	}
 }
 
-// The origin is what is checked: a page that may call may send the headers that its libraries add.
+// Permission depends on the origin: a permitted page may send the headers that its libraries add.
 func TestPreflightHeaders(t *testing.T) {
 	n := open(t)
 	const fixed = "Authorization, Content-Type, Idempotency-Key, X-Trace-Id, Last-Event-ID, Traceparent"
@@ -250,7 +250,7 @@ func TestPreflightHeaders(t *testing.T) {
 	}
 }
 
-// A proxy may hide the host that the browser used; the browser itself says then that the page is the server's own.
+// A proxy may hide the host that the browser used. Sec-Fetch-Site then states that the page has the server's own origin.
 func TestSameOriginBehindProxy(t *testing.T) {
 	n := open(t)
 	a := n.do(t, "POST", "/api/v1/orders", fine, "Host: app:8000", "Origin: https://shop.example", "Sec-Fetch-Site: same-origin")

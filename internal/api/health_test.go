@@ -17,11 +17,11 @@ import (
 func TestHealthWithoutDatabase(t *testing.T) {
 	var r *reader
 	n := open(t, withReader(&r))
-	r.fail(&order.Error{Code: order.CodeUnavailable, Message: "away", Cause: context.DeadlineExceeded})
+	r.fail(&order.Error{Code: order.CodeUnavailable, Message: "unreachable", Cause: context.DeadlineExceeded})
 	n.do(t, "GET", "/api/v1/health", "").expect(t, http.StatusServiceUnavailable,
-		[]string{`{"status":"degraded","services":{"database":"disconnected","redis":"embedded"},"timestamp":"`}, "away")
+		[]string{`{"status":"degraded","services":{"database":"disconnected","redis":"embedded"},"timestamp":"`}, "unreachable")
 	a := n.do(t, "GET", "/readyz", "")
-	a.expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`}, "away")
+	a.expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`}, "unreachable")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
@@ -32,7 +32,7 @@ func TestHealthWithoutDatabase(t *testing.T) {
 	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
 }
 
-// Orders go on without Redis, so it is no reason to send requests elsewhere.
+// Orders are processed without Redis, so the server stays ready.
 func TestHealthWithoutRedis(t *testing.T) {
 	n := open(t, func(o *api.Options) {
 		o.RedisState = func() string { return "disconnected" }
@@ -43,14 +43,14 @@ func TestHealthWithoutRedis(t *testing.T) {
 	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
 }
 
-// unwritable is a database that reads and does not write.
+// unwritable is a database that can be read but not written.
 type unwritable struct{ *store.Store }
 
 func (unwritable) CheckWritable() error {
 	return order.Errorf(order.CodeUnavailable, "the disk is full")
 }
 
-// What can be read is read, so a full disk is no reason to send requests elsewhere.
+// Data can be read with a full disk, so the server stays ready.
 func TestHealthWithoutWrites(t *testing.T) {
 	n := open(t, func(o *api.Options) { o.Reader = unwritable{o.Reader.(*store.Store)} })
 	n.do(t, "GET", "/api/v1/health", "").expect(t, http.StatusServiceUnavailable,
@@ -58,7 +58,7 @@ func TestHealthWithoutWrites(t *testing.T) {
 	n.do(t, "GET", "/readyz", "").expect(t, http.StatusOK, nil)
 }
 
-// stuck is a database that takes its time.
+// stuck is a database that does not answer.
 type stuck struct{ *store.Store }
 
 func (stuck) Ping(ctx context.Context) error {
@@ -72,7 +72,7 @@ func TestPingIsBounded(t *testing.T) {
 		began := time.Now()
 		n.do(t, "GET", "/readyz", "").expect(t, http.StatusServiceUnavailable, nil)
 		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("the check took %s", took)
 		}
 	})
 }
@@ -91,23 +91,23 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%s: Connection is %q, want close", target, got)
 		}
 	}
-	n.Drain() // twice is no error
+	n.Drain() // a second call is not an error
 }
 
-// A failing database is answered 503, and the log says why.
+// A database error is answered with 503, and the log has its cause.
 func TestReadsWithoutDatabase(t *testing.T) {
 	var r *reader
 	n := open(t, withReader(&r))
-	r.fail(&order.Error{Code: order.CodeUnavailable, Message: "The database is away.", Cause: context.DeadlineExceeded})
+	r.fail(&order.Error{Code: order.CodeUnavailable, Message: "The database is unreachable.", Cause: context.DeadlineExceeded})
 	for _, target := range []string{"/api/v1/orders/1", "/api/v1/products", "/api/v1/orders/1/events"} {
 		n.do(t, "GET", target, "").expect(t, http.StatusServiceUnavailable, []string{`"error":"unavailable"`}, "deadline")
 	}
 	if !strings.Contains(n.logs.String(), "deadline") {
-		t.Errorf("the log does not say why: %s", n.logs)
+		t.Errorf("the log lacks the cause: %s", n.logs)
 	}
 }
 
-// A process without the role api has no orders to show, but is asked how it is.
+// A process without the role api serves health and probes, but no orders.
 func TestWithoutIntake(t *testing.T) {
 	n := open(t, func(o *api.Options) { o.Intake = nil })
 	n.do(t, "GET", "/api/v1/health", "").expect(t, http.StatusOK, []string{`"status":"ok"`})

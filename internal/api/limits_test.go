@@ -15,35 +15,35 @@ import (
 	"orderflow/internal/order"
 )
 
-// ruler decides as a test wants and remembers for whom.
-type ruler struct {
+// fixedLimiter always decides the same, and records the keys.
+type fixedLimiter struct {
 	mu       sync.Mutex
 	keys     []string
 	decision limit.Decision
 	err      error
 }
 
-func (r *ruler) Allow(_ context.Context, key string, _ limit.Rate) (limit.Decision, error) {
+func (r *fixedLimiter) Allow(_ context.Context, key string, _ limit.Rate) (limit.Decision, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.keys = append(r.keys, key)
 	return r.decision, r.err
 }
 
-func (r *ruler) asked() string {
+func (r *fixedLimiter) counted() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(r.keys, " ")
 }
 
-func limited(r *ruler) func(*api.Options) {
+func limited(r *fixedLimiter) func(*api.Options) {
 	return func(o *api.Options) {
 		o.Limiter, o.Rate, o.AdminRate = r, limit.Rate{Tokens: 60, Per: time.Minute}, limit.Rate{Tokens: 6000, Per: time.Minute}
 	}
 }
 
 func TestRateLimit(t *testing.T) {
-	r := &ruler{decision: limit.Decision{Limit: 60, RetryAfter: 1500 * time.Millisecond, Reset: 59100 * time.Millisecond}}
+	r := &fixedLimiter{decision: limit.Decision{Limit: 60, RetryAfter: 1500 * time.Millisecond, Reset: 59100 * time.Millisecond}}
 	n := open(t, limited(r))
 	a := n.do(t, "POST", "/api/v1/orders", fine)
 	a.expect(t, http.StatusTooManyRequests, []string{`"error":"too_many_requests"`, "in 2 s"}, `"data"`)
@@ -71,27 +71,27 @@ func TestRateLimit(t *testing.T) {
 	if a.header.Get("X-RateLimit-Remaining") != "59" || a.header.Get("Retry-After") != "" {
 		t.Errorf("headers %v", a.header)
 	}
-	r.decision, r.err = limit.Decision{}, errors.New("redis is away")
+	r.decision, r.err = limit.Decision{}, errors.New("redis is unreachable")
 	n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)
 }
 
-// With the limiter of the product: so many at once, then one as often as the rate says.
+// With the limiter of the product, a full bucket allows its tokens at once, and is then refilled evenly.
 func TestRateLimitRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t, func(o *api.Options) {
 			o.Limiter, o.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: 2, Per: 10 * time.Second}
 		})
-		ask := func(from string, want int) {
+		get := func(from string, want int) {
 			t.Helper()
 			n.do(t, "GET", "/api/v1/products", "", "From: "+from).expect(t, want, nil)
 		}
-		ask("203.0.113.9:1", http.StatusOK)
-		ask("203.0.113.9:2", http.StatusOK)
-		ask("203.0.113.9:3", http.StatusTooManyRequests)
-		ask("203.0.113.8:1", http.StatusOK)
+		get("203.0.113.9:1", http.StatusOK)
+		get("203.0.113.9:2", http.StatusOK)
+		get("203.0.113.9:3", http.StatusTooManyRequests)
+		get("203.0.113.8:1", http.StatusOK)
 		time.Sleep(5 * time.Second)
-		ask("203.0.113.9:4", http.StatusOK)
-		ask("203.0.113.9:5", http.StatusTooManyRequests)
+		get("203.0.113.9:4", http.StatusOK)
+		get("203.0.113.9:5", http.StatusTooManyRequests)
 	})
 }
 
@@ -102,8 +102,8 @@ func TestNoRateLimit(t *testing.T) {
 	}
 }
 
-// A back end orders for many users with one token: each order counts against the token's own limit and against its user's. The
-// limit of the token counts before the body is read.
+// A back end orders for many users with one token. Each order counts against the limit of the token, before the body is read, and
+// against the limit of its user.
 func TestAdminRateLimit(t *testing.T) {
 	n := open(t, withAuth(false, nil), func(o *api.Options) {
 		o.Limiter, o.Rate = limit.NewLocal(limit.DefaultKeys), limit.Rate{Tokens: 2, Per: time.Hour}
@@ -125,11 +125,11 @@ func TestAdminRateLimit(t *testing.T) {
 	third := n.do(t, "POST", "/api/v1/orders", body(1, "c"), admin)
 	third.expect(t, http.StatusTooManyRequests, []string{"Too many requests for user 1."})
 	if got := third.header.Get("X-RateLimit-Limit"); got != "2" {
-		t.Errorf("the limit that refused is %q, want that of the user, 2", got)
+		t.Errorf("the exceeded limit is %q, want 2, the limit of the user", got)
 	}
-	// The users' own requests share the limit of the orders that were placed for them.
+	// A user's own requests share the limit with the orders that the back end placed for that user.
 	n.do(t, "POST", "/api/v1/orders", body(3, "c"), own).expect(t, http.StatusTooManyRequests, []string{"with this token"})
-	// The back end has used up its own limit, and a body that is no JSON is not looked at.
+	// The back end has exceeded its own limit, so its body, which is not JSON, is not read.
 	n.do(t, "POST", "/api/v1/orders", "{", admin).expect(t, http.StatusTooManyRequests, []string{"with this token"})
 	if got := outcomes(t, n, "orderflow_orders_total"); got["too_many_requests"] != 3 || got["created"] != 6 {
 		t.Errorf("counted %v, want 6 created and 3 too_many_requests", got)

@@ -37,7 +37,7 @@ func TestLogIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := time.Until(made.Data.ExpiresAt); left < 50*time.Minute || left > 70*time.Minute {
-		t.Errorf("good for %s", left)
+		t.Errorf("the token is valid for %s", left)
 	}
 	sent := "Authorization: Bearer " + made.Data.Token
 	n.do(t, "GET", "/api/v1/orders", "", sent).expect(t, 200, nil)
@@ -50,21 +50,21 @@ func TestLogIn(t *testing.T) {
 	n.do(t, "POST", logIns, credentials("alice@example.com", "password"), "Origin: https://evil.example").expect(t, 403, nil, "of_")
 }
 
-// The answer does not tell who has an account.
+// The answer does not reveal whether an account exists.
 func TestLogInRefused(t *testing.T) {
 	n := open(t, withAuth(false, nil))
-	var said []string
+	var answers []string
 	for _, body := range []string{credentials("alice@example.com", "Password"), credentials("nobody@example.com", "password"), credentials("' OR '1'='1", "x")} {
 		a := n.do(t, "POST", logIns, body, "X-Trace-Id: t")
 		a.expect(t, 401, []string{`"error":"unauthenticated"`})
-		said = append(said, fmt.Sprint(a.body, a.header))
+		answers = append(answers, fmt.Sprint(a.body, a.header))
 	}
-	if said[0] != said[1] || said[0] != said[2] {
-		t.Errorf("said %s", strings.Join(said, "\n"))
+	if answers[0] != answers[1] || answers[0] != answers[2] {
+		t.Errorf("the answers differ:\n%s", strings.Join(answers, "\n"))
 	}
 }
 
-func TestLogInFaults(t *testing.T) {
+func TestLogInValidation(t *testing.T) {
 	n := open(t, withAuth(false, nil))
 	for body, want := range map[string][]string{
 		`{}`:                         {`"email":["is required"]`, `"password":["is required"]`},
@@ -84,15 +84,15 @@ func TestLogInFaults(t *testing.T) {
 	n.do(t, "POST", logIns, `email=a&password=b`, "Content-Type: -", "Content-Type: application/x-www-form-urlencoded").expect(t, 415, nil)
 }
 
-// Who guesses gets ten tries a minute, whether from many addresses at one account or from one address at many accounts; those
-// who do not guess are not concerned.
+// Ten log-ins a minute are allowed for one account from many addresses, and from one address for many accounts. Other accounts and
+// addresses are not limited.
 func TestLogInLimits(t *testing.T) {
-	generously := func(rate limit.Rate) func(*api.Options) {
+	withRate := func(rate limit.Rate) func(*api.Options) {
 		return func(o *api.Options) { o.Limiter, o.Rate = limit.NewLocal(1000), rate }
 	}
 	const many = 1000
 	synctest.Test(t, func(t *testing.T) {
-		n := open(t, withAuth(false, nil), generously(limit.Rate{Tokens: many, Per: time.Second}))
+		n := open(t, withAuth(false, nil), withRate(limit.Rate{Tokens: many, Per: time.Second}))
 		try := func(from int, email, password string) answer {
 			return n.do(t, "POST", logIns, credentials(email, password), fmt.Sprintf("From: 203.0.113.%d:1", from))
 		}
@@ -111,16 +111,16 @@ func TestLogInLimits(t *testing.T) {
 		try(1, "alice@example.com", "password").expect(t, 201, nil)
 		try(99, "Bob@example.com", "password").expect(t, 201, nil)
 	})
-	n := open(t, withAuth(false, nil), generously(limit.Rate{}))
+	n := open(t, withAuth(false, nil), withRate(limit.Rate{}))
 	for range 11 {
 		n.do(t, "POST", logIns, credentials("alice@example.com", "x")).expect(t, 401, nil)
 	}
 }
 
-// A user is counted with all tokens together, but apart as an admin; an admin's token of nobody by itself, and everybody else by
-// address.
-func TestWhoIsCounted(t *testing.T) {
-	r := &ruler{decision: limit.Decision{Allowed: true, Limit: 60}}
+// All tokens of a user share one key, except an admin's token of that user. An admin's token without a user has a key of its own. All
+// other requests are counted by address.
+func TestRateLimitKeys(t *testing.T) {
+	r := &fixedLimiter{decision: limit.Decision{Allowed: true, Limit: 60}}
 	n := open(t, withAuth(false, nil), limited(r))
 	first, _ := n.token(t, order.Token{UserID: 2}, 0)
 	second, _ := n.token(t, order.Token{UserID: 2, Admin: true}, 0)
@@ -139,43 +139,43 @@ func TestWhoIsCounted(t *testing.T) {
 			headers = append(headers, "Authorization: Bearer "+c.key)
 		}
 		n.do(t, "GET", "/api/v1/products", "", headers...)
-		if got := r.asked(); got != c.want {
+		if got := r.counted(); got != c.want {
 			t.Errorf("%s is counted as %q, want %q", c.key, got, c.want)
 		}
 	}
 	r.keys = nil
 	n.do(t, "POST", logIns, credentials("Alice@example.com", "x"), "From: 203.0.113.9:1", "Authorization: Bearer "+first)
-	asked := strings.Fields(r.asked())
-	if len(asked) != 3 || asked[0] != "api:203.0.113.9" || asked[1] != "login:203.0.113.9" || !strings.HasPrefix(asked[2], "login:account:") {
-		t.Errorf("a log-in is counted as %q", asked)
+	keys := strings.Fields(r.counted())
+	if len(keys) != 3 || keys[0] != "api:203.0.113.9" || keys[1] != "login:203.0.113.9" || !strings.HasPrefix(keys[2], "login:account:") {
+		t.Errorf("a log-in is counted as %q", keys)
 	}
-	if strings.Contains(asked[2], "alice") {
-		t.Error("a key of the limiter tells an e-mail address")
+	if strings.Contains(keys[2], "alice") {
+		t.Error("a key of the limiter contains an e-mail address")
 	}
 	r.decision.Allowed, r.keys = false, nil
 	n.do(t, "GET", "/api/v1/products", "", "Authorization: Bearer of_ABCDEFGHIJKLMNOPQRSTUVWXYZ").expect(t, 429, nil)
 	n.do(t, "GET", "/api/v1/products", "", "Authorization: Bearer "+first).expect(t, 429, []string{"with this token"})
 }
 
-// A stream ends when its token does: with the next event, or else with the next keep-alive.
+// A stream ends when its token becomes invalid: with the next event or the next keep-alive.
 func TestStreamsEndWithTheirToken(t *testing.T) {
 	for name, c := range map[string]struct {
-		lasts, until time.Duration
-		revoke, wake bool
+		lifetime, until time.Duration
+		revoke, wake    bool
 	}{
-		"taken back, and nothing happens": {0, 15 * time.Second, true, false},
-		"taken back, then an event":       {0, 6 * time.Second, true, true},
-		"over":                            {20 * time.Second, 30 * time.Second, false, false},
+		"revoked, without an event": {0, 15 * time.Second, true, false},
+		"revoked, then an event":    {0, 6 * time.Second, true, true},
+		"expired":                   {20 * time.Second, 30 * time.Second, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := open(t, withAuth(true, nil))
 				n.run(t)
-				key, about := n.token(t, order.Token{UserID: 1}, c.lasts)
+				key, about := n.token(t, order.Token{UserID: 1}, c.lifetime)
 				sent := "Authorization: Bearer " + key
 				n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), sent).expect(t, http.StatusCreated, nil)
 				began := time.Now()
-				answered := ask(t, servePipes(t, n).Dial(t), 1, sent)
+				answered := followOn(t, servePipes(t, n).Dial(t), 1, sent)
 				if answered.status != 200 {
 					t.Fatalf("answered %d", answered.status)
 				}
@@ -190,10 +190,10 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 				}
 				if c.wake {
 					time.Sleep(6 * time.Second)
-					n.desk.claim(t, 1)
+					n.intake.claim(t, 1)
 				}
 				if rest := stream.all(); len(rest) > 0 {
-					t.Errorf("after its token it got %v", rest)
+					t.Errorf("with an invalid token it got %v", rest)
 				}
 				if took := time.Since(began); took > c.until+time.Second {
 					t.Errorf("it ended after %s", took)
@@ -207,20 +207,20 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	}
 }
 
-// While nobody can say whether a token counts, a stream stays, and goes on where it was.
-func TestStreamOutlivesTheKeeperOfTokens(t *testing.T) {
+// A stream continues when its token cannot be checked for a while.
+func TestStreamWithoutTokenChecks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var k *keeper
+		var k *tokenStore
 		n := open(t, withAuth(true, &k))
 		n.run(t)
 		key, _ := n.token(t, order.Token{UserID: 1}, 0)
 		sent := "Authorization: Bearer " + key
 		n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 1), sent).expect(t, http.StatusCreated, nil)
-		stream := readEvents(ask(t, servePipes(t, n).Dial(t), 1, sent).body)
+		stream := readEvents(followOn(t, servePipes(t, n).Dial(t), 1, sent).body)
 		stream.next()
-		k.fault.Store(order.Errorf(order.CodeUnavailable, "away"))
+		k.fault.Store(order.Errorf(order.CodeUnavailable, "unavailable"))
 		time.Sleep(6 * time.Second)
-		n.desk.settle(t, 1, order.Succeeded)
+		n.intake.settle(t, 1, order.Succeeded)
 		synctest.Wait()
 		k.fault.Store(nil)
 		if got := fmt.Sprint(stream.all()); got != "[1-2 OrderProcessing 1-3 OrderPaid]" {

@@ -15,8 +15,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// count returns how often the metrics saw an answer.
-func count(t testing.TB, n *node, method, route, code string) int {
+// count returns how often an answer was counted.
+func count(t testing.TB, n *server, method, route, code string) int {
 	t.Helper()
 	families, err := n.registry.Gather()
 	if err != nil {
@@ -39,7 +39,7 @@ func count(t testing.TB, n *node, method, route, code string) int {
 	return 0
 }
 
-// Labels are patterns: what callers invent makes no new series.
+// Labels are patterns, so unknown paths and methods create no new series.
 func TestMetricsByRoute(t *testing.T) {
 	n := open(t)
 	n.place(t, "a", 2, 1)
@@ -81,7 +81,7 @@ func TestMetricsHandler(t *testing.T) {
 	}
 }
 
-// Everybody may ask for the metrics, so requests of the same moment share one gathering. None gets one that began before it asked.
+// Requests of the same moment share one gathering. No request gets a gathering that began before the request.
 func TestMetricsAreGatheredTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gathered atomic.Int64
@@ -117,7 +117,7 @@ func TestMetricsAreGatheredTogether(t *testing.T) {
 	})
 }
 
-// A gathering that fails is an error of ours, and the log has it.
+// A gathering that fails is an internal error, and the log has its cause.
 func TestMetricsFail(t *testing.T) {
 	n := open(t, func(o *api.Options) {
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -130,7 +130,7 @@ func TestMetricsFail(t *testing.T) {
 	}
 }
 
-func TestNoMetricsUnlessGiven(t *testing.T) {
+func TestNoMetricsWithoutAHandler(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	open(t).ServeHTTP(recorder, newRequest(t.Context(), "GET", "/metrics", ""))
 	if recorder.Code != http.StatusNotFound {
@@ -138,8 +138,8 @@ func TestNoMetricsUnlessGiven(t *testing.T) {
 	}
 }
 
-// outcomes is a counter of requests by outcome, without those that are 0.
-func outcomes(t *testing.T, n *node, name string) map[string]int {
+// outcomes returns a counter by outcome, without zeros.
+func outcomes(t *testing.T, n *server, name string) map[string]int {
 	t.Helper()
 	families, err := n.registry.Gather()
 	if err != nil {
@@ -159,7 +159,7 @@ func outcomes(t *testing.T, n *node, name string) map[string]int {
 	return counts
 }
 
-// Each request to order or to cancel is counted once by its outcome, also when the API refuses it by itself.
+// Each request to order or to cancel is counted once by its outcome, also when the API refuses it before the intake.
 func TestOutcomesAreCounted(t *testing.T) {
 	n := open(t, withAuth(true, nil))
 	user := n.bearer(t, order.Token{UserID: 1})

@@ -16,7 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// document is the OpenAPI document, made stricter for tests: an object may have no property that is not documented.
+// document returns the OpenAPI document, stricter for tests: an object must not have an undocumented property.
 var document = sync.OnceValues(func() (*openapi3.T, error) {
 	content, err := os.ReadFile("docs/openapi.json")
 	if err != nil {
@@ -32,14 +32,14 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	open := []string{"OrderRequest", "Line", "LogInRequest", "ChannelRequest", "ProductRequest", "ProductChange", "RestockRequest"} // unknown fields are ignored
 	for name, schema := range doc.Components.Schemas {
 		if !slices.Contains(open, name) {
-			shut(schema.Value, map[*openapi3.Schema]bool{})
+			forbidOthers(schema.Value, map[*openapi3.Schema]bool{})
 		}
 	}
 	return doc, nil
 })
 
-// shut forbids undocumented properties in a schema and all below it.
-func shut(schema *openapi3.Schema, seen map[*openapi3.Schema]bool) {
+// forbidOthers forbids undocumented properties in a schema and all below it.
+func forbidOthers(schema *openapi3.Schema, seen map[*openapi3.Schema]bool) {
 	if schema == nil || seen[schema] {
 		return
 	}
@@ -49,15 +49,15 @@ func shut(schema *openapi3.Schema, seen map[*openapi3.Schema]bool) {
 		schema.AdditionalProperties.Has = &no
 	}
 	for _, p := range schema.Properties {
-		shut(p.Value, seen)
+		forbidOthers(p.Value, seen)
 	}
 	if schema.Items != nil {
-		shut(schema.Items.Value, seen)
+		forbidOthers(schema.Items.Value, seen)
 	}
 }
 
-// operation finds what the document says about a request: nil when it knows no such path or method. A method that an address
-// does not take is refused in the same way by each of its operations.
+// operation returns the operation of the document for a request; nil for an unknown path or method. All operations of an address refuse
+// a method that it does not allow in the same way.
 func operation(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValidationInput {
 	method := r.Method
 	if method == http.MethodHead {
@@ -86,7 +86,7 @@ func operation(doc *openapi3.T, r *http.Request) *openapi3filter.RequestValidati
 	return nil
 }
 
-// documentedPath is the one address of several for the same that the document names.
+// documentedPath returns the address in the document for an alias of it.
 func documentedPath(path string) string {
 	if rest, ok := strings.CutPrefix(path, "/api/"); ok {
 		path = "/api/v1/" + strings.TrimPrefix(rest, "v1/")
@@ -113,8 +113,8 @@ func match(template, path string) (variables map[string]string, ok bool) {
 	return variables, true
 }
 
-// conforms holds a request and its answer against the document. A request that the document forbids must not have been
-// taken, and one that it allows must not have been called malformed.
+// conforms checks a request and its answer against the document. A request that the document forbids must be refused, and a request
+// that it allows must not be refused as malformed.
 func conforms(t testing.TB, r *http.Request, a answer) {
 	t.Helper()
 	doc, err := document()
@@ -148,7 +148,7 @@ func conforms(t testing.TB, r *http.Request, a answer) {
 	}
 }
 
-// common is the headers of HTTP itself, of caches and of browsers, which the document leaves out.
+// common are the headers of HTTP itself, of caches and of browsers, which the document omits.
 func common() []string {
 	return []string{
 		"Content-Type", "Content-Length", "Content-Encoding", "Cache-Control", "Connection", "Date", "Vary", "X-Accel-Buffering",
@@ -166,5 +166,5 @@ func hasHeader(headers openapi3.Headers, name string) bool {
 	return false
 }
 
-// headerKeyed is a request whose key stands in the header: kin-openapi wants headers of a simple style.
+// headerKeyed reports a request with its key in the header, for which kin-openapi requires a simple style.
 func headerKeyed(r *http.Request) bool { return r.Header.Get("Idempotency-Key") != "" }

@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/store"
 )
 
-// stockOf returns the part of an answer that says what is left of product 2.
+// stockOf returns the stock of product 2 in an answer.
 func stockOf(t *testing.T, a answer) string {
 	t.Helper()
 	a.expect(t, http.StatusOK, nil)
@@ -22,51 +22,51 @@ func stockOf(t *testing.T, a answer) string {
 	return stock
 }
 
-// Who orders or cancels and then looks sees the new stock, however little time has passed.
+// A client that orders or cancels, and reads the list at once, gets the new stock.
 func TestProductsAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
-		look := func(want string) {
+		want := func(stock string) {
 			t.Helper()
-			if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != want {
-				t.Errorf("stock %s, want %s", got, want)
+			if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != stock {
+				t.Errorf("stock %s, want %s", got, stock)
 			}
 		}
-		look("200")
+		want("200")
 		n.place(t, "a", 2, 3)
-		look("197")
+		want("197")
 		n.do(t, "POST", "/api/v1/orders/1/cancel", "")
-		look("200")
+		want("200")
 	})
 }
 
-// Others' changes are seen within a second, and until then the database is left in peace.
+// Changes by other processes are seen after a second. Until then the database is not read.
 func TestProductsAreCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *reader
 		n := open(t, withReader(&r))
-		look := func(want string, loads int64) {
+		want := func(stock string, fetches int64) {
 			t.Helper()
-			if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != want || r.loads.Load() != loads {
-				t.Errorf("stock %s after %d loads, want %s after %d", got, r.loads.Load(), want, loads)
+			if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != stock || r.fetches.Load() != fetches {
+				t.Errorf("stock %s after %d fetches, want %s after %d", got, r.fetches.Load(), stock, fetches)
 			}
 		}
-		look("200", 1)
+		want("200", 1)
 		if err := n.store.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 7}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(999 * time.Millisecond)
-		look("200", 1)
+		want("200", 1)
 		time.Sleep(time.Millisecond)
-		look("7", 2)
-		// A refusal changes no stock.
+		want("7", 2)
+		// A refused order changes no stock, so the list stays cached.
 		n.do(t, "POST", "/api/v1/orders", orderJSON(1, "a", 2, 100)).expect(t, http.StatusConflict, nil)
-		look("7", 2)
+		want("7", 2)
 	})
 }
 
-// Readers who come at once share one load. One who comes after a change does not share a load that began before it,
-// and what that load brings is not kept.
+// Concurrent readers share one fetch. A reader that arrives after a change does not share a fetch that began before it, and the result
+// of that fetch is not cached.
 func TestProductsOfSeveralReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r *reader
@@ -81,36 +81,36 @@ func TestProductsOfSeveralReaders(t *testing.T) {
 		for i := range 10 {
 			read(i)
 		}
-		synctest.Wait() // all wait for the one load, which has read the old stock
+		synctest.Wait() // all wait for one fetch, which has read the old stock
 		n.place(t, "a", 2, 3)
 		for i := range 10 {
 			read(10 + i)
 		}
 		synctest.Wait()
-		if got := r.loads.Load(); got != 1 {
-			t.Errorf("%d loads, want one at a time", got)
+		if got := r.fetches.Load(); got != 1 {
+			t.Errorf("%d fetches, want 1 at a time", got)
 		}
 		close(gate)
 		readers.Wait()
 		for i, got := range stocks {
 			if want := []string{"200", "197"}[i/10]; got != want {
-				t.Errorf("reader %d saw %s, want %s", i, got, want)
+				t.Errorf("reader %d got %s, want %s", i, got, want)
 			}
 		}
-		if got := r.loads.Load(); got != 2 {
-			t.Errorf("%d loads, want 2", got)
+		if got := r.fetches.Load(); got != 2 {
+			t.Errorf("%d fetches, want 2", got)
 		}
-		if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != "197" || r.loads.Load() != 2 {
-			t.Errorf("then %s after %d loads, want 197 from the cache", got, r.loads.Load())
+		if got := stockOf(t, n.do(t, "GET", "/api/v1/products", "")); got != "197" || r.fetches.Load() != 2 {
+			t.Errorf("then %s after %d fetches, want 197 from the cache", got, r.fetches.Load())
 		}
 	})
 }
 
-// An error is for those who waited for it; the next reader tries again.
-func TestProductsErrorIsNotKept(t *testing.T) {
+// An error is returned to the readers that waited for it; the next reader fetches again.
+func TestProductsErrorIsNotCached(t *testing.T) {
 	var r *reader
 	n := open(t, withReader(&r))
-	r.fail(order.Errorf(order.CodeUnavailable, "away"))
+	r.fail(order.Errorf(order.CodeUnavailable, "unavailable"))
 	n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusServiceUnavailable, nil)
 	r.fail(nil)
 	n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)

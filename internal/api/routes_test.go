@@ -20,7 +20,7 @@ import (
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// documented loads the OpenAPI document; its own rules and its examples hold.
+// documented loads the OpenAPI document, and validates it with its examples.
 func documented(t *testing.T) *openapi3.T {
 	t.Helper()
 	content, err := os.ReadFile("docs/openapi.json")
@@ -37,7 +37,7 @@ func documented(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// allRoutes is an API that has every route, and nothing behind them.
+// allRoutes returns an API with every route and without the parts behind them.
 func allRoutes(t *testing.T) *API {
 	t.Helper()
 	return New(Options{
@@ -85,14 +85,14 @@ func TestRoutesAreDocumented(t *testing.T) {
 	}
 }
 
-// noIntake is an Intake of an API whose requests do not come that far.
+// noIntake is an Intake that gets no order.
 type noIntake struct{ Intake }
 
 func (noIntake) OrderRefused(error)  {}
 func (noIntake) CancelRefused(error) {}
 
-// A route refuses parameters that it does not take, and those given twice, whoever asks and before it does anything. Outside
-// of /api some routes ignore the whole query string.
+// A route refuses unknown and repeated parameters from every caller, before it does anything else. Outside of /api some routes ignore the
+// query string.
 func TestQueryStringsAreStrict(t *testing.T) {
 	a := allRoutes(t)
 	strict := func(r route, prefix, query, field string) {
@@ -136,7 +136,7 @@ func TestQueryStringsAreStrict(t *testing.T) {
 	}
 }
 
-// Every code has a status, and the document says so; it knows no others.
+// Every code has a status, which the document lists; the document has no other codes.
 func TestCodes(t *testing.T) {
 	schema := documented(t).Components.Schemas["ErrorCode"].Value
 	listed := map[order.Code]bool{}
@@ -164,7 +164,7 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// The docs page's viewer is the file that its README says it is.
+// The embedded viewer is the file of docs/README.md.
 func TestViewerChecksum(t *testing.T) {
 	plain, err := newDocsFiles().viewer.Content(false)
 	if err != nil {

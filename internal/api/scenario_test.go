@@ -13,10 +13,10 @@ import (
 	"orderflow/internal/order"
 )
 
-// scenario is one request with what its answer must have and must not have.
+// scenario is one request with the expected and the forbidden content of its answer.
 type scenario struct {
 	name           string
-	prepare        func(t testing.TB, n *node)
+	prepare        func(t testing.TB, n *server)
 	method, target string
 	body           string
 	headers        []string // of the request, "Name: value"; "-" for none
@@ -26,28 +26,28 @@ type scenario struct {
 	once           bool     // cannot be repeated: no benchmark
 }
 
-// placed leaves an order under key 7001 of user 1: two pieces of product 2.
-func placed(t testing.TB, n *node) {
+// placed creates an order with key 7001 of user 1: two units of product 2.
+func placed(t testing.TB, n *server) {
 	t.Helper()
 	n.place(t, "7001", 2, 2)
 }
 
-func ended(outcome order.Outcome) func(testing.TB, *node) {
-	return func(t testing.TB, n *node) {
+func ended(outcome order.Outcome) func(testing.TB, *server) {
+	return func(t testing.TB, n *server) {
 		t.Helper()
-		n.desk.settle(t, n.place(t, "7001", 2, 2), outcome)
+		n.intake.settle(t, n.place(t, "7001", 2, 2), outcome)
 	}
 }
 
-func ordered(key string, product int64) func(testing.TB, *node) {
-	return func(t testing.TB, n *node) {
+func ordered(key string, product int64) func(testing.TB, *server) {
+	return func(t testing.TB, n *server) {
 		t.Helper()
 		n.place(t, key, product, 1)
 	}
 }
 
-func deskFails(err error) func(testing.TB, *node) {
-	return func(_ testing.TB, n *node) { n.desk.fail(err) }
+func intakeFails(err error) func(testing.TB, *server) {
+	return func(_ testing.TB, n *server) { n.intake.fail(err) }
 }
 
 const fine = `{"user_id":1,"idempotency_key":"a","items":[{"product_id":2,"quantity":1}]}`
@@ -110,35 +110,35 @@ func createScenarios() []scenario {
 			method: "POST", target: "/api/v1/orders", status: 409, body: orderJSON(1, "a", 5, 1), want: []string{`"available":0`},
 		},
 		{
-			name: "a stopped sale", prepare: deskFails(&order.Error{Code: order.CodeProductInactive, ProductID: 5, Message: "Not for sale."}),
+			name: "an inactive product", prepare: intakeFails(&order.Error{Code: order.CodeProductInactive, ProductID: 5, Message: "Not for sale."}),
 			method: "POST", target: "/api/v1/orders", status: 409, body: fine,
 			want: []string{`{"error":"product_inactive","message":"Not for sale.","product_id":5,"trace_id":"`}, forbid: []string{"requested", "available"},
 		},
 		{
-			name: "a locked product", prepare: deskFails(order.Errorf(order.CodeLockConflict, "Busy.")),
+			name: "a locked product", prepare: intakeFails(order.Errorf(order.CodeLockConflict, "Busy.")),
 			method: "POST", target: "/api/v1/orders", status: 409, body: fine, want: []string{`"error":"lock_conflict"`}, wantHeaders: []string{"Retry-After: -"},
 		},
 		{
-			name: "a full queue", prepare: deskFails(fmt.Errorf("intake: %w", order.Errorf(order.CodeOverloaded, "Full."))),
+			name: "a full queue", prepare: intakeFails(fmt.Errorf("intake: %w", order.Errorf(order.CodeOverloaded, "Full."))),
 			method: "POST", target: "/api/v1/orders", status: 503, body: fine,
 			want: []string{`"error":"overloaded","message":"Full."`}, forbid: []string{"intake"}, wantHeaders: []string{"Retry-After: 1"},
 		},
 		{
-			name: "no database", prepare: deskFails(&order.Error{Code: order.CodeUnavailable, Message: "Not there.", Cause: errors.New("dial secret:3306")}),
+			name: "no database", prepare: intakeFails(&order.Error{Code: order.CodeUnavailable, Message: "Not there.", Cause: errors.New("dial secret:3306")}),
 			method: "POST", target: "/api/v1/orders", status: 503, body: fine,
 			want: []string{`"error":"unavailable","message":"Not there."`}, forbid: []string{"secret"}, wantHeaders: []string{"Retry-After: 1"},
 		},
 		{
-			name: "a fault of ours", prepare: deskFails(errors.New("secret table is missing")),
+			name: "an internal error", prepare: intakeFails(errors.New("secret table is missing")),
 			method: "POST", target: "/api/v1/orders", status: 500, body: fine,
 			want: []string{`"error":"internal_error"`}, forbid: []string{"secret", "table"},
 		},
 		{
-			name: "a coded fault of ours", prepare: deskFails(&order.Error{Code: order.CodeInternal, Message: "secret"}),
+			name: "an internal error with its code", prepare: intakeFails(&order.Error{Code: order.CodeInternal, Message: "secret"}),
 			method: "POST", target: "/api/v1/orders", status: 500, body: fine, want: []string{`"error":"internal_error"`}, forbid: []string{"secret"},
 		},
 		{
-			name: "a code that nobody knows", prepare: deskFails(order.Errorf("secret_code", "secret")),
+			name: "an unknown code", prepare: intakeFails(order.Errorf("secret_code", "secret")),
 			method: "POST", target: "/api/v1/orders", status: 500, body: fine, want: []string{`"error":"internal_error"`}, forbid: []string{"secret"},
 		},
 		{
@@ -333,10 +333,10 @@ func showScenarios() []scenario {
 }
 
 func listScenarios() []scenario {
-	three := func(t testing.TB, n *node) {
+	three := func(t testing.TB, n *server) {
 		t.Helper()
 		n.place(t, "1", 2, 1)
-		n.desk.settle(t, n.place(t, "2", 2, 1), order.Succeeded)
+		n.intake.settle(t, n.place(t, "2", 2, 1), order.Succeeded)
 		n.do(t, "POST", "/api/v1/orders", orderJSON(2, "3", 2, 1))
 	}
 	return []scenario{

@@ -19,8 +19,8 @@ import (
 	"orderflow/internal/store"
 )
 
-// house is an Authenticator on a real store with the sample users.
-type house struct {
+// env is an Authenticator over a real store with the sample users.
+type env struct {
 	*auth.Authenticator
 	store  *store.Store
 	tokens *tokens
@@ -28,13 +28,13 @@ type house struct {
 	hashes, inFlight, most atomic.Int64
 }
 
-// tokens are the store's, counted, and held up or in vain where a test wants that.
+// tokens is the store. Tests can count, hold and fail its look-ups.
 type tokens struct {
 	*store.Store
-	asked, inside, most atomic.Int64
-	hold                atomic.Pointer[chan struct{}] // look-ups wait for it
-	after               atomic.Pointer[chan struct{}] // and with what they found for this
-	fault               atomic.Pointer[order.Error]
+	lookUps, running, most atomic.Int64
+	hold                   atomic.Pointer[chan struct{}] // look-ups wait for it before they read
+	after                  atomic.Pointer[chan struct{}] // and for this one before they return
+	fault                  atomic.Pointer[order.Error]
 }
 
 func (t *tokens) UserByEmail(ctx context.Context, email string) (order.User, error) {
@@ -45,9 +45,9 @@ func (t *tokens) UserByEmail(ctx context.Context, email string) (order.User, err
 }
 
 func (t *tokens) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
-	t.asked.Add(1)
-	raise(&t.most, t.inside.Add(1))
-	defer t.inside.Add(-1)
+	t.lookUps.Add(1)
+	raise(&t.most, t.running.Add(1))
+	defer t.running.Add(-1)
 	if hold := t.hold.Load(); hold != nil {
 		<-*hold
 	}
@@ -61,7 +61,7 @@ func (t *tokens) TokenByHash(ctx context.Context, hash []byte) (order.Token, err
 	return token, err
 }
 
-// raise makes most at least n.
+// raise raises most to at least n.
 func raise(most *atomic.Int64, n int64) {
 	for {
 		old := most.Load()
@@ -88,7 +88,7 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-func open(t *testing.T) *house {
+func open(t *testing.T) *env {
 	t.Helper()
 	content, err := template()
 	if err != nil {
@@ -107,23 +107,23 @@ func open(t *testing.T) *house {
 			t.Error(err)
 		}
 	})
-	h := &house{store: s, tokens: &tokens{Store: s}}
+	h := &env{store: s, tokens: &tokens{Store: s}}
 	h.Authenticator = auth.New(auth.Options{
 		Tokens: h.tokens, Users: h.tokens, Passwords: auth.NewPasswords(auth.PasswordOptions{Concurrency: 2, Observe: h.observe}),
 	})
 	return h
 }
 
-func (h *house) observe(change int) {
+func (h *env) observe(change int) {
 	raise(&h.most, h.inFlight.Add(int64(change)))
 	if change > 0 {
 		h.hashes.Add(1)
 	}
 }
 
-func (h *house) token(t *testing.T, about order.Token, lasts time.Duration) (string, order.Token) {
+func (h *env) token(t *testing.T, about order.Token, lifetime time.Duration) (string, order.Token) {
 	t.Helper()
-	token, about, err := auth.NewToken(t.Context(), h.store, about, lasts)
+	token, about, err := auth.NewToken(t.Context(), h.store, about, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestLogIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if about.UserID != 1 || about.Admin || about.Name != "browser" || about.ExpiresAt.Sub(about.CreatedAt) != time.Hour {
-		t.Errorf("made %+v", about)
+		t.Errorf("the token is %+v", about)
 	}
 	caller, err := h.Check(t.Context(), token)
 	if want := (order.Caller{UserID: 1, TokenID: about.ID}); caller != want || err != nil {
@@ -152,39 +152,38 @@ func TestLogIn(t *testing.T) {
 	}
 	again, _, err := h.LogIn(t.Context(), "alice@example.com", "password", "", 0)
 	if err != nil || again == token {
-		t.Errorf("logged in again: the same token %t, %v", again == token, err)
+		t.Errorf("a second log-in: the same token %t, %v", again == token, err)
 	}
 	if _, err := h.store.UserByEmail(t.Context(), token); err == nil {
-		t.Error("the token is somewhere")
+		t.Error("the token itself is stored")
 	}
 }
 
-// An address that nobody has and a wrong password are answered alike, after the same work.
-func TestNobodyLearnsWhoHasAnAccount(t *testing.T) {
+// An unknown address and a wrong password get the same answer after the same work.
+func TestLogInRevealsNoAccounts(t *testing.T) {
 	h := open(t)
-	var said []string
-	for _, who := range [][2]string{{"alice@example.com", "wrong"}, {"nobody@example.com", "password"}, {"nobody@example.com", ""}} {
+	var answers []string
+	for _, c := range [][2]string{{"alice@example.com", "wrong"}, {"nobody@example.com", "password"}, {"nobody@example.com", ""}} {
 		before := h.hashes.Load()
-		token, about, err := h.LogIn(t.Context(), who[0], who[1], "", 0)
+		token, about, err := h.LogIn(t.Context(), c[0], c[1], "", 0)
 		wantCode(t, err, order.CodeUnauthenticated)
 		if worked := h.hashes.Load() - before; worked != 1 || token != "" || about != (order.Token{}) {
-			t.Errorf("%q: %d hashes, %q, %+v", who, worked, token, about)
+			t.Errorf("%q: %d hashes, %q, %+v", c, worked, token, about)
 		}
-		said = append(said, fmt.Sprint(order.CodeOf(err), err))
+		answers = append(answers, fmt.Sprint(order.CodeOf(err), err))
 	}
-	if said[0] != said[1] || said[0] != said[2] {
-		t.Errorf("said %q", said)
+	if answers[0] != answers[1] || answers[0] != answers[2] {
+		t.Errorf("the answers differ: %q", answers)
 	}
 }
 
-// A crowd that logs in at once has two hashes computed at a time, which is what takes memory; the others wait, or are told that
-// there are too many.
-func TestStormOfLogIns(t *testing.T) {
+// Of many log-ins at once, two compute a hash at a time, which needs the memory. The others wait or are refused.
+func TestConcurrentLogIns(t *testing.T) {
 	h := open(t)
 	var ok, over atomic.Int64
-	var crowd sync.WaitGroup
+	var all sync.WaitGroup
 	for i := range 200 {
-		crowd.Go(func() {
+		all.Go(func() {
 			_, _, err := h.LogIn(t.Context(), []string{"alice@example.com", "nobody@example.com"}[i%2], "password", "", 0)
 			switch order.CodeOf(err) {
 			case "", order.CodeUnauthenticated:
@@ -196,18 +195,18 @@ func TestStormOfLogIns(t *testing.T) {
 			}
 		})
 	}
-	crowd.Wait()
+	all.Wait()
 	if h.most.Load() != 2 || h.inFlight.Load() != 0 || h.hashes.Load() != ok.Load() {
-		t.Errorf("%d hashes at once, %d left, %d computed for %d", h.most.Load(), h.inFlight.Load(), h.hashes.Load(), ok.Load())
+		t.Errorf("%d hashes at once, %d running, %d computed for %d log-ins", h.most.Load(), h.inFlight.Load(), h.hashes.Load(), ok.Load())
 	}
 	if ok.Load() < 2 || ok.Load()+over.Load() != 200 {
-		t.Errorf("%d were served, %d too many", ok.Load(), over.Load())
+		t.Errorf("%d log-ins were served, %d refused", ok.Load(), over.Load())
 	}
-	t.Logf("%d were served, %d too many", ok.Load(), over.Load())
+	t.Logf("%d log-ins were served, %d refused", ok.Load(), over.Load())
 }
 
-// Who finds too many waiting is told so at once; who leaves frees the place in the queue.
-func TestQueueOfLogIns(t *testing.T) {
+// A log-in that finds a full queue is refused at once. One that leaves the queue frees its place.
+func TestLogInQueue(t *testing.T) {
 	begun, hold := make(chan struct{}, 10), make(chan struct{})
 	p := auth.NewPasswords(auth.PasswordOptions{Concurrency: 1, Queue: 1, Wait: time.Minute, Observe: func(change int) {
 		if change > 0 {
@@ -215,7 +214,7 @@ func TestQueueOfLogIns(t *testing.T) {
 			<-hold
 		}
 	}})
-	ask := func(ctx context.Context) chan error {
+	start := func(ctx context.Context) chan error {
 		done := make(chan error, 1)
 		go func() {
 			_, err := p.Matches(ctx, "x", "")
@@ -223,27 +222,27 @@ func TestQueueOfLogIns(t *testing.T) {
 		}()
 		return done
 	}
-	first := ask(t.Context())
+	first := start(t.Context())
 	<-begun
-	gone, leave := context.WithCancel(t.Context())
-	second := ask(gone)
-	until(t, func() bool { // the second waits: a third has no room
+	ctx, leave := context.WithCancel(t.Context())
+	second := start(ctx)
+	until(t, func() bool { // the second waits, so a third is refused
 		_, err := p.Matches(alreadyOver(t), "x", "")
 		return order.CodeOf(err) == order.CodeOverloaded
 	})
 	leave()
 	if err := <-second; !errors.Is(err, context.Canceled) {
-		t.Errorf("who left got %v", err)
+		t.Errorf("the caller that left got %v, want context.Canceled", err)
 	}
-	third := ask(t.Context())
+	third := start(t.Context())
 	close(hold)
 	if err := errors.Join(<-first, <-third); err != nil {
 		t.Error(err)
 	}
 }
 
-// A wait has its bound.
-func TestWaitOfLogIns(t *testing.T) {
+// The wait in the queue is bounded.
+func TestLogInQueueTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		p := auth.NewPasswords(auth.PasswordOptions{Concurrency: 1, Observe: func(change int) {
@@ -277,24 +276,24 @@ func until(t *testing.T, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !condition(); runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatal("in vain for a minute")
+			t.Fatal("the condition did not become true within a minute")
 		}
 	}
 }
 
-func TestMalformedTokensAskNobody(t *testing.T) {
+func TestMalformedTokensNeedNoLookUp(t *testing.T) {
 	h := open(t)
 	for _, token := range []string{"", "of_", "x", strings.Repeat("A", 1<<20), "of_ABCDEFGHIJKLMNOPQRSTUVWXY\n", "of_' OR 1=1 --"} {
 		_, err := h.Check(t.Context(), token)
 		wantCode(t, err, order.CodeUnauthenticated)
 	}
-	if asked := h.tokens.asked.Load(); asked != 0 {
-		t.Errorf("asked %d times", asked)
+	if lookUps := h.tokens.lookUps.Load(); lookUps != 0 {
+		t.Errorf("%d look-ups", lookUps)
 	}
 }
 
-// An answer is remembered for five seconds, whichever it is; what was taken back elsewhere counts that long at most.
-func TestAnswersGrowOld(t *testing.T) {
+// A check is cached for five seconds. A token that another process revoked is accepted that long at most.
+func TestChecksExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)
 		elsewhere := auth.New(auth.Options{Tokens: h.store, Users: h.store, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
@@ -307,8 +306,8 @@ func TestAnswersGrowOld(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if asked := h.tokens.asked.Load(); asked != 2 {
-			t.Errorf("asked %d times for two tokens", asked)
+		if lookUps := h.tokens.lookUps.Load(); lookUps != 2 {
+			t.Errorf("%d look-ups for two tokens, want 2", lookUps)
 		}
 		if err := elsewhere.Revoke(t.Context(), token); err != nil {
 			t.Fatal(err)
@@ -326,7 +325,7 @@ func TestAnswersGrowOld(t *testing.T) {
 	})
 }
 
-func TestTokensEnd(t *testing.T) {
+func TestTokensExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)
 		token, _ := h.token(t, order.Token{Admin: true, Name: "shop"}, time.Hour)
@@ -339,40 +338,40 @@ func TestTokensEnd(t *testing.T) {
 	})
 }
 
-// Those who ask for one token at the same time share a look-up; look-ups for many are few at a time.
+// Concurrent checks of one token share a look-up. The number of concurrent look-ups is bounded.
 func TestLookUpsAreShared(t *testing.T) {
 	h := open(t)
 	token, _ := h.token(t, order.Token{UserID: 1}, 0)
 	hold := make(chan struct{})
 	h.tokens.hold.Store(&hold)
-	var crowd sync.WaitGroup
+	var all sync.WaitGroup
 	for range 50 {
-		crowd.Go(func() {
+		all.Go(func() {
 			if caller, err := h.Check(t.Context(), token); caller.UserID != 1 || err != nil {
 				t.Errorf("the caller is %+v, %v", caller, err)
 			}
 		})
 	}
-	until(t, func() bool { return h.tokens.asked.Load() > 0 })
+	until(t, func() bool { return h.tokens.lookUps.Load() > 0 })
 	if _, err := h.Check(alreadyOver(t), token); !errors.Is(err, context.Canceled) {
-		t.Errorf("who left got %v", err)
+		t.Errorf("the caller that left got %v, want context.Canceled", err)
 	}
 	for i := range 100 {
-		crowd.Go(func() {
+		all.Go(func() {
 			_, err := h.Check(t.Context(), fmt.Sprintf("of_%c%cAAAAAAAAAAAAAAAAAAAAAAAA", 'A'+i%10, 'A'+i/10))
 			wantCode(t, err, order.CodeUnauthenticated)
 		})
 	}
-	until(t, func() bool { return h.tokens.inside.Load() == 16 })
+	until(t, func() bool { return h.tokens.running.Load() == 16 })
 	close(hold)
-	crowd.Wait()
-	if asked, most := h.tokens.asked.Load(), h.tokens.most.Load(); asked != 101 || most != 16 {
-		t.Errorf("asked %d times for 101 tokens, %d at once", asked, most)
+	all.Wait()
+	if lookUps, most := h.tokens.lookUps.Load(), h.tokens.most.Load(); lookUps != 101 || most != 16 {
+		t.Errorf("%d look-ups for 101 tokens, %d at once, want 101 and 16", lookUps, most)
 	}
 }
 
-// Taken back here, a token counts no more from then on, also when a look-up has found it just before.
-func TestRevokeIsHeardAtOnce(t *testing.T) {
+// A token that this Authenticator revoked is refused from then on, also when a look-up found it just before.
+func TestRevokeTakesEffectAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)
 		token, _ := h.token(t, order.Token{UserID: 1}, 0)
@@ -391,7 +390,7 @@ func TestRevokeIsHeardAtOnce(t *testing.T) {
 		h.tokens.after.Store(&found)
 		var both sync.WaitGroup
 		both.Go(func() { _, _ = h.Check(t.Context(), token) })
-		synctest.Wait() // it has found the token, and holds that
+		synctest.Wait() // the look-up has found the token and waits
 		both.Go(func() {
 			if err := h.Revoke(t.Context(), token); err != nil {
 				t.Error(err)
@@ -408,11 +407,11 @@ func TestRevokeIsHeardAtOnce(t *testing.T) {
 	})
 }
 
-// When the database is away, nobody is told that their token or password is wrong; and it is asked again.
-func TestDatabaseIsAway(t *testing.T) {
+// While the database is unavailable, no token and no password is reported as wrong, and nothing is cached.
+func TestDatabaseUnavailable(t *testing.T) {
 	h := open(t)
 	token, _ := h.token(t, order.Token{UserID: 1}, 0)
-	h.tokens.fault.Store(order.Errorf(order.CodeUnavailable, "away"))
+	h.tokens.fault.Store(order.Errorf(order.CodeUnavailable, "unavailable"))
 	for range 2 {
 		_, err := h.Check(t.Context(), token)
 		wantCode(t, err, order.CodeUnavailable)
@@ -420,11 +419,11 @@ func TestDatabaseIsAway(t *testing.T) {
 		wantCode(t, err, order.CodeUnavailable)
 		wantCode(t, h.Revoke(t.Context(), token), order.CodeUnavailable)
 	}
-	if asked := h.tokens.asked.Load(); asked != 4 {
-		t.Errorf("asked %d times", asked)
+	if lookUps := h.tokens.lookUps.Load(); lookUps != 4 {
+		t.Errorf("%d look-ups", lookUps)
 	}
 	h.tokens.fault.Store(nil)
 	if caller, err := h.Check(t.Context(), token); caller.UserID != 1 || err != nil {
-		t.Errorf("back again, the caller is %+v, %v", caller, err)
+		t.Errorf("with the database again, the caller is %+v, %v", caller, err)
 	}
 }

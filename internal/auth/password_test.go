@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// known are hashes that others have made: those of the algorithm's own tests, and that of the sample data.
+// known are hashes of other implementations: those of the algorithm's own tests, and that of the sample data.
 var known = map[string]string{
 	"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4":              "password",
 	"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc":              "password",
@@ -19,11 +19,11 @@ var known = map[string]string{
 func TestKnownHashes(t *testing.T) {
 	p := NewPasswords(PasswordOptions{})
 	for stored, password := range known {
-		if fits, err := p.Matches(t.Context(), password, stored); !fits || err != nil {
-			t.Errorf("%s does not fit %s: %v", password, stored, err)
+		if matches, err := p.Matches(t.Context(), password, stored); !matches || err != nil {
+			t.Errorf("%s does not match %s: %v", password, stored, err)
 		}
-		if fits, err := p.Matches(t.Context(), password+"x", stored); fits || err != nil {
-			t.Errorf("%sx fits %s: %v", password, stored, err)
+		if matches, err := p.Matches(t.Context(), password+"x", stored); matches || err != nil {
+			t.Errorf("%sx matches %s: %v", password, stored, err)
 		}
 	}
 }
@@ -39,29 +39,29 @@ func TestHashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first == second || !strings.HasPrefix(first, "$argon2id$v=19$m=19456,t=2,p=1$") {
-		t.Errorf("made %s, then %s", first, second)
+		t.Errorf("hashed as %s, then as %s", first, second)
 	}
 	for _, stored := range []string{first, second} {
-		if fits, err := p.Matches(t.Context(), "p", stored); !fits || err != nil {
-			t.Errorf("does not fit: %v", err)
+		if matches, err := p.Matches(t.Context(), "p", stored); !matches || err != nil {
+			t.Errorf("the password does not match: %v", err)
 		}
 	}
-	for _, password := range []string{"", "p", p.dummy} { // nobody's account
-		if fits, err := p.Matches(t.Context(), password, ""); fits || err != nil {
-			t.Errorf("%q fits an account that does not exist: %v", password, err)
+	for _, password := range []string{"", "p", p.dummy} { // an account that does not exist
+		if matches, err := p.Matches(t.Context(), password, ""); matches || err != nil {
+			t.Errorf("%q matches an account that does not exist: %v", password, err)
 		}
 	}
 }
 
-// cheap is a hash that takes no time.
+// cheap returns a hash of the lowest cost.
 func cheap(password string, salt []byte) hash {
 	h := hash{cost{memory: minMemory, time: 1, lanes: 1}, salt, make([]byte, minKey)}
 	h.key = h.compute(password)
 	return h
 }
 
-// A hash fits its own password and no other, also after its text was written and read.
-func TestOnlyThePasswordFits(t *testing.T) {
+// A hash matches its own password and no other, also after it was formatted and parsed.
+func TestOnlyThePasswordMatches(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		password, other := rapid.String().Draw(t, "password"), rapid.String().Draw(t, "other")
 		h := cheap(password, rapid.SliceOfN(rapid.Byte(), minSalt, maxSalt).Draw(t, "salt"))
@@ -70,12 +70,12 @@ func TestOnlyThePasswordFits(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !read.matches(password) || read.matches(other) != (other == password) {
-			t.Fatalf("%q fits %t, %q fits %t", password, read.matches(password), other, read.matches(other))
+			t.Fatalf("%q matches %t, %q matches %t", password, read.matches(password), other, read.matches(other))
 		}
 	})
 }
 
-// Whatever is read as a hash is within bounds, and is written the way that it was read.
+// A text that is parsed as a hash is within bounds, and is formatted as the same text.
 func TestParseHash(t *testing.T) {
 	number := rapid.OneOf(rapid.Just(uint32(1)), rapid.Uint32Range(0, 100_000), rapid.Uint32())
 	encoded := rapid.Custom(func(t *rapid.T) string {
@@ -85,7 +85,7 @@ func TestParseHash(t *testing.T) {
 		h := hash{cost: cost{number.Draw(t, "memory"), number.Draw(t, "time"), uint8(number.Draw(t, "lanes"))}}
 		text := h.String() + encoded.Draw(t, "salt")
 		text = strings.TrimSuffix(text, "$") + "$" + encoded.Draw(t, "key")
-		if rapid.Bool().Draw(t, "rubbish") {
+		if rapid.Bool().Draw(t, "garbage") {
 			text = rapid.String().Draw(t, "text")
 		}
 		read, err := parseHash(text)
@@ -93,13 +93,13 @@ func TestParseHash(t *testing.T) {
 			return
 		}
 		if !read.bounded() || read.String() != text {
-			t.Fatalf("%q was read as %+v", text, read)
+			t.Fatalf("%q was parsed as %+v", text, read)
 		}
 	})
 }
 
-// What would take the server down is not even begun, and the error does not show the hash.
-func TestAbsurdHashes(t *testing.T) {
+// A hash that costs too much is not computed, and the error does not contain it.
+func TestHashesOutOfBounds(t *testing.T) {
 	p := NewPasswords(PasswordOptions{Observe: func(int) { t.Error("a hash was computed") }})
 	const salt, key = "c29tZXNhbHQ", "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	for _, stored := range []string{
@@ -125,9 +125,9 @@ func TestAbsurdHashes(t *testing.T) {
 		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + key[:12],
 		"$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + strings.Repeat("AAAA", 30),
 	} {
-		fits, err := p.Matches(t.Context(), "password", stored)
-		if fits || err == nil || strings.Contains(err.Error(), stored) {
-			t.Errorf("%s: fits %t, %v", stored, fits, err)
+		matches, err := p.Matches(t.Context(), "password", stored)
+		if matches || err == nil || strings.Contains(err.Error(), stored) {
+			t.Errorf("%s: matches %t, %v", stored, matches, err)
 		}
 	}
 }

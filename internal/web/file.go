@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// File is an embedded file in both forms, plain and gzipped. The form that is not embedded is made when a request first needs
-// it, since most servers are never asked for it, and then shared by all requests. Its methods may be called from any goroutine;
-// callers must not change the bytes.
+// File is an embedded file in two forms, plain and gzipped. The form that is not embedded is computed when a request first needs it,
+// since most servers never need it, and is then shared by all requests. The methods may be called from any goroutine; callers must not
+// change the bytes.
 type File struct {
 	plain, packed func() ([]byte, error)
 }
 
-// NewFile returns the File of embedded content, which is either gzipped or plain.
+// NewFile returns the File of embedded content, which is gzipped or plain.
 func NewFile(content []byte, gzipped bool) *File {
 	embedded := func() ([]byte, error) { return content, nil }
 	if gzipped {
@@ -41,14 +41,14 @@ func unpack(packed []byte) (plain []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	plain, err = io.ReadAll(reader)
-	return bytes.Clone(plain), err // without the room that ReadAll left
+	return bytes.Clone(plain), err // without the unused capacity of ReadAll
 }
 
 func pack(plain []byte) ([]byte, error) {
 	var out bytes.Buffer
 	writer := gzip.NewWriter(&out)
 	_, err := writer.Write(plain)
-	err = errors.Join(err, writer.Close()) // before its bytes are looked at
+	err = errors.Join(err, writer.Close()) // before the bytes are read
 	return bytes.Clone(out.Bytes()), err
 }
 

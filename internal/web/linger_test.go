@@ -12,14 +12,14 @@ import (
 
 func TestLingering(t *testing.T) {
 	for name, c := range map[string]struct {
-		room  int              // of the read, in bytes
+		size  int              // of the read, in bytes
 		then  func(*lingering) // happens after a second
 		want  error
 		after time.Duration
 	}{
 		"background read":                    {1, func(*lingering) {}, io.EOF, halfCloseGrace},
 		"any other read":                     {4096, func(*lingering) {}, io.EOF, 0},
-		"the handler has answered":           {1, func(l *lingering) { l.setDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
+		"the handler has returned":           {1, func(l *lingering) { l.setDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded, time.Second},
 		"a deadline that has not passed yet": {1, func(l *lingering) { l.setDeadline(time.Now().Add(time.Minute)) }, io.EOF, halfCloseGrace},
 		"the server closes the connection":   {1, func(l *lingering) { l.close() }, os.ErrDeadlineExceeded, time.Second},
 	} {
@@ -30,14 +30,14 @@ func TestLingering(t *testing.T) {
 				var l lingering
 				time.AfterFunc(time.Second, func() { c.then(&l) })
 				began := time.Now()
-				n, err := l.read(conn, make([]byte, c.room), halfCloseGrace)
+				n, err := l.read(conn, make([]byte, c.size), halfCloseGrace)
 				if n != 0 || !errors.Is(err, c.want) {
 					t.Errorf("read %d, %v, want %v", n, err, c.want)
 				}
 				if took := time.Since(began); took != c.after {
 					t.Errorf("returned after %s, want %s", took, c.after)
 				}
-				time.Sleep(2 * time.Second) // until then has happened, in the time of the bubble
+				time.Sleep(2 * time.Second) // until then has run, in the time of the bubble
 			})
 		})
 	}
@@ -56,7 +56,7 @@ func TestLingeringAfterTheAnswer(t *testing.T) {
 	var closed lingering
 	closed.close()
 	if _, err := closed.read(conn, make([]byte, 1), time.Hour); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read of a connection that was closed just now: %v", err)
+		t.Errorf("read of a closed connection: %v", err)
 	}
 	if _, err := l.read(conn, make([]byte, 2), time.Hour); !errors.Is(err, io.EOF) {
 		t.Errorf("read of the next request: %v", err)

@@ -43,7 +43,7 @@ func TestLimitedListener(t *testing.T) {
 	if err := errors.Join(first.Close(), nil); err != nil {
 		t.Fatal(err)
 	}
-	_ = first.Close() // closing twice gives one place back
+	_ = first.Close() // a second close releases nothing
 	second := <-accepted
 	defer func() { _ = second.Close() }()
 	if err := listener.Close(); err != nil {
@@ -54,8 +54,8 @@ func TestLimitedListener(t *testing.T) {
 	}
 }
 
-// TestOneClientHasHalf: addresses of others have half of the places each, proxies and this machine all.
-func TestOneClientHasHalf(t *testing.T) {
+// One client has at most half of the connections. Proxies and loopback addresses may have all.
+func TestConnectionsOfOneClient(t *testing.T) {
 	inner, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -64,23 +64,23 @@ func TestOneClientHasHalf(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	for _, c := range []struct {
 		addresses []string
-		let       int
+		want      int
 	}{
 		{[]string{"192.0.2.7", "192.0.2.7", "::ffff:192.0.2.7", "192.0.2.7"}, 2},
 		{[]string{"2001:db8::1", "2001:db8::2", "2001:db8::3"}, 2},
 		{[]string{"10.1.2.3", "10.1.2.3", "10.1.2.3"}, 3},
 		{[]string{"127.0.0.1", "127.0.0.1", "::1"}, 3},
 	} {
-		let := 0
+		acquired := 0
 		for _, address := range c.addresses {
 			client := l.client(&net.TCPAddr{IP: net.ParseIP(address), Port: 4711})
 			if l.acquire(client) {
-				let++
+				acquired++
 				defer l.release(client)
 			}
 		}
-		if let != c.let {
-			t.Errorf("%v: %d are let in, want %d", c.addresses, let, c.let)
+		if acquired != c.want {
+			t.Errorf("%v: %d connections are accepted, want %d", c.addresses, acquired, c.want)
 		}
 	}
 }

@@ -4,61 +4,63 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"orderflow/internal/order"
 )
 
-// MaxParameters is how many parameters a query string may have. It bounds the work and the answer of a refusal. The console
-// sends the most: the 50 ids of a page.
+// MaxParameters is the number of parameters that a query string may have. It bounds the work and the size of a refusal. The console sends
+// the most: the 50 ids of a page.
 const MaxParameters = 64
 
-// Parameter is a parameter that an address takes in its query string.
+// Parameter is a parameter of an address's query string.
 type Parameter struct {
 	Name  string
-	Empty bool // an empty value has a meaning; else it counts as absent
-	Many  bool // it may be given more than once
+	Empty bool // an empty value has a meaning; otherwise it counts as absent
+	Many  bool // it may be repeated
 }
 
-// Query reads the query string of an address that takes these parameters. It returns the values by name, and the errors by
-// name: of parameters that the address does not take, and of those given more often than they may be. An ignored parameter
-// would silently return more rows: a mistyped filter returns everything. The name "query" stands for the whole string.
-func Query(raw string, takes ...Parameter) (url.Values, map[string][]string) {
+// Query parses the query string of an address with these parameters. It returns the values by name, and the validation errors by name:
+// of unknown parameters, and of repeated ones. An unknown parameter must not be ignored: a request with a mistyped filter would get
+// every row. The name "query" stands for the whole string.
+func Query(raw string, allowed ...Parameter) (url.Values, order.ValidationErrors) {
 	if raw == "" {
 		return nil, nil
 	}
 	if strings.Count(raw, "&") >= MaxParameters {
-		return nil, map[string][]string{"query": {"has too many parameters"}}
+		return nil, order.ValidationErrors{"query": {"has too many parameters"}}
 	}
 	given, err := url.ParseQuery(raw)
 	if err != nil {
-		return nil, map[string][]string{"query": {"is not a well-formed query string"}}
+		return nil, order.ValidationErrors{"query": {"is not a well-formed query string"}}
 	}
-	values, wrong := url.Values{}, map[string][]string{}
+	values, invalid := url.Values{}, order.ValidationErrors{}
 	for name, all := range given {
-		at := slices.IndexFunc(takes, func(p Parameter) bool { return p.Name == name })
+		at := slices.IndexFunc(allowed, func(p Parameter) bool { return p.Name == name })
 		switch {
 		case at < 0 && name == "":
-			wrong["query"] = []string{"has a parameter without a name"}
+			invalid["query"] = []string{"has a parameter without a name"}
 		case at < 0:
-			wrong[name] = []string{"is not a parameter of this address, which takes " + list(takes)}
-		case len(all) > 1 && !takes[at].Many:
-			wrong[name] = []string{"must be given once"}
-		case takes[at].Empty || slices.ContainsFunc(all, func(value string) bool { return value != "" }):
+			invalid[name] = []string{"is not a parameter of this address, which takes " + list(allowed)}
+		case len(all) > 1 && !allowed[at].Many:
+			invalid[name] = []string{"must be given once"}
+		case allowed[at].Empty || slices.ContainsFunc(all, func(value string) bool { return value != "" }):
 			values[name] = all
 		}
 	}
-	if len(wrong) == 0 {
+	if len(invalid) == 0 {
 		return values, nil
 	}
-	return values, wrong
+	return values, invalid
 }
 
-// list is the names of parameters as a message lists them.
-func list(takes []Parameter) string {
-	if len(takes) == 0 {
+// list returns the names of parameters for a message.
+func list(parameters []Parameter) string {
+	if len(parameters) == 0 {
 		return "none"
 	}
-	names := make([]string, len(takes))
-	for i := range takes {
-		names[i] = takes[i].Name
+	names := make([]string, len(parameters))
+	for i := range parameters {
+		names[i] = parameters[i].Name
 	}
 	return strings.Join(names, ", ")
 }

@@ -14,15 +14,15 @@ import (
 	"orderflow/internal/order"
 )
 
-// What clients that ask and do not read may cost, in bytes.
+// Bounds of the memory for clients that do not read, in bytes.
 const (
-	connectionBound = 64 << 10 // of memory for a connection, whatever it asks for
-	answersBound    = 32 << 20 // of memory for all answers over 32 KiB that are made for one request
+	connectionBound = 64 << 10 // for a connection, whatever it requests
+	answersBound    = 32 << 20 // for all answers over 32 KiB that belong to one request
 	readers         = 110      // clients of the test
 )
 
-// large gives the node a page of orders and a list of products that are too large to be free: 60 KB and 400 KB.
-func (n *node) large(t *testing.T) {
+// large creates a page of orders and a list of products that need a budget: 60 KB and 400 KB.
+func (n *server) large(t *testing.T) {
 	t.Helper()
 	products := make([]order.ProductDraft, 1000)
 	for i := range products {
@@ -52,12 +52,12 @@ func (n *node) large(t *testing.T) {
 	}
 }
 
-// get is a GET request as it is written to a connection.
+// get returns a GET request as it is written to a connection.
 func get(path string, headers ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
 }
 
-// getPaths is every address of the document that answers to GET, and the requests for it.
+// getPaths returns a request for every address of the document that allows GET.
 func getPaths(t *testing.T) map[string]string {
 	t.Helper()
 	doc, err := document()
@@ -79,14 +79,14 @@ func getPaths(t *testing.T) map[string]string {
 	return requests
 }
 
-// A client that asks and does not read costs a bounded amount of memory, on every route: the answers that many share are one
-// copy, and those that each has for itself fit into one budget.
+// A client that does not read its answer costs a bounded amount of memory on every route: answers that many clients share are one copy,
+// and all others fit into the budget.
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	own := map[string]bool{"/api/v1/orders": true, "/api/v1/orders of 50": true} // each request has its own answer
 	for name, request := range getPaths(t) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var n *node
+				var n *server
 				n = open(t, func(o *api.Options) {
 					o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
@@ -96,7 +96,7 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 					n.large(t)
 				}
 				p := servePipes(t, n)
-				n.do(t, "GET", strings.Fields(request)[1], "") // what is made once is made
+				n.do(t, "GET", strings.Fields(request)[1], "") // the shared copy exists
 				unread := p.Unread(t, readers, request, nil)
 				bound := int64(connectionBound)
 				if own[name] {
@@ -113,8 +113,8 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// The list of products is another one after each change. Those that are not read fit into the budget; clients beyond it are told
-// so, and served again when the others have left.
+// Each change creates a new list of products. Unread lists fit into the budget. Clients beyond it are refused, and served again when
+// others have disconnected.
 func TestUnreadListsOfProducts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := open(t)
@@ -123,16 +123,16 @@ func TestUnreadListsOfProducts(t *testing.T) {
 		n.do(t, "GET", "/api/v1/products", "").expect(t, http.StatusOK, nil)
 		placed := 0
 		unread := p.Unread(t, readers, get("/api/v1/products"), func() {
-			synctest.Wait() // the client before has its list, and shares none
+			synctest.Wait() // the previous client has a list of its own
 			placed++
 			n.place(t, fmt.Sprint("between-", placed), 2, 1)
 		})
-		const kept = 4 << 20 // the newest list, and what the orders between have left
+		const kept = 4 << 20 // the newest list, and what the orders leave
 		if bound := int64(connectionBound + (answersBound+kept)/readers); unread.Held > bound {
 			t.Errorf("an unread list holds %d bytes, the bound is %d", unread.Held, bound)
 		}
 		const orders = "/api/v1/orders?per_page=50&page=3" // those of large
-		rest := p.Unread(t, 10, get(orders), nil)          // which take what the lists of products have left
+		rest := p.Unread(t, 10, get(orders), nil)          // which use the rest of the budget
 		for _, path := range []string{"/api/v1/products", orders} {
 			refused := n.do(t, "GET", path, "")
 			if refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, `"error":"overloaded"`) {
@@ -151,7 +151,7 @@ func TestUnreadListsOfProducts(t *testing.T) {
 	})
 }
 
-// A header field costs many times its bytes in memory, so their number is bounded beside their size.
+// A header field takes many times its size in memory, so the number of fields is bounded too.
 func TestTooManyHeaderFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := servePipes(t, open(t))
@@ -160,10 +160,10 @@ func TestTooManyHeaderFields(t *testing.T) {
 			fields int
 			want   string
 		}{
-			"as many as may be":   {"X-%d: 1", 100, "HTTP/1.1 200 "},
-			"too many names":      {"X-%d: 1", 101, "HTTP/1.1 431 "},
-			"one name too often":  {"X-Forwarded-For: 10.0.0.%d", 101, "HTTP/1.1 431 "},
-			"as many of one name": {"X-Forwarded-For: 10.0.0.%d", 100, "HTTP/1.1 200 "},
+			"the maximum":             {"X-%d: 1", 100, "HTTP/1.1 200 "},
+			"too many names":          {"X-%d: 1", 101, "HTTP/1.1 431 "},
+			"too many of one name":    {"X-Forwarded-For: 10.0.0.%d", 101, "HTTP/1.1 431 "},
+			"the maximum of one name": {"X-Forwarded-For: 10.0.0.%d", 100, "HTTP/1.1 200 "},
 		} {
 			headers := make([]string, c.fields)
 			for i := range headers {

@@ -16,42 +16,42 @@ import (
 	"orderflow/internal/store"
 )
 
-// keeper is where tokens and users are kept, with a fault that tests may put in front.
-type keeper struct {
+// tokenStore is the store of tokens and users. Tests can inject a fault.
+type tokenStore struct {
 	*store.Store
 	fault atomic.Pointer[order.Error]
 }
 
-func (k *keeper) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
-	if fault := k.fault.Load(); fault != nil {
+func (s *tokenStore) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
+	if fault := s.fault.Load(); fault != nil {
 		return order.Token{}, fault
 	}
-	return k.Store.TokenByHash(ctx, hash)
+	return s.Store.TokenByHash(ctx, hash)
 }
 
-func (k *keeper) UserByEmail(ctx context.Context, email string) (order.User, error) {
-	if fault := k.fault.Load(); fault != nil {
+func (s *tokenStore) UserByEmail(ctx context.Context, email string) (order.User, error) {
+	if fault := s.fault.Load(); fault != nil {
 		return order.User{}, fault
 	}
-	return k.Store.UserByEmail(ctx, email)
+	return s.Store.UserByEmail(ctx, email)
 }
 
-// withAuth makes an API know tokens, and hands out where they are kept.
-func withAuth(required bool, into **keeper) func(*api.Options) {
+// withAuth gives an API an Authenticator, and returns its token store.
+func withAuth(required bool, into **tokenStore) func(*api.Options) {
 	return func(o *api.Options) {
-		k := &keeper{Store: o.Reader.(*store.Store)}
+		s := &tokenStore{Store: o.Reader.(*store.Store)}
 		if into != nil {
-			*into = k
+			*into = s
 		}
-		o.Auth = auth.New(auth.Options{Tokens: k, Users: k, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
+		o.Auth = auth.New(auth.Options{Tokens: s, Users: s, Passwords: auth.NewPasswords(auth.PasswordOptions{})})
 		o.AuthRequired = required
 	}
 }
 
-// token makes a token of a user.
-func (n *node) token(t testing.TB, about order.Token, lasts time.Duration) (string, order.Token) {
+// token creates a token.
+func (n *server) token(t testing.TB, about order.Token, lifetime time.Duration) (string, order.Token) {
 	t.Helper()
-	token, about, err := auth.NewToken(t.Context(), n.store, about, lasts)
+	token, about, err := auth.NewToken(t.Context(), n.store, about, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,77 +64,77 @@ const (
 	alice   = "alice"
 	bob     = "bob"
 	admin   = "an admin"
-	revoked = "alice with a token that was taken back"
-	expired = "alice with a token that is over"
-	garbage = "somebody with a token that never was"
+	revoked = "alice with a revoked token"
+	expired = "alice with an expired token"
+	unknown = "a caller with an unknown token"
 )
 
-func callers() []string { return []string{nobody, alice, bob, admin, revoked, expired, garbage} }
+func callers() []string { return []string{nobody, alice, bob, admin, revoked, expired, unknown} }
 
-// door is a request, and how it is answered by the caller.
-type door struct {
+// accessCase is a request with the status and the content of its answer for each caller.
+type accessCase struct {
 	method, target, body string
 	headers              []string
 
-	free              int // without a token, where none is needed
-	own, other, admin int
-	shut              int      // without a token, where one is needed; 0 for 401
-	wrong             int      // with a token that does not count; 0 for 401
+	optional          int      // without a token, where none is required
+	own, other, admin int      // for alice, bob and the admin
+	required          int      // without a token, where one is required; 0 for 401
+	invalid           int      // with an invalid token; 0 for 401
 	mine              []string // in the answers to alice and the admin
-	theirs            []string // in the answers to the admin and, where none is needed, to nobody; never in alice's
-	secret            []string // never in answers to bob, nor to who is refused
+	theirs            []string // in the answers to the admin and, where no token is required, to nobody; never in alice's
+	secret            []string // never in answers to bob, or in refusals
 }
 
-func doors() []door {
+func accessCases() []accessCase {
 	const body = `{"user_id":1,"idempotency_key":"again","items":[{"product_id":2,"quantity":1}]}`
 	const login = `{"email":"alice@example.com","password":"password"}`
 	hers, stream := []string{"key-of-alice"}, []string{"Accept: text/event-stream"}
-	all := []door{
-		{method: "POST", target: "/api/v1/orders", body: body, free: 201, own: 201, other: 403, admin: 201, mine: []string{`"user_id":1`}, secret: []string{`"data"`}},
-		{method: "GET", target: "/api/v1/orders", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
-		{method: "GET", target: "/api/v1/orders?cursor=", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
-		{method: "GET", target: "/api/v1/orders?user_id=", free: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
-		{method: "GET", target: "/api/v1/orders?userid=1", free: 422, own: 422, other: 422, admin: 422, secret: hers},
-		{method: "GET", target: "/api/v1/orders?user_id=1", free: 200, own: 200, other: 403, admin: 200, mine: hers, secret: hers},
-		{method: "GET", target: "/api/v1/orders/1", free: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
-		{method: "GET", target: "/api/orders/1", free: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
-		{method: "HEAD", target: "/api/v1/orders/1", free: 200, own: 200, other: 404, admin: 200},
-		{method: "GET", target: "/api/v1/orders/99", free: 404, own: 404, other: 404, admin: 404},
-		{method: "GET", target: "/api/v1/orders/1/events", free: 200, own: 200, other: 404, admin: 200, mine: []string{"OrderCreated"}, secret: []string{"OrderCreated"}},
+	all := []accessCase{
+		{method: "POST", target: "/api/v1/orders", body: body, optional: 201, own: 201, other: 403, admin: 201, mine: []string{`"user_id":1`}, secret: []string{`"data"`}},
+		{method: "GET", target: "/api/v1/orders", optional: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
+		{method: "GET", target: "/api/v1/orders?cursor=", optional: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
+		{method: "GET", target: "/api/v1/orders?user_id=", optional: 200, own: 200, other: 200, admin: 200, mine: hers, theirs: []string{"key-of-bob"}, secret: hers},
+		{method: "GET", target: "/api/v1/orders?userid=1", optional: 422, own: 422, other: 422, admin: 422, secret: hers},
+		{method: "GET", target: "/api/v1/orders?user_id=1", optional: 200, own: 200, other: 403, admin: 200, mine: hers, secret: hers},
+		{method: "GET", target: "/api/v1/orders/1", optional: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
+		{method: "GET", target: "/api/orders/1", optional: 200, own: 200, other: 404, admin: 200, mine: hers, secret: hers},
+		{method: "HEAD", target: "/api/v1/orders/1", optional: 200, own: 200, other: 404, admin: 200},
+		{method: "GET", target: "/api/v1/orders/99", optional: 404, own: 404, other: 404, admin: 404},
+		{method: "GET", target: "/api/v1/orders/1/events", optional: 200, own: 200, other: 404, admin: 200, mine: []string{"OrderCreated"}, secret: []string{"OrderCreated"}},
 		{
-			method: "GET", target: "/api/v1/orders/2/events", headers: stream, free: 200, own: 200, other: 404, admin: 200,
+			method: "GET", target: "/api/v1/orders/2/events", headers: stream, optional: 200, own: 200, other: 404, admin: 200,
 			mine: []string{"event: OrderPaid"}, secret: []string{"OrderPaid"},
 		},
-		{method: "HEAD", target: "/api/v1/orders/1/events", headers: stream, free: 200, own: 200, other: 404, admin: 200},
-		{method: "POST", target: "/api/v1/orders/1/cancel", free: 200, own: 200, other: 404, admin: 200, mine: []string{"CANCELLED"}, secret: []string{"CANCELLED"}},
-		{method: "POST", target: "/api/v1/orders/99/cancel", free: 404, own: 404, other: 404, admin: 404},
-		{method: "GET", target: "/api/v1/products", free: 200, own: 200, other: 200, admin: 200, mine: []string{"Laptop"}},
-		{method: "POST", target: "/api/v1/auth/tokens", body: login, free: 201, own: 201, other: 201, admin: 201, shut: 201, wrong: 201, mine: []string{`"token":"of_`}},
+		{method: "HEAD", target: "/api/v1/orders/1/events", headers: stream, optional: 200, own: 200, other: 404, admin: 200},
+		{method: "POST", target: "/api/v1/orders/1/cancel", optional: 200, own: 200, other: 404, admin: 200, mine: []string{"CANCELLED"}, secret: []string{"CANCELLED"}},
+		{method: "POST", target: "/api/v1/orders/99/cancel", optional: 404, own: 404, other: 404, admin: 404},
+		{method: "GET", target: "/api/v1/products", optional: 200, own: 200, other: 200, admin: 200, mine: []string{"Laptop"}},
+		{method: "POST", target: "/api/v1/auth/tokens", body: login, optional: 201, own: 201, other: 201, admin: 201, required: 201, invalid: 201, mine: []string{`"token":"of_`}},
 		{
 			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
-			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+			optional: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
 		},
 		{
 			method: "POST", target: "/api/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
-			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+			optional: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
 		},
 		{
 			method: "POST", target: "/api/v1/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders.1"}`,
-			free: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
+			optional: 200, own: 200, other: 403, admin: 200, mine: []string{`"auth":"key:`}, secret: []string{`"auth"`},
 		},
 		{
 			method: "POST", target: "/broadcasting/auth", body: `{"socket_id":"1.2","channel_name":"private-orders-feed"}`,
-			free: 403, own: 403, other: 403, admin: 200, secret: []string{`"auth"`},
+			optional: 403, own: 403, other: 403, admin: 200, secret: []string{`"auth"`},
 		},
-		{method: "GET", target: "/nothing", free: 404, own: 404, other: 404, admin: 404},
-		{method: "GET", target: "/api/v1/orders/../health", free: 404, own: 404, other: 404, admin: 404},
-		{method: "PUT", target: "/api/v1/products", free: 405, own: 405, other: 405, admin: 405},
-		{method: "PUT", target: "/api/v1/auth/tokens", free: 405, own: 405, other: 405, admin: 405, shut: 405, wrong: 405},
+		{method: "GET", target: "/nothing", optional: 404, own: 404, other: 404, admin: 404},
+		{method: "GET", target: "/api/v1/orders/../health", optional: 404, own: 404, other: 404, admin: 404},
+		{method: "PUT", target: "/api/v1/products", optional: 405, own: 405, other: 405, admin: 405},
+		{method: "PUT", target: "/api/v1/auth/tokens", optional: 405, own: 405, other: 405, admin: 405, required: 405, invalid: 405},
 	}
 	for _, open := range []string{"/api/v1/health", "/api/health", "/livez", "/readyz", "/docs", "/docs/rapidoc.js", "/openapi.json", "/metrics", "/"} {
-		all = append(all, door{method: "GET", target: open, free: 200, own: 200, other: 200, admin: 200, shut: 200, wrong: 200})
+		all = append(all, accessCase{method: "GET", target: open, optional: 200, own: 200, other: 200, admin: 200, required: 200, invalid: 200})
 	}
-	for _, shut := range []door{
+	for _, c := range []accessCase{
 		{method: "POST", target: "/api/v1/products", body: lamp, admin: 201},
 		{method: "PATCH", target: "/api/v1/products/3", body: `{"name":"Hub"}`, admin: 200},
 		{method: "POST", target: "/api/v1/products/3/restock", body: delivery, admin: 201},
@@ -144,15 +144,15 @@ func doors() []door {
 		{method: "GET", target: "/api/v1/stats", admin: 200},
 		{method: "POST", target: "/api/v1/audit", admin: 200},
 	} {
-		shut.free, shut.own, shut.other, shut.secret = 401, 403, 403, []string{`"data"`}
-		all = append(all, shut)
+		c.optional, c.own, c.other, c.secret = 401, 403, 403, []string{`"data"`}
+		all = append(all, c)
 	}
-	return append(all, door{method: "DELETE", target: "/api/v1/auth/tokens/current", free: 401, own: 204, other: 204, admin: 204})
+	return append(all, accessCase{method: "DELETE", target: "/api/v1/auth/tokens/current", optional: 401, own: 204, other: 204, admin: 204})
 }
 
-// status is how a caller is answered.
-func (d door) status(caller string, required bool) int {
-	unless := func(status int) int {
+// status returns the status of the answer to a caller.
+func (c accessCase) status(caller string, required bool) int {
+	or401 := func(status int) int {
 		if status == 0 {
 			return http.StatusUnauthorized
 		}
@@ -161,67 +161,67 @@ func (d door) status(caller string, required bool) int {
 	switch caller {
 	case nobody:
 		if required {
-			return unless(d.shut)
+			return or401(c.required)
 		}
-		return d.free
+		return c.optional
 	case alice:
-		return d.own
+		return c.own
 	case bob:
-		return d.other
+		return c.other
 	case admin:
-		return d.admin
+		return c.admin
 	default:
-		return unless(d.wrong)
+		return or401(c.invalid)
 	}
 }
 
-// TestDoors tries every door with every key.
-func TestDoors(t *testing.T) {
+// Every caller sends every request.
+func TestAccess(t *testing.T) {
 	for name, required := range map[string]bool{"optional": false, "required": true} {
 		for _, caller := range callers() {
 			t.Run(name+"/"+caller, func(t *testing.T) {
 				t.Parallel()
-				tryDoors(t, caller, required)
+				checkAccess(t, caller, required)
 			})
 		}
 	}
 }
 
-func tryDoors(t *testing.T, caller string, required bool) {
+func checkAccess(t *testing.T, caller string, required bool) {
 	t.Helper()
 	lines := &logs{}
 	n := open(t, withAuth(required, nil), func(o *api.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("figures")) })
 	})
-	key := keyOf(t, n, caller)
+	token := tokenOf(t, n, caller)
 	var headers []string
-	if key != "" {
-		headers = []string{"Authorization: Bearer " + key}
+	if token != "" {
+		headers = []string{"Authorization: Bearer " + token}
 	}
 	for i, user := range []int64{1, 1, 2} {
 		owner, _ := n.token(t, order.Token{UserID: user}, 0)
 		placed := n.do(t, "POST", "/api/v1/orders", orderJSON(user, [3]string{"key-of-alice", "paid", "key-of-bob"}[i], 2, 1), "Authorization: Bearer "+owner)
 		placed.expect(t, 201, nil)
 	}
-	n.desk.settle(t, 2, order.Succeeded)
-	for _, d := range doors() {
-		t.Run(d.method+" "+d.target, func(t *testing.T) {
-			d.check(t, caller, required, n.do(t, d.method, d.target, d.body, slices.Concat(headers, d.headers)...))
+	n.intake.settle(t, 2, order.Succeeded)
+	for _, c := range accessCases() {
+		t.Run(c.method+" "+c.target, func(t *testing.T) {
+			c.check(t, caller, required, n.do(t, c.method, c.target, c.body, slices.Concat(headers, c.headers)...))
 		})
 	}
-	for _, secret := range []string{key, "of_", "password", "alice@example.com"} {
+	for _, secret := range []string{token, "of_", "password", "alice@example.com"} {
 		if secret != "" && strings.Contains(lines.String(), secret) {
 			t.Errorf("%s is in the log: %s", secret, lines)
 		}
 	}
 	if !strings.Contains(lines.String(), `"path":"/api/v1/auth/tokens"`) {
-		t.Error("the log says too little for this test")
+		t.Error("the log has no line about the log-in, so this test proves nothing")
 	}
 }
 
-// keyOf is the token of a caller.
-func keyOf(t *testing.T, n *node, caller string) string {
+// tokenOf returns the token of a caller, "" for none.
+func tokenOf(t *testing.T, n *server, caller string) string {
 	t.Helper()
 	about := map[string]order.Token{
 		alice: {UserID: 1}, bob: {UserID: 2}, admin: {Admin: true}, revoked: {UserID: 1},
@@ -234,36 +234,36 @@ func keyOf(t *testing.T, n *node, caller string) string {
 	case !ok:
 		return "of_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	}
-	key, made := n.token(t, of, 0)
+	token, created := n.token(t, of, 0)
 	if caller == revoked {
-		if err := n.store.RevokeToken(t.Context(), made.ID); err != nil {
+		if err := n.store.RevokeToken(t.Context(), created.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return key
+	return token
 }
 
-// check holds an answer against what is expected of the door.
-func (d door) check(t *testing.T, caller string, required bool, a answer) {
+// check compares an answer with the case.
+func (c accessCase) check(t *testing.T, caller string, required bool, a answer) {
 	t.Helper()
-	status := d.status(caller, required)
+	status := c.status(caller, required)
 	var want, forbid []string
 	switch {
 	case status >= 400:
-		forbid = d.secret
-		if d.method != "HEAD" {
+		forbid = c.secret
+		if c.method != "HEAD" {
 			want = []string{`"trace_id"`}
 		}
 	case caller == bob:
-		forbid = d.secret
+		forbid = c.secret
 	default:
-		want = d.mine
+		want = c.mine
 	}
 	if caller == alice {
-		forbid = append(forbid, d.theirs...)
+		forbid = append(forbid, c.theirs...)
 	}
 	if status < 400 && (caller == admin || caller == nobody) {
-		want = append(want, d.theirs...)
+		want = append(want, c.theirs...)
 	}
 	a.expect(t, status, want, forbid...)
 	if status == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") != "Bearer" {
@@ -271,8 +271,8 @@ func (d door) check(t *testing.T, caller string, required bool, a answer) {
 	}
 }
 
-// Every operation that the document knows has its door in the table.
-func TestDoorsAreAll(t *testing.T) {
+// The table has a case for every operation of the document.
+func TestAccessCoversEveryOperation(t *testing.T) {
 	doc, err := document()
 	if err != nil {
 		t.Fatal(err)
@@ -280,13 +280,13 @@ func TestDoorsAreAll(t *testing.T) {
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
 			found := false
-			for _, d := range doors() {
-				target, _, _ := strings.Cut(documentedPath(d.target), "?")
+			for _, c := range accessCases() {
+				target, _, _ := strings.Cut(documentedPath(c.target), "?")
 				_, same := match(path, target)
-				found = found || same && d.method == method
+				found = found || same && c.method == method
 			}
 			if !found {
-				t.Errorf("%s %s is not tried", method, path)
+				t.Errorf("%s %s has no case", method, path)
 			}
 		}
 	}
@@ -328,12 +328,12 @@ func TestAuthorizationHeader(t *testing.T) {
 	n.do(t, "GET", "/api/v1/products?access_token=of_x&token=of_x", "").expect(t, 422, []string{`"access_token":`, `"token":`}, "of_x") // nor told again
 }
 
-// While the database is away nobody is told that their token or password is wrong.
+// While the database is unavailable, no token and no password is reported as invalid.
 func TestUnavailableIsNotUnauthenticated(t *testing.T) {
-	var k *keeper
+	var k *tokenStore
 	n := open(t, withAuth(true, &k))
 	key, _ := n.token(t, order.Token{UserID: 1}, 0)
-	k.fault.Store(order.Errorf(order.CodeUnavailable, "away"))
+	k.fault.Store(order.Errorf(order.CodeUnavailable, "unavailable"))
 	n.do(t, "GET", "/api/v1/products", "", "Authorization: Bearer "+key).expect(t, 503, []string{`"error":"unavailable"`})
 	n.do(t, "POST", "/api/v1/auth/tokens", `{"email":"alice@example.com","password":"password"}`).expect(t, 503, []string{`"error":"unavailable"`})
 	n.do(t, "GET", "/api/v1/products", "").expect(t, 401, nil)
@@ -342,7 +342,7 @@ func TestUnavailableIsNotUnauthenticated(t *testing.T) {
 	n.do(t, "GET", "/api/v1/products", "", "Authorization: Bearer "+key).expect(t, 200, nil)
 }
 
-// What happened says who did it.
+// Events name the caller that caused them.
 func TestActors(t *testing.T) {
 	n := open(t, withAuth(false, nil))
 	owner, _ := n.token(t, order.Token{UserID: 1}, 0)
@@ -370,8 +370,8 @@ func TestActors(t *testing.T) {
 	}
 }
 
-// Faults of an order for another user are told, but not whether that user exists.
-func TestFaultsForOthers(t *testing.T) {
+// An order for another user gets its validation errors, but not whether that user exists.
+func TestValidationForOtherUsers(t *testing.T) {
 	n := open(t, withAuth(false, nil))
 	key, _ := n.token(t, order.Token{UserID: 1}, 0)
 	sent := "Authorization: Bearer " + key

@@ -28,44 +28,44 @@ import (
 	"orderflow/internal/store"
 )
 
-// node is an API on a database of its own, with the parts that the embedded product has: the real store with the sample
-// data, intake, locks and bus.
-type node struct {
+// server is an API with a database of its own and the parts of the embedded product: the real store with the sample data, intake,
+// locks and bus.
+type server struct {
 	*api.API
 	store    *store.Store
 	path     string
-	desk     *desk
-	news     *news
+	intake   *testIntake
+	bus      *testBus
 	logs     *logs
 	registry *prometheus.Registry
 }
 
-// desk is the real intake, and where tests put faults in.
-type desk struct {
+// testIntake is the real intake. Tests can inject a fault.
+type testIntake struct {
 	*intake.Service
 	store *store.Store
 	bus   bus.Bus
-	fault atomic.Pointer[error] // what Create and Cancel answer instead
+	fault atomic.Pointer[error] // which Create and Cancel return
 }
 
-func (d *desk) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
-	if fault := d.fault.Load(); fault != nil {
+func (i *testIntake) Create(ctx context.Context, draft order.Draft) (order.Placed, error) {
+	if fault := i.fault.Load(); fault != nil {
 		return order.Placed{}, *fault
 	}
-	return d.Service.Create(ctx, draft)
+	return i.Service.Create(ctx, draft)
 }
 
-func (d *desk) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
-	if fault := d.fault.Load(); fault != nil {
+func (i *testIntake) Cancel(ctx context.Context, request order.CancelRequest) (*order.Order, error) {
+	if fault := i.fault.Load(); fault != nil {
 		return nil, *fault
 	}
-	return d.Service.Cancel(ctx, request)
+	return i.Service.Cancel(ctx, request)
 }
 
-// Publish tells the bus what a commit owes it, as the outbox does.
-func (d *desk) Publish(receipt order.EventBatch) {
+// Publish publishes the events of a transaction, as the outbox does.
+func (i *testIntake) Publish(batch order.EventBatch) {
 	var messages []bus.Message
-	for _, e := range receipt.Events {
+	for _, e := range batch.Events {
 		topic := bus.TopicChanges
 		if e.Type == order.OrderCreated {
 			topic = bus.TopicJobs
@@ -73,53 +73,53 @@ func (d *desk) Publish(receipt order.EventBatch) {
 		messages = append(messages, bus.Message{ID: e.ID(), Key: strconv.FormatInt(e.OrderID, 10), Topic: topic, Body: e.Append(nil)})
 	}
 	if len(messages) > 0 {
-		_ = d.bus.Publish(context.Background(), messages) // news may be lost: the table has them
+		_ = i.bus.Publish(context.Background(), messages) // changes may be lost: the table has them
 	}
 }
 
-// fail makes the desk answer with err from now on; nil makes it work again.
-func (d *desk) fail(err error) {
+// fail makes the intake return err; nil makes it work again.
+func (i *testIntake) fail(err error) {
 	if err == nil {
-		d.fault.Store(nil)
+		i.fault.Store(nil)
 		return
 	}
-	d.fault.Store(&err)
+	i.fault.Store(&err)
 }
 
-// settle claims a PENDING order and ends it PAID or FAILED, as a worker would.
-func (d *desk) settle(t testing.TB, id int64, outcome order.Outcome) {
+// settle claims a PENDING order and records the outcome of its payment, as a worker does.
+func (i *testIntake) settle(t testing.TB, id int64, outcome order.Outcome) {
 	t.Helper()
-	d.claim(t, id)
-	o, err := d.store.Order(t.Context(), id)
+	i.claim(t, id)
+	o, err := i.store.Order(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, receipt, err := d.store.SettleOrders(t.Context(), []order.Settlement{{
+	_, events, err := i.store.SettleOrders(t.Context(), []order.Settlement{{
 		OrderID: id, Lease: o.Lease, Claim: o.Claims, Kind: order.KindCharge, Outcome: outcome,
 		Reference: "ref", Reason: "card declined", Actor: "worker:test", Trace: order.Trace{ID: "settle"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Publish(receipt)
+	i.Publish(events)
 }
 
-func (d *desk) claim(t testing.TB, id int64) {
+func (i *testIntake) claim(t testing.TB, id int64) {
 	t.Helper()
-	_, receipt, err := d.store.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test", Trace: order.Trace{ID: "claim"}}})
+	_, events, err := i.store.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test", Trace: order.Trace{ID: "claim"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Publish(receipt)
+	i.Publish(events)
 }
 
-// reader is the store with a fault that tests may put in front of it.
+// reader is the store. Tests can inject a fault.
 type reader struct {
 	*store.Store
-	fault  atomic.Pointer[error]
-	loads  atomic.Int64                  // of products
-	gate   atomic.Pointer[chan struct{}] // loads of products wait for it
-	panics atomic.Bool
+	fault   atomic.Pointer[error]
+	fetches atomic.Int64                  // of products
+	gate    atomic.Pointer[chan struct{}] // fetches of products wait for it
+	panics  atomic.Bool
 }
 
 func (r *reader) fail(err error) {
@@ -162,7 +162,7 @@ func (r *reader) Events(ctx context.Context, id int64, after int) ([]order.Event
 }
 
 func (r *reader) Products(ctx context.Context) ([]order.Product, error) {
-	r.loads.Add(1)
+	r.fetches.Add(1)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (r *reader) Ping(ctx context.Context) error {
 	return r.Store.Ping(ctx)
 }
 
-// logs keeps log lines for a test to look at.
+// logs collects log lines.
 type logs struct {
 	mu    sync.Mutex
 	lines strings.Builder
@@ -198,7 +198,7 @@ func (l *logs) String() string {
 	return l.lines.String()
 }
 
-// template makes one migrated database with the sample data; each test gets a copy of the file.
+// template is one migrated database with the sample data. Each test gets a copy of the file.
 var template = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "orderflow-api")
 	if err != nil {
@@ -217,8 +217,8 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// open returns a node; change may alter its options.
-func open(t testing.TB, change ...func(*api.Options)) *node {
+// open returns a server; change may alter its options.
+func open(t testing.TB, change ...func(*api.Options)) *server {
 	t.Helper()
 	content, err := template()
 	if err != nil {
@@ -232,24 +232,24 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{store: s, path: path, news: newNews(), logs: &logs{}, registry: prometheus.NewRegistry()}
-	n.desk = &desk{store: s, bus: n.news}
-	n.desk.Service = intake.New(intake.Options{
-		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.desk, BatchMax: 10, QueueMax: 100, Lines: 1000,
+	n := &server{store: s, path: path, bus: newTestBus(), logs: &logs{}, registry: prometheus.NewRegistry()}
+	n.intake = &testIntake{store: s, bus: n.bus}
+	n.intake.Service = intake.New(intake.Options{
+		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.intake, BatchMax: 10, QueueMax: 100, Lines: 1000,
 		Registerer: n.registry,
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	var services sync.WaitGroup
-	services.Go(func() { _ = n.desk.Run(ctx) })
+	services.Go(func() { _ = n.intake.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
 		services.Wait()
-		if err := errors.Join(n.news.Close(), s.Close()); err != nil {
+		if err := errors.Join(n.bus.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	options := api.Options{
-		Intake: n.desk, Reader: s, Bus: n.news, Registerer: n.registry,
+		Intake: n.intake, Reader: s, Bus: n.bus, Registerer: n.registry,
 		Logger: slog.New(slog.NewJSONHandler(n.logs, nil)),
 	}
 	options.Realtime = pusher.App{Key: "key", Secret: "secret"}
@@ -261,13 +261,13 @@ func open(t testing.TB, change ...func(*api.Options)) *node {
 	return n
 }
 
-// run starts the API's own work and waits until it listens to the bus; what it returns stops that again.
-func (n *node) run(t testing.TB) (stop func()) {
+// run calls Run and waits until the API has subscribed to the bus. stop ends it.
+func (n *server) run(t testing.TB) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	<-n.news.joined
+	<-n.bus.subscribed
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -278,7 +278,7 @@ func (n *node) run(t testing.TB) (stop func()) {
 	return stop
 }
 
-// withReader puts a reader in front of the node's store, and hands it out.
+// withReader gives an API a reader, and returns it.
 func withReader(into **reader) func(*api.Options) {
 	return func(o *api.Options) {
 		*into = &reader{Store: o.Reader.(*store.Store)}
@@ -294,23 +294,23 @@ func withProxies(prefixes ...string) func(*api.Options) {
 	}
 }
 
-// answer is what came back, its body read.
+// answer is an answer whose body has been read.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request to the node and holds both against the OpenAPI document.
-func (n *node) do(t testing.TB, method, target, body string, headers ...string) answer {
+// do sends a request, and checks it and its answer against the OpenAPI document.
+func (n *server) do(t testing.TB, method, target, body string, headers ...string) answer {
 	t.Helper()
 	a := n.send(t, newRequest(t.Context(), method, target, body, headers...))
 	conforms(t, newRequest(t.Context(), method, target, body, headers...), a)
 	return a
 }
 
-// send sends a request to the node.
-func (n *node) send(t testing.TB, r *http.Request) answer {
+// send sends a request.
+func (n *server) send(t testing.TB, r *http.Request) answer {
 	t.Helper()
 	recorder := httptest.NewRecorder()
 	n.ServeHTTP(recorder, r)
@@ -323,7 +323,7 @@ func (n *node) send(t testing.TB, r *http.Request) answer {
 	return answer{result.StatusCode, result.Header, string(content)}
 }
 
-// newRequest makes a request; headers are "Name: value". A body is JSON unless they say otherwise.
+// newRequest returns a request with headers such as "Name: value". A body is JSON unless a header sets another type.
 func newRequest(ctx context.Context, method, target, body string, headers ...string) *http.Request {
 	var content io.Reader = http.NoBody
 	if body != "" {
@@ -349,12 +349,12 @@ func newRequest(ctx context.Context, method, target, body string, headers ...str
 	return r
 }
 
-// place orders one product and returns the order's id.
-func (n *node) place(t testing.TB, key string, product, quantity int64) int64 {
+// place orders one product and returns the id of the order.
+func (n *server) place(t testing.TB, key string, product, quantity int64) int64 {
 	t.Helper()
 	a := n.do(t, "POST", "/api/v1/orders", orderJSON(1, key, product, quantity))
 	if a.status != http.StatusCreated {
-		t.Fatalf("placing an order answered %d %s", a.status, a.body)
+		t.Fatalf("an order was answered with %d %s", a.status, a.body)
 	}
 	id, err := strconv.ParseInt(strings.TrimPrefix(a.header.Get("Location"), "/api/v1/orders/"), 10, 64)
 	if err != nil {
