@@ -46,7 +46,7 @@ func (db *DB) resolveUnknownCommit(t *Tx, cause error) error {
 		case err == nil:
 			return cause
 		case !db.dialect.mayReturn(err) || !sleep(ctx, outcomePause):
-			return &Error{Kind: Unavailable, Message: "The database did not confirm the change; ask again with the same key.", Cause: cause}
+			return &Error{Kind: Unavailable, Message: "The database did not confirm the change; try again with the same key.", Cause: cause}
 		}
 	}
 }

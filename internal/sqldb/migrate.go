@@ -65,8 +65,8 @@ func (db *DB) retryChange(ctx context.Context, change func(context.Context) ([]*
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
-			return errorf(Unavailable, "Cannot migrate the database: somebody has been reading its tables for too long, "+
-				"such as an audit, a dump or a transaction by hand; wait for its end, or end it, and try again.")
+			return errorf(Unavailable, "Cannot migrate the database: another session has been reading its tables for too long, "+
+				"such as an audit, a dump or a manual transaction. Wait until it ends, or end it, and try again.")
 		}
 	}
 }
@@ -182,7 +182,7 @@ func (db *DB) migrating(ctx context.Context, schema Schema, work func(migration)
 		if err != nil {
 			return db.migrateError(err)
 		}
-		return errorf(Unavailable, "The database holds tables of another program; give Orderflow one of its own.")
+		return errorf(Unavailable, "The database contains tables of another program; give Orderflow a database of its own.")
 	}
 	files, err := fs.Sub(schema.Files, db.Name())
 	if err != nil {
@@ -221,7 +221,7 @@ func (db *DB) checkAlone(ctx context.Context, conns *sql.DB) error {
 		case all <= own:
 			return nil
 		case time.Now().After(deadline):
-			return errorf(Unavailable, "%d others are connected to the database: stop all servers and tools on it, and try again.", all-own)
+			return errorf(Unavailable, "%d other sessions are connected to the database: stop all servers and tools on it, and try again.", all-own)
 		}
 		if !sleep(ctx, aloneWithin/20) {
 			return ctx.Err()

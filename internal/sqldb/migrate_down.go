@@ -49,7 +49,7 @@ func (db *DB) MigrateDown(ctx context.Context, schema Schema, version int64) err
 			return err
 		}
 		if last.Version != version {
-			return errorf(Unavailable, "The last step is %s by now: another process has changed the schema. Try again.", last.Name)
+			return errorf(Unavailable, "The last migration is now %s: another process has changed the schema. Try again.", last.Name)
 		}
 		return db.retryChange(ctx, func(ctx context.Context) ([]*goose.MigrationResult, error) {
 			_, err := m.Down(ctx)
@@ -70,7 +70,7 @@ func (m migration) lastStep(ctx context.Context, schema Schema) (last LastStep, 
 		}
 	}
 	if file == "" {
-		return last, errorf(NotFound, "There is no migration to take back.")
+		return last, errorf(NotFound, "There is no migration to revert.")
 	}
 	text, err := fs.ReadFile(m.files, file)
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *LastStep) parse(down string) (query string, err error) {
 		return "SELECT count(" + l.Column + ") FROM " + l.Table, nil
 	}
 	if !deletesNone.MatchString(down) {
-		return "", fmt.Errorf("step %s: cannot determine which rows its down migration deletes", l.Name)
+		return "", fmt.Errorf("migration %s: cannot determine which rows its down migration deletes", l.Name)
 	}
 	return "", nil
 }

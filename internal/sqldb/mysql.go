@@ -175,5 +175,5 @@ func (*mysqlDialect) lockFile() (release func() error, err error) {
 }
 
 func (*mysqlDialect) backup(context.Context, *sql.DB, string, BackupIDs) error {
-	return errorf(Unavailable, "Only an SQLite file is backed up so; MySQL and MariaDB have mysqldump and mariadb-dump.")
+	return errorf(Unavailable, "This command backs up an SQLite file only. For MySQL and MariaDB, use mysqldump or mariadb-dump.")
 }

@@ -131,7 +131,7 @@ func (d *mysqlDialect) explain(err error) string {
 	case 1047:
 		return "the Galera node has no quorum; restore the cluster."
 	case 1114, 1021:
-		return "the disk is full; free some room."
+		return "the disk is full; free some space."
 	}
 	return fmt.Sprintf("error %d: %s", e.Number, strings.ReplaceAll(e.Message, "\n", " "))
 }

@@ -90,8 +90,8 @@ func (d *mysqlDialect) lockCluster(ctx context.Context, db *sql.DB) (release fun
 		case !failed || e.Number != mysqlTableExists:
 			return nil, d.openError(err)
 		case time.Now().After(deadline) || !sleep(ctx, 10*lockPause):
-			return nil, errorf(Unavailable, "Another process has been migrating %s for too long; look after that one. "+
-				"If there is none, it died on its way: DROP TABLE %s, and try again.", d.address(), name)
+			return nil, errorf(Unavailable, "Another process has been migrating %s for too long; check that process. "+
+				"If there is none, it died during a migration: DROP TABLE %s, and try again.", d.address(), name)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func (d *mysqlDialect) lockServer(ctx context.Context, db *sql.DB) (release func
 	case err != nil:
 		err = d.openError(err)
 	case got.Int64 != 1:
-		err = errorf(Unavailable, "Another process has been migrating %s for too long; look after that one.", d.address())
+		err = errorf(Unavailable, "Another process has been migrating %s for too long; check that process.", d.address())
 	default:
 		return func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mysqlDial)

@@ -79,9 +79,9 @@ func (d *sqliteDialect) explain(err error) string {
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return "another process holds its lock; stop that one, or wait."
+		return "another process holds its lock; stop that process, or wait."
 	case sqlite3.SQLITE_FULL:
-		return "the disk is full; free some room."
+		return "the disk is full; free some space."
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 		return "the file or its folder is read-only; make both writable for this user."
 	case sqlite3.SQLITE_CANTOPEN:

@@ -29,7 +29,7 @@ func (d *sqliteDialect) lockFile() (release func() error, err error) {
 		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
 			_ = file.Close() // nothing was done with it
 			return nil, errorf(Unavailable,
-				"The database file %s has another name (a hard link), under which another server could use it; remove that one.", d.path)
+				"The database file %s has another name (a hard link), under which another server could use it; remove that name.", d.path)
 		}
 	}
 	for try := 1; ; try++ {
@@ -111,7 +111,7 @@ func (d *sqliteDialect) lockMigrations(ctx context.Context, _ *sql.DB) (release 
 		select {
 		case <-ctx.Done():
 			_ = folder.Close() // the wait is over
-			return nil, errorf(Unavailable, "Another process has been migrating %s for too long; look after that one.", d.path)
+			return nil, errorf(Unavailable, "Another process has been migrating %s for too long; check that process.", d.path)
 		case <-tick.C:
 		}
 	}

@@ -9,11 +9,11 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// Backlog counts what waits. It reads no more of any index than what it counts, and counts up to order.BacklogMax, so that
-// it costs the same however many orders there are.
+// Backlog counts waiting orders, failed jobs and unpublished events. It reads only the index entries that it counts, up to
+// order.BacklogMax, so its cost does not depend on the number of orders.
 func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
 	if err := s.db.CheckFile(); err != nil {
-		return b, err // the metric that shows whether the database works comes from here
+		return b, coded(err) // the metric of database health comes from here
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		now, err := s.db.Clock(ctx)
@@ -37,7 +37,7 @@ func (s *Store) Backlog(ctx context.Context) (b order.Backlog, err error) {
 	return b, err
 }
 
-// since is how long ago a time was; 0 for none, and for one to come.
+// since is how long ago a time was; 0 for the zero time and for a time in the future.
 func since(t, now time.Time) time.Duration {
 	if t.IsZero() {
 		return 0
@@ -45,8 +45,8 @@ func since(t, now time.Time) time.Duration {
 	return max(0, now.Sub(t))
 }
 
-// backlogQuery is one row of Backlog. A dead letter is an order in PROCESSING that is not due: its index tells, where the
-// table of dead letters would have to be read with all that were ever resolved.
+// backlogQuery returns one row. It counts failed jobs as orders in PROCESSING that are not due, by an index: the table of failed
+// jobs would have to be read with all that were ever resolved.
 var backlogQuery = func() string { //nolint:gochecknoglobals // a text that nobody changes
 	count := func(from string) string { return "(SELECT count(*) FROM (SELECT 1 FROM " + from + " LIMIT ?) n)" }
 	first := "(SELECT due_at FROM orders WHERE status = ? AND due_at <= ? ORDER BY due_at LIMIT 1)"

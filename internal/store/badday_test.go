@@ -232,7 +232,7 @@ func TestOpenWhileLocked(t *testing.T) {
 	if err == nil {
 		_ = s.Close()
 	}
-	if !oneLine(err) || !strings.HasSuffix(err.Error(), "another process holds its lock; stop that one, or wait.") {
+	if !oneLine(err) || !strings.HasSuffix(err.Error(), "another process holds its lock; stop that process, or wait.") {
 		t.Error(err)
 	}
 }

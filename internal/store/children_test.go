@@ -317,7 +317,7 @@ func TestFullFile(t *testing.T) {
 		switch {
 		case err == nil:
 			acknowledged[d.Key] = answers[0].Order.ID
-		case order.CodeOf(err) == order.CodeUnavailable && strings.Contains(err.Error(), "The database file cannot be read or written: the disk is full; free some room."):
+		case order.CodeOf(err) == order.CodeUnavailable && strings.Contains(err.Error(), "The database file cannot be read or written: the disk is full; free some space."):
 			refused = append(refused, d)
 		default:
 			t.Fatal(err)
@@ -326,7 +326,7 @@ func TestFullFile(t *testing.T) {
 	if len(refused) == 0 || len(acknowledged) == 0 {
 		t.Fatalf("%d refused, %d acknowledged", len(refused), len(acknowledged))
 	}
-	if err := s.CheckWritable(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full; free some room.") {
+	if err := s.CheckWritable(); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full; free some space.") {
 		t.Errorf("Writable returns %v, want the cause and the remedy", err)
 	}
 	pageLimits.Store(path, 1_000_000)

@@ -8,9 +8,9 @@ import (
 	"orderflow/internal/order"
 )
 
-// steadyClock is the time of a process that keeps its database file itself. It goes on by elapsed time and never goes back,
-// so that a wall clock that is set back delays no retry, lease or publication. Where the wall clock is ahead, it follows:
-// the machine was suspended, or its clock was wrong when the process started.
+// steadyClock is the time of a process that owns its database file. It advances by elapsed time and never goes back, so that a
+// wall clock which is set back delays no retry, lease or publication. It follows a wall clock that is ahead: the machine was
+// suspended, or its clock was wrong when the process started.
 type steadyClock struct {
 	read  func() (wall time.Time, elapsed time.Duration)
 	start time.Time    // by the wall clock
@@ -40,10 +40,9 @@ func (c *steadyClock) now() time.Time {
 	}
 }
 
-// CorrectTimes corrects times that a clock which was ahead has stored: call it when this process has become the one server of
-// an SQLite file, and no other process works on what the file holds. An order that was changed in the future is due after its
-// wait, counted from now; unpublished events are of now, and leased to nobody. It does nothing on MySQL, where the server's
-// clock goes on while processes come and go.
+// CorrectTimes corrects times that a clock which was ahead has stored. Call it when this process has become the one server of an
+// SQLite file, before it works on orders. An order that was changed in the future becomes due after its wait, counted from now.
+// Unpublished events get the present time, and no lease. On MySQL, whose server has the clock, it does nothing.
 func (s *Store) CorrectTimes(ctx context.Context) error {
 	if s.dialect.Clock() != "" {
 		return nil

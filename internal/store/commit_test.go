@@ -150,7 +150,7 @@ func TestOutcomeThatStaysUnknown(t *testing.T) {
 	draft := []order.Draft{storetest.Draft(t, 1, "a", 1, 2)}
 	_, _, err := s.CreateOrders(t.Context(), draft)
 	var coded *order.Error
-	if !errors.As(err, &coded) || coded.Code != order.CodeUnavailable || !strings.Contains(coded.Message, "ask again with the same key") {
+	if !errors.As(err, &coded) || coded.Code != order.CodeUnavailable || !strings.Contains(coded.Message, "try again with the same key") {
 		t.Errorf("%v", err)
 	}
 	answers, _, err := open(t, path, storetest.Rules()).CreateOrders(t.Context(), draft)

@@ -43,11 +43,11 @@ func (l *lockedRows) any(table string, ids []int64) bool {
 	return slices.ContainsFunc(ids, func(id int64) bool { return now.Before(l.until[lockedRow{table, id}]) })
 }
 
-// update forgets those of the rows that a transaction could lock, and remembers the others. One that finds no place is
-// waited for again by the next write that needs it.
+// update forgets those of the rows that a transaction could lock, and remembers the others, up to lockedMax. The next write waits
+// for a row that is not remembered.
 //
-// A row that a transaction found locked without having waited for it, as a claim does, is not remembered: it may be locked for
-// a moment only, by another request for the same row.
+// A row that a transaction found locked without having waited for it, as a claim does, is not remembered: another request may
+// have locked it for a moment only.
 func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool, timedOut bool) {
 	if len(locked) == 0 && l.count.Load() == 0 {
 		return
@@ -77,8 +77,8 @@ func (l *lockedRows) update(table string, ids []int64, locked map[int64]bool, ti
 	l.count.Store(int64(len(l.until)))
 }
 
-// rowLock locks rows of a table: in wait mode it waits for rows that others have locked, in skip mode it leaves them out. It
-// reports by has, after it has run, which rows it has locked.
+// rowLock locks rows of a table. It waits for rows that others have locked or, with skip, leaves them out. After run, has
+// reports which rows it has locked.
 type rowLock struct {
 	table string
 	ids   []int64 // ascending and unique
@@ -100,7 +100,7 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 			missing = append(missing, id)
 		}
 	}
-	if len(missing) > 0 { // locked, or not there
+	if len(missing) > 0 { // locked, or nonexistent
 		locked = map[int64]bool{}
 		err = t.QueryIn(addID(locked), "SELECT id FROM "+t.s.dialect.ByPrimaryKey(l.table)+" WHERE id IN ", missing, "")
 	}
@@ -110,9 +110,9 @@ func (t *tx) lockFree(l rowLock, skip bool) (locked map[int64]bool, err error) {
 	return locked, err
 }
 
-// lockStock locks the products of those orders that returns reports to put their items back into stock, and returns the error
-// for each order that needs a locked product. Items have been read. It does so only where a product may be locked: in the
-// usual case it sends nothing, and the UPDATE of the stock waits for the rows.
+// lockStock locks the products of those orders whose items go back into stock, as returns reports, and returns the error for each
+// order that needs a locked product. The items have been read. It does so only where a product may be locked: in the usual case
+// it sends nothing, and the UPDATE of the stock waits for the rows.
 func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order) bool) (locked map[int64]error, err error) {
 	if !t.Skips() && t.s.locked.count.Load() == 0 {
 		return nil, nil //nolint:nilnil // none is locked
@@ -150,9 +150,8 @@ func (t *tx) lockStock(orders map[int64]*order.Order, returns func(*order.Order)
 	return locked, nil
 }
 
-// lockUsers takes shared locks on the users of drafts, as the INSERT of the orders does, and returns those that are locked by
-// other transactions. In the usual case, where no row is known to be locked, it sends nothing: the INSERT waits for a user's
-// row, to which its foreign key refers.
+// lockUsers takes shared locks on the users of drafts, as the INSERT of the orders does for its foreign key, and returns those that
+// other transactions have locked. In the usual case, where no row is known to be locked, it sends nothing, and the INSERT waits.
 func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) {
 	if !t.Skips() && t.s.locked.count.Load() == 0 {
 		return nil, nil //nolint:nilnil // none is locked
@@ -171,7 +170,7 @@ func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) 
 	}, func(id int64) bool { return has[id] }}, true)
 }
 
-// addID returns a reader of rows of one id that puts each into a set.
+// addID returns a reader that puts the id of each row into a set.
 func addID(ids map[int64]bool) func(scan sqldb.Scan) error {
 	return func(scan sqldb.Scan) error {
 		var id int64
@@ -209,7 +208,7 @@ func lockedLine(d order.Draft, locked map[int64]bool) error {
 	return nil
 }
 
-// answerable returns the requests that refusal has no error for, and the errors by request; nil when there are none.
+// answerable returns the requests without a refusal, and the refusals by request; nil when there are none.
 func answerable[Req any](requests []Req, refusal func(Req) error) (rest []Req, refused []error) {
 	for i, r := range requests {
 		err := refusal(r)
@@ -230,7 +229,7 @@ func answerable[Req any](requests []Req, refusal func(Req) error) (rest []Req, r
 	return rest, refused
 }
 
-// withRefused puts the answers to the requests that answerable has refused between the answers to the rest.
+// withRefused merges the answers to the requests that answerable has refused with the answers to the rest.
 func withRefused[Ans any](answers []Ans, refused []error, refuse func(error) Ans) []Ans {
 	if refused == nil {
 		return answers

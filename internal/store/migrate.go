@@ -82,15 +82,15 @@ func mayDelete(ctx context.Context, db *sql.DB, last LastStep) error {
 		return err
 	}
 	if jobs > 0 {
-		return unavailable("The step %s stays: failed jobs are open (%d), and their orders would wait for ever. "+
-			"Retry or abandon each of them (orderflow migrate up, then orderflow jobs list), and try again.", last.Name, jobs)
+		return unavailable("The migration %s stays: failed jobs are open (%d), and their orders would wait for ever. "+
+			"Retry or abandon each of them (orderflow migrate up, then orderflow failed-jobs list), and try again.", last.Name, jobs)
 	}
 	if last.Table != "outbox" {
 		return nil
 	}
 	unpublished, err := count("SELECT count(*) FROM outbox WHERE paid_at IS NULL") // the name before step 22, which is reverted by now
 	if err == nil && unpublished > 0 {
-		err = unavailable("The step %s stays: transactions have events that are not published (%d). "+
+		err = unavailable("The migration %s stays: transactions have events that are not published (%d). "+
 			"Start a server, which publishes them within seconds, stop it, and try again.", last.Name, unpublished)
 	}
 	return err

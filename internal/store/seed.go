@@ -13,21 +13,21 @@ import (
 // neither time nor memory. Users beyond them have none and cannot log in.
 const sampleHash = "$argon2id$v=19$m=19456,t=2,p=1$PGUnUlbB/J6vGpdAGrtLig$OflJ8NdI9uAXEmCV/l6A0/qRVO3AG/bGkpyQy4y+SQQ"
 
-// SeedPlan says what sample data to have. Rows are only added, never taken away.
+// SeedPlan describes sample data. Rows are only added, never removed.
 type SeedPlan struct {
 	SetStock bool  // set every product's stock to Stock
-	Stock    int64 // pieces
-	Products int64 // at least so many
+	Stock    int64 // units
+	Products int64 // at least
 	Users    int64
 	Orders   int64 // finished ones, with their whole history
 
-	// Progress, if set, is told how many of the orders are there.
+	// Progress, if set, receives how many of the orders exist.
 	Progress func(done, total int64)
 }
 
 const (
 	seedChunk  = 2_000 // rows in one transaction
-	newStock   = 100   // pieces of an added product
+	newStock   = 100   // units of an added product
 	seedActor  = "seed"
 	seedReason = "sample data"
 )
@@ -90,14 +90,14 @@ func (s *Store) SeedEmpty(ctx context.Context) (added bool, err error) {
 		}
 		return t.insertSampleProducts(nextIDs(0, int64(len(sampleProducts()))))
 	})
-	if s.db.Classify(err) == sqldb.Duplicate { // another process was faster
+	if s.db.Classify(err) == sqldb.Duplicate { // another process added them
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// Seed adds the sample users and products where there are none, and what plan asks for beyond them. All stock comes in
-// through stock movements, and every order has its events and payment, so that the audit holds.
+// Seed adds the sample users and products where there are none, and further rows as planned. All stock comes from stock
+// movements, and every order has its events and payment, so that the audit passes.
 func (s *Store) Seed(ctx context.Context, plan SeedPlan) error {
 	if err := s.seedRows(ctx, "users", max(plan.Users, int64(len(sampleUsers()))), (*tx).insertSampleUsers); err != nil {
 		return err
@@ -186,7 +186,7 @@ func nextIDs(last, n int64) []int64 {
 	return ids
 }
 
-// sampleMove is a movement of the sample data, under a key that nothing else has.
+// sampleMove is a movement of the sample data, with a random key.
 func (t *tx) sampleMove(product, quantity int64) order.Movement {
 	return order.Movement{
 		ProductID: product, Quantity: quantity, Reason: seedReason, UniqueKey: seedActor + "-" + rand.Text(), Actor: seedActor, At: t.Now,

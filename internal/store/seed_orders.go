@@ -9,15 +9,13 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// seedBlock is how many chunks of sample orders go through the decisions that a real one goes through. Beyond them the
-// database copies those, which is several times as fast.
 const (
-	orderChunk = 500 // orders in one transaction, so few that a slow machine is done with them within the time of a write
-	seedBlock  = 12  // chunks
+	orderChunk = 500 // orders in one transaction, which a slow machine completes within the time limit of a write
+	seedBlock  = 12  // chunks that use the decisions of real orders; the database then copies these, which is several times as fast
 )
 
-// seedOrders adds finished orders: of ten, seven are PAID, two FAILED, one CANCELLED. What the paid ones took is put in by
-// a movement of its own, so that the stock at hand stays.
+// seedOrders adds finished orders: of ten, seven are PAID, two FAILED, one CANCELLED. Movements add the units of the PAID ones, so
+// that the present stock stays.
 func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, total int64)) error {
 	have, _, err := s.count(ctx, "orders")
 	if err != nil {
@@ -62,8 +60,8 @@ func (s *Store) seedOrders(ctx context.Context, want int64, progress func(done, 
 	return nil
 }
 
-// copyOrders adds finished orders that are like those with ids from first to last, under ids that are higher by so much,
-// and puts in by a movement what they hold.
+// copyOrders copies the finished orders with ids from first to last to ids that are higher by a number, and adds the units of the
+// copies by movements.
 func (t *tx) copyOrders(first, last, by int64) error {
 	if err := t.NeedClock(); err != nil {
 		return err
@@ -114,7 +112,7 @@ func (s *Store) ids(ctx context.Context, table string) (ids []int64, err error) 
 	return ids, err
 }
 
-// seedOrders adds n orders, each through the decisions that a real one goes through, and returns their first and last ids.
+// seedOrders adds n orders by the decisions of real orders, and returns their first and last ids.
 func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) (first, last int64, err error) {
 	if err := t.NeedClock(); err != nil {
 		return 0, 0, err
@@ -168,7 +166,7 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 	}
 	_, settled := order.Settle(t.s.rules, t.Now, orders, settlements)
 	for _, effects := range []*order.Effects{&cancelled, &processing, &settled} {
-		effects.Stock = nil // the pieces were never taken from the stock at hand
+		effects.Stock = nil // the units were never taken from the present stock
 		if _, err := t.apply(effects, false); err != nil {
 			return 0, 0, err
 		}
@@ -176,18 +174,18 @@ func (t *tx) seedOrders(done, n int64, users []int64, products []order.Product) 
 	return placed.New[0].ID, placed.New[n-1].ID, t.balance(orders)
 }
 
-// balance puts in, by movements, what the paid ones of orders hold.
+// balance adds the units of the PAID ones of orders, by movements.
 func (t *tx) balance(orders map[int64]*order.Order) error {
-	held := map[int64]int64{}
+	units := map[int64]int64{}
 	for _, o := range orders {
 		if o.Status == order.Paid {
 			for _, item := range o.Items {
-				held[item.ProductID] += item.Quantity
+				units[item.ProductID] += item.Quantity
 			}
 		}
 	}
-	moves := make([]order.Movement, 0, len(held))
-	for product, quantity := range held {
+	moves := make([]order.Movement, 0, len(units))
+	for product, quantity := range units {
 		moves = append(moves, t.sampleMove(product, quantity))
 	}
 	return t.insertMovements(moves)

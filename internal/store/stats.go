@@ -8,12 +8,12 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// statsLimit is how long the figures may take to be counted.
+// statsLimit is the time limit of Stats.
 const statsLimit = 20 * time.Second
 
-// Stats counts what an operator wants to know. The orders are counted by the entries of one index, all of them, which was
-// measured at a quarter of a microsecond an order on SQLite: two or three seconds of ten million, so keep the answer for a while.
-// What is due and what is owed go by an index as well, and read no more than that; products and dead letters are few.
+// Stats counts orders, products, failed jobs and unpublished events. It counts all orders by the entries of one index: a quarter of
+// a microsecond each on SQLite, two or three seconds for ten million, so callers keep the answer for a while. Due orders and
+// unpublished events are counted by an index alone; products and failed jobs are few.
 func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 	stats := order.Stats{}
 	err := coded(s.db.ReadWithin(ctx, statsLimit, func(ctx context.Context) (err error) {

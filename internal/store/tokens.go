@@ -8,7 +8,7 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// maxTokens is how many tokens a list has at most.
+// maxTokens bounds a list of tokens.
 const maxTokens = 1000
 
 const tokenColumns = "id, COALESCE(user_id, 0), name, admin, created_at, expires_at, revoked_at" //nolint:gosec // no credentials, their columns
@@ -19,9 +19,8 @@ func scanToken(scan sqldb.Scan) (order.Token, error) {
 	return t, err
 }
 
-// CreateToken keeps a token under its hash of 32 bytes and returns it with its id. It is created now by the clock that will
-// judge when it is over, and its time to live, from the given CreatedAt to the given ExpiresAt, moves along. The error
-// carries CodeNotFound when there is no such user.
+// CreateToken stores a token under its hash of 32 bytes and returns it with its id. CreatedAt becomes the time of the clock that
+// decides when the token expires, and ExpiresAt moves with it. It returns CodeNotFound when there is no such user.
 func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte) (order.Token, error) {
 	var created order.Token
 	err := s.write(ctx, "token", func(t *tx) error {
@@ -54,8 +53,8 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 	return created, err
 }
 
-// TokenByHash returns the token with this hash. The error carries CodeUnauthenticated when there is none, or when it was
-// taken back or is over: by the database's clock, so that all nodes agree.
+// TokenByHash returns the token with this hash. It returns CodeUnauthenticated when the token is unknown, revoked or expired, by
+// the database's clock, so that all nodes agree.
 func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, error) {
 	var found []order.Token
 	d := s.dialect
@@ -77,7 +76,7 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, erro
 			" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > "+now+")", args...)
 	})
 	if err == nil && len(found) == 0 {
-		err = order.Errorf(order.CodeUnauthenticated, "This token does not count: it is unknown, over or taken back.")
+		err = order.Errorf(order.CodeUnauthenticated, "Invalid token: unknown, expired or revoked. Log in again.")
 	}
 	if err != nil {
 		return order.Token{}, err
@@ -85,7 +84,7 @@ func (s *Store) TokenByHash(ctx context.Context, hash []byte) (order.Token, erro
 	return found[0], nil
 }
 
-// RevokeToken takes a token back; doing so again changes nothing. The error carries CodeNotFound when there is none.
+// RevokeToken revokes a token; to revoke it again changes nothing. It returns CodeNotFound when there is no such token.
 func (s *Store) RevokeToken(ctx context.Context, id int64) error {
 	return s.write(ctx, "token", func(t *tx) error {
 		if err := t.NeedClock(); err != nil {
@@ -103,7 +102,7 @@ func (s *Store) RevokeToken(ctx context.Context, id int64) error {
 	})
 }
 
-// Tokens returns the newest 1,000 tokens, those that do not count any more included.
+// Tokens returns the newest 1,000 tokens, including invalid ones.
 func (s *Store) Tokens(ctx context.Context) (tokens []order.Token, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		tokens = nil

@@ -8,7 +8,7 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// staleTries is how often one order is decided anew because its stock was sold between the decision and the UPDATE.
+// staleTries is how many times an order is decided whose stock was sold between the decision and the UPDATE.
 const staleTries = 5
 
 // CreateUnbatched places one order in one transaction, as a server that does not batch does. `orderflow bench` compares with it;
@@ -38,7 +38,7 @@ func (s *Store) CreateUnbatched(ctx context.Context, draft order.Draft) (placed 
 			return order.Replay(draft, earlier), nil
 		}
 		return order.Placed{}, order.Errorf(order.CodeUnavailable, "Another request used the key at the same time; try again with the same key.")
-	case sqldb.ForeignKey: // the products were read, so it is the user
+	case sqldb.ForeignKey: // the products were read, so the user is missing
 		return order.Placed{Err: draft.Missing(false, func(int64) bool { return true })}, nil
 	default:
 		return placed, err
