@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,123 +16,8 @@ import (
 	"orderflow/internal/payment"
 )
 
+
 var errDown = errors.New("the gateway is down")
-
-// faulty is a gateway with faults put before the real one: while hold is set calls wait for it to be closed, and while
-// down is set they get no answer.
-type faulty struct {
-	payment.Gateway
-	down   atomic.Bool
-	hold   atomic.Pointer[chan struct{}]
-	called atomic.Int64
-}
-
-func (f *faulty) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
-	return f.pass(ctx, r, f.Gateway.Charge)
-}
-
-func (f *faulty) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
-	return f.pass(ctx, r, f.Gateway.Void)
-}
-
-func (f *faulty) pass(
-	ctx context.Context, r payment.Request, on func(context.Context, payment.Request) (payment.Result, error),
-) (payment.Result, error) {
-	f.called.Add(1)
-	if hold := f.hold.Load(); hold != nil {
-		select {
-		case <-*hold:
-		case <-ctx.Done():
-			return payment.Result{}, ctx.Err()
-		}
-	}
-	if f.down.Load() {
-		return payment.Result{}, errDown
-	}
-	return on(ctx, r)
-}
-
-// stop makes calls wait until the function that it returns is called.
-func (f *faulty) stop() (resume func()) {
-	hold := make(chan struct{})
-	f.hold.Store(&hold)
-	return func() {
-		f.hold.Store(nil)
-		close(hold)
-	}
-}
-
-// bench is a breaker with a faulty gateway behind it: rate 0.5 of at least 10 calls in 30 s, 5 s open, 3 probes.
-type bench struct {
-	*payment.Breaker
-	*payment.Circuit // of charges
-	behind           *faulty
-	changes          []string
-}
-
-func newBench(t *testing.T, success float64) *bench {
-	t.Helper()
-	b := &bench{behind: &faulty{Gateway: newSimulated(t, payment.SimulatedOptions{Success: success})}}
-	b.Breaker = payment.NewBreaker(b.behind, payment.BreakerOptions{
-		OnStateChange: func(kind order.PaymentKind, from, to string) {
-			if kind != order.KindCharge {
-				t.Errorf("the circuit of %ss changed", kind)
-			}
-			if b.State() != to {
-				t.Errorf("told of %s → %s, State says %s", from, to, b.State())
-			}
-			b.changes = append(b.changes, from+" → "+to)
-		},
-	})
-	b.Circuit = b.Charges()
-	return b
-}
-
-// charge makes n charges, with or without the gateway's answers.
-func (b *bench) charge(t *testing.T, n int, down bool) {
-	t.Helper()
-	b.behind.down.Store(down)
-	for range n {
-		_, err := b.Charge(t.Context(), payment.Request{Key: "k"})
-		if down != errors.Is(err, errDown) || (!down && err != nil) {
-			t.Errorf("charge with the gateway down=%t: %v", down, err)
-		}
-	}
-}
-
-// open brings the breaker into its open state.
-func (b *bench) open(t *testing.T) {
-	t.Helper()
-	b.charge(t, 10, true)
-	b.expect(t, payment.StateOpen, 0)
-	b.behind.down.Store(false)
-}
-
-// start makes n charges at once and returns the channel of their errors.
-func (b *bench) start(ctx context.Context, n int) <-chan error {
-	errs := make(chan error, n)
-	for range n {
-		go func() {
-			_, err := b.Charge(ctx, payment.Request{Key: "k"})
-			errs <- err
-		}()
-	}
-	return errs
-}
-
-func (b *bench) expect(t *testing.T, state string, slots int) {
-	t.Helper()
-	ready, signal := b.Ready()
-	closed := false
-	select {
-	case <-signal:
-		closed = true
-	default:
-	}
-	if b.State() != state || b.Slots() != slots || ready != (slots > 0) || closed != ready {
-		t.Errorf("state %s, slots %d, ready %t, its channel closed %t; want %s with %d slots", b.State(), b.Slots(), ready, closed, state, slots)
-	}
-}
 
 func TestBreakerOpensOnTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -197,85 +81,6 @@ func TestBreakerCountsDeclinesAsAnswers(t *testing.T) {
 	})
 }
 
-func TestBreakerClosesAfterItsProbes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
-		b.open(t)
-		_, ready := b.Ready()
-		time.Sleep(5*time.Second - 1)
-		synctest.Wait()
-		b.expect(t, payment.StateOpen, 0)
-		<-ready // nobody called anything: it becomes ready by itself
-		synctest.Wait()
-		b.expect(t, payment.StateHalfOpen, 3)
-
-		resume := b.behind.stop()
-		called := b.behind.called.Load()
-		errs := b.start(t.Context(), 50)
-		synctest.Wait()
-		b.expect(t, payment.StateHalfOpen, 0)
-		if probes := b.behind.called.Load() - called; probes != 3 {
-			t.Errorf("%d calls reached the gateway, want 3", probes)
-		}
-		for range 47 {
-			if err := <-errs; !errors.Is(err, payment.ErrOpen) {
-				t.Errorf("one call too many: %v, want ErrOpen", err)
-			}
-		}
-		_, ready = b.Ready()
-		resume()
-		for range 3 {
-			if err := <-errs; err != nil {
-				t.Errorf("probe: %v", err)
-			}
-		}
-		<-ready
-		b.expect(t, payment.StateClosed, math.MaxInt)
-		if want := []string{"closed → open", "open → half-open", "half-open → closed"}; !slices.Equal(b.changes, want) {
-			t.Errorf("told of %q, want %q", b.changes, want)
-		}
-
-		b.charge(t, 9, true) // what was counted before it opened is forgotten
-		b.expect(t, payment.StateClosed, math.MaxInt)
-	})
-}
-
-func TestBreakerCountsProbesOneByOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
-		b.open(t)
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		for left := 3; left > 0; left-- {
-			b.expect(t, payment.StateHalfOpen, left)
-			b.charge(t, 1, false)
-		}
-		b.expect(t, payment.StateClosed, math.MaxInt)
-	})
-}
-
-func TestBreakerOpensAgainWhenAProbeFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
-		b.open(t)
-		for range 3 {
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
-			b.charge(t, 2, false)
-			b.expect(t, payment.StateHalfOpen, 1)
-			b.charge(t, 1, true)
-			b.expect(t, payment.StateOpen, 0)
-			time.Sleep(5*time.Second - 1)
-			synctest.Wait()
-			b.expect(t, payment.StateOpen, 0) // the whole delay again
-			time.Sleep(time.Nanosecond)
-			synctest.Wait()
-			b.expect(t, payment.StateHalfOpen, 3)
-			b.charge(t, 1, true)
-		}
-	})
-}
-
 func TestBreakerIgnoresCancelledCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1)
@@ -310,32 +115,6 @@ func TestBreakerIgnoresCancelledCalls(t *testing.T) {
 	})
 }
 
-func TestBreakerWakesWhoWaitsForACancelledProbe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, 1)
-		b.open(t)
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		resume := b.behind.stop()
-		defer resume()
-		ctx, cancel := context.WithCancel(t.Context())
-		errs := b.start(ctx, 3)
-		synctest.Wait()
-		ready, signal := b.Ready()
-		if ready {
-			t.Fatal("ready with all probes under way")
-		}
-		cancel()
-		<-signal
-		for range 3 {
-			if err := <-errs; !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled probe: %v", err)
-			}
-		}
-		b.expect(t, payment.StateHalfOpen, 3)
-	})
-}
-
 func TestBreakerCountsTimeOuts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1)
@@ -351,39 +130,6 @@ func TestBreakerCountsTimeOuts(t *testing.T) {
 		}
 		b.expect(t, payment.StateOpen, 0)
 	})
-}
-
-// A charge that began before the breaker opened, and ends while it is half-open, is no probe: neither its failure nor
-// its success counts, and it must not make room for more probes.
-func TestBreakerIgnoresAnswersFromBefore(t *testing.T) {
-	for name, down := range map[string]bool{"failures": true, "successes": false} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, 1)
-				resume := b.behind.stop()
-				old := b.start(t.Context(), 20)
-				synctest.Wait()
-				b.behind.hold.Store(nil) // those 20 go on waiting; later calls do not
-				b.open(t)
-				time.Sleep(5 * time.Second)
-				synctest.Wait()
-				b.charge(t, 1, false)
-				b.expect(t, payment.StateHalfOpen, 2)
-
-				b.behind.down.Store(down)
-				resume()
-				for range 20 {
-					if err := <-old; down != errors.Is(err, errDown) {
-						t.Errorf("an old call came to %v", err)
-					}
-				}
-				synctest.Wait()
-				b.expect(t, payment.StateHalfOpen, 2)
-				b.charge(t, 2, false)
-				b.expect(t, payment.StateClosed, math.MaxInt)
-			})
-		})
-	}
 }
 
 // A provider that fails at one kind of call keeps nobody from calls of the other kind.
