@@ -16,7 +16,6 @@ import (
 	"orderflow/internal/payment"
 )
 
-
 var errDown = errors.New("the gateway is down")
 
 func TestBreakerOpensOnTheRate(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// BenchmarkPipeline measures orders from their creation to PAID at a gateway that takes no time, and creation alone,
-// both fed by 256 callers through a batcher as the API feeds them.
+// BenchmarkPipeline measures orders from their creation to PAID with a gateway that answers at once, and their creation alone. 256
+// callers create them through a batcher, like the API.
 func BenchmarkPipeline(b *testing.B) {
 	for _, pay := range []bool{false, true} {
 		name := "create"
@@ -20,28 +20,28 @@ func BenchmarkPipeline(b *testing.B) {
 			name = "create, claim and settle"
 		}
 		b.Run(name, func(b *testing.B) {
-			h := newTestEnv(b)
-			defer h.close()
-			o := h.options()
+			env := newTestEnv(b)
+			defer env.close()
+			o := env.options()
 			o.Concurrency = DefaultConcurrency
 			var paid atomic.Int64
 			done := make(chan struct{})
-			o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
-				changed, receipt, err := h.store.SettleOrders(ctx, settlements)
+			o.Orders = &wrapped{Orders: env.store, settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
+				changed, events, err := env.store.SettleOrders(ctx, settlements)
 				if paid.Add(int64(len(changed))) == int64(b.N) {
 					close(done)
 				}
-				return changed, receipt, err
+				return changed, events, err
 			}}
 			var workers []*Worker
 			if pay {
-				workers = append(workers, h.worker(o))
+				workers = append(workers, env.worker(o))
 			}
-			stop := h.run(workers...)
+			stop := env.run(workers...)
 			defer stop()
 			b.ReportAllocs()
 			b.ResetTimer()
-			feed(b, h)
+			feed(b, env)
 			if pay {
 				<-done
 			}
@@ -50,16 +50,16 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// feed places b.N orders.
-func feed(b *testing.B, h *testEnv) {
+// feed creates b.N orders.
+func feed(b *testing.B, env *testEnv) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	batcher := batch.New(func(ctx context.Context, drafts []order.Draft) ([]batch.Answer[order.Placed], error) {
-		placed, receipt, err := h.store.CreateOrders(ctx, drafts)
+		placed, events, err := env.store.CreateOrders(ctx, drafts)
 		if err != nil {
 			return nil, err
 		}
-		h.publisher.Publish(receipt)
+		env.publisher.Publish(events)
 		answers := make([]batch.Answer[order.Placed], len(placed))
 		for i, p := range placed {
 			answers[i] = batch.Answer[order.Placed]{Value: p, Err: p.Err}

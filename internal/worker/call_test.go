@@ -13,7 +13,7 @@ import (
 	"orderflow/internal/payment"
 )
 
-func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
+func TestFailedCallIsRecorded(t *testing.T) {
 	long := strings.Repeat("é", 300)
 	for _, c := range []struct {
 		name   string
@@ -28,20 +28,20 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newTestEnv(t)
-				defer h.close()
-				o := h.options()
+				env := newTestEnv(t)
+				defer env.close()
+				o := env.options()
 				o.Gateway = raw(func(ctx context.Context) (order.Outcome, error) { return c.fate(ctx) })
 				o.Rules.PaymentAttempts = 3
-				stop := h.run(h.worker(o))
-				id := h.create(1)[0]
+				stop := env.run(env.worker(o))
+				id := env.create(1)[0]
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
 				stop()
-				h.expect(id, order.Processing)
-				jobs, err := h.failedJobs().List(t.Context())
+				env.expect(id, order.Processing)
+				jobs, err := env.failedJobs().List(t.Context())
 				if err != nil || len(jobs) != 1 {
-					t.Fatalf("dead letters %+v, error %v; want one", jobs, err)
+					t.Fatalf("failed jobs %+v, error %v; want one", jobs, err)
 				}
 				if jobs[0].Error != c.reason {
 					t.Errorf("the reason is %q, want %q", jobs[0].Error, c.reason)
@@ -49,13 +49,13 @@ func TestWhatGoesWrongInACallIsThatCallsError(t *testing.T) {
 				if utf8.RuneCountInString(jobs[0].Error) > maxReason {
 					t.Errorf("the reason is longer than %d characters", maxReason)
 				}
-				h.audit()
+				env.audit()
 			})
 		})
 	}
 }
 
-// raw is a gateway that says exactly what the test wants, sense or not.
+// raw is a gateway that returns any outcome, valid or not.
 type raw func(ctx context.Context) (order.Outcome, error)
 
 func (r raw) Charge(ctx context.Context, _ payment.Request) (payment.Result, error) {
@@ -69,39 +69,39 @@ func (r raw) Void(ctx context.Context, request payment.Request) (payment.Result,
 
 func (raw) Features() payment.Features { return payment.Features{} }
 
-// Charges that hang take their own slots and nobody else's, and there are never more in flight than slots.
-func TestSlowChargesHoldNobodyUp(t *testing.T) {
+// An unanswered charge occupies one slot, and there are never more charges in flight than slots.
+func TestSlowChargesDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
+		env := newTestEnv(t)
+		defer env.close()
 		slowOnes := map[int64]bool{}
-		h.gateway.setCharge(func(ctx context.Context, r payment.Request) (order.Outcome, error) {
+		env.gateway.setCharge(func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 			if slowOnes[r.OrderID] {
 				return order.Succeeded, slow(ctx, 9*time.Second)
 			}
 			return order.Succeeded, slow(ctx, 10*time.Millisecond)
 		})
-		o := h.options()
+		o := env.options()
 		o.Concurrency = 8
-		hanging := h.create(7)
+		hanging := env.create(7)
 		for _, id := range hanging {
 			slowOnes[id] = true
 		}
-		stop := h.run(h.worker(o))
+		stop := env.run(env.worker(o))
 		synctest.Wait()
-		quick := h.create(50)
+		quick := env.create(50)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		for _, id := range quick {
-			h.expect(id, order.Paid)
+			env.expect(id, order.Paid)
 		}
 		for _, id := range hanging {
-			h.expect(id, order.Processing)
+			env.expect(id, order.Processing)
 		}
-		if h.gateway.most != 8 {
-			t.Errorf("at most %d charges in flight, want the 8 slots used and no more", h.gateway.most)
+		if env.gateway.most != 8 {
+			t.Errorf("%d charges in flight, want at most, and at times, 8", env.gateway.most)
 		}
 		stop()
-		h.audit()
+		env.audit()
 	})
 }

@@ -57,7 +57,7 @@ func prepare() error {
 	return err
 }
 
-// house is the embedded product without its doors: the SQLite store, the in-process bus, the publisher and a bank.
+// testEnv has the parts of the embedded product that a worker uses: SQLite store, in-process bus, publisher and a fake gateway.
 type testEnv struct {
 	t         testing.TB
 	store     *store.Store
@@ -71,7 +71,7 @@ type testEnv struct {
 
 const plenty = 1_000_000
 
-// newTestEnv opens a house on a file of its own; inside a synctest bubble it must be made, and closed, there.
+// newTestEnv opens a testEnv on its own database file. In a synctest bubble, create and close it there.
 func newTestEnv(t testing.TB) *testEnv {
 	t.Helper()
 	rules := order.DefaultRules()
@@ -83,67 +83,67 @@ func newTestEnv(t testing.TB) *testEnv {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &testEnv{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, gateway: newFakeGateway()}
-	h.publisher = h.newPublisher()
-	return h
+	env := &testEnv{t: t, store: s, bus: bus.NewLocal(bus.Options{}), rules: rules, gateway: newFakeGateway()}
+	env.publisher = env.newPublisher()
+	return env
 }
 
-func (h *testEnv) newPublisher() *outbox.Publisher {
-	return outbox.NewPublisher(outbox.PublisherOptions{Bus: h.bus, Marker: h.store})
+func (env *testEnv) newPublisher() *outbox.Publisher {
+	return outbox.NewPublisher(outbox.PublisherOptions{Bus: env.bus, Marker: env.store})
 }
 
-func (h *testEnv) close() {
-	h.t.Helper()
-	if err := errors.Join(h.bus.Close(), h.store.Close()); err != nil {
-		h.t.Error(err)
+func (env *testEnv) close() {
+	env.t.Helper()
+	if err := errors.Join(env.bus.Close(), env.store.Close()); err != nil {
+		env.t.Error(err)
 	}
 }
 
-// options are those of a worker of this house.
-func (h *testEnv) options() Options {
+// options returns the options of a worker.
+func (env *testEnv) options() Options {
 	return Options{
-		Orders: h.store, Gateway: h.gateway, Bus: h.bus, Publisher: h.publisher, Installation: "inst", Node: "worker:test",
-		Rules: h.rules, Concurrency: 16,
+		Orders: env.store, Gateway: env.gateway, Bus: env.bus, Publisher: env.publisher, Installation: "inst", Node: "worker:test",
+		Rules: env.rules, Concurrency: 16,
 	}
 }
 
-func (h *testEnv) worker(o Options) *Worker {
-	h.t.Helper()
+func (env *testEnv) worker(o Options) *Worker {
+	env.t.Helper()
 	w, err := New(o)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return w
 }
 
-func (h *testEnv) failedJobs() *FailedJobService {
-	return NewFailedJobService(FailedJobServiceOptions{Jobs: h.store, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst"})
+func (env *testEnv) failedJobs() *FailedJobService {
+	return NewFailedJobService(FailedJobServiceOptions{Jobs: env.store, Gateway: env.gateway, Publisher: env.publisher, Installation: "inst"})
 }
 
-// run runs workers and a publisher until stop is called, which waits for them and checks that they ended well. The
-// publisher ends last. It may be called again afterwards, as another process would start.
-func (h *testEnv) run(workers ...*Worker) (stop func()) {
-	h.t.Helper()
-	if h.ended {
-		h.publisher = h.newPublisher()
+// run runs workers and a publisher until stop is called, which waits for them and checks that all slots are free. The publisher
+// stops last. It may be called again afterwards, like the start of another process.
+func (env *testEnv) run(workers ...*Worker) (stop func()) {
+	env.t.Helper()
+	if env.ended {
+		env.publisher = env.newPublisher()
 	}
-	publisher := h.publisher
+	publisher := env.publisher
 	ctx, cancel := context.WithCancel(context.Background())
 	later, end := context.WithCancel(context.Background())
 	var first, last sync.WaitGroup
 	for _, w := range workers {
 		if err := w.Join(ctx); err != nil {
-			h.t.Fatal(err)
+			env.t.Fatal(err)
 		}
 		first.Go(func() {
 			if err := w.Run(ctx); err != nil {
-				h.t.Errorf("worker: %v", err)
+				env.t.Errorf("worker: %v", err)
 			}
 		})
 	}
 	last.Go(func() {
 		if err := publisher.Run(later); err != nil {
-			h.t.Errorf("publisher: %v", err)
+			env.t.Errorf("publisher: %v", err)
 		}
 	})
 	return func() {
@@ -151,154 +151,153 @@ func (h *testEnv) run(workers ...*Worker) (stop func()) {
 		first.Wait()
 		end()
 		last.Wait()
-		h.ended = true
+		env.ended = true
 		for _, w := range workers {
-			if taken, entering := w.inFlight(), w.charges.admitted.Load()+w.voids.admitted.Load(); taken != 0 || entering != 0 {
-				h.t.Errorf("%d slots are still taken after the end, %d claims still entering", taken, entering)
+			if taken, admitted := w.inFlight(), w.charges.admitted.Load()+w.voids.admitted.Load(); taken != 0 || admitted != 0 {
+				env.t.Errorf("%d slots and %d admitted claims remain after the end", taken, admitted)
 			}
 		}
 	}
 }
 
-// unread is what the bus still has for the workers.
-func (h *testEnv) queueDepth() bus.Depth {
-	h.t.Helper()
-	depth, err := h.bus.Depth(context.Background(), bus.TopicJobs, bus.GroupWorkers)
+// queueDepth returns the depth of the workers' queue.
+func (env *testEnv) queueDepth() bus.Depth {
+	env.t.Helper()
+	depth, err := env.bus.Depth(context.Background(), bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return depth
 }
 
-// create places n orders of one piece each and announces them.
-func (h *testEnv) create(n int) []int64 {
-	h.t.Helper()
+// create places n orders of one unit each and publishes their events.
+func (env *testEnv) create(n int) []int64 {
+	env.t.Helper()
 	drafts := make([]order.Draft, n)
 	for i := range drafts {
-		h.keys++
-		product := int64(1 + h.keys%4)
-		d, err := order.NewDraft(nil, 1, fmt.Sprintf("key-%d", h.keys), []order.Line{{ProductID: product, Quantity: 1}}, "tok_secret")
+		env.keys++
+		product := int64(1 + env.keys%4)
+		d, err := order.NewDraft(nil, 1, fmt.Sprintf("key-%d", env.keys), []order.Line{{ProductID: product, Quantity: 1}}, "tok_secret")
 		if err != nil {
-			h.t.Fatal(err)
+			env.t.Fatal(err)
 		}
-		d.Actor, d.Trace = "user:1", order.Trace{ID: fmt.Sprintf("trace-%d", h.keys)}
+		d.Actor, d.Trace = "user:1", order.Trace{ID: fmt.Sprintf("trace-%d", env.keys)}
 		drafts[i] = d
 	}
-	placed, receipt, err := h.store.CreateOrders(context.Background(), drafts)
+	placed, events, err := env.store.CreateOrders(context.Background(), drafts)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	ids := make([]int64, n)
 	for i, p := range placed {
 		if p.Err != nil {
-			h.t.Fatal(p.Err)
+			env.t.Fatal(p.Err)
 		}
 		ids[i] = p.Order.ID
 	}
-	h.publisher.Publish(receipt)
+	env.publisher.Publish(events)
 	return ids
 }
 
-// flush brings all that waits for the publisher to the bus.
-func (h *testEnv) flush() {
-	h.t.Helper()
-	// Somebody has to be in the group for the bus to keep the messages.
-	group, err := h.bus.Group(context.Background(), bus.TopicJobs, bus.GroupWorkers)
+// flush publishes all batches in the publisher's queue.
+func (env *testEnv) flush() {
+	env.t.Helper()
+	// The bus keeps messages only for an existing group.
+	group, err := env.bus.Group(context.Background(), bus.TopicJobs, bus.GroupWorkers)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	ended, end := context.WithCancel(context.Background())
 	end()
-	h.ended = true
-	if err := errors.Join(h.publisher.Run(ended), group.Close()); err != nil {
-		h.t.Fatal(err)
+	env.ended = true
+	if err := errors.Join(env.publisher.Run(ended), group.Close()); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
-func (h *testEnv) order(id int64) *order.Order {
-	h.t.Helper()
-	o, err := h.store.Order(context.Background(), id)
+func (env *testEnv) order(id int64) *order.Order {
+	env.t.Helper()
+	o, err := env.store.Order(context.Background(), id)
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return o
 }
 
-// expect checks an order's status.
-func (h *testEnv) expect(id int64, want order.Status) *order.Order {
-	h.t.Helper()
-	o := h.order(id)
+// expect checks the status of an order.
+func (env *testEnv) expect(id int64, want order.Status) *order.Order {
+	env.t.Helper()
+	o := env.order(id)
 	if o.Status != want {
-		h.t.Fatalf("order %d is %s, want %s (attempts %d, tries left %d, due %v)", id, o.Status, want, o.Claims, o.AttemptsLeft, o.DueAt)
+		env.t.Fatalf("order %d is %s, want %s (claims %d, attempts left %d, due %v)", id, o.Status, want, o.Claims, o.AttemptsLeft, o.DueAt)
 	}
 	return o
 }
 
-// claim claims one order behind the workers' back.
-func (h *testEnv) claim(id int64) order.Claimed {
-	h.t.Helper()
-	claimed, _, err := h.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:other"}})
+// claim claims one order as another worker.
+func (env *testEnv) claim(id int64) order.Claimed {
+	env.t.Helper()
+	claimed, _, err := env.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:other"}})
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return claimed[0]
 }
 
-// report settles one charge behind the workers' back.
-func (h *testEnv) report(c order.Claimed, outcome order.Outcome) {
-	h.t.Helper()
+// report settles one charge as another worker.
+func (env *testEnv) report(c order.Claimed, outcome order.Outcome) {
+	env.t.Helper()
 	s := settlement(c, "worker:other")
 	s.Outcome = outcome
-	changed, receipt, err := h.store.SettleOrders(context.Background(), []order.Settlement{s})
+	changed, events, err := env.store.SettleOrders(context.Background(), []order.Settlement{s})
 	if err == nil {
 		err = changed[0].Err
 	}
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	h.publisher.Publish(receipt)
+	env.publisher.Publish(events)
 }
 
-// stock is what is left of a product.
-func (h *testEnv) stock(product int64) int64 {
-	h.t.Helper()
-	products, err := h.store.Products(context.Background())
+// stock returns the stock of a product.
+func (env *testEnv) stock(product int64) int64 {
+	env.t.Helper()
+	products, err := env.store.Products(context.Background())
 	if err != nil {
-		h.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	for _, p := range products {
 		if p.ID == product {
 			return p.Stock
 		}
 	}
-	h.t.Fatalf("no product %d", product)
+	env.t.Fatalf("no product %d", product)
 	return 0
 }
 
-// audit proves the books, and the bank against them.
-func (h *testEnv) audit() {
-	h.t.Helper()
-	if fault := h.violations(); fault != "" {
-		h.t.Fatal(fault)
+// audit checks the invariants.
+func (env *testEnv) audit() {
+	env.t.Helper()
+	if violation := env.violations(); violation != "" {
+		env.t.Fatal(violation)
 	}
 }
 
-// books says what is wrong with the books; "" when they are right.
-func (h *testEnv) violations() string {
-	findings, err := h.store.Audit(context.Background())
+// violations describes a violated invariant; "" when all hold.
+func (env *testEnv) violations() string {
+	findings, err := env.store.Audit(context.Background())
 	if err != nil {
 		return err.Error()
 	}
 	for _, f := range findings {
 		if f.ViolationCount > 0 || len(f.Violations) > 0 {
-			return fmt.Sprintf("invariant %d (%s) is broken by %d: %v", f.Number, f.Name, f.ViolationCount, f.Violations)
+			return fmt.Sprintf("invariant %d (%s) is violated by %d rows: %v", f.Number, f.Name, f.ViolationCount, f.Violations)
 		}
 	}
 	return ""
 }
 
-// bank is a gateway that remembers: it charges a key once, whoever asks, and counts what it was asked. Its answers are
-// scripted by the test.
+// fakeGateway charges each key once and records its calls. The test scripts its answers.
 type fakeGateway struct {
 	blocks bool // a voided key can never be charged
 
@@ -311,13 +310,13 @@ type fakeGateway struct {
 	most     int // the most calls in flight
 }
 
-// account is what the bank knows of a key.
+// account is the state of a key.
 type account struct {
-	charges int // money taken: never above 1
+	charges int // times that it was charged: never above 1
 	answer  order.Outcome
-	charged bool // now
+	charged bool // at present
 	voided  bool // ever
-	asked   int  // charges asked for
+	asked   int  // requests to charge
 }
 
 // call is one call, in order of arrival.
@@ -330,71 +329,71 @@ type call struct {
 
 func newFakeGateway() *fakeGateway { return &fakeGateway{accounts: map[string]*account{}} }
 
-// says scripts the charges from now on; nil: they succeed.
-func (b *fakeGateway) setCharge(fate func(ctx context.Context, r payment.Request) (order.Outcome, error)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.onCharge = fate
+// setCharge scripts later charges; nil: they succeed.
+func (g *fakeGateway) setCharge(fate func(ctx context.Context, r payment.Request) (order.Outcome, error)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.onCharge = fate
 }
 
-// voids scripts the voids from now on; nil: they succeed.
-func (b *fakeGateway) setVoid(fate func(ctx context.Context, r payment.Request) error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.onVoid = fate
+// setVoid scripts later voids; nil: they succeed.
+func (g *fakeGateway) setVoid(fate func(ctx context.Context, r payment.Request) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.onVoid = fate
 }
 
-func (b *fakeGateway) script() (
+func (g *fakeGateway) script() (
 	func(ctx context.Context, r payment.Request) (order.Outcome, error), func(ctx context.Context, r payment.Request) error,
 ) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.onCharge, b.onVoid
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.onCharge, g.onVoid
 }
 
-func (b *fakeGateway) account(key string) *account {
-	if b.accounts[key] == nil {
-		b.accounts[key] = &account{}
+func (g *fakeGateway) account(key string) *account {
+	if g.accounts[key] == nil {
+		g.accounts[key] = &account{}
 	}
-	return b.accounts[key]
+	return g.accounts[key]
 }
 
-func (b *fakeGateway) begin(kind order.PaymentKind, r payment.Request) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, call{kind, r.OrderID, r.Attempt, time.Now()})
-	b.inFlight++
-	b.most = max(b.most, b.inFlight)
+func (g *fakeGateway) begin(kind order.PaymentKind, r payment.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls = append(g.calls, call{kind, r.OrderID, r.Attempt, time.Now()})
+	g.inFlight++
+	g.most = max(g.most, g.inFlight)
 	if kind == order.KindCharge {
-		b.account(r.Key).asked++
+		g.account(r.Key).asked++
 	}
 }
 
-func (b *fakeGateway) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.inFlight--
+func (g *fakeGateway) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight--
 }
 
-func (b *fakeGateway) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
-	b.begin(order.KindCharge, r)
-	defer b.end()
+func (g *fakeGateway) Charge(ctx context.Context, r payment.Request) (payment.Result, error) {
+	g.begin(order.KindCharge, r)
+	defer g.end()
 	outcome := order.Succeeded
-	if fate, _ := b.script(); fate != nil {
+	if fate, _ := g.script(); fate != nil {
 		var err error
 		if outcome, err = fate(ctx, r); err != nil {
 			return payment.Result{}, err
 		}
 	}
-	return b.charge(r.Key, outcome), nil
+	return g.charge(r.Key, outcome), nil
 }
 
-// charge moves the money, unless that was done or is blocked.
-func (b *fakeGateway) charge(key string, outcome order.Outcome) payment.Result {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a := b.account(key)
-	if a.voided && b.blocks {
+// charge charges a key, unless it was charged or is blocked.
+func (g *fakeGateway) charge(key string, outcome order.Outcome) payment.Result {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.account(key)
+	if a.voided && g.blocks {
 		return payment.Result{Outcome: order.Declined, Reason: "voided"}
 	}
 	if a.answer == "" {
@@ -410,35 +409,35 @@ func (b *fakeGateway) charge(key string, outcome order.Outcome) payment.Result {
 	return payment.Result{Outcome: order.Succeeded, Reference: "ref-" + key}
 }
 
-func (b *fakeGateway) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
-	b.begin(order.KindVoid, r)
-	defer b.end()
-	if _, fate := b.script(); fate != nil {
+func (g *fakeGateway) Void(ctx context.Context, r payment.Request) (payment.Result, error) {
+	g.begin(order.KindVoid, r)
+	defer g.end()
+	if _, fate := g.script(); fate != nil {
 		if err := fate(ctx, r); err != nil {
 			return payment.Result{}, err
 		}
 	}
-	b.void(r.Key)
+	g.void(r.Key)
 	return payment.Result{Outcome: order.Succeeded, Reference: "void-" + r.Key}, nil
 }
 
-func (b *fakeGateway) void(key string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a := b.account(key)
+func (g *fakeGateway) void(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.account(key)
 	a.charged, a.voided = false, true
 }
 
-func (b *fakeGateway) Features() payment.Features {
-	return payment.Features{VoidBlocksCharge: b.blocks}
+func (g *fakeGateway) Features() payment.Features {
+	return payment.Features{VoidBlocksCharge: g.blocks}
 }
 
-// of returns the calls for one order.
-func (b *fakeGateway) callsFor(id int64) []call {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// callsFor returns the calls for one order.
+func (g *fakeGateway) callsFor(id int64) []call {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var found []call
-	for _, c := range b.calls {
+	for _, c := range g.calls {
 		if c.orderID == id {
 			found = append(found, c)
 		}
@@ -446,20 +445,20 @@ func (b *fakeGateway) callsFor(id int64) []call {
 	return found
 }
 
-func (b *fakeGateway) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.calls)
+func (g *fakeGateway) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.calls)
 }
 
-// key is a copy of what the bank knows of an order's key.
-func (b *fakeGateway) key(id int64) account {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return *b.account(fmt.Sprintf("inst-%d", id))
+// key returns a copy of the account of an order's key.
+func (g *fakeGateway) key(id int64) account {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return *g.account(fmt.Sprintf("inst-%d", id))
 }
 
-// slow is a wait that keeps to its context.
+// slow waits for d, or until ctx ends.
 func slow(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

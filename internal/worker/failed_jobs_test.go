@@ -16,27 +16,27 @@ import (
 
 var errReset = errors.New("connection reset")
 
-// park brings an order to where an operator has to deal with it, and returns it with its dead letter.
-func failJob(t *testing.T, h *testEnv) (id int64, job order.FailedJob) {
+// failJob lets the payment of an order use up its attempts, and returns the order with its failed job.
+func failJob(t *testing.T, env *testEnv) (id int64, job order.FailedJob) {
 	t.Helper()
-	h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
-	stop := h.run(h.worker(h.options()))
-	id = h.create(1)[0]
+	env.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+	stop := env.run(env.worker(env.options()))
+	id = env.create(1)[0]
 	time.Sleep(time.Minute)
 	synctest.Wait()
 	stop()
-	o := h.expect(id, order.Processing)
+	o := env.expect(id, order.Processing)
 	if o.Claims != 3 || o.AttemptsLeft != 0 || !o.DueAt.IsZero() {
-		t.Fatalf("the order has attempts %d, tries left %d, due %v; want 3, 0 and no due time", o.Claims, o.AttemptsLeft, o.DueAt)
+		t.Fatalf("the order has claims %d, attempts left %d, due %v; want 3, 0 and no due time", o.Claims, o.AttemptsLeft, o.DueAt)
 	}
-	jobs, err := h.failedJobs().List(t.Context())
+	jobs, err := env.failedJobs().List(t.Context())
 	if err != nil || len(jobs) != 1 || jobs[0].OrderID != id {
-		t.Fatalf("dead letters %+v, error %v; want one for order %d", jobs, err, id)
+		t.Fatalf("failed jobs %+v, error %v; want one for order %d", jobs, err, id)
 	}
 	if jobs[0].Error != "connection reset" || jobs[0].Attempts != 3 {
-		t.Errorf("the dead letter says %q after %d attempts, want the gateway's error after 3", jobs[0].Error, jobs[0].Attempts)
+		t.Errorf("the failed job has the error %q after %d attempts, want the gateway's error after 3", jobs[0].Error, jobs[0].Attempts)
 	}
-	h.audit()
+	env.audit()
 	return id, jobs[0]
 }
 
@@ -47,41 +47,41 @@ func wantCode(t *testing.T, err error, code order.Code, words string) {
 	}
 }
 
-func TestAParkedOrderIsTriedAgainWhenAnOperatorSaysSo(t *testing.T) {
+func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		id, job := failJob(t, h)
-		h.gateway.setCharge(nil)
-		o, err := h.failedJobs().Retry(t.Context(), job.ID)
+		env := newTestEnv(t)
+		defer env.close()
+		id, job := failJob(t, env)
+		env.gateway.setCharge(nil)
+		o, err := env.failedJobs().Retry(t.Context(), job.ID)
 		if err != nil || o.AttemptsLeft != 3 {
 			t.Fatalf("retried: %+v, error %v", o, err)
 		}
-		_, err = h.failedJobs().Retry(t.Context(), job.ID)
+		_, err = env.failedJobs().Retry(t.Context(), job.ID)
 		wantCode(t, err, order.CodeJobInProgress, "already resolved")
-		stop := h.run(h.worker(h.options()))
+		stop := env.run(env.worker(env.options()))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		stop()
-		h.expect(id, order.Paid)
-		h.audit()
+		env.expect(id, order.Paid)
+		env.audit()
 	})
 }
 
-func TestAnAbandonedOrderIsVoidedAndFailed(t *testing.T) {
+func TestAbandonVoidsAndFailsTheOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		id, job := failJob(t, h)
-		o, err := h.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
+		env := newTestEnv(t)
+		defer env.close()
+		id, job := failJob(t, env)
+		o, err := env.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
 		if err != nil || o.Status != order.Failed {
 			t.Fatalf("abandoned: %+v, error %v", o, err)
 		}
-		calls := h.gateway.callsFor(id)
+		calls := env.gateway.callsFor(id)
 		if last := calls[len(calls)-1]; last.kind != order.KindVoid || last.attempt != 4 {
 			t.Errorf("last call %+v, want a void of attempt 4", last)
 		}
-		events, err := h.store.Events(t.Context(), id, 0)
+		events, err := env.store.Events(t.Context(), id, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,17 +89,17 @@ func TestAnAbandonedOrderIsVoidedAndFailed(t *testing.T) {
 			t.Errorf("last event %+v, want OrderFailed by operator:ann with a trace", last)
 		}
 		for product := range int64(4) {
-			if left := h.stock(1 + product); left != plenty {
+			if left := env.stock(1 + product); left != plenty {
 				t.Errorf("product %d has %d left, want %d", 1+product, left, plenty)
 			}
 		}
-		_, err = h.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
+		_, err = env.failedJobs().Abandon(t.Context(), job.ID, "operator:ann")
 		wantCode(t, err, order.CodeJobInProgress, "already resolved")
-		h.audit()
+		env.audit()
 	})
 }
 
-func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
+func TestAbandonWithoutConfirmationChangesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		err   error
@@ -110,92 +110,92 @@ func TestAbandonLeavesTheOrderWhenTheVoidIsNotConfirmed(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newTestEnv(t)
-				defer h.close()
-				id, job := failJob(t, h)
-				h.gateway.setVoid(func(context.Context, payment.Request) error { return c.err })
+				env := newTestEnv(t)
+				defer env.close()
+				id, job := failJob(t, env)
+				env.gateway.setVoid(func(context.Context, payment.Request) error { return c.err })
 				var log strings.Builder
-				desk := NewFailedJobService(FailedJobServiceOptions{
-					Jobs: h.store, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				service := NewFailedJobService(FailedJobServiceOptions{
+					Jobs: env.store, Gateway: env.gateway, Publisher: env.publisher, Installation: "inst", Logger: slog.New(slog.NewTextHandler(&log, nil)),
 				})
-				_, err := desk.Abandon(t.Context(), job.ID, "operator:ann")
+				_, err := service.Abandon(t.Context(), job.ID, "operator:ann")
 				wantCode(t, err, order.CodeUnavailable, c.words)
 				if want := fmt.Sprintf("event=payment.void_failed order_id=%d job_id=%d", id, job.ID); !strings.Contains(log.String(), want) {
 					t.Errorf("the log lacks %s: %s", want, log.String())
 				}
-				if o := h.expect(id, order.Processing); !o.DueAt.IsZero() {
+				if o := env.expect(id, order.Processing); !o.DueAt.IsZero() {
 					t.Errorf("the order is due %v; want it to wait for an operator", o.DueAt)
 				}
-				h.audit()
+				env.audit()
 
-				h.gateway.setVoid(nil)
-				jobs, err := h.failedJobs().List(t.Context())
+				env.gateway.setVoid(nil)
+				jobs, err := env.failedJobs().List(t.Context())
 				if err != nil || len(jobs) != 1 {
-					t.Fatalf("dead letters %+v, error %v; want the one", jobs, err)
+					t.Fatalf("failed jobs %+v, error %v; want one", jobs, err)
 				}
-				if _, err := h.failedJobs().Abandon(t.Context(), jobs[0].ID, "operator:ann"); err != nil {
+				if _, err := env.failedJobs().Abandon(t.Context(), jobs[0].ID, "operator:ann"); err != nil {
 					t.Fatal(err)
 				}
-				h.expect(id, order.Failed)
-				h.audit()
+				env.expect(id, order.Failed)
+				env.audit()
 			})
 		})
 	}
 }
 
-// While an operator's lease lives, nobody else abandons or retries the order.
-func TestAbandonIsRefusedWhileTheOrderIsWorkedOn(t *testing.T) {
+// During an operator's lease, no other operator can abandon or retry the order.
+func TestAbandonIsRefusedDuringAnotherAbandon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		id, job := failJob(t, h)
-		h.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
+		env := newTestEnv(t)
+		defer env.close()
+		id, job := failJob(t, env)
+		env.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		go func() {
-			if _, err := h.failedJobs().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
+			if _, err := env.failedJobs().Abandon(context.Background(), job.ID, "operator:ann"); err != nil {
 				t.Errorf("the first: %v", err)
 			}
 		}()
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait()
-		_, err := h.failedJobs().Abandon(t.Context(), job.ID, "operator:bob")
+		_, err := env.failedJobs().Abandon(t.Context(), job.ID, "operator:bob")
 		wantCode(t, err, order.CodeJobInProgress, "")
-		_, err = h.failedJobs().Retry(t.Context(), job.ID)
+		_, err = env.failedJobs().Retry(t.Context(), job.ID)
 		wantCode(t, err, order.CodeJobInProgress, "")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		h.expect(id, order.Failed)
-		h.audit()
+		env.expect(id, order.Failed)
+		env.audit()
 	})
 }
 
-// An operator who goes away does not leave the order half abandoned.
-func TestAbandonIsBroughtToItsEndWhenTheOperatorLeaves(t *testing.T) {
+// An abandon is finished even if the operator disconnects.
+func TestAbandonFinishesWhenTheOperatorLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		id, job := failJob(t, h)
-		h.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
+		env := newTestEnv(t)
+		defer env.close()
+		id, job := failJob(t, env)
+		env.gateway.setVoid(func(ctx context.Context, _ payment.Request) error { return slow(ctx, time.Second) })
 		ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer leave()
-		if _, err := h.failedJobs().Abandon(ctx, job.ID, "operator:ann"); err != nil {
+		if _, err := env.failedJobs().Abandon(ctx, job.ID, "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
-		h.expect(id, order.Failed)
+		env.expect(id, order.Failed)
 	})
 }
 
-// The void was made: that another transaction keeps the order's row locked for a while must not lose its record.
-func TestAbandonKeepsTheAnswerOfALockedOrder(t *testing.T) {
+// The void was made: a locked row must not lose its record.
+func TestAbandonRetriesTheSettlementOfALockedOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		id, job := failJob(t, h)
-		desk := NewFailedJobService(FailedJobServiceOptions{Jobs: &lockedOnce{FailedJobStore: h.store}, Gateway: h.gateway, Publisher: h.publisher, Installation: "inst"})
-		if _, err := desk.Abandon(t.Context(), job.ID, "operator:ann"); err != nil {
+		env := newTestEnv(t)
+		defer env.close()
+		id, job := failJob(t, env)
+		service := NewFailedJobService(FailedJobServiceOptions{Jobs: &lockedOnce{FailedJobStore: env.store}, Gateway: env.gateway, Publisher: env.publisher, Installation: "inst"})
+		if _, err := service.Abandon(t.Context(), job.ID, "operator:ann"); err != nil {
 			t.Fatal(err)
 		}
-		h.expect(id, order.Failed)
-		h.audit()
+		env.expect(id, order.Failed)
+		env.audit()
 	})
 }
 
@@ -213,11 +213,11 @@ func (l *lockedOnce) SettleOrders(ctx context.Context, settlements []order.Settl
 	return l.FailedJobStore.SettleOrders(ctx, settlements)
 }
 
-func TestTheDeskKnowsNoSuchJob(t *testing.T) {
-	h := newTestEnv(t)
-	defer h.close()
-	_, err := h.failedJobs().Retry(t.Context(), 99)
+func TestUnknownFailedJob(t *testing.T) {
+	env := newTestEnv(t)
+	defer env.close()
+	_, err := env.failedJobs().Retry(t.Context(), 99)
 	wantCode(t, err, order.CodeNotFound, "99")
-	_, err = h.failedJobs().Abandon(t.Context(), 99, "operator:ann")
+	_, err = env.failedJobs().Abandon(t.Context(), 99, "operator:ann")
 	wantCode(t, err, order.CodeNotFound, "99")
 }

@@ -12,63 +12,62 @@ import (
 	"orderflow/internal/payment"
 )
 
-// The lease ran out, another attempt is under way, and then the first one answers: it is the same charge, so it settles
-// the order.
-func TestALateAnswerSettles(t *testing.T) {
+// The lease has expired and another attempt is in flight when the first one is answered. It is the same charge, so it settles the order.
+func TestLateAnswerSettles(t *testing.T) {
 	for _, c := range []struct {
 		outcome order.Outcome
 		want    order.Status
 	}{{order.Succeeded, order.Paid}, {order.Declined, order.Failed}} {
 		t.Run(string(c.outcome), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newTestEnv(t)
-				defer h.close()
-				id := h.create(1)[0]
-				first := h.claim(id)
-				time.Sleep(h.rules.Lease + time.Second)
-				second := h.claim(id)
+				env := newTestEnv(t)
+				defer env.close()
+				id := env.create(1)[0]
+				first := env.claim(id)
+				time.Sleep(env.rules.Lease + time.Second)
+				second := env.claim(id)
 				if first.Task != order.TaskCharge || second.Task != order.TaskCharge {
 					t.Fatalf("claims gave %q and %q, want two charges", first.Task, second.Task)
 				}
-				h.report(first, c.outcome)
-				h.expect(id, c.want)
-				h.report(second, c.outcome)
-				h.expect(id, c.want)
-				h.audit()
+				env.report(first, c.outcome)
+				env.expect(id, c.want)
+				env.report(second, c.outcome)
+				env.expect(id, c.want)
+				env.audit()
 			})
 		})
 	}
 }
 
-func TestAChargeAfterTheOrderFailedIsVoidedUntilThatIsConfirmed(t *testing.T) {
+func TestLateChargeIsVoidedUntilConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
+		env := newTestEnv(t)
+		defer env.close()
 		var voids atomic.Int64
-		h.gateway.setVoid(func(context.Context, payment.Request) error {
+		env.gateway.setVoid(func(context.Context, payment.Request) error {
 			if voids.Add(1) < 4 {
 				return errReset
 			}
 			return nil
 		})
-		id := h.create(1)[0]
-		first := h.claim(id)
-		time.Sleep(h.rules.Lease + time.Second)
-		second := h.claim(id)
-		h.report(second, order.Declined)
-		h.expect(id, order.Failed)
-		stop := h.run(h.worker(h.options()))
-		h.report(first, order.Succeeded)
-		h.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
+		id := env.create(1)[0]
+		first := env.claim(id)
+		time.Sleep(env.rules.Lease + time.Second)
+		second := env.claim(id)
+		env.report(second, order.Declined)
+		env.expect(id, order.Failed)
+		stop := env.run(env.worker(env.options()))
+		env.report(first, order.Succeeded)
+		env.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		stop()
-		if o := h.expect(id, order.Failed); !o.DueAt.IsZero() {
-			t.Errorf("a void is still owed at %v", o.DueAt)
+		if o := env.expect(id, order.Failed); !o.DueAt.IsZero() {
+			t.Errorf("a void is still due at %v", o.DueAt)
 		}
-		if got := h.gateway.key(id); got.charged || voids.Load() != 4 {
-			t.Errorf("charged: %t after %d voids; want the money back after 4", got.charged, voids.Load())
+		if got := env.gateway.key(id); got.charged || voids.Load() != 4 {
+			t.Errorf("charged: %t after %d voids; want the charge voided by the fourth", got.charged, voids.Load())
 		}
-		h.audit()
+		env.audit()
 	})
 }

@@ -23,24 +23,24 @@ type rowLocks struct {
 
 	mu     sync.Mutex
 	locked map[int64]bool
-	tries  map[int64]int // claims that met the locked row
+	claims map[int64]int // claims of the locked row
 }
 
 func (r *rowLocks) keep(ids ...int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.locked, r.tries = map[int64]bool{}, map[int64]int{}
+	r.locked, r.claims = map[int64]bool{}, map[int64]int{}
 	for _, id := range ids {
 		r.locked[id] = true
 	}
 }
 
-// most is the largest number of claims that met the same locked row.
+// most returns the largest number of claims of one locked row.
 func (r *rowLocks) most() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, tries := range r.tries {
-		n = max(n, tries)
+	for _, claims := range r.claims {
+		n = max(n, claims)
 	}
 	return n
 }
@@ -51,15 +51,15 @@ func (r *rowLocks) ClaimOrders(ctx context.Context, requests []order.ClaimReques
 	var free []order.ClaimRequest
 	for i, request := range requests {
 		if locked[i] = r.locked[request.OrderID]; locked[i] {
-			r.tries[request.OrderID]++
+			r.claims[request.OrderID]++
 		} else {
 			free = append(free, request)
 		}
 	}
 	r.mu.Unlock()
-	claimed, receipt, err := r.Orders.ClaimOrders(ctx, free)
+	claimed, events, err := r.Orders.ClaimOrders(ctx, free)
 	if err != nil {
-		return nil, receipt, err
+		return nil, events, err
 	}
 	answers := make([]order.Claimed, len(requests))
 	for i, request := range requests {
@@ -69,149 +69,148 @@ func (r *rowLocks) ClaimOrders(ctx context.Context, requests []order.ClaimReques
 		}
 		answers[i], claimed = claimed[0], claimed[1:]
 	}
-	return answers, receipt, nil
+	return answers, events, nil
 }
 
-// More orders are locked than there are slots, and they are due before all others: the others are claimed all the same, by the
-// consumer and by the sweeper.
-func TestLockedOrdersHoldUpNoSweeper(t *testing.T) {
+// There are more locked orders than slots, and they are due first. Consumer and sweeper claim the other orders all the same.
+func TestLockedOrdersDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		rows := &rowLocks{Orders: h.store}
-		o := h.options()
+		env := newTestEnv(t)
+		defer env.close()
+		rows := &rowLocks{Orders: env.store}
+		o := env.options()
 		o.Orders, o.Concurrency = rows, 4
-		w := h.worker(o)
-		locked := h.create(12)
+		w := env.worker(o)
+		locked := env.create(12)
 		rows.keep(locked...)
-		stop := h.run(w)
-		heard := h.create(3)
-		h.publisher = h.newPublisher() // the messages of what follows are lost
-		lost := h.create(3)
-		time.Sleep(h.rules.Grace + 2*sweepPause)
+		stop := env.run(w)
+		announced := env.create(3)
+		env.publisher = env.newPublisher() // the messages of later orders are lost
+		lost := env.create(3)
+		time.Sleep(env.rules.Grace + 2*sweepPause)
 		synctest.Wait()
-		for _, id := range slices.Concat(heard, lost) {
-			h.expect(id, order.Paid)
+		for _, id := range slices.Concat(announced, lost) {
+			env.expect(id, order.Paid)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := rows.most(); n > 12 { // one of the consumer, then after 1, 2, 4, 8 s and every 10 s
-			t.Errorf("a locked order was tried %d times in 72 s, want growing pauses", n)
+		if n := rows.most(); n > 12 { // by the consumer, then after 1, 2, 4, 8 s and every 10 s
+			t.Errorf("a locked order was claimed %d times in 72 s, want growing pauses", n)
 		}
 		if n := testutil.ToFloat64(w.metrics.locked); n < 24 {
-			t.Errorf("%v claims of locked orders were counted, want at least two of each order", n)
+			t.Errorf("%v claims of locked orders were counted, want at least 24", n)
 		}
-		if left := h.queueDepth(); left != (bus.Depth{}) {
-			t.Errorf("the bus still has %+v, want the locked orders left to the sweeper", left)
+		if left := env.queueDepth(); left != (bus.Depth{}) {
+			t.Errorf("queue depth %+v, want the locked orders left to the sweeper", left)
 		}
 		for _, id := range locked {
-			h.expect(id, order.Pending)
+			env.expect(id, order.Pending)
 		}
 		rows.keep()
 		time.Sleep(backoffLast + 2*sweepPause)
 		synctest.Wait()
 		for _, id := range locked {
-			h.expect(id, order.Paid)
+			env.expect(id, order.Paid)
 		}
 		stop()
-		h.audit()
+		env.audit()
 	})
 }
 
-// Settlements of a locked order are tried again for as long as it takes, and those of other orders do not wait for it.
-func TestSettlementOfALockedOrderIsKept(t *testing.T) {
+// The settlement of a locked order is retried without limit, and settlements of other orders do not wait for it.
+func TestSettlementOfALockedOrderIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		ids := h.create(3)
+		env := newTestEnv(t)
+		defer env.close()
+		ids := env.create(3)
 		free := time.Now().Add(3 * time.Minute)
-		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, settle: func(ctx context.Context, all []order.Settlement) ([]order.Changed, order.EventBatch, error) {
+		o := env.options()
+		o.Orders = &wrapped{Orders: env.store, settle: func(ctx context.Context, all []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 			answers := make([]order.Changed, len(all))
-			var receipt order.EventBatch
+			var events order.EventBatch
 			for i, s := range all {
 				if s.OrderID == ids[0] && time.Now().Before(free) {
 					answers[i].Err = order.LockedOrder(s.OrderID)
 					continue
 				}
-				one, done, err := h.store.SettleOrders(ctx, []order.Settlement{s})
+				one, done, err := env.store.SettleOrders(ctx, []order.Settlement{s})
 				if err != nil {
 					return nil, order.EventBatch{}, err
 				}
-				answers[i], receipt = one[0], done
+				answers[i], events = one[0], done
 			}
-			return answers, receipt, nil
+			return answers, events, nil
 		}}
-		stop := h.run(h.worker(o))
+		stop := env.run(env.worker(o))
 		synctest.Wait()
-		h.expect(ids[0], order.Processing)
-		h.expect(ids[1], order.Paid)
-		h.expect(ids[2], order.Paid)
+		env.expect(ids[0], order.Processing)
+		env.expect(ids[1], order.Paid)
+		env.expect(ids[2], order.Paid)
 		time.Sleep(3*time.Minute + 2*lastPause)
 		synctest.Wait()
-		if o := h.expect(ids[0], order.Paid); h.gateway.key(o.ID).charges != 1 {
-			t.Errorf("order %d was charged %d times, want once", o.ID, h.gateway.key(o.ID).charges)
+		if o := env.expect(ids[0], order.Paid); env.gateway.key(o.ID).charges != 1 {
+			t.Errorf("order %d was charged %d times, want once", o.ID, env.gateway.key(o.ID).charges)
 		}
 		stop()
-		h.audit()
+		env.audit()
 	})
 }
 
-// A message is acknowledged after the claim of its order has committed. Acknowledged before, it would be lost with the process.
-func TestNothingIsAcknowledgedBeforeItsClaimCommits(t *testing.T) {
+// A message that was acknowledged before the claim of its order commits would be lost with the process.
+func TestMessagesAreAcknowledgedAfterTheClaimCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		ids := h.create(5)
-		h.flush()
+		env := newTestEnv(t)
+		defer env.close()
+		ids := env.create(5)
+		env.flush()
 		var claimed int
 		var before, after bus.Depth
-		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
-			time.Sleep(time.Second) // whatever else the worker does meanwhile, it has done
+		o := env.options()
+		o.Orders = &wrapped{Orders: env.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
+			time.Sleep(time.Second) // time for all other steps of the worker
 			if claimed == 0 {
-				before = h.queueDepth() //nolint:contextcheck // the house asks for itself
+				before = env.queueDepth() //nolint:contextcheck // testEnv has its own context
 			}
-			answers, receipt, err := h.store.ClaimOrders(ctx, requests)
+			answers, events, err := env.store.ClaimOrders(ctx, requests)
 			claimed += len(requests)
-			return answers, receipt, err
+			return answers, events, err
 		}}
-		stop := h.run(h.worker(o))
+		stop := env.run(env.worker(o))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		after = h.queueDepth()
+		after = env.queueDepth()
 		if before.Waiting+before.Unacked != len(ids) {
-			t.Errorf("before the first claim commits the bus has %+v, want all %d messages", before, len(ids))
+			t.Errorf("queue depth %+v before the first claim commits, want all %d messages", before, len(ids))
 		}
 		if after != (bus.Depth{}) {
-			t.Errorf("after the claims the bus has %+v, want nothing", after)
+			t.Errorf("queue depth %+v after the claims, want none", after)
 		}
 		for _, id := range ids {
-			h.expect(id, order.Paid)
+			env.expect(id, order.Paid)
 		}
 		stop()
 	})
 }
 
-// A provider that fails at voids is still asked for charges, and one that fails at charges is still asked for voids.
-func TestChargesAndVoidsHaveABreakerEach(t *testing.T) {
+// A provider that fails at voids still gets charges, and one that fails at charges still gets voids.
+func TestChargesAndVoidsHaveSeparateBreakers(t *testing.T) {
 	for _, failing := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
 		t.Run(fmt.Sprint(failing, "s fail"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newTestEnv(t)
-				defer h.close()
-				breaker := payment.NewBreaker(h.gateway, payment.BreakerOptions{MinCalls: 4, Delay: time.Hour})
-				o := h.options()
+				env := newTestEnv(t)
+				defer env.close()
+				breaker := payment.NewBreaker(env.gateway, payment.BreakerOptions{MinCalls: 4, Delay: time.Hour})
+				o := env.options()
 				o.Gateway, o.Breaker, o.VoidBreaker = breaker, breaker.Charges(), breaker.Voids()
-				void := h.lateCharge()
+				void := env.lateCharge()
 				circuit := breaker.Charges()
 				if failing == order.KindVoid {
 					circuit = breaker.Voids()
-					h.gateway.setVoid(func(context.Context, payment.Request) error { return errReset })
+					env.gateway.setVoid(func(context.Context, payment.Request) error { return errReset })
 				} else {
-					h.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
+					env.gateway.setCharge(func(context.Context, payment.Request) (order.Outcome, error) { return "", errReset })
 				}
-				for range 4 { // somebody else's calls open the circuit
+				for range 4 { // calls of another worker open the circuit
 					if failing == order.KindVoid {
 						_, _ = breaker.Void(t.Context(), payment.Request{Key: "other"})
 					} else {
@@ -221,37 +220,37 @@ func TestChargesAndVoidsHaveABreakerEach(t *testing.T) {
 				if got := circuit.State(); got != payment.StateOpen {
 					t.Fatalf("the circuit of %ss is %s, want it open", failing, got)
 				}
-				stop := h.run(h.worker(o))
-				placed := h.create(1)[0]
-				time.Sleep(h.rules.Grace + 2*sweepPause)
+				stop := env.run(env.worker(o))
+				placed := env.create(1)[0]
+				time.Sleep(env.rules.Grace + 2*sweepPause)
 				synctest.Wait()
 				if failing == order.KindVoid {
-					h.expect(placed, order.Paid)
-				} else if o := h.expect(void, order.Failed); !o.DueAt.IsZero() {
+					env.expect(placed, order.Paid)
+				} else if o := env.expect(void, order.Failed); !o.DueAt.IsZero() {
 					t.Errorf("the void is still due at %v", o.DueAt)
 				}
-				if n := h.order(void).Claims; failing == order.KindVoid && n != 2 {
-					t.Errorf("the order with the void was claimed %d times, want none since its two charges", n)
+				if n := env.order(void).Claims; failing == order.KindVoid && n != 2 {
+					t.Errorf("the order with the void was claimed %d times, want 2, for its charges", n)
 				}
 				stop()
-				h.audit()
+				env.audit()
 			})
 		})
 	}
 }
 
-// lateCharge returns an order that FAILED before its charge was reported, so that the charge has to be voided.
-func (h *testEnv) lateCharge() int64 {
-	h.t.Helper()
-	id := h.create(1)[0]
-	h.publisher = h.newPublisher() // its message is lost: the order is left to the sweeper of voids
-	late := settlement(h.claim(id), "worker:other")
-	time.Sleep(h.rules.Lease) // which runs out
-	h.report(h.claim(id), order.Declined)
-	h.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
+// lateCharge returns an order that FAILED before its charge was reported, so that the charge must be voided.
+func (env *testEnv) lateCharge() int64 {
+	env.t.Helper()
+	id := env.create(1)[0]
+	env.publisher = env.newPublisher() // its message is lost, so that only the sweeper of voids finds it
+	late := settlement(env.claim(id), "worker:other")
+	time.Sleep(env.rules.Lease) // until it expires
+	env.report(env.claim(id), order.Declined)
+	env.gateway.charge(fmt.Sprintf("inst-%d", id), order.Succeeded)
 	late.Outcome = order.Succeeded
-	if _, _, err := h.store.SettleOrders(context.Background(), []order.Settlement{late}); err != nil {
-		h.t.Fatal(err)
+	if _, _, err := env.store.SettleOrders(context.Background(), []order.Settlement{late}); err != nil {
+		env.t.Fatal(err)
 	}
 	return id
 }
@@ -288,11 +287,11 @@ func TestBackoff(t *testing.T) {
 			b.failed(id)
 		}
 		if n := b.pausing(); n != backoffOrders {
-			t.Errorf("%d orders pause, want no more than %d", n, backoffOrders)
+			t.Errorf("%d orders pause, want at most %d", n, backoffOrders)
 		}
 		time.Sleep(time.Minute)
 		if b.pausing(); len(b.orders) != 0 {
-			t.Errorf("%d orders are kept long after their pauses", len(b.orders))
+			t.Errorf("%d orders remain long after their pauses", len(b.orders))
 		}
 	})
 }

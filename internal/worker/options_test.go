@@ -17,9 +17,9 @@ import (
 	"orderflow/internal/payment"
 )
 
-func TestNewSaysWhatIsWrong(t *testing.T) {
-	h := newTestEnv(t)
-	defer h.close()
+func TestNewRefusesInvalidOptions(t *testing.T) {
+	env := newTestEnv(t)
+	defer env.close()
 	for _, c := range []struct {
 		name   string
 		change func(*Options)
@@ -37,38 +37,38 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		{"lease too short", func(o *Options) { o.ChargeTimeout = 26 * time.Second }, "26s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := h.options()
+			o := env.options()
 			c.change(&o)
 			if _, err := New(o); err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("error %v, want one with %q", err, c.words)
 			}
 		})
 	}
-	if _, err := New(h.options()); err != nil {
-		t.Errorf("the usual options: %v", err)
+	if _, err := New(env.options()); err != nil {
+		t.Errorf("valid options: %v", err)
 	}
 }
 
 func TestCheckLease(t *testing.T) {
 	if err := CheckLease(25*time.Second, 30*time.Second); err != nil {
-		t.Errorf("charge time-out and margin just fit: %v", err)
+		t.Errorf("a charge time-out that just fits: %v", err)
 	}
 	err := CheckLease(25*time.Second+1, 30*time.Second)
 	if err == nil || !strings.Contains(err.Error(), "30s") {
-		t.Errorf("error %v, want one that names both", err)
+		t.Errorf("error %v, want one that names the lease", err)
 	}
 }
 
-// The interface is what payment.Circuit has.
+// payment.Circuit is a Breaker.
 var _ Breaker = (*payment.Circuit)(nil)
 
-func TestWithoutABreakerNothingIsHeldBack(t *testing.T) {
+func TestNoBreakerAllowsEverything(t *testing.T) {
 	if n := (noBreaker{}).Slots(); n != math.MaxInt {
 		t.Errorf("%d slots, want no bound", n)
 	}
 }
 
-func TestBounded(t *testing.T) {
+func TestSanitize(t *testing.T) {
 	for _, c := range []struct{ text, method, want string }{
 		{"plain", "tok", "plain"},
 		{"two\nlines\x00", "", "two lines "},
@@ -79,12 +79,12 @@ func TestBounded(t *testing.T) {
 		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-1) + "…"},
 	} {
 		if got := sanitize(c.text, c.method); got != c.want {
-			t.Errorf("bounded(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
+			t.Errorf("sanitize(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
 		}
 	}
 }
 
-func TestAlarm(t *testing.T) {
+func TestSweepTimer(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		set  []time.Duration // from now
@@ -93,11 +93,11 @@ func TestAlarm(t *testing.T) {
 		{"none", nil, 10 * time.Second},
 		{"one", []time.Duration{3 * time.Second}, 3 * time.Second},
 		{"the earliest", []time.Duration{5 * time.Second, 2 * time.Second, 4 * time.Second}, 2 * time.Second},
-		{"later than the round", []time.Duration{11 * time.Second}, 10 * time.Second},
+		{"later than the regular sweep", []time.Duration{11 * time.Second}, 10 * time.Second},
 		{"past", []time.Duration{-time.Second}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for _, during := range []bool{false, true} { // before the wait, and while it lasts
+			for _, during := range []bool{false, true} { // before and during the wait
 				synctest.Test(t, func(t *testing.T) {
 					a := newSweepTimer()
 					start := time.Now()
@@ -121,7 +121,7 @@ func TestAlarm(t *testing.T) {
 					again := time.Now()
 					a.wait(t.Context(), 10*time.Second)
 					if got := time.Since(again); got != 10*time.Second {
-						t.Errorf("an alarm that rang wakes again after %s", got)
+						t.Errorf("a second wait ended after %s, want 10s", got)
 					}
 				})
 			}
@@ -131,45 +131,45 @@ func TestAlarm(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		h.gateway.setCharge(mixedByID)
+		env := newTestEnv(t)
+		defer env.close()
+		env.gateway.setCharge(mixedByID)
 		registry := prometheus.NewPedanticRegistry()
-		o := h.options()
+		o := env.options()
 		o.Registerer = registry
-		w := h.worker(o)
-		stop := h.run(w)
-		ids := h.create(9)
-		if err := h.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.TopicJobs, Body: []byte("?")}}); err != nil {
+		w := env.worker(o)
+		stop := env.run(w)
+		ids := env.create(9)
+		if err := env.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.TopicJobs, Body: []byte("?")}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := (queueDepth{h.bus}).read(); n != 0 {
+		if n := (queueDepth{env.bus}).read(); n != 0 {
 			t.Errorf("queue depth %v, want 0", n)
 		}
 		stop()
-		parked := 0
+		failed := 0
 		for _, id := range ids {
-			if h.order(id).Status == order.Processing {
-				parked++
+			if env.order(id).Status == order.Processing {
+				failed++
 			}
 		}
-		if parked != 3 {
-			t.Fatalf("%d orders are parked, want 3", parked)
+		if failed != 3 {
+			t.Fatalf("%d failed jobs, want 3", failed)
 		}
 		for name, c := range map[string]struct {
 			got  prometheus.Collector
 			want float64
 		}{
-			"claims":       {w.metrics.claims.WithLabelValues("charge"), 6 + 3*3},
-			"paid":         {w.metrics.calls.WithLabelValues("charge", "succeeded"), 3},
-			"declined":     {w.metrics.calls.WithLabelValues("charge", "declined"), 3},
-			"no answer":    {w.metrics.calls.WithLabelValues("charge", "no_answer"), 3 * 3},
-			"swept":        {w.metrics.swept, 3 * 2},
-			"dead letters": {w.metrics.failedJobs, 3},
-			"poisoned":     {w.metrics.poisoned, 1},
-			"unsettled":    {w.metrics.unsettled, 0},
+			"claims":      {w.metrics.claims.WithLabelValues("charge"), 6 + 3*3},
+			"paid":        {w.metrics.calls.WithLabelValues("charge", "succeeded"), 3},
+			"declined":    {w.metrics.calls.WithLabelValues("charge", "declined"), 3},
+			"no answer":   {w.metrics.calls.WithLabelValues("charge", "no_answer"), 3 * 3},
+			"swept":       {w.metrics.swept, 3 * 2},
+			"failed jobs": {w.metrics.failedJobs, 3},
+			"poisoned":    {w.metrics.poisoned, 1},
+			"unsettled":   {w.metrics.unsettled, 0},
 		} {
 			if got := testutil.ToFloat64(c.got); got != c.want {
 				t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -181,7 +181,7 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// mixedByID succeeds for a third of the orders, declines a third, and never answers the rest.
+// mixedByID charges a third of the orders, declines a third, and does not answer the others.
 func mixedByID(_ context.Context, r payment.Request) (order.Outcome, error) {
 	switch r.OrderID % 3 {
 	case 0:
@@ -198,8 +198,8 @@ func TestTransient(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{errAway, true},
-		{fmt.Errorf("claim: %w", errAway), true},
+		{errUnavailable, true},
+		{fmt.Errorf("claim: %w", errUnavailable), true},
 		{errReset, false},
 		{order.NotFound("Order 1"), false},
 	} {

@@ -14,14 +14,13 @@ import (
 	"orderflow/internal/payment"
 )
 
-// Any sequence of orders, cancellations, claims, calls, answers that get lost or come late, crashes, operators and time
-// keeps the books right after every step; and once the faults stop, every order ends, with the customer's money where
-// the order says it is.
-func TestBooksAndBankAgreeWhateverHappens(t *testing.T) {
+// The invariants hold after every step of any sequence of orders, cancellations, claims, calls, lost and late answers, crashes,
+// operators and time. Once the faults stop, every order ends, and its charge agrees with its status.
+func TestInvariantsHoldAfterAnySequence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		bubble(t, func(t *testing.T) {
 			m := newMachine(t, rt)
-			defer m.house.close()
+			defer m.env.close()
 			rt.Repeat(map[string]func(*rapid.T){
 				"":        m.check,
 				"create":  m.create,
@@ -40,7 +39,7 @@ func TestBooksAndBankAgreeWhateverHappens(t *testing.T) {
 	})
 }
 
-// bubble runs f in a bubble and hands its panic on, which is how rapid hears of failures.
+// bubble runs f in a bubble and passes its panic on: rapid reports failures by panics.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	var caught any
 	synctest.Test(t, func(t *testing.T) {
@@ -52,43 +51,43 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// machine is the product taken apart: each step of a worker is a step of the test.
+// machine runs each step of a worker as a step of the test.
 type machine struct {
 	rt     *rapid.T
-	house  *testEnv
+	env    *testEnv
 	caller caller
 	ids    []int64
-	jobs   []*job         // claims that somebody believes to be working on
-	lost   map[int64]bool // orders whose charge after a void nobody has heard of
+	jobs   []*job         // claims in process
+	lost   map[int64]bool // orders with an unreported charge after a void
 }
 
-// job is a claim on its way.
+// job is a claim in process.
 type job struct {
 	claimed order.Claimed
 	report  order.Settlement
 	called  bool
-	unsure  bool // the call charged a key that had been voided: who does not report it leaves money astray
+	unsure  bool // the call charged a voided key: unless it is reported, the charge stays
 }
 
 func newMachine(t *testing.T, rt *rapid.T) *machine {
-	h := newTestEnv(t)
-	h.gateway.blocks = rapid.Bool().Draw(rt, "void blocks charge")
-	m := &machine{rt: rt, house: h, lost: map[int64]bool{}}
-	m.caller = caller{gateway: h.gateway, installation: "inst", timeout: time.Second, log: h.options().withDefaults().Logger}
+	env := newTestEnv(t)
+	env.gateway.blocks = rapid.Bool().Draw(rt, "void blocks charge")
+	m := &machine{rt: rt, env: env, lost: map[int64]bool{}}
+	m.caller = caller{gateway: env.gateway, installation: "inst", timeout: time.Second, log: env.options().withDefaults().Logger}
 	return m
 }
 
 func (m *machine) check(rt *rapid.T) {
-	if fault := m.house.violations(); fault != "" {
-		rt.Fatal(fault)
+	if violation := m.env.violations(); violation != "" {
+		rt.Fatal(violation)
 	}
 }
 
 func (m *machine) create(rt *rapid.T) {
-	m.ids = append(m.ids, m.house.create(rapid.IntRange(1, 4).Draw(rt, "orders"))...)
+	m.ids = append(m.ids, m.env.create(rapid.IntRange(1, 4).Draw(rt, "orders"))...)
 }
 
-// pick draws an order, if there is one.
+// pick draws an order, if any exists.
 func (m *machine) pick(rt *rapid.T) (int64, bool) {
 	if len(m.ids) == 0 {
 		return 0, false
@@ -101,11 +100,11 @@ func (m *machine) cancel(rt *rapid.T) {
 	if !ok {
 		return
 	}
-	_, _, err := m.house.store.CancelOrders(context.Background(), []order.CancelRequest{{OrderID: id, Actor: "user:1"}})
+	_, _, err := m.env.store.CancelOrders(context.Background(), []order.CancelRequest{{OrderID: id, Actor: "user:1"}})
 	m.must(err)
 }
 
-// claim is what a message from the bus leads to, timely or not; the same order may be asked for twice in a batch.
+// claim claims the orders of messages, early or late. A batch may name an order twice.
 func (m *machine) claim(rt *rapid.T) {
 	if len(m.ids) == 0 {
 		return
@@ -118,7 +117,7 @@ func (m *machine) claim(rt *rapid.T) {
 }
 
 func (m *machine) sweep(*rapid.T) {
-	due, err := m.house.store.DueOrders(context.Background(), 3)
+	due, err := m.env.store.DueOrders(context.Background(), 3)
 	m.must(err)
 	m.take(due)
 }
@@ -127,7 +126,7 @@ func (m *machine) take(requests []order.ClaimRequest) {
 	if len(requests) == 0 {
 		return
 	}
-	claimed, _, err := m.house.store.ClaimOrders(context.Background(), requests)
+	claimed, _, err := m.env.store.ClaimOrders(context.Background(), requests)
 	m.must(err)
 	for _, c := range claimed {
 		if c.Err == nil && c.Task != order.TaskNone {
@@ -136,7 +135,7 @@ func (m *machine) take(requests []order.ClaimRequest) {
 	}
 }
 
-// draw takes a job for which fits holds.
+// draw draws a job for which fits returns true.
 func (m *machine) draw(rt *rapid.T, fits func(*job) bool) *job {
 	var fitting []*job
 	for _, j := range m.jobs {
@@ -150,7 +149,7 @@ func (m *machine) draw(rt *rapid.T, fits func(*job) bool) *job {
 	return fitting[rapid.IntRange(0, len(fitting)-1).Draw(rt, "job")]
 }
 
-// call asks the gateway for one job, at any time after its claim, also when its lease is long gone.
+// call calls the gateway for one job, at any time after its claim, also after its lease.
 func (m *machine) call(rt *rapid.T) {
 	j := m.draw(rt, func(j *job) bool { return !j.called })
 	if j == nil {
@@ -160,9 +159,9 @@ func (m *machine) call(rt *rapid.T) {
 }
 
 func (m *machine) ask(j *job, answer string) {
-	b := m.house.gateway
+	b := m.env.gateway
 	key := m.caller.key(j.report.OrderID)
-	wasVoided := m.house.gateway.key(j.report.OrderID).voided
+	wasVoided := m.env.gateway.key(j.report.OrderID).voided
 	outcome := order.Succeeded
 	if answer == "declined" {
 		outcome = order.Declined
@@ -187,15 +186,14 @@ func (m *machine) ask(j *job, answer string) {
 	b.setVoid(func(context.Context, payment.Request) error { return do() })
 	m.caller.call(context.Background(), j.claimed.Order, &j.report)
 	j.called = true
-	// Nobody can know of a charge that comes after the void, unless it is reported: that is the limit of a gateway
-	// whose void does not block the key.
-	j.unsure = j.report.Kind == order.KindCharge && wasVoided && m.house.gateway.key(j.report.OrderID).charged && !b.blocks
+	// A charge after the void is unknown unless it is reported: the limit of a gateway whose void does not block the key.
+	j.unsure = j.report.Kind == order.KindCharge && wasVoided && m.env.gateway.key(j.report.OrderID).charged && !b.blocks
 	if j.unsure && j.report.Outcome != order.Succeeded {
 		m.lost[j.report.OrderID] = true
 	}
 }
 
-// settle reports some answers in one batch, once or twice.
+// settle settles some answers in one batch, once or twice.
 func (m *machine) settle(rt *rapid.T) {
 	var batch []order.Settlement
 	for range rapid.IntRange(1, 3).Draw(rt, "reports") {
@@ -216,7 +214,7 @@ func (m *machine) record(batch []order.Settlement) {
 	if len(batch) == 0 {
 		return
 	}
-	changed, _, err := m.house.store.SettleOrders(context.Background(), batch)
+	changed, _, err := m.env.store.SettleOrders(context.Background(), batch)
 	m.must(err)
 	for _, c := range changed {
 		m.must(c.Err)
@@ -227,7 +225,7 @@ func (m *machine) drop(j *job) {
 	m.jobs = slices.DeleteFunc(m.jobs, func(k *job) bool { return k == j })
 }
 
-// crash forgets a job, wherever it stands.
+// crash drops a job in any state.
 func (m *machine) crash(rt *rapid.T) {
 	j := m.draw(rt, func(*job) bool { return true })
 	if j == nil {
@@ -237,19 +235,19 @@ func (m *machine) crash(rt *rapid.T) {
 	m.drop(j)
 }
 
-// letter draws an open dead letter's order.
+// failedJob draws the order of an open failed job.
 func (m *machine) failedJob(rt *rapid.T) (int64, bool) {
-	open, err := m.house.store.FailedJobs(context.Background(), true, 100)
+	open, err := m.env.store.FailedJobs(context.Background(), true, 100)
 	m.must(err)
 	if len(open) == 0 {
 		return 0, false
 	}
-	return rapid.SampledFrom(open).Draw(rt, "letter").OrderID, true
+	return rapid.SampledFrom(open).Draw(rt, "failed job").OrderID, true
 }
 
 func (m *machine) retry(rt *rapid.T) {
 	if id, ok := m.failedJob(rt); ok {
-		_, err := m.house.store.RetryOrders(context.Background(), []int64{id})
+		_, err := m.env.store.RetryOrders(context.Background(), []int64{id})
 		m.must(err)
 	}
 }
@@ -264,31 +262,31 @@ func (m *machine) pass(rt *rapid.T) {
 	time.Sleep(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)
 }
 
-// heal lets everything work from now on and waits for the end.
+// heal stops all faults and waits until every order ends.
 func (m *machine) heal() {
-	for _, j := range slices.Clone(m.jobs) { // what lives still, answers
+	for _, j := range slices.Clone(m.jobs) { // jobs in process are answered
 		if !j.called {
 			m.ask(j, "succeeded")
 		}
 		m.record([]order.Settlement{j.report})
 	}
 	m.jobs = nil
-	for round := 0; !m.ended(); round++ {
-		if round > 20 {
-			m.rt.Fatal("orders are still open though nothing goes wrong any more")
+	for leases := 0; !m.ended(); leases++ {
+		if leases > 20 {
+			m.rt.Fatal("orders are still open although all faults have stopped")
 		}
-		time.Sleep(m.house.rules.Lease)
-		open, err := m.house.store.FailedJobs(context.Background(), true, 1000)
+		time.Sleep(m.env.rules.Lease)
+		open, err := m.env.store.FailedJobs(context.Background(), true, 1000)
 		m.must(err)
-		for i, letter := range open {
+		for i, job := range open {
 			if i%2 == 0 {
-				_, err := m.house.store.RetryOrders(context.Background(), []int64{letter.OrderID})
+				_, err := m.env.store.RetryOrders(context.Background(), []int64{job.OrderID})
 				m.must(err)
 			} else {
-				m.take([]order.ClaimRequest{{OrderID: letter.OrderID, Abandon: true, Actor: "operator:ann"}})
+				m.take([]order.ClaimRequest{{OrderID: job.OrderID, Abandon: true, Actor: "operator:ann"}})
 			}
 		}
-		due, err := m.house.store.DueOrders(context.Background(), 1000)
+		due, err := m.env.store.DueOrders(context.Background(), 1000)
 		m.must(err)
 		m.take(due)
 		for _, j := range slices.Clone(m.jobs) {
@@ -303,22 +301,22 @@ func (m *machine) heal() {
 
 func (m *machine) ended() bool {
 	for _, id := range m.ids {
-		if o := m.house.order(id); !o.Status.Terminal() || !o.DueAt.IsZero() {
+		if o := m.env.order(id); !o.Status.Terminal() || !o.DueAt.IsZero() {
 			return false
 		}
 	}
 	return true
 }
 
-// compare holds every order against the bank.
+// compare compares every order with its charge.
 func (m *machine) compare() {
 	for _, id := range m.ids {
-		o, account := m.house.order(id), m.house.gateway.key(id)
+		o, account := m.env.order(id), m.env.gateway.key(id)
 		if m.lost[id] {
 			continue
 		}
 		if paid := o.Status == order.Paid; paid != account.charged {
-			m.rt.Fatalf("order %d is %s, and the bank holds its money: %t", id, o.Status, account.charged)
+			m.rt.Fatalf("order %d is %s, charged: %t", id, o.Status, account.charged)
 		}
 		if !account.voided && account.charges > 1 {
 			m.rt.Fatalf("order %d was charged %d times", id, account.charges)

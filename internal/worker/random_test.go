@@ -11,25 +11,24 @@ import (
 	"orderflow/internal/payment"
 )
 
-// A gateway of every behaviour, crashes of it included, and three workers: each order ends, and the books and the bank
-// agree to the cent.
-func TestAThousandOrdersEnd(t *testing.T) {
+// With a gateway of every behaviour, including panics, and three workers, every order ends, and orders and charges agree.
+func TestThousandOrdersEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
+		env := newTestEnv(t)
+		defer env.close()
 		random := rand.New(rand.NewPCG(1, 2))
-		h.gateway.setCharge(mixed(h.gateway, random))
-		o := h.options()
+		env.gateway.setCharge(mixed(env.gateway, random))
+		o := env.options()
 		o.Concurrency = 64
-		stop := h.run(h.worker(o), h.worker(o), h.worker(o))
+		stop := env.run(env.worker(o), env.worker(o), env.worker(o))
 		var ids []int64
 		for range 20 {
-			ids = append(ids, h.create(50)...)
+			ids = append(ids, env.create(50)...)
 			time.Sleep(100 * time.Millisecond)
 		}
 		ended := func() bool {
 			for _, id := range ids {
-				if o := h.order(id); !o.Status.Terminal() && !o.DueAt.IsZero() {
+				if o := env.order(id); !o.Status.Terminal() && !o.DueAt.IsZero() {
 					return false
 				}
 			}
@@ -45,26 +44,25 @@ func TestAThousandOrdersEnd(t *testing.T) {
 		stop()
 		statuses := map[order.Status]int{}
 		for _, id := range ids {
-			o := h.order(id)
+			o := env.order(id)
 			statuses[o.Status]++
-			if got := h.gateway.key(id); got.charges > 1 || (o.Status == order.Paid) != (got.charged && o.Status.Terminal()) {
-				t.Errorf("order %d is %s, the bank charged it %d times, charged now: %t", id, o.Status, got.charges, got.charged)
+			if got := env.gateway.key(id); got.charges > 1 || (o.Status == order.Paid) != (got.charged && o.Status.Terminal()) {
+				t.Errorf("order %d is %s, charged %d times, charged at present: %t", id, o.Status, got.charges, got.charged)
 			}
 		}
 		if statuses[order.Paid] == 0 || statuses[order.Failed] == 0 || statuses[order.Processing] == 0 {
-			t.Errorf("statuses %v: the mix did not reach each end", statuses)
+			t.Errorf("statuses %v: not every final state was reached", statuses)
 		}
-		h.audit()
+		env.audit()
 	})
 }
 
-// mixed is a fate for each call by lot: most succeed, some are declined, some break before or after the money moved,
-// some hang or panic.
-func mixed(b *fakeGateway, random *rand.Rand) func(ctx context.Context, r payment.Request) (order.Outcome, error) {
+// mixed scripts random calls: most succeed, some are declined, some fail before or after the charge, some hang or panic.
+func mixed(g *fakeGateway, random *rand.Rand) func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 	return func(ctx context.Context, r payment.Request) (order.Outcome, error) {
-		b.mu.Lock()
+		g.mu.Lock()
 		lot, wait := random.IntN(100), time.Duration(random.IntN(300))*time.Millisecond
-		b.mu.Unlock()
+		g.mu.Unlock()
 		if err := slow(ctx, wait); err != nil {
 			return "", err
 		}
@@ -76,7 +74,7 @@ func mixed(b *fakeGateway, random *rand.Rand) func(ctx context.Context, r paymen
 		case lot < 75:
 			return "", errReset
 		case lot < 90:
-			b.charge(r.Key, order.Succeeded) // the money moved, the answer got lost
+			g.charge(r.Key, order.Succeeded) // charged, but the answer is lost
 			return "", errReset
 		case lot < 95:
 			return "", slow(ctx, time.Hour)

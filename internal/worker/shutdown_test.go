@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/payment"
 )
 
-// wrapped is the store with faults: each function, if set, is called in place of the method.
+// wrapped is a store with injected faults: each function, if set, replaces the method.
 type wrapped struct {
 	Orders
 	claim  func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error)
@@ -40,190 +40,189 @@ func (w *wrapped) DueOrders(ctx context.Context, limit int, kinds ...order.Payme
 	return w.Orders.DueOrders(ctx, limit, kinds...)
 }
 
-var errAway = order.Errorf(order.CodeUnavailable, "The database is away.")
+var errUnavailable = order.Errorf(order.CodeUnavailable, "The database is unavailable.")
 
-func TestAShutdownHandsBackWhatItHasNotCharged(t *testing.T) {
+func TestShutdownHandsBackUnchargedClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
+		env := newTestEnv(t)
+		defer env.close()
 		ctx, cancel := context.WithCancel(t.Context())
-		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
-			defer cancel() // the signal comes while the claim commits
-			return h.store.ClaimOrders(ctx, requests)
+		o := env.options()
+		o.Orders = &wrapped{Orders: env.store, claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
+			defer cancel() // the shutdown begins while the claim commits
+			return env.store.ClaimOrders(ctx, requests)
 		}}
-		ids := h.create(5)
-		h.flush()
-		if err := h.worker(o).Run(ctx); err != nil {
+		ids := env.create(5)
+		env.flush()
+		if err := env.worker(o).Run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if n := h.gateway.count(); n != 0 {
-			t.Fatalf("the gateway was called %d times after the shutdown began", n)
+		if n := env.gateway.count(); n != 0 {
+			t.Fatalf("the gateway was called %d times after the start of the shutdown", n)
 		}
 		claimed := 0
 		for _, id := range ids {
-			o := h.order(id)
+			o := env.order(id)
 			if o.AttemptsLeft != 3 {
-				t.Errorf("order %d has %d tries left, want all 3 back", id, o.AttemptsLeft)
+				t.Errorf("order %d has %d attempts left, want all 3", id, o.AttemptsLeft)
 			}
 			if o.Status == order.Processing {
 				claimed++
 				if o.Lease != "" || o.DueAt.After(time.Now()) || o.Claims != 1 {
-					t.Errorf("order %d has lease %q, due %v, attempts %d; want it free, due now, and the attempt counted", id, o.Lease, o.DueAt, o.Claims)
+					t.Errorf("order %d has lease %q, due %v, claims %d; want no lease, due now, and one claim", id, o.Lease, o.DueAt, o.Claims)
 				}
 			}
 		}
 		if claimed == 0 {
-			t.Fatal("nothing was claimed: the test shows nothing")
+			t.Fatal("no order was claimed, so the test proves nothing")
 		}
-		h.audit()
-		stop := h.run(h.worker(h.options()))
+		env.audit()
+		stop := env.run(env.worker(env.options()))
 		time.Sleep(12 * time.Second)
 		synctest.Wait()
 		stop()
 		for _, id := range ids {
-			h.expect(id, order.Paid)
+			env.expect(id, order.Paid)
 		}
-		h.audit()
+		env.audit()
 	})
 }
 
-func TestAShutdownLetsChargesFinish(t *testing.T) {
+func TestShutdownLetsChargesFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		env := newTestEnv(t)
+		defer env.close()
+		env.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 8*time.Second)
 		})
-		stop := h.run(h.worker(h.options()))
-		id := h.create(1)[0]
+		stop := env.run(env.worker(env.options()))
+		id := env.create(1)[0]
 		synctest.Wait()
 		start := time.Now()
 		stop()
 		if took := time.Since(start); took != 8*time.Second {
-			t.Errorf("stopped after %s, want the 8s of the charge", took)
+			t.Errorf("stopped after %s, want the charge's 8s", took)
 		}
-		h.expect(id, order.Paid)
-		h.audit()
+		env.expect(id, order.Paid)
+		env.audit()
 	})
 }
 
-func TestAShutdownCutsChargesOffAtTheDrainLimit(t *testing.T) {
+func TestShutdownCancelsChargesAtTheDrainLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		env := newTestEnv(t)
+		defer env.close()
+		env.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, time.Hour)
 		})
-		o := h.options()
+		o := env.options()
 		o.DrainLimit = 2 * time.Second
-		stop := h.run(h.worker(o))
-		id := h.create(1)[0]
+		stop := env.run(env.worker(o))
+		id := env.create(1)[0]
 		synctest.Wait()
 		start := time.Now()
 		stop()
 		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("stopped after %s, want the drain limit's 2s", took)
 		}
-		if o := h.expect(id, order.Processing); o.AttemptsLeft != 2 || o.Lease != "" || o.DueAt.IsZero() {
-			t.Errorf("tries left %d, lease %q, due %v; want a try used up and the next one planned", o.AttemptsLeft, o.Lease, o.DueAt)
+		if o := env.expect(id, order.Processing); o.AttemptsLeft != 2 || o.Lease != "" || o.DueAt.IsZero() {
+			t.Errorf("attempts left %d, lease %q, due %v; want one attempt used and the next one scheduled", o.AttemptsLeft, o.Lease, o.DueAt)
 		}
-		h.audit()
+		env.audit()
 	})
 }
 
-// A database that is away loses no answer while the process lives, and no message either.
-func TestAnOutageOfTheDatabaseIsWaitedOut(t *testing.T) {
+// While the database is unavailable, a living process loses neither outcomes nor messages.
+func TestDatabaseOutageLosesNoOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
+		env := newTestEnv(t)
+		defer env.close()
 		var away atomic.Bool
-		o := h.options()
+		o := env.options()
 		o.Orders = &wrapped{
-			Orders: h.store,
+			Orders: env.store,
 			claim: func(ctx context.Context, requests []order.ClaimRequest) ([]order.Claimed, order.EventBatch, error) {
 				if away.Load() {
-					return nil, order.EventBatch{}, errAway
+					return nil, order.EventBatch{}, errUnavailable
 				}
-				return h.store.ClaimOrders(ctx, requests)
+				return env.store.ClaimOrders(ctx, requests)
 			},
 			settle: func(ctx context.Context, settlements []order.Settlement) ([]order.Changed, order.EventBatch, error) {
 				if away.Load() {
-					return nil, order.EventBatch{}, errAway
+					return nil, order.EventBatch{}, errUnavailable
 				}
-				return h.store.SettleOrders(ctx, settlements)
+				return env.store.SettleOrders(ctx, settlements)
 			},
 			due: func(ctx context.Context, limit int, kinds ...order.PaymentKind) ([]order.ClaimRequest, error) {
 				if away.Load() {
-					return nil, errAway
+					return nil, errUnavailable
 				}
-				return h.store.DueOrders(ctx, limit, kinds...)
+				return env.store.DueOrders(ctx, limit, kinds...)
 			},
 		}
-		h.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
+		env.gateway.setCharge(func(ctx context.Context, _ payment.Request) (order.Outcome, error) {
 			return order.Succeeded, slow(ctx, 100*time.Millisecond)
 		})
-		stop := h.run(h.worker(o))
-		first := h.create(8)
+		stop := env.run(env.worker(o))
+		first := env.create(8)
 		time.Sleep(50 * time.Millisecond)
 		away.Store(true)
-		second := h.create(8)
+		second := env.create(8)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		for _, id := range first {
-			h.expect(id, order.Processing)
+			env.expect(id, order.Processing)
 		}
 		away.Store(false)
-		// All in all shorter than the grace, so that it is not the sweeper who finds what got lost.
+		// In total less than the grace period, so that the sweeper finds no order.
 		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
 		for _, id := range append(first, second...) {
-			h.expect(id, order.Paid)
-			if n := len(h.gateway.callsFor(id)); n != 1 {
+			env.expect(id, order.Paid)
+			if n := len(env.gateway.callsFor(id)); n != 1 {
 				t.Errorf("order %d was charged %d times, want once", id, n)
 			}
 		}
 		stop()
-		h.audit()
+		env.audit()
 	})
 }
 
-// The process is killed after the charge and before its settlement: another one asks again with the same key, which is
-// the same charge.
-func TestAKilledWorkersChargeIsNotDoubled(t *testing.T) {
+// The process is killed between the charge and its settlement. Another one repeats the charge with the same key: it is one charge.
+func TestChargeOfAKilledWorkerIsNotDoubled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newTestEnv(t)
-		defer h.close()
-		o := h.options()
-		o.Orders = &wrapped{Orders: h.store, settle: func(context.Context, []order.Settlement) ([]order.Changed, order.EventBatch, error) {
-			return nil, order.EventBatch{}, errAway
+		env := newTestEnv(t)
+		defer env.close()
+		o := env.options()
+		o.Orders = &wrapped{Orders: env.store, settle: func(context.Context, []order.Settlement) ([]order.Changed, order.EventBatch, error) {
+			return nil, order.EventBatch{}, errUnavailable
 		}}
 		o.DrainLimit = time.Millisecond
-		stop := h.run(h.worker(o))
-		ids := h.create(10)
+		stop := env.run(env.worker(o))
+		ids := env.create(10)
 		synctest.Wait()
-		stop() // gives up: nothing of what it knows was recorded
+		stop() // no outcome was recorded
 		for _, id := range ids {
-			h.expect(id, order.Processing)
-			if got := h.gateway.key(id); got.charges != 1 {
+			env.expect(id, order.Processing)
+			if got := env.gateway.key(id); got.charges != 1 {
 				t.Fatalf("order %d was charged %d times before the crash, want once", id, got.charges)
 			}
 		}
-		h.audit()
+		env.audit()
 		start := time.Now()
-		stop = h.run(h.worker(h.options()))
-		time.Sleep(h.rules.Lease + 2*time.Second)
+		stop = env.run(env.worker(env.options()))
+		time.Sleep(env.rules.Lease + 2*time.Second)
 		synctest.Wait()
 		stop()
 		for _, id := range ids {
-			h.expect(id, order.Paid)
-			if got := h.gateway.key(id); got.charges != 1 || got.asked != 2 {
-				t.Errorf("order %d: asked for %d charges, took money %d times; want 2 and 1", id, got.asked, got.charges)
+			env.expect(id, order.Paid)
+			if got := env.gateway.key(id); got.charges != 1 || got.asked != 2 {
+				t.Errorf("order %d: %d requests to charge, charged %d times; want 2 and 1", id, got.asked, got.charges)
 			}
-			if again := h.gateway.callsFor(id)[1].at.Sub(start); again < h.rules.Lease-time.Second {
-				t.Errorf("order %d was charged again after %s, while its lease lived", id, again)
+			if again := env.gateway.callsFor(id)[1].at.Sub(start); again < env.rules.Lease-time.Second {
+				t.Errorf("order %d was charged again after %s, during its lease", id, again)
 			}
 		}
-		h.audit()
+		env.audit()
 	})
 }
