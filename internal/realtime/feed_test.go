@@ -187,6 +187,9 @@ func TestFeedOfGarbage(t *testing.T) {
 	if err := b.Publish(t.Context(), []bus.Message{{ID: "x", Topic: bus.TopicJobs, Body: []byte("{")}}); err != nil {
 		t.Fatal(err)
 	}
+	updated := created(6, 7)
+	updated.Type = "OrderUpdated" // leaves the status as it is
+	n.publish(updated)
 	n.work(created(7, 7))
 	if heard := c.feed(); heard.OrderID != 7 {
 		t.Errorf("%+v", heard)
