@@ -10,13 +10,13 @@ import (
 	sdk "github.com/pusher/pusher-http-go/v5"
 )
 
-// get sends a signed GET, and returns the status and the body.
+// get sends a signed GET and returns the status and the body.
 func (n *node) get(path string, query url.Values) (int, string) {
 	n.Helper()
 	return n.send(http.MethodGet, signedFor(http.MethodGet, documented(), path, query, ""), "")
 }
 
-// Back ends read channels as from Pusher's HTTP API.
+// Back ends read channels as in Pusher's HTTP API.
 func TestChannels(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	one, two := n.connect(), n.connect()
@@ -24,7 +24,7 @@ func TestChannels(t *testing.T) {
 		c.subscribe("news")
 	}
 	one.subscribe("private-orders.7")
-	two.say(`{"event":"pusher:subscribe","data":{"channel":"presence-x"}}`)
+	two.write(`{"event":"pusher:subscribe","data":{"channel":"presence-x"}}`)
 	two.want(eventSubscriptionError, "presence-x", "not supported")
 
 	for path, test := range map[string]struct {
@@ -72,8 +72,8 @@ func TestChannels(t *testing.T) {
 	}
 }
 
-// A list has a bound, as all answers.
-func TestChannelsBeyondTheBound(t *testing.T) {
+// The channels of one response are limited.
+func TestTooManyChannels(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	n.hub.mu.Lock()
 	for i := range maxListed + 1 {
@@ -89,10 +89,10 @@ func TestChannelsBeyondTheBound(t *testing.T) {
 	}
 }
 
-// What Pusher's own library asks is answered in its terms.
+// Pusher's library can read channels.
 func TestChannelsWithPushersLibrary(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	c, backEnd := n.connect(), n.backEnd()
 	c.subscribe("news")
 	count, prefix, one := "subscription_count", "ne", 1

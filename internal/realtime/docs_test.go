@@ -16,7 +16,7 @@ import (
 	"orderflow/internal/pusher"
 )
 
-// document is docs/realtime.md.
+// document returns docs/realtime.md.
 func document(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/realtime.md")
@@ -26,13 +26,13 @@ func document(t *testing.T) string {
 	return string(text)
 }
 
-// The document has each code with its text and what clients do about it, in the order of the table, and no other.
+// The document has each code with its text and the reaction of clients, in the order of the table, and no other.
 func TestCodesInTheDocument(t *testing.T) {
-	does := map[int]string{40: "gives up", 41: "reconnects after a second", 42: "reconnects at once", 43: "stays connected: `pusher:error`", 10: "reconnects after a second"}
+	reaction := map[int]string{40: "gives up", 41: "reconnects after a second", 42: "reconnects at once", 43: "stays connected: `pusher:error`", 10: "reconnects after a second"}
 	var want []string
 	for i, codes := 0, reflect.ValueOf(pusher.AllCodes()); i < codes.NumField(); i++ {
 		number, text := codes.Field(i).Field(0).Int(), codes.Field(i).Field(1).String()
-		want = append(want, fmt.Sprintf("| %d | %s | %s |", number, text, does[int(number/100)]))
+		want = append(want, fmt.Sprintf("| %d | %s | %s |", number, text, reaction[int(number/100)]))
 	}
 	got := regexp.MustCompile(`(?m)^\| [14]\d\d\d \|.*$`).FindAllString(document(t), -1)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
@@ -54,7 +54,7 @@ func TestRefusalsInTheDocument(t *testing.T) {
 	}
 }
 
-// The document has the limits that there are.
+// The document has the limits of the server.
 func TestLimitsInTheDocument(t *testing.T) {
 	defaults := Options{}.withDefaults()
 	for _, row := range []string{
@@ -72,12 +72,12 @@ func TestLimitsInTheDocument(t *testing.T) {
 		fmt.Sprintf("may be %.0f s off", pusher.ClockSkew.Seconds()),
 	} {
 		if !strings.Contains(document(t), row) {
-			t.Errorf("the document does not say %q", row)
+			t.Errorf("the document lacks %q", row)
 		}
 	}
 }
 
-// The document has the data of each event, field by field, and an example of what is sent.
+// The document has the fields of each event, and an example.
 func TestEventsInTheDocument(t *testing.T) {
 	page := document(t)
 	for _, kind := range []order.EventType{order.OrderPaid, order.OrderFailed, order.OrderCancelled} {
@@ -85,18 +85,18 @@ func TestEventsInTheDocument(t *testing.T) {
 		event.Type = kind
 		names := fields(t, string(appendOrderEvent(nil, &event)))
 		if row := "| `" + string(kind) + "` | `" + strings.Join(names, "`, `") + "` |"; !strings.Contains(page, row) {
-			t.Errorf("the document does not have %q", row)
+			t.Errorf("the document lacks %q", row)
 		}
 	}
 	_, example, _ := strings.Cut(page, "```json\n")
 	example, _, _ = strings.Cut(example, "\n```")
 	event := paid(1, 7)
 	if got, want := fields(t, example), fields(t, string(appendOrderEvent(nil, &event))); strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("the example has %v, and what is sent %v", got, want)
+		t.Errorf("the example has %v, the event %v", got, want)
 	}
 }
 
-// fields are the names of a JSON object, in their order.
+// fields returns the names of a JSON object in their order.
 func fields(t *testing.T, text string) (names []string) {
 	t.Helper()
 	var object jsontext.Value

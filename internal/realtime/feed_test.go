@@ -17,40 +17,40 @@ import (
 	"orderflow/internal/pusher"
 )
 
-// counted is a bus that counts the tails of its topic of work that are open.
-type counted struct {
+// countingBus counts the open subscriptions of its topic jobs.
+type countingBus struct {
 	bus.Bus
 	open atomic.Int32
 }
 
-func (c *counted) Subscribe(ctx context.Context, topic string) (bus.Subscription, error) {
-	tail, err := c.Bus.Subscribe(ctx, topic)
+func (c *countingBus) Subscribe(ctx context.Context, topic string) (bus.Subscription, error) {
+	subscription, err := c.Bus.Subscribe(ctx, topic)
 	if err != nil || topic != bus.TopicJobs {
-		return tail, err
+		return subscription, err
 	}
 	c.open.Add(1)
-	return &countedTail{tail, sync.OnceFunc(func() { c.open.Add(-1) })}, nil
+	return &countedSubscription{subscription, sync.OnceFunc(func() { c.open.Add(-1) })}, nil
 }
 
-type countedTail struct {
+type countedSubscription struct {
 	bus.Subscription
-	gone func()
+	closed func()
 }
 
-func (t *countedTail) Close() error {
-	t.gone()
+func (t *countedSubscription) Close() error {
+	t.closed()
 	return t.Subscription.Close()
 }
 
-// created is an order's OrderCreated.
+// created returns the OrderCreated event of an order.
 func created(id, user int64) order.Event {
 	e := paid(id, user)
 	e.Seq, e.Type, e.Actor = 1, order.OrderCreated, "user:7"
 	return e
 }
 
-// work publishes new orders as the outbox does.
-func (n *node) work(events ...order.Event) {
+// publishJobs publishes events on the topic jobs, as the outbox does.
+func (n *node) publishJobs(events ...order.Event) {
 	n.Helper()
 	messages := make([]bus.Message, len(events))
 	for i, e := range events {
@@ -61,36 +61,36 @@ func (n *node) work(events ...order.Event) {
 	}
 }
 
-// news is what the feed says.
-type news struct {
+// feedData is the data of the feed's event.
+type feedData struct {
 	OrderID int64  `json:"order_id"`
 	Status  string `json:"status"`
 	LeftOut int    `json:"left_out"`
 }
 
-// feed hears the next event of the feed.
-func (c *client) feed() (said news) {
+// feed receives the next event of the feed.
+func (c *client) feed() (data feedData) {
 	c.Helper()
-	e := c.hear()
+	e := c.receive()
 	text, _ := e.Data.(string)
-	if err := json.Unmarshal([]byte(text), &said); err != nil || e.Event != feedEvent || e.Channel != pusher.FeedChannel {
-		c.Fatalf("heard %+v, %v", e, err)
+	if err := json.Unmarshal([]byte(text), &data); err != nil || e.Event != feedEvent || e.Channel != pusher.FeedChannel {
+		c.Fatalf("received %+v, %v", e, err)
 	}
-	return said
+	return data
 }
 
-// The feed tells of every change of an order, and reads new orders only while somebody listens.
+// The feed sends every change of an order, and reads the topic jobs only while it has subscribers.
 func TestFeed(t *testing.T) {
-	b := &counted{Bus: newBus(t)}
+	b := &countingBus{Bus: newBus(t)}
 	n := newNode(t, b, nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	if n.feed.active.Load() || b.open.Load() != 0 {
-		t.Fatal("it reads the bus for nobody")
+		t.Fatal("the feed reads the bus without subscribers")
 	}
 	first, second := n.connect(), n.connect()
 	first.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return n.feed.active.Load() && b.open.Load() == 1 })
-	n.work(created(100, 7))
+	n.publishJobs(created(100, 7))
 	const at = `"2026-11-27T10:00:00.123456Z"`
 	first.want(feedEvent, pusher.FeedChannel, `{"event_id":"100-1","order_id":100,"user_id":7,"status":"PENDING","total_amount":"2029.97","timestamp":`+
 		at+`,"trace_id":"trace-1","left_out":0}`)
@@ -103,27 +103,27 @@ func TestFeed(t *testing.T) {
 			c.want(feedEvent, pusher.FeedChannel, `"status":"`+string(kind.Status())+`"`)
 		}
 	}
-	first.say(`{"event":"pusher:unsubscribe","data":{"channel":"` + pusher.FeedChannel + `"}}`)
-	first.say(`{"event":"pusher:ping","data":{}}`)
+	first.write(`{"event":"pusher:unsubscribe","data":{"channel":"` + pusher.FeedChannel + `"}}`)
+	first.write(`{"event":"pusher:ping","data":{}}`)
 	first.want(eventPong, "", "{}")
-	n.work(created(101, 7))
+	n.publishJobs(created(101, 7))
 	second.want(feedEvent, pusher.FeedChannel, `"order_id":101`)
-	_ = second.ws.Close() // who goes without a word is gone too
+	_ = second.ws.Close() // without unsubscribing
 	n.waitFor(func() bool { return !n.feed.active.Load() && b.open.Load() == 0 })
-	n.work(created(102, 7))
+	n.publishJobs(created(102, 7))
 	first.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
-	n.work(created(103, 7))
-	if heard := first.feed(); heard.OrderID != 103 {
-		t.Errorf("who came later heard of order %d", heard.OrderID)
+	n.publishJobs(created(103, 7))
+	if received := first.feed(); received.OrderID != 103 {
+		t.Errorf("a later subscriber received order %d", received.OrderID)
 	}
 }
 
-// Of many changes the newest are told, and how many were left out.
+// Under load the newest changes are sent, with the number of those left out.
 func TestFeedOfMany(t *testing.T) {
-	b := &counted{Bus: newBus(t)}
+	b := &countingBus{Bus: newBus(t)}
 	n := newNode(t, b, nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	c := n.connect()
 	c.subscribe(pusher.FeedChannel)
 	n.waitFor(func() bool { return b.open.Load() == 1 })
@@ -133,31 +133,31 @@ func TestFeedOfMany(t *testing.T) {
 		for j := range 50 {
 			events = append(events, created(int64(i*50+j+1), 1))
 		}
-		n.work(events...)
+		n.publishJobs(events...)
 	}
-	told, left := 0, 0
+	count, skipped := 0, 0
 	for {
-		heard := c.feed()
-		told, left = told+1, left+heard.LeftOut
-		if heard.OrderID == orders {
+		received := c.feed()
+		count, skipped = count+1, skipped+received.LeftOut
+		if received.OrderID == orders {
 			break
 		}
 	}
-	if told+left != orders || left == 0 || told < feedWaiting {
-		t.Errorf("of %d, %d were told and %d left out", orders, told, left)
+	if count+skipped != orders || skipped == 0 || count < feedWaiting {
+		t.Errorf("of %d changes %d were sent and %d left out", orders, count, skipped)
 	}
 }
 
-// However many come, no second has more than twenty; and the first few need not wait.
+// No second has more than twenty events, and the first few do not wait.
 func TestFeedPace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := pace{burst: feedBurst, interval: feedInterval}
+		p := pace{burst: feedBurst, interval: feedInterval}
 		began := time.Now()
 		var at []time.Time
 		for range 100 {
 			at = append(at, time.Now())
-			time.Sleep(turns.take(time.Now()))
+			time.Sleep(p.take(time.Now()))
 		}
 		if at[feedBurst-1].After(began) {
 			t.Errorf("the first %d took %s", feedBurst, at[feedBurst-1].Sub(began))
@@ -171,15 +171,15 @@ func TestFeedPace(t *testing.T) {
 			t.Errorf("100 took %s", took)
 		}
 		time.Sleep(time.Second)
-		if wait := turns.take(time.Now()); wait != 0 {
-			t.Errorf("after a rest the next waits for %s", wait)
+		if wait := p.take(time.Now()); wait != 0 {
+			t.Errorf("after a pause the next event waits for %s", wait)
 		}
 	})
 }
 
-// What is no event is passed over, and what waits does not outlive those who wait.
-func TestFeedOfGarbage(t *testing.T) {
-	b := &counted{Bus: newBus(t)}
+// Malformed messages are skipped.
+func TestFeedOfMalformedMessages(t *testing.T) {
+	b := &countingBus{Bus: newBus(t)}
 	n := newNode(t, b, nil)
 	c := n.connect()
 	c.subscribe(pusher.FeedChannel)
@@ -190,12 +190,12 @@ func TestFeedOfGarbage(t *testing.T) {
 	updated := created(6, 7)
 	updated.Type = "OrderUpdated" // leaves the status as it is
 	n.publish(updated)
-	n.work(created(7, 7))
-	if heard := c.feed(); heard.OrderID != 7 {
-		t.Errorf("%+v", heard)
+	n.publishJobs(created(7, 7))
+	if received := c.feed(); received.OrderID != 7 {
+		t.Errorf("%+v", received)
 	}
-	c.say(`{"event":"pusher:subscribe","data":{"channel":"` + pusher.FeedChannel + `x"}}`) // not signed
-	if e := c.hear(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), newRefusals().notAuthorized.kind) {
-		t.Errorf("heard %+v", e)
+	c.write(`{"event":"pusher:subscribe","data":{"channel":"` + pusher.FeedChannel + `x"}}`) // not signed
+	if e := c.receive(); e.Event != eventSubscriptionError || !strings.Contains(fmt.Sprint(e.Data), newRefusals().notAuthorized.kind) {
+		t.Errorf("received %+v", e)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"orderflow/internal/pusher"
 )
 
-// TestFramesAreRead has frames of all lengths read by a library.
+// A WebSocket library reads frames of all lengths.
 func TestFramesAreRead(t *testing.T) {
 	sizes := []int{0, 1, 125, 126, 127, 65_535, 65_536, 100_000}
 	var frames []byte
@@ -37,7 +37,7 @@ func TestFramesAreRead(t *testing.T) {
 	}
 }
 
-// dialRaw connects to a server that answers the handshake and then sends these bytes.
+// dialRaw connects to a server that sends these bytes after the handshake.
 func dialRaw(t *testing.T, frames []byte) *websocket.Conn {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -60,8 +60,8 @@ func dialRaw(t *testing.T, frames []byte) *websocket.Conn {
 	return client
 }
 
-// TestTake holds that taking in pieces gives all bytes once and in order.
-func TestTake(t *testing.T) {
+// Dequeuing in parts returns all bytes once and in order.
+func TestDequeue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := &conn{}
 		var want, got []byte

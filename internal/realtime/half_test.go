@@ -16,9 +16,9 @@ import (
 
 const published = `{"name":"n","channel":"c","data":"d"}`
 
-// publishHalf sends the headers of a signed publication and these bytes of its body, and closes its sending side where wanted. It
-// returns the answer, and whether that is the connection's last.
-func (n *node) publishHalf(body string, closes bool) (status int, answer string, last bool) {
+// publishPart sends the headers of a signed publication and some bytes of its body, and may close its sending side. It returns the
+// response, and whether the server closes the connection.
+func (n *node) publishPart(body string, closes bool) (status int, answer string, last bool) {
 	n.Helper()
 	connection := n.tcp()
 	_, err := fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s",
@@ -52,26 +52,26 @@ func closeSending(t *testing.T, connection net.Conn) {
 	}
 }
 
-// A publication whose body does not arrive whole is not too large.
+// An incomplete body is malformed, not too large.
 func TestPublicationEndsEarly(t *testing.T) {
 	for name, test := range map[string]struct {
 		closes bool
 		limit  time.Duration // for the whole request
 		want   string
 	}{
-		"broken off": {true, 0, "at byte 9, the body ended early"},
-		"slow":       {false, time.Nanosecond, "at byte 9, the rest of the body took too long"}, // headers have a limit of their own
+		"incomplete": {true, 0, "at byte 9, the body ended early"},
+		"slow":       {false, time.Nanosecond, "at byte 9, the rest of the body took too long"}, // the headers have a limit of their own
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, newBus(t), func(o *Options) {
 				o.Limits = web.Limits{Header: wait, Read: test.limit}
 			})
-			status, body, last := n.publishHalf(published[:9], test.closes)
+			status, body, last := n.publishPart(published[:9], test.closes)
 			if status != http.StatusBadRequest {
 				t.Errorf("status %d, want 400", status)
 			}
 			if !strings.Contains(body, `"error":"malformed_json"`) || !strings.Contains(body, test.want) {
-				t.Errorf("the answer is %s, want malformed_json with %q", body, test.want)
+				t.Errorf("the response is %s, want malformed_json with %q", body, test.want)
 			}
 			if !last {
 				t.Error("the connection stays open")
@@ -83,7 +83,7 @@ func TestPublicationEndsEarly(t *testing.T) {
 // A publisher that closes its sending side after the whole request still reads the response, and its event is published.
 func TestPublisherClosesItsSendingSide(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	subscriber := n.connect()
 	subscriber.subscribe("c")
 	handler := n.handler(t.Context())
@@ -99,17 +99,17 @@ func TestPublisherClosesItsSendingSide(t *testing.T) {
 	t.Cleanup(late.Close)
 	publisher := *n
 	publisher.addr = late.Listener.Addr().String()
-	if status, body, _ := publisher.publishHalf(published, true); status != http.StatusOK || body != "{}\n" {
+	if status, body, _ := publisher.publishPart(published, true); status != http.StatusOK || body != "{}\n" {
 		t.Fatalf("%d %s, want 200 and an empty object", status, body)
 	}
 	subscriber.want("n", "c", "d")
 }
 
-// A client that closes its sending side gets what was queued for it, also when the flusher has not come to it yet.
-func TestHalfClosedClientGetsItsRest(t *testing.T) {
+// A client that closes its sending side still receives its queue, also when the flusher has not written it yet.
+func TestHalfClosedClientReceivesItsQueue(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	c := n.connect()
-	for _, f := range n.hub.flushers { // they stand before a conn that is locked
+	for _, f := range n.hub.flushers { // each flusher waits for a locked conn
 		locked := &conn{hub: n.hub, flusher: f, state: waiting}
 		locked.mu.Lock()
 		f.add(locked)
@@ -118,7 +118,7 @@ func TestHalfClosedClientGetsItsRest(t *testing.T) {
 			locked.mu.Unlock()
 		})
 	}
-	c.say(`{"event":"pusher:ping"}`)
+	c.write(`{"event":"pusher:ping"}`)
 	closeSending(t, c.ws.NetConn())
 	c.want(eventPong, "", "{}")
 }

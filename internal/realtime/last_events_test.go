@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// keeper keeps last events beyond the life of a node, as Redis does.
-type keeper struct {
+// memoryCache is a ChannelCache in memory.
+type memoryCache struct {
 	mu     sync.Mutex
 	frames map[string][]byte
 	down   bool
 }
 
-var errDown = errors.New("the keeper is down")
+var errDown = errors.New("the cache is down")
 
-func (k *keeper) Put(_ context.Context, channels []string, at []int64, frames [][]byte, _ time.Duration) error {
+func (k *memoryCache) Put(_ context.Context, channels []string, at []int64, frames [][]byte, _ time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.down || len(channels) != len(at) || len(channels) != len(frames) {
@@ -30,7 +30,7 @@ func (k *keeper) Put(_ context.Context, channels []string, at []int64, frames []
 	return nil
 }
 
-func (k *keeper) Get(_ context.Context, channel string) ([]byte, error) {
+func (k *memoryCache) Get(_ context.Context, channel string) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.down {
@@ -39,15 +39,15 @@ func (k *keeper) Get(_ context.Context, channel string) ([]byte, error) {
 	return k.frames[channel], nil
 }
 
-func (k *keeper) has(channel string) bool {
+func (k *memoryCache) has(channel string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.frames[channel] != nil
 }
 
-func TestLasts(t *testing.T) {
-	kept := &keeper{frames: map[string][]byte{"cache-b": []byte("of another node")}}
-	l, err := newLastEvents(kept)
+func TestLastEvents(t *testing.T) {
+	cache := &memoryCache{frames: map[string][]byte{"cache-b": []byte("of another node")}}
+	l, err := newLastEvents(cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +67,10 @@ func TestLasts(t *testing.T) {
 	l.put("cache-b", []byte("own"), now)
 	l.fetch(t.Context(), "cache-b")
 	want("cache-b", "own")
-	if err := l.save(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("late")) {
-		t.Errorf("shared %v, %v", kept.frames, err)
+	if err := l.save(t.Context()); err != nil || !bytes.Equal(cache.frames["cache-a"], []byte("late")) {
+		t.Errorf("shared %v, %v", cache.frames, err)
 	}
-	kept.down = true
+	cache.down = true
 	l.put("cache-a", []byte("later"), now.Add(time.Second))
 	if err := l.save(t.Context()); !errors.Is(err, errDown) {
 		t.Errorf("down: %v", err)
@@ -78,18 +78,18 @@ func TestLasts(t *testing.T) {
 	l.fetch(t.Context(), "cache-c")
 	want("cache-c", "")
 	want("cache-a", "later")
-	kept.down = false
-	if err := l.save(t.Context()); err != nil || !bytes.Equal(kept.frames["cache-a"], []byte("later")) {
-		t.Errorf("handed over later: %v, %v", kept.frames, err)
+	cache.down = false
+	if err := l.save(t.Context()); err != nil || !bytes.Equal(cache.frames["cache-a"], []byte("later")) {
+		t.Errorf("saved later: %v, %v", cache.frames, err)
 	}
-	kept.frames["cache-a"] = []byte("latest, of another node")
+	cache.frames["cache-a"] = []byte("latest, of another node")
 	l.clear()
 	want("cache-a", "")
 	l.fetch(t.Context(), "cache-a")
 	want("cache-a", "latest, of another node")
 	l.put("cache-large", bytes.Repeat([]byte{'x'}, maxLastEventBytes-100), now)
 	if l.get("cache-a") == nil || l.bytes > maxLastEventBytes {
-		t.Errorf("%d bytes are kept, and cache-a too soon not", l.bytes)
+		t.Errorf("%d bytes are kept, or cache-a was evicted too early", l.bytes)
 	}
 	l.put("cache-more", bytes.Repeat([]byte{'x'}, 200), now)
 	if want("cache-large", ""); l.bytes > 1000 {

@@ -45,13 +45,13 @@ func (n *node) send(method, path, body string) (int, string) {
 
 func TestPublish(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	one, two := n.connect(), n.connect()
 	one.subscribe("a")
 	one.subscribe("private-b")
 	two.subscribe("a")
 	two.subscribe("cache-c")
-	two.misses("cache-c")
+	two.wantCacheMiss("cache-c")
 
 	status, body := n.post("/apps/3/events", `{"name":"hello","channels":["a","private-b","nobody","a"],"data":"{\"x\":\"ü\"}"}`)
 	if status != http.StatusOK || body != "{}\n" {
@@ -61,9 +61,9 @@ func TestPublish(t *testing.T) {
 	one.want("hello", "private-b", `{"x":"ü"}`)
 	two.want("hello", "a", `{"x":"ü"}`)
 
-	n.post("/apps/3/events", `{"name":"not you","channel":"a","data":"1","socket_id":"`+one.id+`"}`)
+	n.post("/apps/3/events", `{"name":"to others","channel":"a","data":"1","socket_id":"`+one.id+`"}`)
 	n.post("/apps/3/batch_events", `{"batch":[{"name":"b1","channel":"a","data":"2"},{"name":"b2","channel":"cache-c","data":"3"}]}`)
-	two.want("not you", "a", "1")
+	two.want("to others", "a", "1")
 	two.want("b1", "a", "2")
 	two.want("b2", "cache-c", "3")
 	one.want("b1", "a", "2")
@@ -71,7 +71,7 @@ func TestPublish(t *testing.T) {
 	one.want("b2", "cache-c", "3")
 }
 
-// manyChannels are a hundred.
+// manyChannels returns a hundred channels as JSON, each after a comma.
 func manyChannels() string {
 	var list strings.Builder
 	for i := range 100 {
@@ -86,7 +86,7 @@ func TestPublishRefused(t *testing.T) {
 	for _, test := range []struct {
 		path, body string
 		status     int
-		says       string
+		want       string
 	}{
 		{"/apps/4/events", event(""), 404, "Unknown application id"},
 		{"/apps/3/events", `{"name":"","channel":"c","data":""}`, 400, "name"},
@@ -113,8 +113,8 @@ func TestPublishRefused(t *testing.T) {
 		{"/apps/3/batch_events", `{"batch":[]}`, 400, "batch"},
 		{"/apps/3/batch_events", `{"batch":[` + strings.Repeat(event("")+",", 10) + event("") + `]}`, 400, "batch"},
 	} {
-		if status, body := n.post(test.path, test.body); status != test.status || !strings.Contains(body, test.says) || !strings.Contains(body, `"trace_id":"`) {
-			t.Errorf("%s %.80s: %d %s, want %d with %q", test.path, test.body, status, body, test.status, test.says)
+		if status, body := n.post(test.path, test.body); status != test.status || !strings.Contains(body, test.want) || !strings.Contains(body, `"trace_id":"`) {
+			t.Errorf("%s %.80s: %d %s, want %d with %q", test.path, test.body, status, body, test.status, test.want)
 		}
 	}
 	for _, test := range []struct {
@@ -139,12 +139,12 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
-// TestGate holds that a publisher waits while the node is behind, and is refused when that takes too long.
+// A publisher waits while the node is behind, and is refused when that takes too long.
 func TestGate(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	if !n.gate.enter(t.Context(), gateLimit) {
-		t.Fatal("an empty gate is closed")
+		t.Fatal("not admitted without outstanding deliveries")
 	}
 	refused := make(chan int, 1)
 	go func() {
@@ -155,7 +155,7 @@ func TestGate(t *testing.T) {
 		t.Errorf("behind: %d, want 503", status)
 	}
 	n.gate.done(gateLimit)
-	for range 2 * gateLimit / minWeight / maxBatch { // who is in step is never refused
+	for range 2 * gateLimit / minWeight / maxBatch { // a publisher that waits for each response is never refused
 		event := `{"name":"n","channel":"c","data":"d"}`
 		if status, body := n.post("/apps/3/batch_events", `{"batch":[`+strings.Repeat(event+",", maxBatch-1)+event+`]}`); status != http.StatusOK {
 			t.Fatalf("%d %s", status, body)
@@ -168,7 +168,7 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// TestSlowReader holds that a client that does not read is cut off, and holds nobody up meanwhile.
+// A client that does not read is disconnected, and does not delay others meanwhile.
 func TestSlowReader(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) { o.MaxQueue = 256 << 10 })
 	slow, quick := n.connect(), n.connect()
@@ -176,32 +176,32 @@ func TestSlowReader(t *testing.T) {
 	quick.subscribe("c")
 	ch := n.hub.find("c")
 	frame := message("e", "c", strings.Repeat("x", 8<<10))
-	const rounds = 3000 // 24 MB: more than the system takes for a client that does not read
-	heard := make(chan error, 1)
+	const rounds = 3000 // 24 MB: more than the buffers of the system
+	received := make(chan error, 1)
 	go func() {
 		for range rounds {
 			_ = quick.ws.SetReadDeadline(time.Now().Add(wait))
 			if _, text, err := quick.ws.ReadMessage(); err != nil || len(text) < 8<<10 {
-				heard <- fmt.Errorf("%.50s, %w", text, err)
+				received <- fmt.Errorf("%.50s, %w", text, err)
 				return
 			}
 		}
-		heard <- nil
+		received <- nil
 	}()
 	for i := range rounds {
 		n.hub.broadcast(ch, frame, "")
-		if i%8 == 0 { // as fast as the quick one reads, so that it is not slow too
-			quick.caughtUp(n)
+		if i%8 == 0 { // no faster than the other client reads
+			quick.waitUntilRead(n)
 		}
 	}
-	if err := <-heard; err != nil {
+	if err := <-received; err != nil {
 		t.Fatal(err)
 	}
 	n.waitFor(func() bool { return n.hub.count() == 1 })
 }
 
-// caughtUp waits until nothing is queued for the client.
-func (c *client) caughtUp(n *node) {
+// waitUntilRead waits until the client's queue is empty.
+func (c *client) waitUntilRead(n *node) {
 	c.Helper()
 	n.waitFor(func() bool {
 		for _, own := range n.hub.all() {
@@ -216,14 +216,13 @@ func (c *client) caughtUp(n *node) {
 	})
 }
 
-// TestNodes holds that nodes on one bus each tell their own clients, and that a cache channel outlives a node where its
-// last events are kept.
+// Each node on a bus sends events to its own clients, and a last event in the channel cache outlives the nodes.
 func TestNodes(t *testing.T) {
-	b, kept := newBus(t), &keeper{frames: map[string][]byte{}}
-	with := func(o *Options) { o.Cache = kept }
+	b, cache := newBus(t), &memoryCache{frames: map[string][]byte{}}
+	with := func(o *Options) { o.Cache = cache }
 	first, second := newNode(t, b, with), newNode(t, b, with)
-	first.settled()
-	second.settled()
+	first.waitUntilSubscribed()
+	second.waitUntilSubscribed()
 	one, two := first.connect(), second.connect()
 	one.subscribe("private-orders.7")
 	two.subscribe("private-orders.7")
@@ -231,7 +230,7 @@ func TestNodes(t *testing.T) {
 	one.want("OrderPaid", "private-orders.7", `"order_id":100`)
 	two.want("OrderPaid", "private-orders.7", `"order_id":100`)
 	first.post("/apps/3/events", `{"name":"hello","channel":"cache-x","data":"1"}`)
-	first.waitFor(func() bool { return kept.has("cache-x") })
+	first.waitFor(func() bool { return cache.has("cache-x") })
 	if err := errors.Join(first.stop(), second.stop()); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +241,7 @@ func TestNodes(t *testing.T) {
 	third.want("OrderPaid", "private-cache-orders.7", `"order_id":100`)
 }
 
-// A request without a valid signature is refused before its body is read: without the secret nobody makes the server keep one.
+// A request without a valid signature is refused before its body is read.
 func TestUnsignedBodiesAreNotRead(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	for _, path := range []string{"/apps/3/events", "/apps/3/batch_events", "/apps/4/events", "/app/" + documented().Key, "/nothing"} {

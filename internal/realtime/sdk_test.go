@@ -21,7 +21,7 @@ import (
 	"orderflow/internal/pusher"
 )
 
-// backEnd is another program that publishes with Pusher's own library.
+// backEnd returns a client of Pusher's library.
 func (n *node) backEnd() *sdk.Client {
 	n.Helper()
 	app, transport := documented(), &http.Transport{}
@@ -31,11 +31,11 @@ func (n *node) backEnd() *sdk.Client {
 	}
 }
 
-// What Pusher's library publishes comes to those who listen: to one channel, to several, several events at once, and not
-// to the connection that caused it.
+// Subscribers receive the events that Pusher's library publishes: to one channel, to several, in batches, and not on the connection
+// that caused the event.
 func TestPublishWithPushersLibrary(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	first, second, backEnd := n.connect(), n.connect(), n.backEnd()
 	for _, c := range []*client{first, second} {
 		c.subscribe("news")
@@ -68,10 +68,10 @@ func TestPublishWithPushersLibrary(t *testing.T) {
 	gone := "1.1"
 	ok(backEnd.TriggerWithParams("news", "to all", 2, sdk.TriggerParams{SocketID: &gone}))
 	want("news", "to all", "2", first, second)
-	n.nothingBehind()
+	n.waitUntilDelivered()
 }
 
-// Both sign the same, so that a back end may answer its own pages.
+// A back end can sign channels with Pusher's library.
 func TestSignAsPushersLibrary(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	c := n.connect()
@@ -82,16 +82,16 @@ func TestSignAsPushersLibrary(t *testing.T) {
 	if want := `{"auth":"` + documented().SignChannel(c.id, "private-orders.7") + `"}`; string(answer) != want {
 		t.Errorf("%s, want %s", answer, want)
 	}
-	c.say(`{"event":"pusher:subscribe","data":{"channel":"private-orders.7",` + string(answer[1:]) + `}`)
+	c.write(`{"event":"pusher:subscribe","data":{"channel":"private-orders.7",` + string(answer[1:]) + `}`)
 	c.want(eventSubscribed, "private-orders.7", "{}")
 }
 
-// signedBy is the address of a POST, signed by app for the query and body that it is given.
+// signedBy returns the path of a POST with a signature of app for this query and body.
 func signedBy(app pusher.App, path string, query url.Values, body string) string {
 	return signedFor(http.MethodPost, app, path, query, body)
 }
 
-// signedFor is the address of a request, likewise.
+// signedFor is signedBy for any method. It signs by itself, to be independent of the product.
 func signedFor(method string, app pusher.App, path string, query url.Values, body string) string {
 	query.Set("auth_key", app.Key)
 	query.Set("auth_version", "1.0")
@@ -109,10 +109,10 @@ func signedFor(method string, app pusher.App, path string, query url.Values, bod
 	return path + "?" + query.Encode()
 }
 
-// Requests that are not what their sender signed are refused, and nobody hears of them.
+// Requests with an invalid signature are refused, and their events are not sent.
 func TestForgedPublications(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	c := n.connect()
 	c.subscribe("news")
 	const path, body = "/apps/3/events", `{"name":"n","channels":["news"],"data":"forged"}`
@@ -124,14 +124,14 @@ func TestForgedPublications(t *testing.T) {
 		app   pusher.App
 		query url.Values
 	}{
-		"a wrong secret":    {pusher.App{ID: app.ID, Key: app.Key, Secret: app.Secret + "x"}, url.Values{}},
-		"no secret":         {pusher.App{ID: app.ID, Key: app.Key}, url.Values{}},
-		"a wrong key":       {pusher.App{ID: app.ID, Key: app.Key + "x", Secret: app.Secret}, url.Values{}},
-		"too old":           {app, seconds(-pusher.ClockSkew - 2*time.Second)},
-		"of the future":     {app, seconds(pusher.ClockSkew + 2*time.Second)},
-		"a time in words":   {app, url.Values{"auth_timestamp": {"now"}}},
-		"an MD5 of another": {app, url.Values{"body_md5": {strings.Repeat("0", 32)}}},
-		"no MD5":            {app, url.Values{"body_md5": {""}}},
+		"a wrong secret":          {pusher.App{ID: app.ID, Key: app.Key, Secret: app.Secret + "x"}, url.Values{}},
+		"no secret":               {pusher.App{ID: app.ID, Key: app.Key}, url.Values{}},
+		"a wrong key":             {pusher.App{ID: app.ID, Key: app.Key + "x", Secret: app.Secret}, url.Values{}},
+		"too old":                 {app, seconds(-pusher.ClockSkew - 2*time.Second)},
+		"from the future":         {app, seconds(pusher.ClockSkew + 2*time.Second)},
+		"a time in words":         {app, url.Values{"auth_timestamp": {"now"}}},
+		"the MD5 of another body": {app, url.Values{"body_md5": {strings.Repeat("0", 32)}}},
+		"no MD5":                  {app, url.Values{"body_md5": {""}}},
 	} {
 		status, text := n.send(http.MethodPost, signedBy(request.app, path, request.query, body), body)
 		if status != http.StatusUnauthorized || !strings.Contains(text, `"error":"unauthenticated"`) {
@@ -152,7 +152,7 @@ func TestForgedPublications(t *testing.T) {
 	}
 }
 
-// recorder keeps the last request that goes through it.
+// recorder keeps the last request that it forwards.
 type recorder struct {
 	through http.RoundTripper
 	path    string
@@ -172,10 +172,10 @@ func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	return r.through.RoundTrip(request)
 }
 
-// Who has seen a request of Pusher's library cannot make another one of it.
+// A recorded request of Pusher's library cannot be changed into another one.
 func TestReplayedPublications(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	c := n.connect()
 	c.subscribe("news")
 	backEnd := n.backEnd()
@@ -202,21 +202,21 @@ func TestReplayedPublications(t *testing.T) {
 		"no body":                  {seen.path, seen.query, ""},
 		"a later time":             {seen.path, with("auth_timestamp", strconv.FormatInt(time.Now().Unix()+60, 10)), seen.body},
 		"another path":             {"/apps/3/batch_events", seen.query, seen.body},
-		"a parameter more":         {seen.path, with("info", "x"), seen.body},
+		"an added parameter":       {seen.path, with("info", "x"), seen.body},
 		"another key":              {seen.path, with("auth_key", "x"), seen.body},
 	} {
 		if status, text := n.send(http.MethodPost, replay.path+"?"+replay.query.Encode(), replay.body); status != http.StatusUnauthorized {
 			t.Errorf("%s: %d %s", name, status, text)
 		}
 	}
-	// The very same request stands for as long as its time does: the protocol has nothing that is used up.
+	// The unchanged request stays valid until its timestamp expires: the protocol has no nonce.
 	if status, text := n.send(http.MethodPost, seen.path+"?"+seen.query.Encode(), seen.body); status != http.StatusOK {
-		t.Errorf("the same again: %d %s", status, text)
+		t.Errorf("repeated: %d %s", status, text)
 	}
 	c.want("price", "news", "999.99")
 }
 
-// Data that is too large is refused with a word, also when the library lets it pass.
+// Data that is too large is refused, also when the library accepts it.
 func TestPublishTooMuchWithPushersLibrary(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	backEnd := n.backEnd()
@@ -231,7 +231,7 @@ func TestPublishTooMuchWithPushersLibrary(t *testing.T) {
 	}
 }
 
-// While the bus is away, who publishes is told so, and may try again.
+// While the bus is unavailable, publishing returns an error that can be retried.
 func TestPublishWithoutABus(t *testing.T) {
 	b := newBus(t)
 	n := newNode(t, b, nil)
@@ -245,11 +245,11 @@ func TestPublishWithoutABus(t *testing.T) {
 	if err := n.backEnd().Trigger("news", "n", ""); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("Pusher's library: %v", err)
 	}
-	n.nothingBehind()
+	n.waitUntilDelivered()
 }
 
-// nothingBehind waits until nothing counts as taken in and not yet sent.
-func (n *node) nothingBehind() {
+// waitUntilDelivered waits until the gate has no outstanding deliveries.
+func (n *node) waitUntilDelivered() {
 	n.Helper()
 	ctx, cancel := context.WithTimeout(n.Context(), wait)
 	defer cancel()

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wait is how long tests wait for what must happen.
+// wait limits every wait of a test.
 const wait = time.Minute
 
 // documented is the application in the examples of Pusher's documentation.
@@ -89,7 +89,7 @@ type client struct {
 	id string
 }
 
-// event is what a client hears.
+// event is a message from the server.
 type event struct {
 	Event, Channel string
 	Data           any
@@ -107,69 +107,69 @@ func (n *node) dial(query string, header http.Header) *client {
 	return &client{T: n.T, ws: ws}
 }
 
-// connect connects as clients do, and hears that it is.
+// connect connects and receives pusher:connection_established.
 func (n *node) connect() *client {
 	n.Helper()
 	c := n.dial(documented().Key+"?protocol=7&client=js&version=8.4.0&flash=false", nil)
-	e := c.hear()
+	e := c.receive()
 	var data struct {
 		SocketID string `json:"socket_id"`
 		Timeout  int    `json:"activity_timeout"`
 	}
 	text, _ := e.Data.(string)
 	if err := json.Unmarshal([]byte(text), &data); err != nil || e.Event != eventEstablished || data.Timeout < 1 {
-		n.Fatalf("heard %+v, %v", e, err)
+		n.Fatalf("received %+v, %v", e, err)
 	}
 	c.id = data.SocketID
 	return c
 }
 
-func (c *client) say(text string) {
+func (c *client) write(text string) {
 	c.Helper()
 	if err := c.ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 		c.Fatal(err)
 	}
 }
 
-// hear returns the next event.
-func (c *client) hear() event {
+// receive returns the next event.
+func (c *client) receive() event {
 	c.Helper()
 	_ = c.ws.SetReadDeadline(time.Now().Add(wait))
 	_, text, err := c.ws.ReadMessage()
 	if err != nil {
-		c.Fatalf("heard nothing: %v", err)
+		c.Fatalf("received nothing: %v", err)
 	}
 	var e event
 	if err := json.Unmarshal(text, &e, json.MatchCaseInsensitiveNames(true)); err != nil {
-		c.Fatalf("heard %s: %v", text, err)
+		c.Fatalf("received %s: %v", text, err)
 	}
 	return e
 }
 
-// want hears one event and says what is wrong with it.
+// want receives one event and compares it.
 func (c *client) want(name, channel, data string) {
 	c.Helper()
-	e := c.hear()
+	e := c.receive()
 	if e.Event != name || e.Channel != channel || !strings.Contains(fmt.Sprint(e.Data), data) {
-		c.Fatalf("heard %+v, want %s on %q with %q", e, name, channel, data)
+		c.Fatalf("received %+v, want %s on %q with %q", e, name, channel, data)
 	}
 }
 
-// misses hears that nothing is kept of a channel. The message has no data.
-func (c *client) misses(channel string) {
+// wantCacheMiss receives pusher:cache_miss, which has no data.
+func (c *client) wantCacheMiss(channel string) {
 	c.Helper()
-	if diff := cmp.Diff(event{Event: eventCacheMiss, Channel: channel}, c.hear()); diff != "" {
-		c.Fatalf("want (-), heard (+):\n%s", diff)
+	if diff := cmp.Diff(event{Event: eventCacheMiss, Channel: channel}, c.receive()); diff != "" {
+		c.Fatalf("want (-), received (+):\n%s", diff)
 	}
 }
 
-// closes hears the connection's end.
-func (c *client) closes(code int) {
+// wantClose receives the close frame.
+func (c *client) wantClose(code int) {
 	c.Helper()
 	_ = c.ws.SetReadDeadline(time.Now().Add(wait))
 	_, text, err := c.ws.ReadMessage()
 	if closed := new(websocket.CloseError); !errors.As(err, &closed) || closed.Code != code {
-		c.Fatalf("heard %s, %v; want close %d", text, err, code)
+		c.Fatalf("received %s, %v; want close %d", text, err, code)
 	}
 }
 
@@ -180,7 +180,7 @@ func (c *client) subscribe(channel string) {
 	if pusher.IsPrivate(channel) {
 		auth = documented().SignChannel(c.id, channel)
 	}
-	c.say(`{"event":"pusher:subscribe","data":{"auth":"` + auth + `","channel":"` + channel + `"}}`)
+	c.write(`{"event":"pusher:subscribe","data":{"auth":"` + auth + `","channel":"` + channel + `"}}`)
 	c.want(eventSubscribed, channel, "{}")
 }
 
@@ -204,20 +204,20 @@ func paid(id, user int64) order.Event {
 	}
 }
 
-// settled waits until the node's readers of the bus are there.
-func (n *node) settled() {
+// waitUntilSubscribed waits until the node is subscribed to the bus.
+func (n *node) waitUntilSubscribed() {
 	n.Helper()
 	c := n.connect()
-	c.subscribe("test-settled")
+	c.subscribe("test-subscribed")
 	ready := make(chan struct{})
 	go func() {
 		defer close(ready)
-		c.hear()
+		c.receive()
 	}()
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
 	for {
-		body, err := json.Marshal(channelEvent{Channels: []string{"test-settled"}, Event: "ready"})
+		body, err := json.Marshal(channelEvent{Channels: []string{"test-subscribed"}, Event: "ready"})
 		if err != nil {
 			n.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func (n *node) settled() {
 			return
 		case <-pause.C:
 		case <-deadline.C:
-			n.Fatal("the node does not read the bus")
+			n.Fatal("the node does not subscribe to the bus")
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (n *node) waitFor(condition func() bool) {
 	n.Helper()
 	for deadline := time.Now().Add(wait); !condition(); {
 		if time.Now().After(deadline) {
-			n.Fatal("it does not come true")
+			n.Fatal("timed out")
 		}
 		pause := time.NewTimer(time.Millisecond)
 		<-pause.C
@@ -252,11 +252,11 @@ func (n *node) waitFor(condition func() bool) {
 
 func TestOrderEvents(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	n.settled()
+	n.waitUntilSubscribed()
 	own, other := n.connect(), n.connect()
 	own.subscribe("private-orders.7")
 	own.subscribe("private-cache-orders.7")
-	own.misses("private-cache-orders.7")
+	own.wantCacheMiss("private-cache-orders.7")
 	other.subscribe("private-orders.8")
 	failed, cancelled, processing := paid(101, 7), paid(102, 7), paid(103, 7)
 	failed.Type, failed.Reason = order.OrderFailed, `"no" funds`
@@ -277,12 +277,12 @@ func TestOrderEvents(t *testing.T) {
 	late := n.connect()
 	late.subscribe("private-cache-orders.7")
 	late.want("OrderCancelled", "private-cache-orders.7", `"order_id":102`)
-	own.say(`{"event":"pusher:unsubscribe","data":{"channel":"private-cache-orders.7"}}`)
-	own.say(`{"event":"pusher:ping","data":{}}`)
+	own.write(`{"event":"pusher:unsubscribe","data":{"channel":"private-cache-orders.7"}}`)
+	own.write(`{"event":"pusher:ping","data":{}}`)
 	own.want(eventPong, "", "{}")
 	n.publish(paid(105, 7))
 	own.want("OrderPaid", "private-orders.7", `"order_id":105`)
-	own.say(`{"event":"pusher:ping","data":{}}`)
+	own.write(`{"event":"pusher:ping","data":{}}`)
 	own.want(eventPong, "", "{}")
 	late.want("OrderPaid", "private-cache-orders.7", `"order_id":105`)
 }
@@ -311,9 +311,9 @@ func TestRefusals(t *testing.T) {
 		}
 		c := n.dial(refused.query, header)
 		c.want(eventError, "", fmt.Sprint(refused.code))
-		c.closes(refused.code)
+		c.wantClose(refused.code)
 	}
-	n.dial(key+"?protocol=5", http.Header{"Origin": {"https://shop.example"}}).hear()
+	n.dial(key+"?protocol=5", http.Header{"Origin": {"https://shop.example"}}).receive()
 
 	c := n.connect()
 	for _, test := range []struct{ say, event, channel, data string }{
@@ -340,35 +340,35 @@ func TestRefusals(t *testing.T) {
 		{`{"event":"pusher:subscribe","data":{"channel":"four"}}`, eventSubscriptionError, "four", `{"type":"LimitReached","error":"The connection has reached its limit of channels.","status":429}`},
 		{`{"event":"pusher:unsubscribe","data":{"channel":"never"}}{`, eventError, "", "4301"},
 	} {
-		c.say(test.say)
+		c.write(test.say)
 		c.want(test.event, test.channel, test.data)
 	}
 	if err := c.ws.WriteMessage(websocket.BinaryMessage, []byte(`{"event":"pusher:ping"}`)); err != nil {
 		t.Fatal(err)
 	}
 	c.want(eventError, "", "4301")
-	c.say(`{"event":"pusher:ping","data":"` + strings.Repeat("x", maxMessage) + `"}`)
-	c.closes(websocket.CloseMessageTooBig)
+	c.write(`{"event":"pusher:ping","data":"` + strings.Repeat("x", maxMessage) + `"}`)
+	c.wantClose(websocket.CloseMessageTooBig)
 }
 
 func TestFloods(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) { o.MaxConnections = 2 })
-	talker, quiet := n.connect(), n.connect()
+	flooder, other := n.connect(), n.connect()
 	c := n.dial(documented().Key+"?protocol=7", nil)
 	c.want(eventError, "", "4100")
-	c.closes(4100)
+	c.wantClose(4100)
 	for range int(messageBurst) + 50 {
-		talker.say(`{"event":"pusher:ping","data":{}}`)
+		flooder.write(`{"event":"pusher:ping","data":{}}`)
 	}
-	talker.closesAfterPongs(4100)
+	flooder.wantCloseAfterPongs(4100)
 	n.waitFor(func() bool { return n.hub.count() == 1 })
 	n.connect()
-	quiet.say(`{"event":"pusher:ping","data":{}}`)
-	quiet.want(eventPong, "", "{}")
+	other.write(`{"event":"pusher:ping","data":{}}`)
+	other.want(eventPong, "", "{}")
 }
 
-// closesAfterPongs hears pongs, and then the connection's end.
-func (c *client) closesAfterPongs(code int) {
+// wantCloseAfterPongs receives pongs, then the close frame.
+func (c *client) wantCloseAfterPongs(code int) {
 	c.Helper()
 	_ = c.ws.SetReadDeadline(time.Now().Add(wait))
 	for {
@@ -377,7 +377,7 @@ func (c *client) closesAfterPongs(code int) {
 			continue
 		}
 		if closed := new(websocket.CloseError); !errors.As(err, &closed) || closed.Code != code {
-			c.Fatalf("heard %v; want close %d", err, code)
+			c.Fatalf("received %v; want close %d", err, code)
 		}
 		return
 	}
@@ -389,18 +389,18 @@ func TestDrain(t *testing.T) {
 	polite.subscribe("x")
 	done := make(chan error, 1)
 	go func() { done <- n.stop() }()
-	polite.closes(4100)
+	polite.wantClose(4100)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	rude.closes(4100)
+	rude.wantClose(4100)
 }
 
 func TestSilence(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) { o.ActivityTimeout, o.PongTimeout = time.Second, 3*time.Second })
 	c := n.connect()
 	c.want(eventPing, "", "{}")
-	c.say(`{"event":"pusher:pong","data":{}}`)
+	c.write(`{"event":"pusher:pong","data":{}}`)
 	c.want(eventPing, "", "{}")
-	c.closes(4201)
+	c.wantClose(4201)
 }

@@ -16,7 +16,7 @@ import (
 	"orderflow/internal/web"
 )
 
-// tcp is a connection to the node on which nothing has been said.
+// tcp opens a TCP connection to the node.
 func (n *node) tcp() net.Conn {
 	n.Helper()
 	connection, err := (&net.Dialer{}).DialContext(n.Context(), "tcp", n.addr)
@@ -28,14 +28,14 @@ func (n *node) tcp() net.Conn {
 	return connection
 }
 
-// shake does the handshake by hand, with these headers besides, and returns the connection and the answer's head.
-func (n *node) shake(headers string) (net.Conn, *bufio.Reader, string) {
+// handshake sends a handshake with additional headers, and returns the connection and the head of the response.
+func (n *node) handshake(headers string) (net.Conn, *bufio.Reader, string) {
 	n.Helper()
-	return n.shakeAt(documented().Key, headers)
+	return n.handshakeWithKey(documented().Key, headers)
 }
 
-// shakeAt is shake with the key of an application.
-func (n *node) shakeAt(key, headers string) (net.Conn, *bufio.Reader, string) {
+// handshakeWithKey is handshake with the key of an application.
+func (n *node) handshakeWithKey(key, headers string) (net.Conn, *bufio.Reader, string) {
 	n.Helper()
 	connection := n.tcp()
 	_, err := fmt.Fprintf(connection, "GET /app/%s?protocol=7 HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -57,26 +57,26 @@ func (n *node) shakeAt(key, headers string) (net.Conn, *bufio.Reader, string) {
 	}
 }
 
-// masked is a frame as clients send it, with a mask of zeros.
+// masked returns a frame with a mask of zeros.
 func masked(first byte, payload []byte) []byte {
 	frame := []byte{first, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload)), 0, 0, 0, 0}
 	return append(frame, payload...)
 }
 
-// ends reads until the connection ends and reports what came.
-func (n *node) ends(reader io.Reader) string {
+// readToEnd reads until the connection ends.
+func (n *node) readToEnd(reader io.Reader) string {
 	n.Helper()
 	text, err := io.ReadAll(reader)
 	if err != nil && !strings.Contains(err.Error(), "reset") {
-		n.Fatalf("the connection stays: %v", err)
+		n.Fatalf("the connection stays open: %v", err)
 	}
 	return string(text)
 }
 
-// TestCompressionIsRefused: a few bytes that would become millions are not even taken as a message.
+// A compressed frame closes the connection, so that it cannot expand.
 func TestCompressionIsRefused(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
-	connection, reader, head := n.shake("Sec-WebSocket-Extensions: permessage-deflate\r\n")
+	connection, reader, head := n.handshake("Sec-WebSocket-Extensions: permessage-deflate\r\n")
 	if !strings.HasPrefix(head, "HTTP/1.1 101") || strings.Contains(head, "Extensions") {
 		t.Fatalf("the answer to a client that compresses: %s", head)
 	}
@@ -90,39 +90,39 @@ func TestCompressionIsRefused(t *testing.T) {
 	if _, err := connection.Write(masked(0xC1, bomb.Bytes()[:4000])); err != nil { // final, RSV1, text
 		t.Fatal(err)
 	}
-	if said := n.ends(reader); !strings.Contains(said, "\x03\xea") { // close 1002: protocol error
-		t.Errorf("the end: %q", said)
+	if got := n.readToEnd(reader); !strings.Contains(got, "\x03\xea") { // close 1002: protocol error
+		t.Errorf("the connection ends with %q", got)
 	}
 }
 
-// TestFramesAgainstTheRules: each ends its connection, and no other.
-func TestFramesAgainstTheRules(t *testing.T) {
+// Each invalid frame closes its connection, and no other.
+func TestInvalidFrames(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	bystander := n.connect()
 	for name, frame := range map[string][]byte{
-		"unmasked":           {0x81, 2, '{', '}'},
-		"reserved opcode":    masked(0x83, []byte("x")),
-		"control of 200":     masked(0x89, make([]byte, 200)),
-		"split control":      masked(0x09, []byte("x")),
-		"lone continuation":  masked(0x80, []byte("x")),
-		"a length of 2^63":   {0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4},
-		"more than it may":   masked(0x81, make([]byte, maxMessage+1)),
-		"parts without end":  bytes.Repeat(append(masked(0x01, make([]byte, 8000)), masked(0x00, make([]byte, 8000))...), 1),
-		"close of one byte":  masked(0x88, []byte{3}),
-		"close without name": masked(0x88, []byte{3, 0xE8, 0xFF}),
+		"unmasked":                   {0x81, 2, '{', '}'},
+		"reserved opcode":            masked(0x83, []byte("x")),
+		"control of 200":             masked(0x89, make([]byte, 200)),
+		"split control":              masked(0x09, []byte("x")),
+		"lone continuation":          masked(0x80, []byte("x")),
+		"a length of 2^63":           {0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4},
+		"a message that is too long": masked(0x81, make([]byte, maxMessage+1)),
+		"fragments without end":      bytes.Repeat(append(masked(0x01, make([]byte, 8000)), masked(0x00, make([]byte, 8000))...), 1),
+		"close of one byte":          masked(0x88, []byte{3}),
+		"close without name":         masked(0x88, []byte{3, 0xE8, 0xFF}),
 	} {
-		connection, reader, _ := n.shake("")
+		connection, reader, _ := n.handshake("")
 		if _, err := connection.Write(frame); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		n.ends(reader)
+		n.readToEnd(reader)
 	}
-	bystander.say(`{"event":"pusher:ping"}`)
+	bystander.write(`{"event":"pusher:ping"}`)
 	bystander.want(eventPong, "", "{}")
 	n.waitFor(func() bool { return n.hub.count() == 1 })
 }
 
-// TestSlowLoris: who never finishes a request is let go.
+// A client that does not finish its request is disconnected.
 func TestSlowLoris(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) {
 		o.Limits = web.Limits{Header: time.Second}
@@ -142,12 +142,11 @@ func TestSlowLoris(t *testing.T) {
 	}
 	n.connect()
 	for _, connection := range slow {
-		n.ends(connection)
+		n.readToEnd(connection)
 	}
 }
 
-// TestOneAddressCannotTakeAll: half of the connections are left to others. Addresses of this machine, where proxies are,
-// count for nothing.
+// One client has at most half of the connections. Loopback addresses, which proxies have, are not limited.
 func TestOneAddressCannotTakeAll(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) {
 		o.MaxConnections = 8
@@ -156,7 +155,7 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 	connect := func(from string, refused bool) {
 		t.Helper()
 		c := n.dial(documented().Key+"?protocol=7", http.Header{"X-Forwarded-For": {from}})
-		if e := c.hear(); (e.Event == eventError) != refused {
+		if e := c.receive(); (e.Event == eventError) != refused {
 			t.Fatalf("%s, with %d connections: %+v", from, n.hub.count(), e)
 		}
 	}
@@ -173,13 +172,13 @@ func TestOneAddressCannotTakeAll(t *testing.T) {
 	connect("192.0.2.7", true) // all connections are taken
 }
 
-// TestSubscriptionFlood: a connection has as many channels as it may, and what it leaves behind is nothing.
+// The channels of a connection are limited, and none is left after it has ended.
 func TestSubscriptionFlood(t *testing.T) {
 	n := newNode(t, newBus(t), func(o *Options) { o.MaxChannels = 100 })
 	c := n.connect()
 	for i := range 150 {
-		c.say(fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"flood-%d"}}`, i))
-		if e := c.hear(); (e.Event == eventSubscribed) != (i < 100) {
+		c.write(fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"flood-%d"}}`, i))
+		if e := c.receive(); (e.Event == eventSubscribed) != (i < 100) {
 			t.Fatalf("channel %d: %+v", i, e)
 		}
 	}
@@ -191,7 +190,7 @@ func TestSubscriptionFlood(t *testing.T) {
 	})
 }
 
-// TestRequestsAreBounded: what is no handshake gets a short answer, whatever it looks like.
+// A request that is not a handshake gets a short error.
 func TestRequestsAreBounded(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	for _, path := range []string{
@@ -217,27 +216,27 @@ func TestRequestsAreBounded(t *testing.T) {
 	}
 }
 
-// TestControlFlood: pings, and frames that say nothing, count too.
+// Pings, pongs and empty frames count against the rate.
 func TestControlFlood(t *testing.T) {
 	n := newNode(t, newBus(t), nil)
 	for name, frame := range map[string][]byte{
 		"pings": {0x89, 0x80, 0, 0, 0, 0}, "pongs": {0x8A, 0x80, 0, 0, 0, 0}, "empty fragments": {0x00, 0x80, 0, 0, 0, 0},
 	} {
-		connection, reader, _ := n.shake("")
+		connection, reader, _ := n.handshake("")
 		if name == "empty fragments" {
 			if _, err := connection.Write([]byte{0x01, 0x80, 0, 0, 0, 0}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		go func() { // it may never be read to its end
+		go func() { // the server may stop reading
 			for range 200 {
 				if _, err := connection.Write(bytes.Repeat(frame, 10_000)); err != nil {
 					return
 				}
 			}
 		}()
-		if said := n.ends(reader); !strings.Contains(said, "\x10\x04") { // 4100
-			t.Errorf("%s: the end is %.100q", name, said)
+		if got := n.readToEnd(reader); !strings.Contains(got, "\x10\x04") { // 4100
+			t.Errorf("%s: the connection ends with %.100q", name, got)
 		}
 	}
 }
