@@ -16,7 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// A test that starts an audience starts this binary again.
+// A test that starts a listener starts this binary again.
 func TestMain(m *testing.M) {
 	if slices.Equal(os.Args[1:], []string{listen}) {
 		main()
@@ -25,11 +25,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// hub is a toy of a server, and unfaithful where a test asks for that.
+// hub is a minimal server that can lose and repeat messages.
 type hub struct {
-	behind   int                                       // so many requests to publish are answered 503
-	unfaith  func(member int, text string) (times int) // how often a member of a channel gets a message; nil: once
-	greeting string                                    // said to everybody at once after the subscription
+	behind   int                                       // number of requests to publish that are answered with 503
+	copies   func(member int, text string) (times int) // of a message for a member of a channel; nil: one, negative: close
+	greeting string                                    // sent after each subscription
 
 	mu      sync.Mutex
 	members map[string][]*websocket.Conn
@@ -94,8 +94,8 @@ func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
 	for _, m := range body.Batch {
 		for i, ws := range h.members[m.Channel] {
 			times := 1
-			if h.unfaith != nil {
-				times = h.unfaith(i, m.Data)
+			if h.copies != nil {
+				times = h.copies(i, m.Data)
 			}
 			if times < 0 {
 				_ = ws.Close()
@@ -107,8 +107,8 @@ func (h *hub) publish(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// measured lets an audience of 12 in 3 channels hear about publishing for a while.
-func measured(t *testing.T, h *hub, rate float64) (during, after heard, c *crowd) {
+// measured publishes to 12 subscribers of 3 channels for a while.
+func measured(t *testing.T, h *hub, rate float64) (during, after counts, c *publisherGroup) {
 	t.Helper()
 	const subscribers, channels = 12, 3
 	w, connected, err := watch(context.WithoutCancel(t.Context()), &subject{name: orderflow, wire: pusherWire{}, addr: h.serve(t)}, subscribers, channels)
@@ -118,43 +118,43 @@ func measured(t *testing.T, h *hub, rate float64) (during, after heard, c *crowd
 		}
 	})
 	if err != nil || connected.Connected != subscribers {
-		t.Fatalf("%d connected: %v %s", connected.Connected, err, connected.Trouble)
+		t.Fatalf("%d connected: %v %s", connected.Connected, err, connected.Error)
 	}
-	hear := func(what ask) heard {
-		answer, err := w.audience.ask(what)
+	ask := func(r request) counts {
+		answer, err := w.listener.ask(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return answer
 	}
-	hear(ask{Do: askBegin})
-	stop := w.crowd.start(t.Context(), rate)
+	ask(request{Do: doBegin})
+	stop := w.publishers.start(t.Context(), rate)
 	for during.Deliveries < 200 && t.Context().Err() == nil {
-		during = hear(ask{Do: askEnd})
+		during = ask(request{Do: doEnd})
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	return during, hear(settleAsk(w.crowd)), w.crowd
+	return during, ask(waitRequest(w.publishers)), w.publishers
 }
 
-func settleAsk(c *crowd) ask { return ask{Do: askSettle, Sent: c.sent()} }
+func waitRequest(c *publisherGroup) request { return request{Do: doWait, Sent: c.sent()} }
 
-func TestAudience(t *testing.T) {
+func TestListener(t *testing.T) {
 	for name, rate := range map[string]float64{"full speed": 0, "paced": 500} {
 		t.Run(name, func(t *testing.T) {
-			during, after, crowd := measured(t, &hub{behind: 2, greeting: `{"event":"pusher:ping","data":"{}"}`}, rate)
+			during, after, group := measured(t, &hub{behind: 2, greeting: `{"event":"pusher:ping","data":"{}"}`}, rate)
 			var sent int64
-			for _, channel := range crowd.sent() {
+			for _, channel := range group.sent() {
 				for _, n := range channel {
 					sent += int64(n)
 				}
 			}
-			if want := 4 * sent; after.Deliveries != want || after.Lost+after.Repeated != 0 || after.Closed != 0 || after.Trouble != "" {
+			if want := 4 * sent; after.Deliveries != want || after.Lost+after.Repeated != 0 || after.Closed != 0 || after.Error != "" {
 				t.Errorf("%+v, want %d deliveries of %d messages", after, want, sent)
 			}
-			if during.Elapsed <= 0 || after.Connected != 12 || crowd.refused.Load() != 2 {
-				t.Errorf("%s, %d connected, %d refused", during.Elapsed, after.Connected, crowd.refused.Load())
+			if during.Elapsed <= 0 || after.Connected != 12 || group.refused.Load() != 2 {
+				t.Errorf("%s, %d connected, %d refused", during.Elapsed, after.Connected, group.refused.Load())
 			}
 			var noted int64
 			for _, n := range after.Delay.Counts {
@@ -167,8 +167,8 @@ func TestAudience(t *testing.T) {
 	}
 }
 
-// What is lost, repeated or cut off is seen.
-func TestAudienceOfUnfaithful(t *testing.T) {
+// Lost and repeated messages and closed connections are counted.
+func TestLostAndRepeatedMessages(t *testing.T) {
 	number := func(text string) uint32 {
 		s, _ := findStamp([]byte(text))
 		if s.publisher != 0 {
@@ -176,7 +176,7 @@ func TestAudienceOfUnfaithful(t *testing.T) {
 		}
 		return s.number
 	}
-	_, after, _ := measured(t, &hub{unfaith: func(member int, text string) int {
+	_, after, _ := measured(t, &hub{copies: func(member int, text string) int {
 		switch n := number(text); {
 		case member == 0 && (n == 2 || n == 3):
 			return 0
@@ -189,12 +189,12 @@ func TestAudienceOfUnfaithful(t *testing.T) {
 		}
 	}}, 0)
 	// Of each of three channels: two messages, two repetitions, one connection.
-	if after.Lost != 6 || after.Repeated != 6 || after.Closed != 3 || after.Connected != 9 || after.Trouble == "" {
+	if after.Lost != 6 || after.Repeated != 6 || after.Closed != 3 || after.Connected != 9 || after.Error == "" {
 		t.Errorf("%+v", after)
 	}
 }
 
-// A message that never comes is missing at the end.
+// A message that never arrives counts as lost.
 func TestLastMessageLost(t *testing.T) {
 	h := &hub{}
 	w, _, err := watch(t.Context(), &subject{name: orderflow, wire: pusherWire{}, addr: h.serve(t)}, 2, 1)
@@ -206,19 +206,19 @@ func TestLastMessageLost(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if err := w.crowd.members[0].publish(t.Context(), time.Now(), 1); err != nil {
+	if err := w.publishers.members[0].publish(t.Context(), time.Now(), 1); err != nil {
 		t.Fatal(err)
 	}
-	w.crowd.members[0].sent[0]++ // as if there had been another
-	for range 2 {                // which counts once
-		if h, err := w.audience.ask(settleAsk(w.crowd)); err != nil || h.Lost != 2 || h.Deliveries != 2 {
+	w.publishers.members[0].sent[0]++ // a message that was never sent
+	for range 2 {                     // it counts once
+		if h, err := w.listener.ask(waitRequest(w.publishers)); err != nil || h.Lost != 2 || h.Deliveries != 2 {
 			t.Errorf("%+v, %v", h, err)
 		}
 	}
 }
 
-// Who cannot connect is counted, with the reason.
-func TestRefusedAudience(t *testing.T) {
+// Subscribers that cannot connect are counted, with the reason.
+func TestRefusedSubscribers(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /app/"+application().Key, func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil); err == nil {
@@ -229,7 +229,7 @@ func TestRefusedAudience(t *testing.T) {
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	w, h, err := watch(t.Context(), &subject{name: orderflow, wire: pusherWire{}, addr: strings.TrimPrefix(server.URL, "http://")}, 5, 1)
-	if err != nil || h.Connected != 0 || !strings.Contains(h.Trouble, "4100") {
+	if err != nil || h.Connected != 0 || !strings.Contains(h.Error, "4100") {
 		t.Errorf("%+v, %v", h, err)
 	}
 	if err := w.close(); err != nil {
@@ -237,7 +237,7 @@ func TestRefusedAudience(t *testing.T) {
 	}
 }
 
-// A listener that is asked nonsense ends with an error, and one whose input ends, ends.
+// An invalid request ends a listener with an error; the end of its input ends it without one.
 func TestListenerInput(t *testing.T) {
 	if err := runListener(t.Context(), strings.NewReader(""), &strings.Builder{}); err != nil {
 		t.Error(err)
@@ -249,7 +249,7 @@ func TestListenerInput(t *testing.T) {
 	}
 }
 
-// stepwise reads no further than it is asked to.
+// stepwise reads no further than requested.
 func TestStepwise(t *testing.T) {
 	s := &stepwise{ahead: bufio.NewReader(strings.NewReader("HTTP\n\nframes"))}
 	head := bufio.NewReader(s)
@@ -266,11 +266,11 @@ func TestStepwise(t *testing.T) {
 func TestPublishGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	h := &hub{behind: 1 << 30}
-	c := newCrowd(pusherWire{}, h.serve(t), 1)
+	c := newPublishers(pusherWire{}, h.serve(t), 1)
 	defer c.close()
 	stop := c.start(ctx, 0)
 	cancel()
 	if err := stop(); err == nil {
-		t.Error("no error of publishers that were interrupted")
+		t.Error("interrupted publishers return no error")
 	}
 }

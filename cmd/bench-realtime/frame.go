@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Kinds of WebSocket frames (RFC 6455, section 5.2).
+// Opcodes of WebSocket frames (RFC 6455, section 5.2).
 const (
 	frameText  = 1
 	frameClose = 8
@@ -14,10 +14,10 @@ const (
 	framePong  = 10
 )
 
-// errShort says that the rest of a frame is still to come.
-var errShort = errors.New("the frame is not complete")
+// errShort means that the rest of a frame is missing.
+var errShort = errors.New("incomplete frame")
 
-// nextFrame takes a server's first frame off data. It copies nothing.
+// nextFrame returns the first frame of a server in data, and the rest. It copies nothing.
 func nextFrame(data []byte) (kind byte, payload, rest []byte, err error) {
 	if len(data) < 2 {
 		return 0, nil, data, errShort
@@ -50,10 +50,10 @@ func nextFrame(data []byte) (kind byte, payload, rest []byte, err error) {
 	return kind, data[head : head+size], data[head+size:], nil
 }
 
-// frameMax is the longest frame that is read, with room for its head in a loop's buffer.
+// frameMax is the largest payload: with its header it fits into a loop's buffer.
 const frameMax = bufferSize - 16
 
-// clientFrame is a short frame as a client sends it: masked, by zeros, which the server cannot tell from others.
+// clientFrame returns a short frame of a client, masked by zeros.
 func clientFrame(kind byte, payload []byte) ([]byte, error) {
 	if len(payload) > 125 {
 		return nil, fmt.Errorf("a frame of %d bytes is too long to be sent", len(payload))

@@ -16,72 +16,68 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// The listener is the process that subscribes. It reads one JSON object a line from its input, each an ask, and answers each
-// with a heard on its output. It ends with its input.
+// The listener is a process with the subscribers. It reads requests from its input, one JSON object a line, and answers each with
+// counts on its output. It ends with its input.
 //
-// Connections are made and subscribed one by one over a WebSocket library, and then handed to a loop, which does nothing but
-// read, count and note the delay: on the machine that it shares with the server, it must cost as little as can be.
+// Connections are opened and subscribed with a WebSocket library, then passed to a loop, which only reads, counts and records delays:
+// the listener shares the machine with the server, so it must use little processor time.
 
-// Things that a listener is asked.
+// Requests to a listener.
 const (
-	askConnect = "connect" // the first one
-	askBegin   = "begin"   // to count from here
-	askEnd     = "end"     // what was counted since
-	askSettle  = "settle"  // to wait for all that was sent
+	doConnect = "connect" // the first one
+	doBegin   = "begin"   // reset the counts
+	doEnd     = "end"     // return the counts since begin
+	doWait    = "wait"    // wait for all messages that were sent
 )
 
-// ask is one line to the listener.
-type ask struct {
+// request is one line to the listener.
+type request struct {
 	Do string
 
-	// of askConnect
+	// of doConnect
 	Subject     string
 	Addr        string
 	Subscribers int
-	Channels    int // the i-th subscriber is in channel i modulo Channels
+	Channels    int // subscriber i subscribes to channel i modulo Channels
 
-	// of askBegin: read at intervals, which costs the least and delays what is read, instead of at once
-	Nap bool
+	// of doBegin: read once a millisecond, which costs less processor time but adds delay, instead of at once
+	Interval bool
 
-	// of askSettle: how many messages each publisher sent on each channel, since the connect
+	// of doWait: messages of each publisher on each channel, since the connect
 	Sent [][publishers]uint32
 }
 
-// heard is one line back.
-type heard struct {
-	Connected  int    // subscribers so far; to askConnect
-	Trouble    string // what kept others from connecting, or closed the first of them; "" for nothing
-	Closed     int    // connections that ended since the connect
-	Deliveries int64  // since askBegin
+// counts is one line back.
+type counts struct {
+	Connected  int    // subscribers so far, after doConnect
+	Error      string // of the first connection that failed or ended; "" for none
+	Closed     int    // connections that ended, since the connect
+	Deliveries int64  // since doBegin
 	Elapsed    time.Duration
-	Delay      *hdrhistogram.Snapshot // µs from the stamp to the arrival, since askBegin
-	Lost       int64                  // messages that subscribers whose connections live did not get, since the connect
-	Repeated   int64                  // messages that came twice or too late, since the connect
+	Delay      *hdrhistogram.Snapshot // µs from sending to arrival, since doBegin
+	Lost       int64                  // messages missing at subscribers that are still connected, since the connect
+	Repeated   int64                  // messages that arrived again or out of order, since the connect
 }
 
-// publishers is how many connections publish.
-const publishers = 4
+const (
+	publishers = 4  // connections that publish
+	loops      = 1  // threads that read: one is enough for what two cores can send
+	dials      = 32 // connections that are opened at a time
 
-// loops is how many threads read: one keeps up with what two cores can send.
-const loops = 1
+	waitLimit = 3 * time.Second // without any arrival, after which missing messages count as lost
+)
 
-// dials is how many connections are made at a time.
-const dials = 32
-
-// settleWithin is how long nothing may arrive before what is missing counts as lost.
-const settleWithin = 3 * time.Second
-
-// newDelays is a histogram of µs up to a minute, to three digits.
+// newDelays returns a histogram of µs up to a minute, with three digits.
 func newDelays() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Minute.Microseconds(), 3) }
 
-// listener is the state of the process that subscribes. Its methods are for one goroutine.
+// listener is the state of the listener process. Its methods are for one goroutine.
 type listener struct {
 	wire  wire
 	loops []*loop
 	began time.Time
 }
 
-// runListener answers asks until input ends, or ctx.
+// runListener answers requests until input or ctx ends.
 func runListener(ctx context.Context, input io.Reader, output io.Writer) (err error) {
 	if err := raiseFiles(); err != nil {
 		return err
@@ -108,14 +104,14 @@ func runListener(ctx context.Context, input io.Reader, output io.Writer) (err er
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		var a ask
+		var a request
 		if err == nil {
 			err = json.Unmarshal(line, &a)
 		}
 		if err != nil {
 			return err
 		}
-		if a.Do == askConnect {
+		if a.Do == doConnect {
 			if l.wire, err = wireOf(a.Subject); err != nil {
 				return err
 			}
@@ -134,40 +130,40 @@ func runListener(ctx context.Context, input io.Reader, output io.Writer) (err er
 	}
 }
 
-// answer does what is asked.
-func (l *listener) answer(ctx context.Context, a ask) (heard, error) {
+// answer performs a request.
+func (l *listener) answer(ctx context.Context, a request) (counts, error) {
 	switch a.Do {
-	case askConnect:
+	case doConnect:
 		connected, err := l.connect(ctx, a)
 		h := l.collect()
 		h.Connected = connected
 		if err != nil {
-			h.Trouble = err.Error()
+			h.Error = err.Error()
 		}
 		return h, nil
-	case askBegin:
+	case doBegin:
 		for _, loop := range l.loops {
-			loop.begin(a.Nap)
+			loop.begin(a.Interval)
 		}
 		l.began = time.Now()
-		return heard{}, nil
-	case askEnd:
+		return counts{}, nil
+	case doEnd:
 		h := l.collect()
 		h.Elapsed = time.Since(l.began)
 		return h, nil
-	case askSettle:
-		if err := l.settle(ctx, a.Sent); err != nil {
-			return heard{}, err
+	case doWait:
+		if err := l.wait(ctx, a.Sent); err != nil {
+			return counts{}, err
 		}
 		return l.collect(), nil
 	default:
-		return heard{}, fmt.Errorf("it was asked to %q", a.Do)
+		return counts{}, fmt.Errorf("unknown request %q", a.Do)
 	}
 }
 
-// collect adds up what the loops have counted.
-func (l *listener) collect() heard {
-	h, delay := heard{}, newDelays()
+// collect adds up the counts of the loops.
+func (l *listener) collect() counts {
+	h, delay := counts{}, newDelays()
 	for _, loop := range l.loops {
 		loop.addTo(&h, delay)
 	}
@@ -175,8 +171,8 @@ func (l *listener) collect() heard {
 	return h
 }
 
-// settle waits until all open subscribers have all that was sent, or nothing came for a while.
-func (l *listener) settle(ctx context.Context, sent [][publishers]uint32) error {
+// wait waits until all open subscribers have all messages, or for waitLimit without any arrival.
+func (l *listener) wait(ctx context.Context, sent [][publishers]uint32) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	last, since := int64(-1), time.Now()
@@ -189,7 +185,7 @@ func (l *listener) settle(ctx context.Context, sent [][publishers]uint32) error 
 		if got != last {
 			last, since = got, time.Now()
 		}
-		if missing == 0 || time.Since(since) > settleWithin {
+		if missing == 0 || time.Since(since) > waitLimit {
 			break
 		}
 		select {
@@ -199,13 +195,13 @@ func (l *listener) settle(ctx context.Context, sent [][publishers]uint32) error 
 		}
 	}
 	for _, loop := range l.loops {
-		loop.giveUp(sent)
+		loop.countLost(sent)
 	}
 	return nil
 }
 
-// connect makes all connections, and returns how many there are, and the first error, after which it made no others.
-func (l *listener) connect(ctx context.Context, a ask) (int, error) {
+// connect opens all connections. It returns their number and the first error, after which it opens no more.
+func (l *listener) connect(ctx context.Context, a request) (int, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var next, connected atomic.Int64
@@ -229,9 +225,9 @@ func (l *listener) connect(ctx context.Context, a ask) (int, error) {
 	return int(connected.Load()), context.Cause(ctx)
 }
 
-// subscribe makes one connection, subscribes it to a channel and hands it to a loop.
+// subscribe opens one connection, subscribes it to a channel and passes it to a loop.
 func (l *listener) subscribe(ctx context.Context, addr string, channel int, to *loop) error {
-	ctx, cancel := context.WithTimeout(ctx, joinWithin)
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	var conn *stepwise
 	dialer := websocket.Dialer{ReadBufferSize: 512, WriteBufferSize: 512, NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -252,8 +248,8 @@ func (l *listener) subscribe(ctx context.Context, addr string, channel int, to *
 		}
 		return err
 	}
-	defer func() { _ = ws.Close() }() // the loop has a descriptor of its own
-	if err := ws.SetReadDeadline(time.Now().Add(joinWithin)); err != nil {
+	defer func() { _ = ws.Close() }() // the loop has a file descriptor of its own
+	if err := ws.SetReadDeadline(time.Now().Add(joinTimeout)); err != nil {
 		return err
 	}
 	if err := l.wire.join(ws, channelName(channel)); err != nil {
@@ -270,8 +266,8 @@ func (l *listener) subscribe(ctx context.Context, addr string, channel int, to *
 	return to.add(fd, channel, rest)
 }
 
-// stepwise hands out one byte at a time, so that the WebSocket library, which has a buffer of its own, has read no further
-// than it was asked to when the connection is taken from it.
+// stepwise returns one byte at a time, so that the buffer of the WebSocket library is empty when the connection is passed to a
+// loop.
 type stepwise struct {
 	net.Conn
 

@@ -14,27 +14,27 @@ import (
 )
 
 const (
-	bufferSize = 64 << 10 // bytes that are read at once
-	readyMax   = 256      // connections that are asked for at once
-	lookEvery  = 50       // ms between looks whether it is over, when nothing comes
+	bufferSize   = 64 << 10 // bytes of a read
+	readyMax     = 256      // events of one epoll_wait
+	pollInterval = 50       // ms between two checks of ctx without input
 
-	// napFor is how long a loop sleeps between its looks where delays are not asked for: a server that writes one frame after
-	// the other would else wake it for each.
-	napFor = time.Millisecond
+	// readInterval is the pause between two reads when delays are not measured. Without it, a server that writes single frames would
+	// wake the loop for each.
+	readInterval = time.Millisecond
 )
 
-// loop reads many connections in one thread, by epoll (7): a system call a read, one more for up to readyMax of them, one
-// buffer for all. What it holds of a connection is the frame that came in half.
+// loop reads many connections in one thread with epoll(7): one system call for each read, one more for up to readyMax reads, and one
+// buffer for all. Of a connection it keeps only an incomplete frame.
 type loop struct {
 	wire  wire
 	epoll int
 
-	mu          sync.Mutex // held while what is ready is read; for the rest of the process
+	mu          sync.Mutex // the loop holds it while it reads
 	subscribers []*subscriber
 	open        int
-	nap         bool
-	trouble     error // what closed the first connection
-	got         int64 // messages since the connect, and
+	interval    bool
+	firstError  error // of the first connection that ended
+	got         int64 // messages since the connect
 	deliveries  int64 // since begin
 	delay       *hdrhistogram.Histogram
 	lost        int64
@@ -47,7 +47,7 @@ type subscriber struct {
 	fd      int // -1 when it is closed
 	channel int
 	last    [publishers]uint32 // number of the last message of each
-	half    []byte             // of a frame
+	half    []byte             // an incomplete frame
 }
 
 func newLoop() (*loop, error) {
@@ -60,14 +60,14 @@ func newLoop() (*loop, error) {
 
 // run reads until ctx ends.
 func (l *loop) run(ctx context.Context) {
-	runtime.LockOSThread() // it is mostly in the kernel; nobody else needs its thread
+	runtime.LockOSThread() // it is mostly in the kernel
 	defer runtime.UnlockOSThread()
 	ready := make([]syscall.EpollEvent, readyMax)
 	for ctx.Err() == nil {
-		n, err := syscall.EpollWait(l.epoll, ready, lookEvery)
+		n, err := syscall.EpollWait(l.epoll, ready, pollInterval)
 		if err != nil && !errors.Is(err, syscall.EINTR) {
 			l.mu.Lock()
-			l.trouble = fmt.Errorf("epoll: %w", err)
+			l.firstError = fmt.Errorf("epoll: %w", err)
 			l.mu.Unlock()
 			return
 		}
@@ -75,10 +75,10 @@ func (l *loop) run(ctx context.Context) {
 		for i := range max(n, 0) {
 			l.read(l.subscribers[ready[i].Fd])
 		}
-		nap := l.nap && n < readyMax
+		interval := l.interval && n < readyMax
 		l.mu.Unlock()
-		if nap {
-			wait := syscall.NsecToTimespec(napFor.Nanoseconds())
+		if interval {
+			wait := syscall.NsecToTimespec(readInterval.Nanoseconds())
 			_ = syscall.Nanosleep(&wait, nil) // a signal may end it early
 		}
 	}
@@ -90,18 +90,18 @@ func (l *loop) close() error {
 	defer l.mu.Unlock()
 	for _, s := range l.subscribers {
 		if s.fd >= 0 {
-			l.drop(s, nil)
+			l.closeSubscriber(s, nil)
 		}
 	}
 	return syscall.Close(l.epoll)
 }
 
-// add takes a connection over, with what was read of it already.
+// add adds a connection, with the bytes already read from it.
 func (l *loop) add(fd, channel int, rest []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &subscriber{fd: fd, channel: channel}
-	// Fd is a number that comes back with the event: which subscriber it is.
+	// The event returns Fd, which is used as the index of the subscriber.
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(len(l.subscribers))}
 	if err := syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return fmt.Errorf("epoll: %w", errors.Join(err, syscall.Close(fd)))
@@ -112,7 +112,7 @@ func (l *loop) add(fd, channel int, rest []byte) error {
 	return nil
 }
 
-// read reads once: a connection that has more is ready again.
+// read reads once; epoll reports a connection with more input again.
 func (l *loop) read(s *subscriber) {
 	if s.fd < 0 {
 		return
@@ -122,15 +122,15 @@ func (l *loop) read(s *subscriber) {
 	switch {
 	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR):
 	case err != nil:
-		l.drop(s, err)
+		l.closeSubscriber(s, err)
 	case n == 0:
-		l.drop(s, errors.New("the server closed the connection"))
+		l.closeSubscriber(s, errors.New("the server closed the connection"))
 	default:
 		l.take(s, l.buffer[:had+n], time.Now().UnixNano())
 	}
 }
 
-// take handles all frames in data and keeps the rest.
+// take handles all complete frames in data and keeps the rest.
 func (l *loop) take(s *subscriber, data []byte, now int64) {
 	for s.fd >= 0 {
 		kind, payload, rest, err := nextFrame(data)
@@ -143,12 +143,12 @@ func (l *loop) take(s *subscriber, data []byte, now int64) {
 			err = l.handle(s, kind, payload, now)
 		}
 		if err != nil {
-			l.drop(s, err)
+			l.closeSubscriber(s, err)
 		}
 	}
 }
 
-// handle counts a delivery, or answers what is none.
+// handle counts a delivery, or answers another frame.
 func (l *loop) handle(s *subscriber, kind byte, payload []byte, now int64) error {
 	switch kind {
 	case frameText:
@@ -156,16 +156,16 @@ func (l *loop) handle(s *subscriber, kind byte, payload []byte, now int64) error
 			l.count(s, stamp, now)
 			return nil
 		}
-		if answer := l.wire.other(payload); answer != "" {
-			return say(s.fd, frameText, []byte(answer))
+		if answer := l.wire.reply(payload); answer != "" {
+			return writeFrame(s.fd, frameText, []byte(answer))
 		}
 		return nil
 	case framePing:
-		return say(s.fd, framePong, payload)
+		return writeFrame(s.fd, framePong, payload)
 	case framePong:
 		return nil
 	case frameClose:
-		return fmt.Errorf("the server said goodbye: %q", payload)
+		return fmt.Errorf("the server closed with %q", payload)
 	default:
 		return fmt.Errorf("a frame of kind %d", kind)
 	}
@@ -184,8 +184,8 @@ func (l *loop) count(s *subscriber, m stamp, now int64) {
 	*last = m.number
 }
 
-// say writes a short frame, for which there is always room unless the server has stopped reading.
-func say(fd int, kind byte, payload []byte) error {
+// writeFrame writes a short frame. The socket has room for it unless the server has stopped reading.
+func writeFrame(fd int, kind byte, payload []byte) error {
 	frame, err := clientFrame(kind, payload)
 	if err != nil {
 		return err
@@ -197,26 +197,26 @@ func say(fd int, kind byte, payload []byte) error {
 	return err
 }
 
-// drop closes a connection; a nil cause is our own wish.
-func (l *loop) drop(s *subscriber, cause error) {
-	if cause != nil && l.trouble == nil {
-		l.trouble = cause
+// closeSubscriber closes a connection; cause is nil for one that this process closes.
+func (l *loop) closeSubscriber(s *subscriber, cause error) {
+	if cause != nil && l.firstError == nil {
+		l.firstError = cause
 	}
 	_ = syscall.Close(s.fd) // which takes it from epoll, too
 	s.fd, s.half = -1, nil
 	l.open--
 }
 
-// begin forgets what was counted, and reads at intervals from now on, or at once.
-func (l *loop) begin(nap bool) {
+// begin resets the counts, and sets whether the loop reads once a millisecond.
+func (l *loop) begin(interval bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.deliveries, l.nap = 0, nap
+	l.deliveries, l.interval = 0, interval
 	l.delay.Reset()
 }
 
-// addTo adds what was counted.
-func (l *loop) addTo(h *heard, delay *hdrhistogram.Histogram) {
+// addTo adds the counts.
+func (l *loop) addTo(h *counts, delay *hdrhistogram.Histogram) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.Connected += l.open
@@ -224,13 +224,13 @@ func (l *loop) addTo(h *heard, delay *hdrhistogram.Histogram) {
 	h.Deliveries += l.deliveries
 	h.Lost += l.lost
 	h.Repeated += l.repeated
-	if l.trouble != nil && h.Trouble == "" {
-		h.Trouble = l.trouble.Error()
+	if l.firstError != nil && h.Error == "" {
+		h.Error = l.firstError.Error()
 	}
 	delay.Merge(l.delay)
 }
 
-// missing is how many messages open subscribers still wait for, and how many came in all.
+// missing returns how many messages open subscribers have not received, and how many they have.
 func (l *loop) missing(sent [][publishers]uint32) (missing, got int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,8 +238,8 @@ func (l *loop) missing(sent [][publishers]uint32) (missing, got int64) {
 	return missing, l.got
 }
 
-// giveUp counts what has not come as lost.
-func (l *loop) giveUp(sent [][publishers]uint32) {
+// countLost counts missing messages as lost.
+func (l *loop) countLost(sent [][publishers]uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.compare(sent, func(s *subscriber, p int, want uint32) {
@@ -248,7 +248,7 @@ func (l *loop) giveUp(sent [][publishers]uint32) {
 	})
 }
 
-// compare calls short for every open subscriber and publisher of which not all came.
+// compare calls short for every open subscriber and publisher with missing messages.
 func (l *loop) compare(sent [][publishers]uint32, short func(s *subscriber, publisher int, want uint32)) {
 	for _, s := range l.subscribers {
 		if s.fd < 0 {
@@ -262,7 +262,7 @@ func (l *loop) compare(sent [][publishers]uint32, short func(s *subscriber, publ
 	}
 }
 
-// duplicate returns another descriptor of a connection, which the runtime's own poller knows nothing of.
+// duplicate returns another file descriptor of a connection, which the runtime's poller does not use.
 func duplicate(conn net.Conn) (int, error) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -280,7 +280,7 @@ func duplicate(conn net.Conn) (int, error) {
 	return fd, failed
 }
 
-// raiseFiles lets this process, and those that it starts, open as many files as the system allows them to.
+// raiseFiles raises the limit of open files to the highest allowed, for this process and its children.
 func raiseFiles() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -293,7 +293,7 @@ func raiseFiles() error {
 	return nil
 }
 
-// filesLimit is how many files this process, and those that it starts, may open.
+// filesLimit returns the highest allowed limit of open files.
 func filesLimit() (int, error) {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -12,10 +12,10 @@ import (
 
 const bufferSize = 64 << 10
 
-// errLinux says that connections are read by epoll.
+// errLinux is returned on other systems: the loop needs epoll.
 var errLinux = errors.New("fan-out is measured on Linux only")
 
-// loop would read connections.
+// loop is not implemented.
 type loop struct{ wire wire }
 
 func newLoop() (*loop, error)                                   { return nil, errLinux }
@@ -23,9 +23,9 @@ func (*loop) run(context.Context)                               {}
 func (*loop) close() error                                      { return nil }
 func (*loop) add(int, int, []byte) error                        { return errLinux }
 func (*loop) begin(bool)                                        {}
-func (*loop) addTo(*heard, *hdrhistogram.Histogram)             {}
+func (*loop) addTo(*counts, *hdrhistogram.Histogram)            {}
 func (*loop) missing([][publishers]uint32) (missing, got int64) { return 0, 0 }
-func (*loop) giveUp([][publishers]uint32)                       {}
+func (*loop) countLost([][publishers]uint32)                    {}
 func duplicate(net.Conn) (int, error)                           { return -1, errLinux }
 func raiseFiles() error                                         { return errLinux }
 func filesLimit() (int, error)                                  { return 0, errLinux }

@@ -53,24 +53,24 @@ func (m *measurement) run(ctx context.Context) error {
 	return nil
 }
 
-// load is what rounds of one load on one subject came to.
+// load is the result of one load on one subject, over all rounds.
 type load struct {
 	deliveries int64
 	elapsed    time.Duration
 	server     time.Duration // processor time of the server
-	driver     time.Duration // and of those who subscribe and publish
+	driver     time.Duration // of subscribers and publishers
 	delay      *hdrhistogram.Histogram
 }
 
-// kind is one way to load a subject and to read what it sends.
+// kind is a way to load a subject and to read from it.
 type kind struct {
-	name string
-	rate float64 // messages a second; 0 for as fast as the publishers go
-	nap  bool    // subscribers read once a millisecond; else each frame when it comes
+	name     string
+	rate     float64 // messages a second; 0 for as fast as the publishers go
+	interval bool    // subscribers read once a millisecond; else each frame when it comes
 }
 
-// fanout measures one audience, of all subjects in turn: at full speed with subscribers that read each frame when it comes,
-// then with subscribers that read once a millisecond, then paced.
+// fanout measures one number of subscribers on all subjects in turn: at full speed with subscribers that read each frame at once, then
+// with subscribers that read once a millisecond, then paced.
 func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (err error) {
 	var all []*watched
 	defer func() {
@@ -87,7 +87,7 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 		w, h, err := watch(ctx, s, subscribers, channels)
 		all = append(all, w)
 		if err == nil && h.Connected < subscribers {
-			err = fmt.Errorf("only %d of %d could connect: %s", h.Connected, subscribers, h.Trouble)
+			err = fmt.Errorf("only %d of %d could connect: %s", h.Connected, subscribers, h.Error)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -95,14 +95,14 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 	}
 	kinds := []kind{
 		{name: "full speed, each frame read when it comes"},
-		{name: "full speed, sockets read once a millisecond", nap: true},
+		{name: "full speed, sockets read once a millisecond", interval: true},
 		{name: "paced", rate: float64(m.settings.Pace) / float64(subscribers) * float64(channels)},
 	}
 	results := make([][]*load, len(kinds))
 	for k := range kinds {
 		results[k] = loads(len(all))
 	}
-	end := make([]heard, len(all))
+	end := make([]counts, len(all))
 	for round := range m.settings.Rounds {
 		for i, w := range all {
 			for k, kind := range kinds {
@@ -114,7 +114,7 @@ func (m *measurement) fanout(ctx context.Context, subscribers, channels int) (er
 		}
 	}
 	for i, w := range all {
-		if end[i], err = w.audience.ask(ask{Do: askSettle, Sent: w.crowd.sent()}); err != nil {
+		if end[i], err = w.listener.ask(request{Do: doWait, Sent: w.publishers.sent()}); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -130,18 +130,18 @@ func loads(n int) []*load {
 	return all
 }
 
-// load puts one load on a subject, for the warm-up and the duration, waits until all has arrived, and adds what came of it.
+// load puts one load on a subject for the warm-up and the duration, waits until all messages have arrived, and adds the result.
 func (m *measurement) load(ctx context.Context, w *watched, kind kind, to *load) (err error) {
-	begin := ask{Do: askBegin, Nap: kind.nap}
-	if _, err := w.audience.ask(begin); err != nil {
+	begin := request{Do: doBegin, Interval: kind.interval}
+	if _, err := w.listener.ask(begin); err != nil {
 		return err
 	}
-	stop := w.crowd.start(ctx, kind.rate)
+	stop := w.publishers.start(ctx, kind.rate)
 	defer func() { err = errors.Join(err, stop()) }()
 	if !pause(ctx, m.settings.WarmUp) {
 		return ctx.Err()
 	}
-	if _, err := w.audience.ask(begin); err != nil {
+	if _, err := w.listener.ask(begin); err != nil {
 		return err
 	}
 	serverBefore, driverBefore, err := w.processor()
@@ -151,7 +151,7 @@ func (m *measurement) load(ctx context.Context, w *watched, kind kind, to *load)
 	if !pause(ctx, m.settings.Duration) {
 		return ctx.Err()
 	}
-	h, err := w.audience.ask(ask{Do: askEnd})
+	h, err := w.listener.ask(request{Do: doEnd})
 	if err != nil {
 		return err
 	}
@@ -167,31 +167,31 @@ func (m *measurement) load(ctx context.Context, w *watched, kind kind, to *load)
 	if err := stop(); err != nil {
 		return err
 	}
-	_, err = w.audience.ask(ask{Do: askSettle, Sent: w.crowd.sent()})
+	_, err = w.listener.ask(request{Do: doWait, Sent: w.publishers.sent()})
 	return err
 }
 
-// processor is the processor time used so far: by the server, and by who subscribes and publishes.
+// processor returns the processor time used so far, by the server and by the driver: listener and publishers.
 func (w *watched) processor() (server, driver time.Duration, err error) {
 	server, err1 := bench.ProcessCPU(w.server.PID())
-	listening, err2 := w.audience.processor()
+	listening, err2 := w.listener.processor()
 	publishing, err3 := bench.ProcessCPU(os.Getpid())
 	return server, listening + publishing, errors.Join(err1, err2, err3)
 }
 
-// settleMemory is how long a server has to tidy up after connections were made.
-const settleMemory = 5 * time.Second
+// idleTime is the pause before memory is read, in which the server frees memory of the handshakes.
+const idleTime = 5 * time.Second
 
-// idleResult is what connections without traffic take of one subject.
+// idleResult is the memory of idle connections on one subject.
 type idleResult struct {
-	connected int
-	bytes     float64 // resident, a connection
-	trouble   string  // what kept the others out
+	connected  int
+	bytes      float64 // resident, per connection
+	firstError string  // of the next connection
 }
 
-// idle measures the memory of connections that subscribe and do nothing else.
+// idle measures the memory of connections that only subscribe.
 func (m *measurement) idle(ctx context.Context) error {
-	// The audience, and the server likewise, have some files of their own.
+	// The listener and the server have other open files too.
 	const own = 64
 	limit, err := filesLimit()
 	if err != nil {
@@ -199,7 +199,7 @@ func (m *measurement) idle(ctx context.Context) error {
 	}
 	wanted := min(m.settings.Idle, limit-own)
 	if wanted < m.settings.Idle {
-		m.say("the limit of open files, %d, leaves %d of %d idle connections", limit, wanted, m.settings.Idle)
+		m.say("the limit of open files, %d, allows %d of %d idle connections", limit, wanted, m.settings.Idle)
 	}
 	results := make([]idleResult, len(m.settings.Subjects))
 	for i, name := range m.settings.Subjects {
@@ -207,16 +207,15 @@ func (m *measurement) idle(ctx context.Context) error {
 		if results[i], err = m.idleOf(ctx, name, wanted); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if results[i].trouble != "" {
-			m.say("%s: %d connected; then: %s", name, results[i].connected, results[i].trouble)
+		if results[i].firstError != "" {
+			m.say("%s: %d connected; then: %s", name, results[i].connected, results[i].firstError)
 		}
 	}
 	m.report.idle(m.settings.Subjects, results)
 	return nil
 }
 
-// idleOf gives the server a process of its own, where it has one to itself: a process that answers the API too keeps half of
-// its files for that.
+// idleOf uses a server with the role realtime alone: with the role api it would reserve half of its files for the API.
 func (m *measurement) idleOf(ctx context.Context, name string, wanted int) (r idleResult, err error) {
 	redis, err := servers.Redis(ctx, m.dir)
 	if err != nil {
@@ -237,11 +236,11 @@ func (m *measurement) idleOf(ctx context.Context, name string, wanted int) (r id
 		return r, err
 	}
 	if h.Connected == 0 {
-		return r, errors.New(h.Trouble)
+		return r, errors.New(h.Error)
 	}
-	if !pause(ctx, settleMemory) {
+	if !pause(ctx, idleTime) {
 		return r, ctx.Err()
 	}
 	after, err := bench.ProcessMemory(s.server.PID())
-	return idleResult{h.Connected, float64(after-before) / float64(h.Connected), h.Trouble}, err
+	return idleResult{h.Connected, float64(after-before) / float64(h.Connected), h.Error}, err
 }

@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	users        = 3 // of the sample data, who buy
-	products     = 5 // of the sample data, which are bought
-	clients      = 64
-	arriveWithin = 30 * time.Second // after a load, for the last order to be paid and told of
+	users          = 3 // of the sample data, who buy
+	products       = 5 // of the sample data, which are bought
+	clients        = 64
+	arrivalTimeout = 30 * time.Second // after a load, for the event of the last order
 )
 
-// orders measures the time from the commit that makes an order PAID to the arrival at its user's WebSocket: at half the
-// rate at which a short probe at full speed was finished.
+// orders measures the time from the commit that makes an order PAID to the arrival at its user's WebSocket, at half the rate of a
+// short probe at full speed.
 func (m *measurement) orders(ctx context.Context) (err error) {
 	s, err := m.start(ctx, orderflow, "", "--simulated-latency", "0s-0s", "--simulated-success", "1")
 	if err != nil {
@@ -39,7 +39,7 @@ func (m *measurement) orders(ctx context.Context) (err error) {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	user, err := newUser(ctx, s)
+	user, err := newOrderSubscriber(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -72,37 +72,37 @@ func (m *measurement) orders(ctx context.Context) (err error) {
 	return nil
 }
 
-// user is a WebSocket that is told of everybody's orders, as a browser is.
-type user struct {
+// orderSubscriber is a WebSocket that receives the orders of all users.
+type orderSubscriber struct {
 	ws      *websocket.Conn
 	reading sync.WaitGroup
 
-	mu    sync.Mutex
-	told  told
-	fault error // why reading ended
+	mu       sync.Mutex
+	arrivals arrivals
+	err      error // that ended reading
 }
 
-// told is what a user heard of a load.
-type told struct {
+// arrivals are the events of a load that have arrived.
+type arrivals struct {
 	orders int64
-	first  time.Time // when the load began
-	last   time.Time // when the last order was told of
+	first  time.Time // start of the load
+	last   time.Time // arrival of the last event
 	delay  *hdrhistogram.Histogram
 }
 
-// perSecond is the rate of finished orders.
-func (t told) perSecond() float64 { return float64(t.orders) / t.last.Sub(t.first).Seconds() }
+// perSecond returns the rate of finished orders.
+func (a arrivals) perSecond() float64 { return float64(a.orders) / a.last.Sub(a.first).Seconds() }
 
-// newUser connects and subscribes to the orders of all users.
-func newUser(ctx context.Context, s *subject) (*user, error) {
-	ctx, cancel := context.WithTimeout(ctx, joinWithin)
+// newOrderSubscriber connects and subscribes to the orders of all users.
+func newOrderSubscriber(ctx context.Context, s *subject) (*orderSubscriber, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	ws, response, err := websocket.DefaultDialer.DialContext(ctx, s.wire.url(s.addr), nil)
 	if err != nil {
 		return nil, err
 	}
-	_ = response.Body.Close() // has nothing
-	u := &user{ws: ws, told: told{delay: newDelays()}}
+	_ = response.Body.Close() // it is empty
+	u := &orderSubscriber{ws: ws, arrivals: arrivals{delay: newDelays()}}
 	hello, err := expect(ws, `{"event":"pusher:connection_established"`)
 	for id := range users {
 		if err == nil {
@@ -151,15 +151,15 @@ func subscribeTo(ctx context.Context, s *subject, ws *websocket.Conn, hello []by
 }
 
 // read notes each order's delay until the connection ends.
-func (u *user) read() {
+func (u *orderSubscriber) read() {
 	for {
 		_, text, err := u.ws.ReadMessage()
 		now := time.Now()
 		u.mu.Lock()
 		if err == nil {
-			err = u.told.note(text, now)
+			err = u.arrivals.note(text, now)
 		}
-		u.fault = err
+		u.err = err
 		u.mu.Unlock()
 		if err != nil {
 			return
@@ -167,9 +167,9 @@ func (u *user) read() {
 	}
 }
 
-// note takes a message that arrived; one that is of no order is passed over.
-func (t *told) note(text []byte, now time.Time) error {
-	const mark = `timestamp\":\"` // the data is JSON in a text in JSON
+// note records a message; messages without an order are skipped.
+func (a *arrivals) note(text []byte, now time.Time) error {
+	const mark = `timestamp\":\"` // the data is JSON in a JSON string
 	_, rest, found := bytes.Cut(text, []byte(mark))
 	if !found {
 		return nil
@@ -179,39 +179,39 @@ func (t *told) note(text []byte, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("the time of an order: %w", err)
 	}
-	t.orders++
-	t.last = now
-	return t.delay.RecordValue(min(max(now.Sub(at).Microseconds(), 1), time.Minute.Microseconds()))
+	a.orders++
+	a.last = now
+	return a.delay.RecordValue(min(max(now.Sub(at).Microseconds(), 1), time.Minute.Microseconds()))
 }
 
-// follow puts a load on the API and waits until all its orders were told of.
-func (u *user) follow(ctx context.Context, api string, load bench.Load) (told, error) {
+// follow puts a load on the API and waits until the events of all its orders have arrived.
+func (u *orderSubscriber) follow(ctx context.Context, api string, load bench.Load) (arrivals, error) {
 	u.mu.Lock()
-	u.told = told{first: time.Now(), delay: newDelays()}
+	u.arrivals = arrivals{first: time.Now(), delay: newDelays()}
 	u.mu.Unlock()
 	result, err := bench.Drive(ctx, []string{"http://" + api}, load)
 	if err != nil {
-		return told{}, err
+		return arrivals{}, err
 	}
-	deadline := time.Now().Add(arriveWithin)
+	deadline := time.Now().Add(arrivalTimeout)
 	for {
 		u.mu.Lock()
-		so, fault := u.told, u.fault
+		so, failed := u.arrivals, u.err
 		u.mu.Unlock()
 		switch {
-		case fault != nil:
-			return so, fmt.Errorf("the user's connection: %w", fault)
+		case failed != nil:
+			return so, fmt.Errorf("the subscriber's connection: %w", failed)
 		case so.orders == result.Created && so.orders > 0:
-			return so, nil // nothing is on its way that could change it
+			return so, nil // no further event is expected
 		case time.Now().After(deadline):
-			return so, fmt.Errorf("%d orders were placed and %d told of", result.Created, so.orders)
+			return so, fmt.Errorf("%d orders were placed, and events of %d arrived", result.Created, so.orders)
 		case !pause(ctx, 10*time.Millisecond):
 			return so, ctx.Err()
 		}
 	}
 }
 
-func (u *user) close() error {
+func (u *orderSubscriber) close() error {
 	err := u.ws.Close()
 	u.reading.Wait()
 	return err

@@ -94,7 +94,7 @@ func TestRequests(t *testing.T) {
 		url, body string
 	}{
 		{pusherWire{}, "http://a:1/apps/app/batch_events", `{"batch":[{"name":"tick","channel":"c0","data":"one"},{"name":"tick","channel":"c1","data":"two"}]}`},
-		{engineWire{}, "http://a:1/publish", `[{"event":"tick","channel":"c0","data":"one"},{"event":"tick","channel":"c1","data":"two"}]`},
+		{socketIOWire{}, "http://a:1/publish", `[{"event":"tick","channel":"c0","data":"one"},{"event":"tick","channel":"c1","data":"two"}]`},
 	} {
 		request, err := test.wire.publish(t.Context(), "a:1", messages)
 		if err != nil {
@@ -115,31 +115,31 @@ func TestOther(t *testing.T) {
 	}{
 		{pusherWire{}, `{"event":"pusher:ping","data":"{}"}`, `{"event":"pusher:pong","data":"{}"}`},
 		{pusherWire{}, `{"event":"pusher:pong","data":"{}"}`, ""},
-		{engineWire{}, "2", "3"},
-		{engineWire{}, "42[]", ""},
+		{socketIOWire{}, "2", "3"},
+		{socketIOWire{}, "42[]", ""},
 	} {
-		if got := test.wire.other([]byte(test.text)); got != test.want {
+		if got := test.wire.reply([]byte(test.text)); got != test.want {
 			t.Errorf("%T %s: %q, want %q", test.wire, test.text, got, test.want)
 		}
 	}
 }
 
 func TestTold(t *testing.T) {
-	heard := told{delay: newDelays()}
+	got := arrivals{delay: newDelays()}
 	at := time.Date(2031, 2, 3, 4, 5, 6, 123456000, time.UTC)
 	data, err := json.Marshal(fmt.Sprintf(`{"order_id":1,"status":"PAID","timestamp":"%s"}`, at.Format("2006-01-02T15:04:05.000000Z")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{`{"event":"OrderPaid","channel":"private-orders.1","data":` + string(data) + `}`, `{"event":"pusher:pong"}`} {
-		if err := heard.note([]byte(text), at.Add(7*time.Millisecond)); err != nil {
+		if err := got.note([]byte(text), at.Add(7*time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if heard.orders != 1 || heard.delay.Max() < 6990 || heard.delay.Min() > 7010 {
-		t.Errorf("%d orders, %d to %d µs", heard.orders, heard.delay.Min(), heard.delay.Max())
+	if got.orders != 1 || got.delay.Max() < 6990 || got.delay.Min() > 7010 {
+		t.Errorf("%d orders, %d to %d µs", got.orders, got.delay.Min(), got.delay.Max())
 	}
-	if heard.note([]byte(`timestamp\":\"yesterday\"`), at) == nil {
+	if got.note([]byte(`timestamp\":\"yesterday\"`), at) == nil {
 		t.Error("yesterday is no time")
 	}
 }
@@ -178,10 +178,10 @@ Measured on Some CPU, 2 cores, Linux 6.1, go1.26, commit ` + "`abc`, by `this`" 
 	}
 }
 
-// The figures of an audience go to their places.
+// Each figure has its row.
 func TestReportFanout(t *testing.T) {
 	r := &report{}
-	kinds := []kind{{name: "each frame"}, {name: "once a millisecond", nap: true}, {name: "paced", rate: 10}}
+	kinds := []kind{{name: "each frame"}, {name: "once a millisecond", interval: true}, {name: "paced", rate: 10}}
 	each, fast, paced := loads(2), loads(2), loads(2)
 	for i := range fast {
 		*each[i] = load{deliveries: 300 * int64(2-i), elapsed: time.Second, delay: newDelays()}
@@ -191,31 +191,31 @@ func TestReportFanout(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all := []*watched{{subject: &subject{name: orderflow}, crowd: &crowd{}}, {subject: &subject{name: socketIO}, crowd: &crowd{}}}
-	all[1].crowd.refused.Add(4)
+	all := []*watched{{subject: &subject{name: orderflow}, publishers: &publisherGroup{}}, {subject: &subject{name: socketIO}, publishers: &publisherGroup{}}}
+	all[1].publishers.refused.Add(4)
 	reason := "I am behind"
-	all[1].crowd.reason.Store(&reason)
+	all[1].publishers.reason.Store(&reason)
 	s := &settings{Rounds: 2, Duration: time.Second}
 	results := [][]*load{each, fast, paced}
-	r.fanout(s, 5000, 1, all, kinds, results, []heard{{}, {Lost: 1, Closed: 2, Trouble: "gone"}})
+	r.fanout(s, 5000, 1, all, kinds, results, []counts{{}, {Lost: 1, Closed: 2, Error: "gone"}})
 	got := r.text(false)
 	for _, want := range []string{
 		"5,000 subscribers, 1 channel, each frame          deliveries/s         600          300  2.00 ×  ≥ 2 ×",
 		"5,000 subscribers, 1 channel, once a millisecond  deliveries/s       2,000        1,000  2.00 ×\n",
 		"server's processor                                µs a delivery       0.50         1.00  0.50 ×",
 		"p99                                               ms                  2.00         4.00  0.50 ×  ≤ 0.9 ×",
-		"socket.io, 5,000 subscribers, 1 channel: 1 messages lost and 0 repeated for those who stayed connected; 2 connections closed (gone)",
-		"4 requests to publish were answered 503 and tried again: I am behind",
+		"socket.io, 5,000 subscribers, 1 channel: 1 messages lost and 0 repeated at open connections; 2 connections closed (gone)",
+		"4 requests to publish were answered with 503 and repeated: I am behind",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	if strings.Contains(got, "nothing lost") {
+	if strings.Contains(got, "no message lost") {
 		t.Error("something was lost")
 	}
-	r.fanout(s, 1000, 100, all, kinds, results, []heard{{}, {}})
-	if got := r.text(false); !strings.Contains(got, "1,000 subscribers, 100 channels: nothing lost") {
+	r.fanout(s, 1000, 100, all, kinds, results, []counts{{}, {}})
+	if got := r.text(false); !strings.Contains(got, "1,000 subscribers, 100 channels: no message lost") {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -13,52 +13,52 @@ import (
 )
 
 const (
-	answerWithin = time.Minute            // for a server to answer a publisher
-	retryAfter   = 100 * time.Millisecond // for a server that is behind to catch up
-	retries      = 300                    // of one request
+	answerTimeout = time.Minute            // of a request
+	retryAfter    = 100 * time.Millisecond // after a 503
+	retries       = 300                    // of one request
 )
 
-// crowd are the publishers of one subject.
-type crowd struct {
+// publisherGroup has the publishers of one subject.
+type publisherGroup struct {
 	wire     wire
 	addr     string
 	channels int
 
 	members [publishers]*publisher
-	refused atomic.Int64           // 503 answers, each tried again
-	reason  atomic.Pointer[string] // what the last of them said
+	refused atomic.Int64           // 503 responses, each repeated
+	reason  atomic.Pointer[string] // of the last 503
 }
 
 // publisher is one connection that publishes. Its methods are for one goroutine.
 type publisher struct {
-	crowd  *crowd
+	group  *publisherGroup
 	number int
 	client *http.Client
 	turn   int      // of the next channel
 	sent   []uint32 // messages on each channel
 }
 
-func newCrowd(w wire, addr string, channels int) *crowd {
-	c := &crowd{wire: w, addr: addr, channels: channels}
+func newPublishers(w wire, addr string, channels int) *publisherGroup {
+	c := &publisherGroup{wire: w, addr: addr, channels: channels}
 	for i := range c.members {
 		transport := &http.Transport{MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, DisableCompression: true}
 		c.members[i] = &publisher{
-			crowd: c, number: i, turn: i * channels / publishers, sent: make([]uint32, channels),
-			client: &http.Client{Transport: transport, Timeout: answerWithin},
+			group: c, number: i, turn: i * channels / publishers, sent: make([]uint32, channels),
+			client: &http.Client{Transport: transport, Timeout: answerTimeout},
 		}
 	}
 	return c
 }
 
-// close lets the connections go.
-func (c *crowd) close() {
+// close closes the connections.
+func (c *publisherGroup) close() {
 	for _, p := range c.members {
 		p.client.CloseIdleConnections()
 	}
 }
 
-// sent is how many messages each publisher sent on each channel, while none is publishing.
-func (c *crowd) sent() [][publishers]uint32 {
+// sent returns how many messages each publisher has sent on each channel. No publisher may be running.
+func (c *publisherGroup) sent() [][publishers]uint32 {
 	all := make([][publishers]uint32, c.channels)
 	for _, p := range c.members {
 		for channel, n := range p.sent {
@@ -68,9 +68,9 @@ func (c *crowd) sent() [][publishers]uint32 {
 	return all
 }
 
-// start lets all publish until stop is called, which returns the first error. With a rate, it is that of messages a second
-// of all together, evenly spaced and one in a request; 0 is as fast as answers come, batchMax in a request.
-func (c *crowd) start(ctx context.Context, rate float64) (stop func() error) {
+// start makes all publish until stop is called, which returns the first error. rate is the number of messages per second of all
+// publishers together, evenly spaced, one in a request. With rate 0 they publish as fast as responses arrive, batchMax in a request.
+func (c *publisherGroup) start(ctx context.Context, rate float64) (stop func() error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	over := make(chan struct{})
 	var publishing sync.WaitGroup
@@ -108,9 +108,9 @@ func (p *publisher) run(ctx context.Context, over <-chan struct{}, begin time.Ti
 				case <-ctx.Done():
 					return ctx.Err()
 				}
-				at = time.Now() // how late a timer is, is not the server's fault
+				at = time.Now() // a late timer is not the server's delay
 			} else {
-				at = due // but that its answer was late, is
+				at = due // a late response is
 			}
 		}
 		select {
@@ -126,12 +126,12 @@ func (p *publisher) run(ctx context.Context, over <-chan struct{}, begin time.Ti
 	}
 }
 
-// publish sends so many messages in a request, and again while the server says that it is behind.
+// publish sends a request with count messages, and repeats it while the response is 503.
 func (p *publisher) publish(ctx context.Context, at time.Time, count int) error {
 	messages := make([]message, count)
 	for i := range messages {
 		channel := p.turn
-		p.turn = (p.turn + 1) % p.crowd.channels
+		p.turn = (p.turn + 1) % p.group.channels
 		p.sent[channel]++
 		data := stamp{at.UnixNano(), p.number, p.sent[channel]}.appendTo(make([]byte, 0, payloadSize))
 		messages[i] = message{channelName(channel), data}
@@ -145,11 +145,11 @@ func (p *publisher) publish(ctx context.Context, at time.Time, count int) error 
 			return ctx.Err()
 		}
 	}
-	return errors.New("the server stays behind")
+	return errors.New("the server keeps answering 503")
 }
 
 func (p *publisher) post(ctx context.Context, messages []message) (behind bool, err error) {
-	request, err := p.crowd.wire.publish(ctx, p.crowd.addr, messages)
+	request, err := p.group.wire.publish(ctx, p.group.addr, messages)
 	if err != nil {
 		return false, err
 	}
@@ -167,15 +167,15 @@ func (p *publisher) post(ctx context.Context, messages []message) (behind bool, 
 		return false, nil
 	case http.StatusServiceUnavailable:
 		reason := strings.TrimSpace(string(body))
-		p.crowd.reason.Store(&reason)
-		p.crowd.refused.Add(1)
+		p.group.reason.Store(&reason)
+		p.group.refused.Add(1)
 		return true, nil
 	default:
 		return false, fmt.Errorf("publish: status %d: %s", response.StatusCode, body)
 	}
 }
 
-// pause waits, and reports whether it came to the end of it rather than of ctx.
+// pause waits. It returns false when ctx ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -30,17 +30,17 @@ func (w pusherWire) join(ws *websocket.Conn, channel string) error {
 	return w.subscribe(ws, channel, "")
 }
 
-// subscribe needs no auth, "", for a public channel.
+// subscribe subscribes to a channel; auth is "" for a public one.
 func (pusherWire) subscribe(ws *websocket.Conn, channel, auth string) error {
-	said := `{"event":"pusher:subscribe","data":{"channel":"` + channel + `","auth":"` + auth + `"}}`
-	if err := ws.WriteMessage(websocket.TextMessage, []byte(said)); err != nil {
+	text := `{"event":"pusher:subscribe","data":{"channel":"` + channel + `","auth":"` + auth + `"}}`
+	if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 		return err
 	}
 	_, err := expect(ws, `{"event":"pusher_internal:subscription_succeeded"`)
 	return err
 }
 
-func (pusherWire) other(text []byte) string {
+func (pusherWire) reply(text []byte) string {
 	if bytes.Contains(text, []byte(`"pusher:ping"`)) {
 		return `{"event":"pusher:pong","data":"{}"}`
 	}

@@ -22,16 +22,16 @@ type report struct {
 type row struct {
 	figure string
 	unit   string
-	ours   string // "" for not measured
+	ours   string // "" if not measured
 	theirs string
 	ratio  string // ours to theirs
 	bar    string // floor and goal
 }
 
-// values are a figure by subject; those that were not measured are not in it.
+// values is a figure by subject, without those that were not measured.
 type values map[string]float64
 
-// add adds a figure, shown with so many digits after the point.
+// add adds a figure with this number of decimals.
 func (r *report) add(figure, unit, bar string, digits int, v values) {
 	shown := func(name string) string {
 		value, known := v[name]
@@ -51,8 +51,8 @@ func (r *report) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// fanout adds the figures of one audience: results by kind of load, then by subject, as all and end are.
-func (r *report) fanout(s *settings, subscribers, channels int, all []*watched, kinds []kind, results [][]*load, end []heard) {
+// fanout adds the figures of one number of subscribers. results are by kind of load, then by subject; all and end are by subject.
+func (r *report) fanout(s *settings, subscribers, channels int, all []*watched, kinds []kind, results [][]*load, end []counts) {
 	where := fmt.Sprintf("%s subscribers, %s", grouped(float64(subscribers), 0), plural(channels, "channel"))
 	var ofRate, ofDelay string
 	if subscribers == 5000 && channels == 1 {
@@ -90,15 +90,15 @@ func (r *report) fanout(s *settings, subscribers, channels int, all []*watched, 
 	for i, w := range all {
 		h := end[i]
 		if h.Lost+h.Repeated > 0 || h.Closed > 0 {
-			r.note("%s, %s: %d messages lost and %d repeated for those who stayed connected; %d connections closed (%s)",
-				w.name, where, h.Lost, h.Repeated, h.Closed, h.Trouble)
+			r.note("%s, %s: %d messages lost and %d repeated at open connections; %d connections closed (%s)",
+				w.name, where, h.Lost, h.Repeated, h.Closed, h.Error)
 		}
-		if n := w.crowd.refused.Load(); n > 0 {
-			r.note("%s, %s: %d requests to publish were answered 503 and tried again: %s", w.name, where, n, *w.crowd.reason.Load())
+		if n := w.publishers.refused.Load(); n > 0 {
+			r.note("%s, %s: %d requests to publish were answered with 503 and repeated: %s", w.name, where, n, *w.publishers.reason.Load())
 		}
 	}
-	if !slices.ContainsFunc(end, func(h heard) bool { return h.Lost+h.Repeated > 0 || h.Closed > 0 }) {
-		r.note("%s: nothing lost, nothing repeated, nobody cut off in %s of %s for each of the three loads",
+	if !slices.ContainsFunc(end, func(h counts) bool { return h.Lost+h.Repeated > 0 || h.Closed > 0 }) {
+		r.note("%s: no message lost or repeated and no connection closed, in %s of %s for each of the three loads",
 			where, plural(s.Rounds, "round"), s.Duration)
 	}
 }
@@ -108,8 +108,8 @@ func (r *report) idle(subjects []string, results []idleResult) {
 	count, memory := values{}, values{}
 	for i, name := range subjects {
 		count[name], memory[name] = float64(results[i].connected), results[i].bytes/1000
-		if results[i].trouble != "" {
-			r.note("%s: %d idle connections, since the next one met: %s", name, results[i].connected, results[i].trouble)
+		if results[i].firstError != "" {
+			r.note("%s: %d idle connections; the next one failed: %s", name, results[i].connected, results[i].firstError)
 		}
 	}
 	r.add("idle connections, each subscribed", "", "", 0, count)
@@ -117,15 +117,15 @@ func (r *report) idle(subjects []string, results []idleResult) {
 }
 
 // orders adds the time from commit to arrival.
-func (r *report) orders(full, half told) {
+func (r *report) orders(full, half arrivals) {
 	r.add("orders at half load, commit to WebSocket: p50", "ms", "", 2, values{orderflow: float64(half.delay.ValueAtQuantile(50)) / 1000})
 	r.add("p95", "ms", "< 20", 2, values{orderflow: float64(half.delay.ValueAtQuantile(95)) / 1000})
 	r.add("p99", "ms", "", 2, values{orderflow: float64(half.delay.ValueAtQuantile(99)) / 1000})
-	r.note("orders: %s told of at %s a second; at full speed %s were paid a second", grouped(float64(half.orders), 0),
+	r.note("orders: %s events at %s per second; at full speed %s orders were paid per second", grouped(float64(half.orders), 0),
 		grouped(half.perSecond(), 0), grouped(full.perSecond(), 0))
 }
 
-// text is the table, aligned for a terminal or as Markdown, and the notes.
+// text returns the table, aligned for a terminal or as Markdown, with the notes.
 func (r *report) text(markdown bool) string {
 	lines := [][]string{{"figure", "unit", "Orderflow", "socket.io 4", "ratio", "bar"}}
 	for _, w := range r.rows {
@@ -190,7 +190,7 @@ func plural(n int, what string) string {
 	return grouped(float64(n), 0) + " " + what + "s"
 }
 
-// grouped is a number with a comma between each three digits before the point.
+// grouped formats a number with thousands separators.
 func grouped(value float64, digits int) string {
 	whole, rest, _ := strings.Cut(strconv.FormatFloat(value, 'f', digits, 64), ".")
 	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {

@@ -5,10 +5,10 @@ import "bytes"
 // payloadSize is the length of every message's data in bytes.
 const payloadSize = 256
 
-// stamp is what a message's data begins with, so that a subscriber finds it without reading JSON: a mark that stands
-// nowhere before it, then three numbers of fixed length in hexadecimal digits.
+// stamp begins a message's data, so that a subscriber finds it without parsing JSON: a mark that occurs nowhere before it, then three
+// numbers of fixed length in hexadecimal digits.
 type stamp struct {
-	at        int64  // when it was sent; ns since 1970, since the clocks of two processes have no other beginning in common
+	at        int64  // time of sending in ns since 1970, which both processes share
 	publisher int    // below publishers
 	number    uint32 // of this publisher's messages on this channel, from 1
 }
@@ -27,7 +27,7 @@ func (s stamp) appendTo(data []byte) []byte {
 	return append(data, bytes.Repeat([]byte{'x'}, payloadSize-stampSize)...)
 }
 
-// findStamp returns the stamp in a delivery; false when there is none.
+// findStamp returns the stamp in a delivery, if there is one.
 func findStamp(text []byte) (s stamp, found bool) {
 	i := bytes.IndexByte(text, stampMark)
 	if i < 0 || len(text) < i+stampSize {

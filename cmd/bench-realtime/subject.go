@@ -12,18 +12,18 @@ import (
 	"orderflow/test/servers"
 )
 
-// subject is a server that is measured: a process of its own.
+// subject is a measured server, a process of its own.
 type subject struct {
 	name     string
 	wire     wire
 	server   *servers.Server
-	addr     string // where clients connect and publishers post, HOST:PORT
-	api      string // where orders are placed, HOST:PORT; orderflow alone has one
+	addr     string // of WebSockets and of publishing, HOST:PORT
+	api      string // of the API, HOST:PORT; orderflow only
 	database string // likewise
 }
 
-// start starts a server; flags are for orderflow, besides those that every run has. With redis, the address of one, it
-// has the role realtime alone, else all roles.
+// start starts a server; flags are additional flags for orderflow. With redis, the URL of a server, orderflow has the role realtime
+// alone, else all roles.
 func (m *measurement) start(ctx context.Context, name, redis string, flags ...string) (*subject, error) {
 	w, err := wireOf(name)
 	if err != nil {
@@ -52,9 +52,9 @@ func (m *measurement) start(ctx context.Context, name, redis string, flags ...st
 		flags = append(flags, "--roles", "realtime", "--addr", "off", "--redis", redis)
 	}
 	s.api, s.database = loopback(api), "sqlite:"+filepath.Join(m.dir, strconv.Itoa(port)+".db")
-	// Stock that no load buys up.
-	if said, err := exec.CommandContext(ctx, m.settings.Binary, "seed", "--database", s.database, "--stock", "1000000000").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("seed: %w: %s", err, said)
+	// More stock than any load buys.
+	if out, err := exec.CommandContext(ctx, m.settings.Binary, "seed", "--database", s.database, "--stock", "1000000000").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("seed: %w: %s", err, out)
 	}
 	app := application()
 	s.server, err = servers.Program(ctx, m.dir, m.settings.Binary, port, append([]string{
@@ -64,15 +64,15 @@ func (m *measurement) start(ctx context.Context, name, redis string, flags ...st
 	return s, err
 }
 
-// audit proves the books of a server that has ended.
+// audit verifies the invariants of a server that has stopped.
 func (m *measurement) audit(ctx context.Context, s *subject) error {
-	if said, err := exec.CommandContext(ctx, m.settings.Binary, "audit", "--database", s.database).CombinedOutput(); err != nil {
-		return fmt.Errorf("audit: %w: %s", err, said)
+	if out, err := exec.CommandContext(ctx, m.settings.Binary, "audit", "--database", s.database).CombinedOutput(); err != nil {
+		return fmt.Errorf("audit: %w: %s", err, out)
 	}
 	return nil
 }
 
-// stop ends the server in order.
+// stop stops the server.
 func (s *subject) stop() error {
 	if s == nil || s.server == nil {
 		return nil
@@ -80,33 +80,33 @@ func (s *subject) stop() error {
 	return s.server.Stop()
 }
 
-// watched is a subject with its audience and its publishers.
+// watched is a subject with its listener and its publishers.
 type watched struct {
 	*subject
 
-	audience *audience
-	crowd    *crowd
+	listener   *listenerProcess
+	publishers *publisherGroup
 }
 
-// watch connects an audience. What it returns with an error must be closed, too.
-func watch(ctx context.Context, s *subject, subscribers, channels int) (*watched, heard, error) {
+// watch connects the subscribers. The caller closes the result, also after an error.
+func watch(ctx context.Context, s *subject, subscribers, channels int) (*watched, counts, error) {
 	w := &watched{subject: s}
 	var err error
-	if w.audience, err = newAudience(ctx); err != nil {
-		return w, heard{}, err
+	if w.listener, err = newListenerProcess(ctx); err != nil {
+		return w, counts{}, err
 	}
-	w.crowd = newCrowd(s.wire, s.addr, channels)
-	h, err := w.audience.ask(ask{Do: askConnect, Subject: s.name, Addr: s.addr, Subscribers: subscribers, Channels: channels})
+	w.publishers = newPublishers(s.wire, s.addr, channels)
+	h, err := w.listener.ask(request{Do: doConnect, Subject: s.name, Addr: s.addr, Subscribers: subscribers, Channels: channels})
 	return w, h, err
 }
 
 func (w *watched) close() error {
 	var err error
-	if w.audience != nil {
-		err = w.audience.close()
+	if w.listener != nil {
+		err = w.listener.close()
 	}
-	if w.crowd != nil {
-		w.crowd.close()
+	if w.publishers != nil {
+		w.publishers.close()
 	}
 	return errors.Join(err, w.stop())
 }

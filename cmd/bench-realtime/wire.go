@@ -10,15 +10,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// wire is the protocol of a server: how to subscribe, and how to publish.
+// wire is the protocol of a server.
 type wire interface {
-	// url is where WebSockets connect on a server at addr, HOST:PORT.
+	// url returns the address of WebSockets on a server at addr, HOST:PORT.
 	url(addr string) string
-	// join subscribes a new connection to a channel, and returns when the server has confirmed that.
+	// join subscribes a new connection to a channel and waits for the confirmation.
 	join(ws *websocket.Conn, channel string) error
-	// other returns what is to be said to a text that delivers nothing; "" for nothing.
-	other(text []byte) string
-	// publish is a request that publishes messages, at most batchMax.
+	// reply returns the answer to a text that is not a delivery, "" for none.
+	reply(text []byte) string
+	// publish returns a request that publishes at most batchMax messages.
 	publish(ctx context.Context, addr string, messages []message) (*http.Request, error)
 }
 
@@ -28,9 +28,9 @@ func wireOf(subject string) (wire, error) {
 	case orderflow:
 		return pusherWire{}, nil
 	case socketIO:
-		return engineWire{}, nil
+		return socketIOWire{}, nil
 	default:
-		return nil, fmt.Errorf("no server is called %q", subject)
+		return nil, fmt.Errorf("unknown server %q", subject)
 	}
 }
 
@@ -40,27 +40,27 @@ const (
 	socketIO  = "socket.io"
 )
 
-// eventName is what all messages are called.
+// eventName is the event of all messages.
 const eventName = "tick"
 
-// batchMax is how many messages a request publishes at most; Pusher's own bound.
+// batchMax limits the messages of a request, as Pusher does.
 const batchMax = 10
 
-// message is one that is published. Its data needs no escaping in JSON.
+// message is a message to publish. Its data needs no escaping in JSON.
 type message struct {
 	channel string
 	data    []byte
 }
 
-// channelName is the name of the i-th channel.
+// channelName returns the name of the i-th channel.
 func channelName(i int) string { return fmt.Sprintf("c%d", i) }
 
-// joinWithin is how long a server may take to let a connection in.
-const joinWithin = 20 * time.Second
+// joinTimeout limits connecting and subscribing.
+const joinTimeout = 20 * time.Second
 
-// expect reads messages until one begins with what is wanted, and returns it.
+// expect reads messages until one begins with want, and returns it.
 func expect(ws *websocket.Conn, want string) ([]byte, error) {
-	const unrelated = 3 // messages that may come before it
+	const unrelated = 3 // messages that may precede it
 	var text []byte
 	for range unrelated {
 		_, next, err := ws.ReadMessage()
@@ -71,5 +71,5 @@ func expect(ws *websocket.Conn, want string) ([]byte, error) {
 			return text, nil
 		}
 	}
-	return nil, fmt.Errorf("the server said %q instead of %s", text, want)
+	return nil, fmt.Errorf("the server sent %q instead of %s", text, want)
 }

@@ -1,11 +1,10 @@
-// Command cost measures what watching costs the orders: the same load, in turn and in one run, on a server that nobody
-// watches, on one that sends traces, and on one whose console ten people look at.
+// Command bench-watched measures how much observing a server slows orders down. It puts the same load in turn on a server without
+// observers, on one that exports traces, and on one whose console ten browsers show.
 //
 //	go run ./cmd/bench-watched
 //
-// Each server is a process of its own, over an SQLite file of its own, with the roles api and realtime; the load is that of
-// orderflow bench on one hot product. Receiver of traces and viewers are in this process, and take their share of the
-// machine, as they would elsewhere on it.
+// Each server is a process of its own with the roles api and realtime, over an SQLite file of its own. The load is that of
+// orderflow bench on one hot product. The receiver of traces and the viewers run in this process and share the machine.
 package main
 
 import (
@@ -31,19 +30,19 @@ import (
 	"orderflow/internal/bench"
 )
 
-// settings are what the command line says.
+// settings are the flags.
 type settings struct {
-	Binary   string        `help:"The product." default:"bin/orderflow"`
-	Rounds   int           `help:"In which the servers take turns." default:"7"`
-	Duration time.Duration `help:"Of one load, once a round." default:"4s"`
-	Viewers  int           `help:"Who look at the console's page Live." default:"10"`
-	Sample   float64       `help:"Share of requests that are traced." default:"0.01"`
+	Binary   string        `help:"The binary of the product." default:"bin/orderflow"`
+	Rounds   int           `help:"Rounds; the servers alternate." default:"7"`
+	Duration time.Duration `help:"Duration of one load, once a round." default:"4s"`
+	Viewers  int           `help:"Viewers of the console's page Live." default:"10"`
+	Sample   float64       `help:"Share of traced requests." default:"0.01"`
 }
 
 // Validate is called by the parser.
 func (s *settings) Validate() error {
 	if s.Rounds < 1 || s.Rounds > 1000 || s.Viewers < 1 || s.Viewers > 100 || s.Duration < 100*time.Millisecond || s.Duration > time.Minute {
-		return errors.New("--rounds is 1 to 1000, --viewers 1 to 100, --duration 100ms to 1m")
+		return errors.New("--rounds must be 1 to 1000, --viewers 1 to 100, --duration 100ms to 1m")
 	}
 	return nil
 }
@@ -52,9 +51,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var s settings
-	kong.Parse(&s, kong.Name("cost"), kong.Description("Measure what traces and the console cost the orders."))
+	kong.Parse(&s, kong.Name("bench-watched"), kong.Description("Measures how much traces and the console slow orders down."))
 	if err := measure(ctx, s, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "cost:", err)
+		fmt.Fprintln(os.Stderr, "bench-watched:", err)
 		stop()
 		os.Exit(1)
 	}
@@ -63,16 +62,16 @@ func main() {
 // subject is one server under load.
 type subject struct {
 	name   string
-	flags  []string // beside those that all have
+	flags  []string // additional flags
 	server *server
-	rates  []float64 // orders a second, a round each
+	rates  []float64 // orders per second, by round
 }
 
-// measure loads all subjects in turn and prints what came of it.
+// measure loads all subjects in turn and prints the rates.
 func measure(ctx context.Context, s settings, out, progress io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "orderflow-cost-")
+	dir, err := os.MkdirTemp("", "orderflow-watched-")
 	if err != nil {
 		return err
 	}
@@ -83,8 +82,8 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, receiver.Close()) }()
 	traces := []string{"--otlp-endpoint", "http://" + receiver.Addr, "--trace-sample", strconv.FormatFloat(s.Sample, 'f', -1, 64)}
-	viewed := strconv.Itoa(s.Viewers) + " look at the console"
-	all := []*subject{{name: "nobody watches"}, {name: "traces"}, {name: viewed}}
+	viewed := strconv.Itoa(s.Viewers) + " viewers of the console"
+	all := []*subject{{name: "no observers"}, {name: "traces"}, {name: viewed}}
 	all[1].flags = traces
 	defer func() { err = errors.Join(err, stopAll(context.WithoutCancel(ctx), all)) }()
 	for i, one := range all {
@@ -92,13 +91,13 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 			return err
 		}
 	}
-	viewers, err := look(ctx, all[2].server, s.Viewers)
+	viewers, err := openViewers(ctx, all[2].server, s.Viewers)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, viewers.leave()) }()
+	defer func() { err = errors.Join(err, viewers.close()) }()
 	for round := range s.Rounds {
-		for i := range all { // another one begins each time
+		for i := range all { // each round begins with another subject
 			one := all[(round+i)%len(all)]
 			_, _ = fmt.Fprintf(progress, "round %d of %d: %s\n", round+1, s.Rounds, one.name)
 			rate, err := load(ctx, s, one.server)
@@ -111,7 +110,7 @@ func measure(ctx context.Context, s settings, out, progress io.Writer) (err erro
 	return report(out, all)
 }
 
-// stopAll ends the servers that have been started.
+// stopAll stops the started servers.
 func stopAll(ctx context.Context, all []*subject) error {
 	var errs []error
 	for _, one := range all {
@@ -122,10 +121,10 @@ func stopAll(ctx context.Context, all []*subject) error {
 	return errors.Join(errs...)
 }
 
-// report prints a line for each, with its rate against that of the first in the same round, median of all rounds.
+// report prints a line for each subject, with the median of its rate relative to the first subject in the same round.
 func report(out io.Writer, all []*subject) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(table, "\torders/s\tof the first\tin each round\t")
+	_, _ = fmt.Fprintln(table, "\torders/s\trelative\tby round\t")
 	for _, one := range all {
 		ratios, each := make([]float64, len(one.rates)), make([]string, len(one.rates))
 		for i, rate := range one.rates {
@@ -137,7 +136,7 @@ func report(out io.Writer, all []*subject) error {
 	return table.Flush()
 }
 
-// load puts orders on one server and returns how many a second were taken.
+// load puts a load on a server and returns the orders per second.
 func load(ctx context.Context, s settings, on *server) (float64, error) {
 	command := exec.CommandContext(ctx, s.Binary, "bench", "--hot", "--json", "--url", on.url, "--duration", s.Duration.String())
 	command.Env, command.Stderr = on.env, nil
@@ -163,7 +162,7 @@ func errorText(err error) []byte {
 	return nil
 }
 
-// newReceiver starts a receiver of traces that reads and forgets.
+// newReceiver starts a receiver that discards traces.
 func newReceiver(ctx context.Context) (*http.Server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

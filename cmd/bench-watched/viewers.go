@@ -19,23 +19,23 @@ import (
 // feedKey is the default key of the application.
 const feedKey = "orderflow-key"
 
-// viewers are people who look at the page Live: each has its stream of figures and its stream of orders.
+// viewers are browsers with the page Live: each has a stream of figures and a stream of orders.
 type viewers struct {
 	client http.Client
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
 	lock sync.Mutex
-	errs []error // of streams that ended before their time
+	errs []error // of streams that ended too early
 }
 
-// look opens the streams of n viewers.
-func look(ctx context.Context, at *server, n int) (*viewers, error) {
+// openViewers opens the streams of n viewers.
+func openViewers(ctx context.Context, at *server, n int) (*viewers, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	v := &viewers{cancel: cancel}
 	for range n {
 		if err := errors.Join(v.figures(ctx, at), v.orders(ctx, at)); err != nil {
-			return nil, errors.Join(err, v.leave())
+			return nil, errors.Join(err, v.close())
 		}
 	}
 	return v, nil
@@ -56,7 +56,7 @@ func (v *viewers) figures(ctx context.Context, at *server) error {
 	}
 	v.all.Go(func() {
 		_, err := io.Copy(io.Discard, response.Body)
-		_ = response.Body.Close() // it has been read
+		_ = response.Body.Close() // it is read to its end
 		v.ended(ctx, "the stream of figures", err)
 	})
 	return nil
@@ -68,7 +68,7 @@ func (v *viewers) orders(ctx context.Context, at *server) error {
 	if err != nil {
 		return err
 	}
-	_ = response.Body.Close() // there is none
+	_ = response.Body.Close() // it is empty
 	var hello struct{ Data string }
 	var connection struct {
 		SocketID string `json:"socket_id"`
@@ -115,7 +115,7 @@ func (v *viewers) sign(ctx context.Context, at *server, socketID string) (string
 	return answer.Auth, nil
 }
 
-// ended notes the end of a stream; at the end of ctx it is as it should be.
+// ended records the end of a stream, unless ctx has ended.
 func (v *viewers) ended(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
 		return
@@ -125,8 +125,8 @@ func (v *viewers) ended(ctx context.Context, what string, err error) {
 	v.errs = append(v.errs, fmt.Errorf("%s ended: %w", what, err))
 }
 
-// leave closes the streams, and returns what ended before: then fewer looked than were said to.
-func (v *viewers) leave() error {
+// close closes the streams. It returns an error when one ended before: then there were fewer viewers.
+func (v *viewers) close() error {
 	v.cancel()
 	v.all.Wait()
 	return errors.Join(v.errs...)

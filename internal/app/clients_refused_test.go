@@ -89,7 +89,7 @@ func TestClientsWithAWrongKey(t *testing.T) {
 	bothClients(t, func(t *testing.T, program string) {
 		s := serve(t, nil)
 		c := s.customer(program, func(o *customerOptions) { o.Key = "of-another-shop" })
-		c.sees(`"saw":"error"`, `"code":4001`, "no application with this key")
+		c.sees(`"saw":"error"`, `"code":4001`, "Unknown application key")
 		c.sees(`"saw":"disconnected"`)
 		if c.count(`"saw":"attempt"`) != 1 {
 			t.Errorf("it saw:\n%s", strings.Join(c.seen, "\n"))

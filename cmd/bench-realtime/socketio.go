@@ -8,16 +8,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// engineWire is version 4 of Engine.IO with version 5 of Socket.IO over it, as socket.io 4 speaks them on a WebSocket, and the
-// publishing address of socketio/server.mjs. The first digit of a text is Engine.IO's: 0 open, 2 ping, 3 pong, 4 message; a
+// socketIOWire is the protocol of socket.io 4 over a WebSocket (Engine.IO 4 with Socket.IO 5), and the path for publishing of
+// socketio/server.mjs. The first digit of a text is Engine.IO's: 0 open, 2 ping, 3 pong, 4 message; a
 // message's first digit is Socket.IO's: 0 connect, 2 event, 3 answer to an event.
-type engineWire struct{}
+type socketIOWire struct{}
 
-func (engineWire) url(addr string) string {
+func (socketIOWire) url(addr string) string {
 	return "ws://" + addr + "/socket.io/?EIO=4&transport=websocket"
 }
 
-func (engineWire) join(ws *websocket.Conn, channel string) error {
+func (socketIOWire) join(ws *websocket.Conn, channel string) error {
 	if _, err := expect(ws, "0"); err != nil {
 		return err
 	}
@@ -27,21 +27,21 @@ func (engineWire) join(ws *websocket.Conn, channel string) error {
 	if _, err := expect(ws, "40"); err != nil {
 		return err
 	}
-	if err := ws.WriteMessage(websocket.TextMessage, []byte(`420["join","`+channel+`"]`)); err != nil { // asks for answer 0
+	if err := ws.WriteMessage(websocket.TextMessage, []byte(`420["join","`+channel+`"]`)); err != nil { // with an acknowledgement, 0
 		return err
 	}
 	_, err := expect(ws, "430")
 	return err
 }
 
-func (engineWire) other(text []byte) string {
+func (socketIOWire) reply(text []byte) string {
 	if bytes.Equal(text, []byte("2")) {
 		return "3"
 	}
 	return ""
 }
 
-func (engineWire) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
+func (socketIOWire) publish(ctx context.Context, addr string, messages []message) (*http.Request, error) {
 	body := []byte{'['}
 	for i, m := range messages {
 		if i > 0 {
