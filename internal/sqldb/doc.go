@@ -16,5 +16,5 @@
 //	sqlite*.go     the dialect of SQLite
 //	mysql*.go      the dialect of MySQL and MariaDB
 //
-// DESIGN.md of package store explains locks, durability and crash windows.
+// DESIGN.md beside this file explains retries, commits of unknown outcome, and the settings of each database.
 package sqldb

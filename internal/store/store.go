@@ -2,8 +2,8 @@
 // reads the rows, calls a pure function of package order for the decision, writes its effects, the events and the outbox row,
 // and commits. A transaction never leaves the package. Reads are plain queries.
 //
-// Package sqldb runs the transactions, on SQLite, MySQL and MariaDB. DESIGN.md beside this file explains the order of locks,
-// durability, crash windows, and why the invariants hold.
+// Package sqldb runs the transactions, on SQLite, MySQL and MariaDB. DESIGN.md beside this file explains the order of
+// statements and locks, and what happens beside rows that others keep locked.
 package store
 
 import (
