@@ -57,21 +57,21 @@ func (h *hub) join(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		var said struct {
+		var received struct {
 			Event string
 			Data  struct{ Channel string }
 		}
 		// An answer to a ping has a text for data, which is no matter here.
-		if _ = json.Unmarshal(text, &said); said.Event != "pusher:subscribe" {
+		if _ = json.Unmarshal(text, &received); received.Event != "pusher:subscribe" {
 			continue
 		}
 		h.mu.Lock()
-		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher_internal:subscription_succeeded","channel":"`+said.Data.Channel+`"}`))
+		_ = ws.WriteMessage(websocket.TextMessage, []byte(`{"event":"pusher_internal:subscription_succeeded","channel":"`+received.Data.Channel+`"}`))
 		if h.greeting != "" {
 			_ = ws.WriteMessage(websocket.TextMessage, []byte(h.greeting))
 		}
 		_ = ws.WriteControl(websocket.PingMessage, []byte("there?"), time.Now().Add(time.Second))
-		h.members[said.Data.Channel] = append(h.members[said.Data.Channel], ws)
+		h.members[received.Data.Channel] = append(h.members[received.Data.Channel], ws)
 		h.mu.Unlock()
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	users          = 3 // of the sample data, who buy
+	users          = 3 // of the sample data
 	products       = 5 // of the sample data, which are bought
 	clients        = 64
 	arrivalTimeout = 30 * time.Second // after a load, for the event of the last order

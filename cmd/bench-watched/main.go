@@ -140,7 +140,7 @@ func report(out io.Writer, all []*subject) error {
 func load(ctx context.Context, s settings, on *server) (float64, error) {
 	command := exec.CommandContext(ctx, s.Binary, "bench", "--hot", "--json", "--url", on.url, "--duration", s.Duration.String())
 	command.Env, command.Stderr = on.env, nil
-	said, err := command.Output()
+	out, err := command.Output()
 	if err != nil {
 		return 0, fmt.Errorf("bench: %w: %s", err, errorText(err))
 	}
@@ -149,8 +149,8 @@ func load(ctx context.Context, s settings, on *server) (float64, error) {
 			Rate float64 `json:"orders_per_second"`
 		} `json:"servers"`
 	}
-	if err := json.Unmarshal(said, &read); err != nil || len(read.Servers) != 1 || read.Servers[0].Rate <= 0 {
-		return 0, fmt.Errorf("bench said nothing of its rate: %w", err)
+	if err := json.Unmarshal(out, &read); err != nil || len(read.Servers) != 1 || read.Servers[0].Rate <= 0 {
+		return 0, fmt.Errorf("bench reported no rate: %w", err)
 	}
 	return read.Servers[0].Rate, nil
 }

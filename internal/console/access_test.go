@@ -137,18 +137,18 @@ func TestPolicyNamesTheSocket(t *testing.T) {
 func TestEndpoint(t *testing.T) {
 	h := open(t)
 	called := 0
-	shop := &page{path: "/shop", title: "Shop", admin: true, handle: func(*Console, *requestContext) (any, error) {
+	counted := &page{path: "/counted", title: "Counted", admin: true, handle: func(*Console, *requestContext) (any, error) {
 		called++
-		return nil, order.NotFound("This shop")
+		return nil, order.NotFound("This page")
 	}}
-	h.mux.HandleFunc("GET /console/shop", h.endpoint(shop))
+	h.mux.HandleFunc("GET /console/counted", h.endpoint(counted))
 	for _, c := range []struct {
 		about  order.Token
 		status int
 	}{{order.Token{UserID: 1}, 403}, {order.Token{Admin: true}, 404}, {order.Token{UserID: 1, Admin: true}, 404}} {
-		h.do(t, "GET", "/console/shop", "", "Cookie: "+SessionCookie+"="+h.token(t, c.about)).is(c.status, "Trace id")
+		h.do(t, "GET", "/console/counted", "", "Cookie: "+SessionCookie+"="+h.token(t, c.about)).is(c.status, "Trace id")
 	}
-	h.do(t, "GET", "/console/shop", "").leads("/console/login?next=%2Fconsole%2Fshop")
+	h.do(t, "GET", "/console/counted", "").leads("/console/login?next=%2Fconsole%2Fcounted")
 	if called != 2 {
 		t.Errorf("the handler was called %d times", called)
 	}

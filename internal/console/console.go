@@ -27,7 +27,7 @@ type Options struct {
 	Local          bool           // no sessions: every local client is the admin
 	TrustedProxies []netip.Prefix // their X-Forwarded-Proto decides whether the browser uses TLS
 
-	NoWorker, NoRealtime bool // roles that the process does not have: the page Live says so
+	NoWorker, NoRealtime bool // roles that the process does not have; the page Live shows it
 
 	Metrics  prometheus.Gatherer // metrics of the process; gathered once a second
 	OnScrape prometheus.Gatherer // metrics that need a query; gathered every ten seconds while a browser shows the page Live

@@ -98,7 +98,7 @@ func (d *demoRun) Summary() string {
 	created, all := d.Count(http.StatusCreated), len(d.Results)
 	switch d.Kind {
 	case demoRace:
-		return fmt.Sprintf("of %d buyers %d got the last unit (201), and %d were told that it is sold out (409).",
+		return fmt.Sprintf("of %d buyers %d got the last unit (201), and %d were refused because it is sold out (409).",
 			all, created, d.Count(http.StatusConflict))
 	case demoRepeat:
 		return fmt.Sprintf("of %d requests with one key %d created an order (201), and %d returned that order (200).",

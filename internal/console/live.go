@@ -2,10 +2,10 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -195,22 +195,20 @@ func writeWithin(w http.ResponseWriter, control *http.ResponseController, p []by
 // appendSamples appends an event with samples: an array of arrays, each with the time in seconds since 1970 and the figures, null
 // for an unknown one.
 func appendSamples(dst []byte, samples []sample) []byte {
-	dst = append(dst, "data: ["...)
+	rows := make([][]any, len(samples))
 	for i := range samples {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, '[')
-		dst = strconv.AppendInt(dst, samples[i].at.Unix(), 10)
+		rows[i] = append(rows[i], samples[i].at.Unix())
 		for _, value := range samples[i].values {
-			dst = append(dst, ',')
 			if math.IsNaN(value) || math.IsInf(value, 0) {
-				dst = append(dst, "null"...)
+				rows[i] = append(rows[i], nil)
 			} else {
-				dst = strconv.AppendFloat(dst, math.Round(value*100)/100, 'f', -1, 64)
+				rows[i] = append(rows[i], math.Round(value*100)/100)
 			}
 		}
-		dst = append(dst, ']')
 	}
-	return append(dst, "]\n\n"...)
+	text, err := json.Marshal(rows)
+	if err != nil {
+		panic(err) // finite numbers can always be marshalled
+	}
+	return append(append(append(dst, "data: "...), text...), "\n\n"...)
 }

@@ -367,7 +367,7 @@ func TestPageTry(t *testing.T) {
 	s := newEnv(t, true)
 	c := s.open()
 	c.get("/try").has(200, "No demo run yet", "Race for the last headphones", `breaker-closed">closed`, `hx-trigger="every 1s"`)
-	raced := c.follow(c.post("/try/race")).has(200, "As promised:", "of 50 buyers 1 got the last unit (201), and 49 were told", "!odd")
+	raced := c.follow(c.post("/try/race")).has(200, "As promised:", "of 50 buyers 1 got the last unit (201), and 49 were refused", "!odd")
 	if won, lost := strings.Count(raced.text, `<li class="won"`), strings.Count(raced.text, `<li class="lost"`); won != 1 || lost != 49 {
 		t.Errorf("%d cells are green, %d grey", won, lost)
 	}
@@ -453,7 +453,7 @@ func TestPagesWithoutAUser(t *testing.T) {
 	s := newEnv(t, false)
 	c := s.open(func(o *Options) { o.Local, o.Authenticator = false, fakeAuthenticator{s.api} })
 	id := s.place(1, "hers", 2)
-	c.cookie = "nobody"
+	c.cookie = "no-user"
 	for _, path := range []string{"/", "/orders", "/orders?key=hers", "/orders?id=1", href(id), "/products"} {
 		c.get(path).has(403, "belongs to no user", "!hers")
 	}
@@ -466,7 +466,7 @@ func (fakeAuthenticator) Enter(_ http.ResponseWriter, _ *http.Request, token str
 	switch token {
 	case "user-1":
 		return order.Token{ID: 1, UserID: 1}.Caller(), nil
-	case "nobody":
+	case "no-user":
 		return order.Token{ID: 2}.Caller(), nil
 	default:
 		return order.Caller{}, order.Errorf(order.CodeUnauthenticated, "Invalid token.")

@@ -38,10 +38,10 @@ func TestSessionCookie(t *testing.T) {
 		headers []string
 		secure  bool
 	}{
-		"plain":                                {nil, false},
-		"a client that claims TLS":             {[]string{"X-Forwarded-Proto: https"}, false},
-		"a trusted proxy that says TLS":        {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: https"}, true},
-		"a trusted proxy that says plain HTTP": {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: http"}, false},
+		"plain":                       {nil, false},
+		"a client that claims TLS":    {[]string{"X-Forwarded-Proto: https"}, false},
+		"a trusted proxy with TLS":    {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: https"}, true},
+		"a trusted proxy without TLS": {[]string{"From: 10.1.2.3:4", "X-Forwarded-Proto: http"}, false},
 	} {
 		in := h.do(t, "POST", "/console/login", credentials, c.headers...).leads(home)
 		cookie := in.cookie(SessionCookie)

@@ -4,6 +4,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
 	"orderflow/internal/web"
@@ -36,11 +39,29 @@ func appendMessage(dst []byte, event, channel, data string) []byte {
 	return append(dst, '}')
 }
 
-// cacheMiss returns the frame for a cache channel without a last event. It has no data.
-func cacheMiss(channel string) []byte {
-	text := web.AppendString([]byte(`{"event":"`+eventCacheMiss+`","channel":`), channel)
-	return appendFrame(nil, opText, append(text, '}'))
+// notice is a message of the protocol that is not on the path of an order.
+type notice struct {
+	Event   string `json:"event"`
+	Channel string `json:"channel,omitempty"`
+	Data    any    `json:"data,omitempty"`
 }
+
+// frame returns the frame of the notice.
+func (n notice) frame() []byte {
+	return appendFrame(nil, opText, jsonText(n))
+}
+
+// jsonText returns a value of this package as JSON.
+func jsonText(value any) []byte {
+	text, err := json.Marshal(value, jsontext.AllowInvalidUTF8(true))
+	if err != nil {
+		panic(err) // the caller's types can always be marshalled
+	}
+	return text
+}
+
+// cacheMiss returns the frame for a cache channel without a last event. It has no data.
+func cacheMiss(channel string) []byte { return notice{Event: eventCacheMiss, Channel: channel}.frame() }
 
 // message returns the frame of an event.
 func message(event, channel, data string) []byte {
@@ -50,25 +71,27 @@ func message(event, channel, data string) []byte {
 
 // errorMessage returns the frame of an error. channel is the channel of the error, "" for none; clients report the error on it.
 func errorMessage(code pusher.Code, channel string) []byte {
-	data := append([]byte(`{"code":`), strconv.Itoa(code.Number)...)
-	data = append(data, `,"message":`...)
-	data = web.AppendString(data, code.Text)
-	text := []byte(`{"event":"` + eventError + `",`)
-	if channel != "" {
-		text = append(web.AppendString(append(text, `"channel":`...), channel), ',')
-	}
-	text = append(append(text, `"data":`...), data...)
-	return appendFrame(nil, opText, append(text, '}', '}'))
+	return notice{Event: eventError, Channel: channel, Data: struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{code.Number, code.Text}}.frame()
 }
 
 // subscriptionError returns the frame that refuses a subscription.
 func subscriptionError(channel string, reason refusal) []byte {
-	data := append([]byte(`{"type":`), web.AppendString(nil, reason.kind)...)
-	data = append(data, `,"error":`...)
-	data = web.AppendString(data, reason.message)
-	data = append(data, `,"status":`...)
-	data = strconv.AppendInt(data, int64(reason.status), 10)
-	return message(eventSubscriptionError, channel, string(append(data, '}')))
+	return message(eventSubscriptionError, channel, string(jsonText(struct {
+		Type   string `json:"type"`
+		Error  string `json:"error"`
+		Status int    `json:"status"`
+	}{reason.kind, reason.message, reason.status})))
+}
+
+// established returns the first frame of a connection.
+func established(socketID string, activityTimeout time.Duration) []byte {
+	return message(eventEstablished, "", string(jsonText(struct {
+		SocketID        string `json:"socket_id"`
+		ActivityTimeout int    `json:"activity_timeout"` // in seconds
+	}{socketID, int(activityTimeout.Seconds())})))
 }
 
 // appendOrderEvent appends the data of OrderPaid, OrderFailed and OrderCancelled.

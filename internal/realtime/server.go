@@ -266,7 +266,7 @@ func (s *Server) connect(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return answerClose(code, text)
 	})
 	sock.owner = c
-	c.send(message(eventEstablished, "", `{"socket_id":"`+c.id+`","activity_timeout":`+strconv.Itoa(int(s.options.ActivityTimeout.Seconds()))+`}`))
+	c.send(established(c.id, s.options.ActivityTimeout))
 	go func() {
 		defer s.hub.goroutines.Done()
 		c.read(ctx)
