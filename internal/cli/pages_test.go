@@ -131,6 +131,19 @@ func TestProgramsInDocuments(t *testing.T) {
 	}
 }
 
+// formerWords are words and phrases that the documents used for terms of the glossary in docs/architecture.md.
+var formerWords = regexp.MustCompile(`(?i)\b(the books|whoever|lest|goes without saying|law of imports|the desk|dead letters?|set aside|take[ns]? back|` +
+	`debts?|owe[ds]?|shel(?:f|ves)|untold|pieces|no room for|told of)\b`)
+
+// Documents use the terms of the glossary. Blocks of code and output are not read.
+func TestVocabulary(t *testing.T) {
+	for name, page := range pages(t) {
+		for _, found := range formerWords.FindAllString(block.ReplaceAllString(page, ""), -1) {
+			t.Errorf("%s says %q: use the term of the glossary", name, found)
+		}
+	}
+}
+
 // Pictures are small, suit light and dark pages, and load nothing.
 func TestPictures(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(repository, "docs", "images", "*"))
