@@ -60,7 +60,8 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var s settings
-	kong.Parse(&s, kong.Name("bench-guard"), kong.Description("Compare the processor time per order of two builds.\n\nExample: bench-guard --base bin/before --work bin/after --loads sqlite"))
+	kong.Parse(&s, kong.Name("bench-guard"), kong.Description(
+		"Compare the processor time per order of two builds.\n\nExample: bench-guard --base bin/before --work bin/after --loads sqlite"))
 	for _, variable := range os.Environ() { // the servers must not read the caller's settings
 		if name, _, _ := strings.Cut(variable, "="); name != "PATH" && name != "HOME" && name != "TMPDIR" {
 			_ = os.Unsetenv(name)

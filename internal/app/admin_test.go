@@ -14,8 +14,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// adminToken makes an administrator's token and returns the header that shows it.
-func (s *site) adminToken() string {
+// adminToken creates an admin token and returns its header.
+func (s *testServer) adminToken() string {
 	s.t.Helper()
 	db := s.open()
 	token, _, err := db.NewToken(context.Background(), order.Token{Name: "operator", Admin: true}, time.Hour)
@@ -25,10 +25,10 @@ func (s *site) adminToken() string {
 	return "Authorization: Bearer " + token
 }
 
-// TestAdministration goes the way of one product: added, restocked, ordered, stopped, and the books proved over HTTP.
+// TestAdministration: a product is added, restocked, ordered and deactivated, and the audit runs over HTTP.
 func TestAdministration(t *testing.T) {
 	t.Parallel()
-	for name, ground := range grounds() {
+	for name, ground := range databases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			set := config.Defaults()
@@ -37,14 +37,14 @@ func TestAdministration(t *testing.T) {
 				mine.Database, mine.Redis, mine.RedisPrefix = set.Database, set.Redis, set.RedisPrefix
 			})
 			admin := s.adminToken()
-			ask := func(method, path, body string, status int, code string) reply {
+			ask := func(method, path, body string, status int, code string) response {
 				t.Helper()
 				r := s.do(method, "/api/v1"+path, body, admin)
-				s.is(r, status, code)
+				s.expect(r, status, code)
 				return r
 			}
 			lamp := `{"idempotency_key":"lamp","name":"Desk Lamp","price":"29.97","stock":1}`
-			s.is(s.post("/api/v1/products", lamp), http.StatusUnauthorized, "unauthenticated")
+			s.expect(s.post("/api/v1/products", lamp), http.StatusUnauthorized, "unauthenticated")
 			ask("POST", "/products", lamp, http.StatusCreated, "")
 			again := ask("POST", "/products", lamp, http.StatusOK, "")
 			var product struct{ Data struct{ ID int64 } }
@@ -59,7 +59,7 @@ func TestAdministration(t *testing.T) {
 				t.Errorf("stock %d after the delivery, want 10", got)
 			}
 			bought := s.buy(1, "first", id, 3)
-			s.is(bought, http.StatusCreated, "")
+			s.expect(bought, http.StatusCreated, "")
 			if bought.order().Total != "89.91" {
 				t.Errorf("ordered for %s", bought.order().Total)
 			}
@@ -72,7 +72,7 @@ func TestAdministration(t *testing.T) {
 
 			change := fmt.Sprintf("/products/%d", id)
 			ask("PATCH", change, `{"active":false,"price":"19.97"}`, http.StatusOK, "")
-			s.is(s.buy(1, "second", id, 1), http.StatusConflict, "product_inactive")
+			s.expect(s.buy(1, "second", id, 1), http.StatusConflict, "product_inactive")
 			ask("PATCH", change, `{"active":true}`, http.StatusOK, "")
 			if later := s.buy(1, "second", id, 1); later.order().Total != "19.97" {
 				t.Errorf("ordered at the new price: %+v", later)

@@ -17,7 +17,7 @@ import (
 	"orderflow/test/env"
 )
 
-// browser is a headless Chromium or Chrome, with a profile of its own, that ends with the test.
+// browser is a headless Chromium or Chrome with a profile of its own. It ends with the test.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -36,9 +36,9 @@ func newBrowser(t *testing.T) *browser {
 	}
 	ctx, closed := chromedp.NewContext(context.WithoutCancel(t.Context()), chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(path), chromedp.WSURLReadTimeout(patience),
-		chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), // as root, too, and without a screen
+		chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), // works as root and without a screen
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true), chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("host-resolver-rules", "MAP *.example 127.0.0.1"), // hosts that pages of strangers come from
+		chromedp.Flag("host-resolver-rules", "MAP *.example 127.0.0.1"), // hosts of pages of other origins
 	))
 	t.Cleanup(closed)
 	if err := chromedp.Do(ctx); err != nil {
@@ -47,19 +47,19 @@ func newBrowser(t *testing.T) *browser {
 	return &browser{t, ctx}
 }
 
-// page is a page that a browser shows. Its witness tells what is written to the console.
+// page is a page in a browser. Its observer reads the console.
 type page struct {
-	*witness
+	*observer
 	ctx context.Context
 }
 
-// pages is a web server of pages: a page's script is what it is about, the clients' builds for browsers stand beside it.
+// pages is a web server for pages with a script, and for the browser builds of the clients.
 type pages struct {
 	server *httptest.Server
 	script string
 }
 
-// newPages starts a web server for one page. Its origin is known before its script.
+// newPages starts a web server for one page, whose script is set later.
 func newPages(t *testing.T) *pages {
 	t.Helper()
 	p := &pages{}
@@ -76,13 +76,13 @@ func newPages(t *testing.T) *pages {
 	return p
 }
 
-// origin is where the pages come from, as a browser names it: of this machine, or of a host that is not ours.
+// origin returns the origin of the pages under a host name.
 func (p *pages) origin(host string) string {
 	_, port, _ := strings.Cut(strings.TrimPrefix(p.server.URL, "http://"), ":")
 	return "http://" + host + ":" + port
 }
 
-// open shows a page of this host with a script.
+// open opens a page with a script under a host name.
 func (b *browser) open(from *pages, host, script string) *page {
 	b.t.Helper()
 	from.script = script
@@ -93,12 +93,12 @@ func (b *browser) open(from *pages, host, script string) *page {
 	return p
 }
 
-// tab opens a tab without a page, whose console is listened to.
+// tab opens an empty tab and reads its console.
 func (b *browser) tab() *page {
 	b.t.Helper()
 	ctx, closed := chromedp.NewContext(b.ctx)
-	p := &page{&witness{t: b.t, lines: make(chan string, 1000)}, ctx}
-	if err := chromedp.Do(ctx); err != nil { // makes the tab, so that nothing is said before somebody listens
+	p := &page{&observer{t: b.t, lines: make(chan string, 1000)}, ctx}
+	if err := chromedp.Do(ctx); err != nil { // creates the tab, so that no message is missed
 		b.t.Fatal(err)
 	}
 	said, ended := chromedp.Console(ctx), make(chan struct{})
@@ -121,8 +121,8 @@ func (b *browser) tab() *page {
 	return p
 }
 
-// shows waits until the page shows a text.
-func (p *page) shows(text string) {
+// awaitText waits until the page shows a text.
+func (p *page) awaitText(text string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
@@ -132,9 +132,9 @@ func (p *page) shows(text string) {
 	}
 }
 
-// script is a program for a page: what it needs to know of the server as constants, and its text.
-func (s *site) script(text string) string {
-	options, err := json.Marshal(clientOptions(s.t, s.live))
+// script returns a script with the addresses of the server as constants.
+func (s *testServer) script(text string) string {
+	options, err := json.Marshal(clientOptions(s.t, s.realtimeURL))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ for (const type of ['OrderCreated', 'OrderProcessing', 'OrderPaid', 'OrderFailed
 }`
 )
 
-// In a real browser a page of another origin on this machine shows that a real order is paid, with either client.
+// In a real browser a page of another origin on this machine receives the event of a paid order, with both clients.
 func TestBrowserHearsOfAPaidOrder(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
@@ -178,18 +178,18 @@ func TestBrowserHearsOfAPaidOrder(t *testing.T) {
 			s, b := serve(t, nil), &browser{t, b.ctx}
 			p := b.open(newPages(t), "127.0.0.1", s.script(script))
 			for range 2 { // in either order
-				p.sees("listens to")
+				p.awaitLine("listens to")
 			}
 			id := s.buy(1, "live", 1, 1).order().ID
-			p.shows(fmt.Sprintf("private-orders.1: order %d is PAID", id))
-			p.shows(fmt.Sprintf("private-cache-orders.1: order %d is PAID", id))
-			late := b.open(newPages(t), "localhost", s.script(script)) // hears the last one as it comes
-			late.shows(fmt.Sprintf("private-cache-orders.1: order %d is PAID", id))
+			p.awaitText(fmt.Sprintf("private-orders.1: order %d is PAID", id))
+			p.awaitText(fmt.Sprintf("private-cache-orders.1: order %d is PAID", id))
+			late := b.open(newPages(t), "localhost", s.script(script)) // receives the last event live
+			late.awaitText(fmt.Sprintf("private-cache-orders.1: order %d is PAID", id))
 		})
 	}
 }
 
-// A page that may not connect hears why, and gives up; one that is allowed by name connects.
+// A page of a refused origin gets the reason and does not reconnect; a page of an allowed origin connects.
 func TestBrowserPagesOfOtherOrigins(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
@@ -198,52 +198,52 @@ func TestBrowserPagesOfOtherOrigins(t *testing.T) {
 	listed := serve(t, func(set *config.Settings) { set.AllowedOrigins = []string{from.origin("shop.example")} })
 	refused := func(p *page) {
 		t.Helper()
-		p.sees("error 4009")
-		p.sees("state disconnected")
-		if p.count("listens to") > 0 {
+		p.awaitLine("error 4009")
+		p.awaitLine("state disconnected")
+		if p.countLines("listens to") > 0 {
 			t.Error("it connected")
 		}
 	}
 	refused(b.open(from, "evil.example", open.script(pusherPage)))
 	refused(b.open(from, "evil.example", listed.script(pusherPage)))
-	refused(b.open(from, "127.0.0.1", listed.script(pusherPage))) // a list stands for all
+	refused(b.open(from, "127.0.0.1", listed.script(pusherPage))) // a list replaces the default
 	p := b.open(from, "shop.example", listed.script(pusherPage))
-	p.sees("listens to private-orders.1")
+	p.awaitLine("listens to private-orders.1")
 	id := listed.buy(1, "live", 1, 1).order().ID
-	p.shows(fmt.Sprintf("private-orders.1: order %d is PAID", id))
+	p.awaitText(fmt.Sprintf("private-orders.1: order %d is PAID", id))
 }
 
-// An EventSource hears all of an order, in order, and stops when there is nothing more to come.
+// An EventSource receives all events of an order in sequence, and stops after the last one.
 func TestBrowserStreamsAnOrder(t *testing.T) {
 	t.Parallel()
 	s, b := serve(t, nil), newBrowser(t)
 	s.buy(1, "stream", 1, 1)
 	p := b.open(newPages(t), "127.0.0.1", s.script(streamPage))
-	p.sees("OrderCreated 1-1")
-	p.sees("OrderProcessing 1-2")
-	p.sees("OrderPaid 1-3")
-	p.sees("state 0") // it connects again, after a second, and gets 204
-	p.sees("state 2")
-	if n := p.count("Order"); n != 3 {
-		t.Errorf("it heard %d events:\n%s", n, strings.Join(p.seen, "\n"))
+	p.awaitLine("OrderCreated 1-1")
+	p.awaitLine("OrderProcessing 1-2")
+	p.awaitLine("OrderPaid 1-3")
+	p.awaitLine("state 0") // it connects again, after a second, and gets 204
+	p.awaitLine("state 2")
+	if n := p.countLines("Order"); n != 3 {
+		t.Errorf("it received %d events:\n%s", n, strings.Join(p.seen, "\n"))
 	}
 }
 
-// A stream that breaks goes on where it was.
+// A broken stream continues after its last event.
 func TestBrowserStreamsAcrossACut(t *testing.T) {
 	t.Parallel()
 	s, b := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} }), newBrowser(t)
 	network, proxied := env.Proxy(t, s.url)
 	s.buy(1, "stream", 1, 1)
 	p := b.open(newPages(t), "127.0.0.1", strings.Replace(s.script(streamPage), s.url, proxied, 1))
-	p.sees("OrderCreated 1-1")
+	p.awaitLine("OrderCreated 1-1")
 	network.Cut()
-	p.sees("state 0")
+	p.awaitLine("state 0")
 	s.cancel(1)
 	network.Restore()
-	p.sees("OrderCancelled 1-2")
-	p.sees("state 2")
-	if n := p.count("Order"); n != 2 {
-		t.Errorf("it heard %d events:\n%s", n, strings.Join(p.seen, "\n"))
+	p.awaitLine("OrderCancelled 1-2")
+	p.awaitLine("state 2")
+	if n := p.countLines("Order"); n != 2 {
+		t.Errorf("it received %d events:\n%s", n, strings.Join(p.seen, "\n"))
 	}
 }

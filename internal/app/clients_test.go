@@ -21,15 +21,15 @@ import (
 // clientsFolder has the programs that run real clients, and the clients in its node_modules.
 const clientsFolder = "testdata/clients"
 
-// witness tells what a client sees, a line an observation.
-type witness struct {
+// observer reads the lines that a client prints, one per observation.
+type observer struct {
 	t     *testing.T
 	lines chan string
-	seen  []string // what was read of lines
+	seen  []string // lines that were read
 }
 
-// sees reads on until a line has all the parts, and returns it.
-func (w *witness) sees(parts ...string) string {
+// awaitLine reads lines until one has all the parts, and returns it.
+func (w *observer) awaitLine(parts ...string) string {
 	w.t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
@@ -37,20 +37,20 @@ func (w *witness) sees(parts ...string) string {
 		select {
 		case line, open := <-w.lines:
 			if !open {
-				w.t.Fatalf("the client ended before it saw %q. It saw:\n%s", parts, strings.Join(w.seen, "\n"))
+				w.t.Fatalf("the client ended without %q. It printed:\n%s", parts, strings.Join(w.seen, "\n"))
 			}
 			w.seen = append(w.seen, line)
 			if hasAll(line, parts) {
 				return line
 			}
 		case <-deadline.C:
-			w.t.Fatalf("the client does not see %q. It saw:\n%s", parts, strings.Join(w.seen, "\n"))
+			w.t.Fatalf("the client does not print %q. It printed:\n%s", parts, strings.Join(w.seen, "\n"))
 		}
 	}
 }
 
-// count is how many of the lines read so far have all the parts.
-func (w *witness) count(parts ...string) (n int) {
+// countLines counts the lines with all the parts among those that were read.
+func (w *observer) countLines(parts ...string) (n int) {
 	for _, line := range w.seen {
 		if hasAll(line, parts) {
 			n++
@@ -68,26 +68,26 @@ func hasAll(line string, parts []string) bool {
 	return true
 }
 
-// customer is a client that runs in Node and does what it is told.
-type customer struct {
-	*witness
+// nodeClient is a client program in Node that reads commands.
+type nodeClient struct {
+	*observer
 	in io.Writer
 }
 
-// customerOptions are what a program in the folder of clients is started with.
-type customerOptions struct {
+// nodeOptions are the options of a client program.
+type nodeOptions struct {
 	Key       string            `json:"key"`
-	Options   map[string]any    `json:"options"`   // the client's
+	Options   map[string]any    `json:"options"`   // of the client library
 	Authorize string            `json:"authorize"` // see pusher.mjs
 	Endpoint  string            `json:"endpoint"`
 	Headers   map[string]string `json:"headers"` // with the request for a signature
 }
 
-// customer starts a client of the server; change, nil for none, changes its options.
-func (s *site) customer(program string, change func(*customerOptions)) *customer {
+// startClient starts a client of the server; change changes its options unless it is nil.
+func (s *testServer) startClient(program string, change func(*nodeOptions)) *nodeClient {
 	s.t.Helper()
-	options := customerOptions{
-		Key: s.settings.RealtimeKey, Options: clientOptions(s.t, s.live), Authorize: "form", Endpoint: s.url + "/broadcasting/auth",
+	options := nodeOptions{
+		Key: s.settings.RealtimeKey, Options: clientOptions(s.t, s.realtimeURL), Authorize: "form", Endpoint: s.url + "/broadcasting/auth",
 		Headers: map[string]string{},
 	}
 	if change != nil {
@@ -98,7 +98,7 @@ func (s *site) customer(program string, change func(*customerOptions)) *customer
 		s.t.Fatal(err)
 	}
 	c := runNode(s.t, nil, program, string(text))
-	c.sees(`"ready"`)
+	c.awaitLine(`"ready"`)
 	return c
 }
 
@@ -118,16 +118,16 @@ func clientOptions(t *testing.T, sockets string) map[string]any {
 	}
 }
 
-// runNode runs Node in the folder of clients until the test ends; stdin nil is one that the test writes to.
-func runNode(t *testing.T, stdin io.Reader, args ...string) *customer {
+// runNode runs Node in the folder of the clients until the test ends. With a nil stdin the test writes commands.
+func runNode(t *testing.T, stdin io.Reader, args ...string) *nodeClient {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "node", args...)
 	command.Dir, command.Stdin = filepath.FromSlash(clientsFolder), stdin
-	c := &customer{witness: &witness{t: t, lines: make(chan string, 1000)}}
-	said := &memory{}
+	c := &nodeClient{observer: &observer{t: t, lines: make(chan string, 1000)}}
+	said := &logBuffer{}
 	command.Stderr = said
 	if stdin == nil {
-		in, err := command.StdinPipe() // when it closes, as it does when the test dies, the program ends
+		in, err := command.StdinPipe() // the program ends when it is closed, also when the test is killed
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,8 +148,8 @@ func runNode(t *testing.T, stdin io.Reader, args ...string) *customer {
 			c.lines <- lines.Text()
 		}
 	}()
-	t.Cleanup(func() { // after the test's context, which kills the program
-		for range c.lines { // it may wait to tell
+	t.Cleanup(func() { // after the context of the test, which kills the program
+		for range c.lines { // unblocks its output
 		}
 		<-ended
 		_ = command.Wait()
@@ -160,8 +160,8 @@ func runNode(t *testing.T, stdin io.Reader, args ...string) *customer {
 	return c
 }
 
-// do tells the client to do something; more are names and values.
-func (c *customer) do(what string, more ...any) {
+// do sends a command; more are names and values.
+func (c *nodeClient) do(what string, more ...any) {
 	c.t.Helper()
 	command := map[string]any{"do": what}
 	for i := 0; i < len(more); i += 2 {
@@ -176,39 +176,39 @@ func (c *customer) do(what string, more ...any) {
 	}
 }
 
-// subscribe subscribes and waits until that is done.
-func (c *customer) subscribe(channel string) {
+// subscribe subscribes and waits for the confirmation.
+func (c *nodeClient) subscribe(channel string) {
 	c.t.Helper()
 	c.do("subscribe", "channel", channel)
-	c.sees(`"channel":"`+channel+`"`, `"pusher:subscription_succeeded"`)
+	c.awaitLine(`"channel":"`+channel+`"`, `"pusher:subscription_succeeded"`)
 }
 
-// told is an event that a client saw.
-type told struct {
+// clientEvent is an event that a client received.
+type clientEvent struct {
 	Channel, Event string
 	Data           map[string]any
 }
 
-// hears waits for an event on a channel.
-func (c *customer) hears(channel, event string) told {
+// awaitEvent waits for an event on a channel.
+func (c *nodeClient) awaitEvent(channel, event string) clientEvent {
 	c.t.Helper()
-	var heard told
-	line := c.sees(`"saw":"event"`, `"channel":"`+channel+`"`, `"event":"`+event+`"`)
-	if err := json.Unmarshal([]byte(line), &heard); err != nil {
+	var received clientEvent
+	line := c.awaitLine(`"saw":"event"`, `"channel":"`+channel+`"`, `"event":"`+event+`"`)
+	if err := json.Unmarshal([]byte(line), &received); err != nil {
 		c.t.Fatal(err)
 	}
-	return heard
+	return received
 }
 
-// publisher is another back end, with Pusher's own library.
-func (s *site) publisher() *pusher.Client {
+// publisher returns a back end with Pusher's own library.
+func (s *testServer) publisher() *pusher.Client {
 	return &pusher.Client{
 		AppID: s.settings.RealtimeAppID, Key: s.settings.RealtimeKey, Secret: s.settings.RealtimeSecret.Reveal(),
-		Host: strings.TrimPrefix(s.live, "ws://"), HTTPClient: s.client,
+		Host: strings.TrimPrefix(s.realtimeURL, "ws://"), HTTPClient: s.client,
 	}
 }
 
-// bothClients runs a test with each client.
+// bothClients runs a test with each client program.
 func bothClients(t *testing.T, test func(t *testing.T, program string)) {
 	t.Helper()
 	for _, program := range []string{"pusher.mjs", "echo.mjs"} {
@@ -219,22 +219,22 @@ func bothClients(t *testing.T, test func(t *testing.T, program string)) {
 	}
 }
 
-// A customer hears of a real order that is paid, on both of the own channels and in the words of the contract, and who
-// subscribes to the cache channel later hears it then.
+// A client receives the event of a paid order on both channels of its user, with the payload of the API. A later subscriber of the cache
+// channel receives it, too.
 func TestClientsHearOfAPaidOrder(t *testing.T) {
 	t.Parallel()
 	bothClients(t, func(t *testing.T, program string) {
 		s := serve(t, nil)
-		c, other := s.customer(program, nil), s.customer(program, nil)
+		c, other := s.startClient(program, nil), s.startClient(program, nil)
 		c.subscribe("private-orders.1")
 		c.subscribe("private-cache-orders.1")
-		c.hears("private-cache-orders.1", "pusher:cache_miss")
+		c.awaitEvent("private-cache-orders.1", "pusher:cache_miss")
 		other.subscribe("private-orders.2")
 
 		bought := s.do("POST", "/api/v1/orders", `{"user_id":1,"idempotency_key":"live","items":[{"product_id":1,"quantity":2}]}`, "X-Trace-Id: of-the-test")
 		o := bought.order()
 		for _, channel := range []string{"private-orders.1", "private-cache-orders.1"} {
-			data := c.hears(channel, "OrderPaid").Data
+			data := c.awaitEvent(channel, "OrderPaid").Data
 			at, _ := data["timestamp"].(string)
 			if _, err := time.Parse("2006-01-02T15:04:05.000000Z", at); err != nil {
 				t.Error(err)
@@ -244,86 +244,86 @@ func TestClientsHearOfAPaidOrder(t *testing.T) {
 				"trace_id": "of-the-test",
 			}
 			if fmt.Sprint(data) != fmt.Sprint(want) {
-				t.Errorf("heard %v, want %v", data, want)
+				t.Errorf("received %v, want %v", data, want)
 			}
 		}
-		late := s.customer(program, nil)
+		late := s.startClient(program, nil)
 		late.subscribe("private-cache-orders.1")
-		if data := late.hears("private-cache-orders.1", "OrderPaid").Data; data["order_id"] != float64(o.ID) {
-			t.Errorf("heard %v of order %d", data, o.ID)
+		if data := late.awaitEvent("private-cache-orders.1", "OrderPaid").Data; data["order_id"] != float64(o.ID) {
+			t.Errorf("received %v of order %d", data, o.ID)
 		}
 		s.buy(2, "other", 1, 1)
-		if data := other.hears("private-orders.2", "OrderPaid").Data; data["order_id"] == float64(o.ID) {
-			t.Error("user 2 hears of user 1's order")
+		if data := other.awaitEvent("private-orders.2", "OrderPaid").Data; data["order_id"] == float64(o.ID) {
+			t.Error("user 2 receives an event of user 1")
 		}
 	})
 }
 
-// Customers hear of orders that failed and of those that were cancelled.
+// Clients receive the events of failed and of cancelled orders.
 func TestClientsHearOfOtherEnds(t *testing.T) {
 	t.Parallel()
 	bothClients(t, func(t *testing.T, program string) {
 		declining := serve(t, func(set *config.Settings) { set.SimulatedSuccess = 0 })
-		c := declining.customer(program, nil)
+		c := declining.startClient(program, nil)
 		c.subscribe("private-orders.1")
 		failed := declining.buy(1, "declined", 1, 1).order()
-		data := c.hears("private-orders.1", "OrderFailed").Data
+		data := c.awaitEvent("private-orders.1", "OrderFailed").Data
 		if reason, _ := data["reason"].(string); data["order_id"] != float64(failed.ID) || data["status"] != "FAILED" || reason == "" || data["total_amount"] != failed.Total {
-			t.Errorf("heard %v of %+v", data, failed)
+			t.Errorf("received %v of %+v", data, failed)
 		}
 
 		idle := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} })
-		c = idle.customer(program, nil)
+		c = idle.startClient(program, nil)
 		c.subscribe("private-orders.1")
 		cancelled := idle.cancel(idle.buy(1, "regretted", 1, 1).order().ID).order()
-		data = c.hears("private-orders.1", "OrderCancelled").Data
+		data = c.awaitEvent("private-orders.1", "OrderCancelled").Data
 		if cancelled.CancelledAt == nil || data["order_id"] != float64(cancelled.ID) || data["status"] != "CANCELLED" || data["cancelled_at"] != *cancelled.CancelledAt {
-			t.Errorf("heard %v of %+v", data, cancelled)
+			t.Errorf("received %v of %+v", data, cancelled)
 		}
 	})
 }
 
-// What another back end publishes with Pusher's library reaches public channels, private ones, and all of several; a
-// public cache channel keeps the last of it.
+// Events that another back end publishes with Pusher's library reach public, private and several channels. A public cache channel keeps the
+// last one.
 func TestClientsHearOfOtherBackEnds(t *testing.T) {
 	t.Parallel()
 	bothClients(t, func(t *testing.T, program string) {
 		s := serve(t, nil)
-		c := s.customer(program, nil)
+		c := s.startClient(program, nil)
 		c.subscribe("news")
 		c.subscribe("private-orders.1")
 		c.subscribe("cache-news")
-		c.hears("cache-news", "pusher:cache_miss")
+		c.awaitEvent("cache-news", "pusher:cache_miss")
 		if err := s.publisher().TriggerMulti([]string{"news", "private-orders.1", "cache-news"}, "Announced", map[string]string{"text": "Größer & “neu”"}); err != nil {
 			t.Fatal(err)
 		}
-		late := s.customer(program, nil)
-		for channel, hearer := range map[string]*customer{"news": c, "cache-news": late} {
+		late := s.startClient(program, nil)
+		for channel, hearer := range map[string]*nodeClient{"news": c, "cache-news": late} {
 			if hearer == late {
 				late.subscribe(channel)
 			}
-			if data := hearer.hears(channel, "Announced").Data; data["text"] != "Größer & “neu”" {
-				t.Errorf("%s: heard %v", channel, data)
+			if data := hearer.awaitEvent(channel, "Announced").Data; data["text"] != "Größer & “neu”" {
+				t.Errorf("%s: received %v", channel, data)
 			}
 		}
 		c.do("unsubscribe", "channel", "news")
 		if err := s.publisher().TriggerMulti([]string{"news", "private-orders.1"}, "Announced", map[string]string{"text": "second"}); err != nil {
 			t.Fatal(err)
 		}
-		for heard := c.hears("private-orders.1", "Announced"); heard.Data["text"] != "second"; {
-			heard = c.hears("private-orders.1", "Announced")
+		for received := c.awaitEvent("private-orders.1", "Announced"); received.Data["text"] != "second"; {
+			received = c.awaitEvent("private-orders.1", "Announced")
 		}
-		if c.count(`"channel":"news"`, "second") > 0 { // it would have come before
-			t.Error("who unsubscribed still hears")
+		if c.countLines(`"channel":"news"`, "second") > 0 { // it would have arrived before
+			t.Error("an unsubscribed client still receives events")
 		}
 	})
 }
 
-// Pusher's library for Node, with a number for an application's id as it is by default, reads channels and their subscriptions.
+// Pusher's library for Node reads channels and their subscriptions, with the default application id, which is a number.
 func TestBackEndInNodeReadsChannels(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	address, err := url.Parse(s.live)
+	address, err := url.Parse(s.realtimeURL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,11 +334,11 @@ func TestBackEndInNodeReadsChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := s.customer("pusher.mjs", nil)
+	page := s.startClient("pusher.mjs", nil)
 	page.subscribe("news")
 	page.subscribe("private-orders.1")
-	backEnd := runNode(t, nil, "--no-deprecation", "backend.mjs", string(options)) // of a package that it uses
-	backEnd.sees(`"ready"`)
+	backEnd := runNode(t, nil, "--no-deprecation", "backend.mjs", string(options)) // caused by one of its packages
+	backEnd.awaitLine(`"ready"`)
 	for _, test := range []struct {
 		path, prefix, info string
 		want               []string
@@ -357,9 +357,9 @@ func TestBackEndInNodeReadsChannels(t *testing.T) {
 			params["info"] = test.info
 		}
 		backEnd.do("get", "path", test.path, "params", params)
-		backEnd.sees(append(test.want, `"saw":"answer"`)...)
+		backEnd.awaitLine(append(test.want, `"saw":"answer"`)...)
 	}
 	backEnd.do("trigger", "channel", "news", "event", "Announced", "data", map[string]string{"text": "today"}, "params", map[string]string{"info": "subscription_count"})
-	backEnd.sees(`"saw":"answer"`, `"status":200`, `"body":{"channels":{"news":{"subscription_count":1}}}`)
-	page.hears("news", "Announced")
+	backEnd.awaitLine(`"saw":"answer"`, `"status":200`, `"body":{"channels":{"news":{"subscription_count":1}}}`)
+	page.awaitEvent("news", "Announced")
 }

@@ -11,11 +11,11 @@ import (
 	"orderflow/internal/config"
 )
 
-// authRequired lets nobody in without a token.
+// authRequired sets --auth required.
 func authRequired(set *config.Settings) { set.Auth = config.AuthRequired }
 
-// token makes a token, as operators do.
-func (s *site) token(about app.Token) string {
+// token creates a token.
+func (s *testServer) token(about app.Token) string {
 	s.t.Helper()
 	db := s.open()
 	defer func() { _ = db.Close() }()
@@ -26,8 +26,8 @@ func (s *site) token(about app.Token) string {
 	return token
 }
 
-// buyWith orders with a token and returns the order's id.
-func (s *site) buyWith(token string, user int64, key string) int64 {
+// buyWith orders with a token and returns the id of the order.
+func (s *testServer) buyWith(token string, user int64, key string) int64 {
 	s.t.Helper()
 	body := fmt.Sprintf(`{"user_id":%d,"idempotency_key":%q,"items":[{"product_id":1,"quantity":1}]}`, user, key)
 	r := s.do(http.MethodPost, "/api/v1/orders", body, "Authorization: Bearer "+token)
@@ -37,8 +37,8 @@ func (s *site) buyWith(token string, user int64, key string) int64 {
 	return r.order().ID
 }
 
-// A token opens the channels of its user and no others, whether one is needed or not; one that is none opens nothing, and
-// none at all opens nothing where one is needed. An admin's opens all.
+// A token permits the channels of its user only, with --auth optional and required. An invalid token permits none, and with --auth required
+// neither does a missing one. An admin token permits all.
 func TestClientsWithTokens(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*config.Settings){"optional": nil, "required": authRequired} {
@@ -46,8 +46,8 @@ func TestClientsWithTokens(t *testing.T) {
 			t.Parallel()
 			bothClients(t, func(t *testing.T, program string) {
 				s := serve(t, change)
-				with := func(token string) *customer {
-					return s.customer(program, func(o *customerOptions) {
+				with := func(token string) *nodeClient {
+					return s.startClient(program, func(o *nodeOptions) {
 						switch {
 						case token == "":
 						case program == "echo.mjs":
@@ -57,10 +57,10 @@ func TestClientsWithTokens(t *testing.T) {
 						}
 					})
 				}
-				refused := func(c *customer, channel string, status int) {
+				refused := func(c *nodeClient, channel string, status int) {
 					t.Helper()
 					c.do("subscribe", "channel", channel)
-					c.sees(`"channel":"`+channel+`"`, `"pusher:subscription_error"`, fmt.Sprintf(`"status":%d`, status))
+					c.awaitLine(`"channel":"`+channel+`"`, `"pusher:subscription_error"`, fmt.Sprintf(`"status":%d`, status))
 				}
 				token := s.token(app.Token{UserID: 1})
 				own := with(token)
@@ -71,16 +71,16 @@ func TestClientsWithTokens(t *testing.T) {
 				admin.subscribe("private-orders.1")
 				admin.subscribe("private-orders.2")
 				refused(with(strings.Repeat("x", len(token))), "private-orders.1", 401)
-				if nobody := with(""); name == "required" {
-					refused(nobody, "private-orders.1", 401)
-					refused(nobody, "private-cache-orders.1", 401)
+				if anonymous := with(""); name == "required" {
+					refused(anonymous, "private-orders.1", 401)
+					refused(anonymous, "private-cache-orders.1", 401)
 				} else {
-					nobody.subscribe("private-orders.1")
+					anonymous.subscribe("private-orders.1")
 				}
 				id := s.buyWith(token, 1, "mine")
-				for _, c := range []*customer{own, admin} {
-					if data := c.hears("private-orders.1", "OrderPaid").Data; data["order_id"] != float64(id) {
-						t.Errorf("heard %v of order %d", data, id)
+				for _, c := range []*nodeClient{own, admin} {
+					if data := c.awaitEvent("private-orders.1", "OrderPaid").Data; data["order_id"] != float64(id) {
+						t.Errorf("received %v of order %d", data, id)
 					}
 				}
 			})
@@ -88,7 +88,7 @@ func TestClientsWithTokens(t *testing.T) {
 	}
 }
 
-// In a browser a page of another origin may send its token with the request for a signature, as a header only.
+// In a browser a page of another origin sends its token in a header of the request for a signature.
 func TestBrowserWithATokenHearsOfAPaidOrder(t *testing.T) {
 	t.Parallel()
 	s, b := serve(t, authRequired), newBrowser(t)
@@ -102,13 +102,13 @@ func TestBrowserWithATokenHearsOfAPaidOrder(t *testing.T) {
 	} {
 		p := b.open(newPages(t), "localhost", s.script(script))
 		if !listens {
-			p.sees("refused private-orders.1 401")
+			p.awaitLine("refused private-orders.1 401")
 			continue
 		}
 		for range 2 {
-			p.sees("listens to")
+			p.awaitLine("listens to")
 		}
 		id := s.buyWith(token, 1, fmt.Sprint(len(script)))
-		p.shows(fmt.Sprintf("private-orders.1: order %d is PAID", id))
+		p.awaitText(fmt.Sprintf("private-orders.1: order %d is PAID", id))
 	}
 }

@@ -16,21 +16,21 @@ import (
 	"orderflow/test/env"
 )
 
-// state waits until a part of the page Live is in a state.
-func (v *visitor) state(part, want string) {
+// awaitState waits until a part of the page Live is in a state.
+func (v *visitor) awaitState(part, want string) {
 	v.t.Helper()
 	v.await(fmt.Sprintf("document.getElementById(%q)?.dataset.state === %q", part, want))
 }
 
-// feeds waits until the page Live shows a change of an order, with a link to it.
-func (v *visitor) feeds(id int64, status order.Status) {
+// awaitFeedOrder waits until the page Live shows a change of an order, with a link to it.
+func (v *visitor) awaitFeedOrder(id int64, status order.Status) {
 	v.t.Helper()
 	v.await(fmt.Sprintf("[...document.querySelectorAll('#feed tbody tr')].some((row) => row.querySelector(\"a[href='/console/orders/%d']\") && "+
 		"row.innerText.includes(%q))", id, status))
 }
 
-// said is what the browser's console has said since the last time.
-func (v *visitor) said() (lines []string) {
+// consoleLines returns the new lines of the browser's console.
+func (v *visitor) consoleLines() (lines []string) {
 	for {
 		select {
 		case line := <-v.lines:
@@ -41,38 +41,38 @@ func (v *visitor) said() (lines []string) {
 	}
 }
 
-// TestConsoleLive: the charts move, orders are shown as they change, and both come back after the server was away.
+// TestConsoleLive: the charts are updated, changes of orders are shown, and both continue after a restart of the server.
 func TestConsoleLive(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "orderflow.db")
 	s := serveOn(t, path, nil)
 	b := newBrowser(t)
 	v := s.visit(b)
-	v.goes("/")
-	v.state("live-state", "live")
-	v.state("feed-state", "live")
-	v.shows("No order has changed since this page was opened.")
+	v.open("/")
+	v.awaitState("live-state", "live")
+	v.awaitState("feed-state", "live")
+	v.awaitText("No order has changed since this page was opened.")
 	var id int64
 	for i := range 3 {
 		id = s.buy(1, fmt.Sprint("live", i), 2, 1).order().ID
 	}
-	v.feeds(id, "PAID") // the orders before it are paid in their own time
-	v.shows("WebSockets 1")
-	if n := v.counts("#charts canvas"); n != 8 {
+	v.awaitFeedOrder(id, "PAID") // earlier orders may be paid later
+	v.awaitText("WebSockets 1")
+	if n := v.count("#charts canvas"); n != 8 {
 		t.Errorf("%d charts", n)
 	}
 	for _, width := range []int64{1280, 360} {
 		for _, theme := range []string{"dark", "light"} {
-			v.prefers(theme)
+			v.setTheme(theme)
 			v.do(chromedp.EmulateViewport(width, 740))
-			v.fits()
+			v.awaitFit()
 		}
 	}
 
-	for _, line := range v.said() {
+	for _, line := range v.consoleLines() {
 		t.Errorf("the browser's console says: %s", line)
 	}
-	// The first time that it asks to be let in again, it is answered with an error; it asks once more.
+	// The first reconnect gets an error, and the page tries again.
 	v.do(chromedp.Evaluate[chromedp.Void](`{
 		const open = XMLHttpRequest.prototype.open
 		XMLHttpRequest.prototype.open = function (method, url, ...rest) {
@@ -82,55 +82,54 @@ func TestConsoleLive(t *testing.T) {
 		}
 	}`))
 	s.stop()
-	v.state("live-state", "disconnected")
-	v.state("feed-state", "disconnected")
+	v.awaitState("live-state", "disconnected")
+	v.awaitState("feed-state", "disconnected")
 	again := serveOn(t, path, func(set *config.Settings) {
-		set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(s.url, "http://")), config.Addr(strings.TrimPrefix(s.live, "ws://"))
+		set.Addr, set.RealtimeAddr = config.Addr(strings.TrimPrefix(s.url, "http://")), config.Addr(strings.TrimPrefix(s.realtimeURL, "ws://"))
 	})
-	v.state("live-state", "live")
-	v.state("feed-state", "live")
+	v.awaitState("live-state", "live")
+	v.awaitState("feed-state", "live")
 	v.await("document.body.dataset.refused === '/console/broadcasting/auth'")
-	v.shows("Orders per second")
-	v.feeds(again.buy(1, "again", 2, 1).order().ID, "PAID")
-	v.do(chromedp.Navigate("about:blank"))                                                      // before the server goes
-	expected := []string{"net::ERR_", "WebSocket connection", "status of 503", "status of 404"} // the server went, was away, and refused
-	for _, line := range v.said() {
+	v.awaitText("Orders per second")
+	v.awaitFeedOrder(again.buy(1, "again", 2, 1).order().ID, "PAID")
+	v.do(chromedp.Navigate("about:blank"))                                                      // before the server stops
+	expected := []string{"net::ERR_", "WebSocket connection", "status of 503", "status of 404"} // the server stopped, was away, and refused
+	for _, line := range v.consoleLines() {
 		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(line, text) }) {
 			t.Errorf("the browser's console says: %s", line)
 		}
 	}
 }
 
-// The list of allowed origins never excludes the server's own pages. A page at an address that the server does not know, here
-// through a forwarded port, is refused by the WebSocket server, and shows that as a refusal.
+// The list of allowed origins never excludes the server's own pages. The WebSocket server refuses a page at an unknown address, here through
+// a forwarded port, and the page shows the refusal.
 func TestConsoleWithAllowedOrigins(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.AllowedOrigins = []string{"https://shop.example"} })
 	v := s.visit(newBrowser(t))
-	v.goes("/")
-	v.state("feed-state", "live")
+	v.open("/")
+	v.awaitState("feed-state", "live")
 
 	_, forwarded := env.Proxy(t, s.url)
-	v.forgiven = []string{"WebSocket connection"} // what the browser says about a connection that is refused
+	v.forgiven = []string{"WebSocket connection"} // the browser reports the refused connection
 	v.do(chromedp.Navigate(forwarded + "/console/"))
-	v.state("feed-state", "failed")
-	v.shows("The WebSocket server refused this page (4009): Origin not allowed: add it to the setting allowed-origins.")
-	v.do(chromedp.Navigate("about:blank")) // before the proxy goes, which would break its stream off
+	v.awaitState("feed-state", "failed")
+	v.awaitText("The WebSocket server refused this page (4009): Origin not allowed: add it to the setting allowed-origins.")
+	v.do(chromedp.Navigate("about:blank")) // before the proxy ends, which would break its stream
 }
 
-// TestConsoleOfOneRole: the page says which roles the process does not have and where their figures are, and shows no figures of
-// theirs.
+// TestConsoleOfOneRole: the page names the roles that the process does not have and where their figures are, and hides their figures.
 func TestConsoleOfOneRole(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
 	v := s.visit(newBrowser(t))
-	v.forgiven = []string{"WebSocket connection"} // nobody listens there
-	v.goes("/")
-	v.state("live-state", "live")
-	v.shows("This process does not have the role worker.")
-	v.state("feed-state", "disconnected")
-	v.shows("This process does not have the role realtime.")
-	v.shows("charged –")
+	v.forgiven = []string{"WebSocket connection"} // without a WebSocket server
+	v.open("/")
+	v.awaitState("live-state", "live")
+	v.awaitText("This process does not have the role worker.")
+	v.awaitState("feed-state", "disconnected")
+	v.awaitText("This process does not have the role realtime.")
+	v.awaitText("charged –")
 	if page := s.get("/console/"); !strings.Contains(page.body, `id="no-worker"`) {
 		t.Errorf("the page does not name the missing role:\n%s", page.body)
 	}
@@ -140,54 +139,54 @@ func TestConsoleOfOneRole(t *testing.T) {
 	}
 }
 
-// TestConsoleLogIn: with log-ins every page leads to the log-in and from there back; what admins do needs an admin's token, and a
-// session that ends shows.
+// TestConsoleLogIn: without a session every page redirects to the log-in and back. Admin actions need an admin token. The page shows that a
+// session has ended.
 func TestConsoleLogIn(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.Auth = config.AuthRequired })
 	v := s.visit(newBrowser(t))
-	v.goes("/orders")
-	v.shows("With e-mail and password")
-	v.fills("[name=email]", "alice@example.com")
-	v.fills("[name=password]", "wrong")
-	v.clicks("Log in")
-	v.shows("The e-mail address or the password is wrong.")
-	v.shows("Trace id")
-	v.fills("[name=password]", "password")
-	v.clicks("Log in")
-	v.shows("user:1")
-	v.shows("Orders")
-	v.goes("/audit")
-	v.shows("This page needs an admin token")
-	v.goes("/") // what the page Live shows is for admins
+	v.open("/orders")
+	v.awaitText("With e-mail and password")
+	v.fill("[name=email]", "alice@example.com")
+	v.fill("[name=password]", "wrong")
+	v.click("Log in")
+	v.awaitText("The e-mail address or the password is wrong.")
+	v.awaitText("Trace id")
+	v.fill("[name=password]", "password")
+	v.click("Log in")
+	v.awaitText("user:1")
+	v.awaitText("Orders")
+	v.open("/audit")
+	v.awaitText("This page needs an admin token")
+	v.open("/") // the page Live is for admins
 	v.await("location.pathname === '/console/orders' && !document.querySelector('nav').innerText.includes('Live')")
 	v.do(chromedp.Click(chromedp.Search(`//header//button[normalize-space()="Log out"]`)))
-	v.shows("With a token")
+	v.awaitText("With a token")
 
 	token, kept, err := v.db.NewToken(t.Context(), app.Token{Admin: true}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.fills("[name=token]", token)
-	v.clicks("Use the token")
-	v.shows("admin (")
-	v.goes("/")
-	v.state("live-state", "live")
-	v.state("feed-state", "live")
+	v.fill("[name=token]", token)
+	v.click("Use the token")
+	v.awaitText("admin (")
+	v.open("/")
+	v.awaitState("live-state", "live")
+	v.awaitState("feed-state", "live")
 	if cookie, err := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.cookie")); err != nil || cookie != "" {
 		t.Errorf("a script reads %q (%v)", cookie, err)
 	}
-	heard, err := chromedp.Run(v.ctx, chromedp.Evaluate[int]("fetch('/api/v1/orders').then((r) => r.status)", chromedp.EvalAwaitPromise))
-	if err != nil || heard != 200 {
-		t.Errorf("the API answers the page with %d (%v)", heard, err)
+	received, err := chromedp.Run(v.ctx, chromedp.Evaluate[int]("fetch('/api/v1/orders').then((r) => r.status)", chromedp.EvalAwaitPromise))
+	if err != nil || received != 200 {
+		t.Errorf("the API answers the page with %d (%v)", received, err)
 	}
 	if err := v.db.RevokeToken(t.Context(), kept.ID); err != nil {
 		t.Fatal(err)
 	}
-	v.shows("You are logged out.")
-	v.state("feed-state", "failed")
+	v.awaitText("You are logged out.")
+	v.awaitState("feed-state", "failed")
 	v.do(chromedp.Navigate("about:blank"))
-	for _, line := range v.said() { // that some things were refused, which was asked for
+	for _, line := range v.consoleLines() { // the expected refusals
 		if !strings.Contains(line, "status of 40") {
 			t.Errorf("the browser's console says: %s", line)
 		}

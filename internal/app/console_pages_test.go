@@ -19,17 +19,17 @@ import (
 	"orderflow/test/env"
 )
 
-// visitor is somebody who uses the console in a real browser, and looks into the database.
+// visitor uses the console in a real browser, and reads the database.
 type visitor struct {
 	*page
-	site *site
+	site *testServer
 	db   *app.Database
 
-	forgiven []string // what the browser's console may say
+	forgiven []string // messages that the browser's console may have
 }
 
-// visit opens the console of a server in a tab. What the pages say in the browser's console is an error when the test ends.
-func (s *site) visit(b *browser) *visitor {
+// visit opens the console of a server in a tab. A message in the browser's console is an error at the end of the test.
+func (s *testServer) visit(b *browser) *visitor {
 	s.t.Helper()
 	db := s.open()
 	v := &visitor{page: b.tab(), site: s, db: db}
@@ -52,7 +52,7 @@ func (s *site) visit(b *browser) *visitor {
 	return v
 }
 
-// do does something in the browser.
+// do runs actions in the browser.
 func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.ctx, patience)
@@ -62,46 +62,43 @@ func (v *visitor) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-func (v *visitor) goes(path string) {
+func (v *visitor) open(path string) {
 	v.t.Helper()
 	v.do(chromedp.Navigate(v.site.url + "/console" + path))
 }
 
-// clicks clicks on what has this text: a button or a link.
-func (v *visitor) clicks(text string) {
+// click clicks a button or a link with this text.
+func (v *visitor) click(text string) {
 	v.t.Helper()
 	v.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//main//*[self::button or self::a][normalize-space()=%q]`, text))))
 }
 
-// await waits until an expression is true, also when it is another page by then.
+// await waits until an expression is true, also across a change of the page.
 func (v *visitor) await(expression string) {
 	v.t.Helper()
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-look.C {
+	eventually(v.t, func() bool {
 		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
-		if err == nil && is { // an error: it is between two pages
-			return
-		}
-	}
-	body, _ := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText")) // what it is like, if it can be said
-	v.t.Fatalf("it never came true that %s. The page shows\n%s", expression, body)
+		return err == nil && is // there is an error between two pages
+	}, func() string {
+		body, _ := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText")) // "" without a page
+		return fmt.Sprintf("%s is never true. The page shows\n%s", expression, body)
+	})
 }
 
-// shows waits until the page shows a text.
-func (v *visitor) shows(text string) {
+// awaitText waits until the page shows a text.
+func (v *visitor) awaitText(text string) {
 	v.t.Helper()
 	v.await(fmt.Sprintf("document.body?.innerText.includes(%q)", text))
 }
 
-// fills writes into a field of a form.
-func (v *visitor) fills(selector, text string) {
+// fill writes into a field of a form.
+func (v *visitor) fill(selector, text string) {
 	v.t.Helper()
 	v.do(chromedp.SetValue(chromedp.CSS(selector), text))
 }
 
-// counts is how many elements there are of a kind.
-func (v *visitor) counts(selector string) int {
+// count returns the number of elements.
+func (v *visitor) count(selector string) int {
 	v.t.Helper()
 	n, err := chromedp.Run(v.ctx, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
 	if err != nil {
@@ -126,8 +123,8 @@ func (v *visitor) product(id int64) order.Product {
 	return order.Product{}
 }
 
-// fits waits until the page is at most as wide as its window: charts follow a change of its size with the next frame.
-func (v *visitor) fits() {
+// awaitFit waits until the page is at most as wide as its window. Charts adapt to a new size in the next frame.
+func (v *visitor) awaitFit() {
 	v.t.Helper()
 	v.await("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 }
@@ -140,35 +137,35 @@ func TestConsoleDemo(t *testing.T) {
 		set.SimulatedLatency = config.Span{Min: time.Millisecond, Max: 5 * time.Millisecond}
 	})
 	v := s.visit(newBrowser(t))
-	v.goes("/try")
-	v.shows("No demo run yet")
-	v.clicks("Race for the last headphones")
-	v.shows("of 50 buyers 1 got the last unit")
-	if won, lost := v.counts(".cells .won"), v.counts(".cells .lost"); won != 1 || lost != 49 || v.product(5).Stock != 0 {
+	v.open("/try")
+	v.awaitText("No demo run yet")
+	v.click("Race for the last headphones")
+	v.awaitText("of 50 buyers 1 got the last unit")
+	if won, lost := v.count(".cells .won"), v.count(".cells .lost"); won != 1 || lost != 49 || v.product(5).Stock != 0 {
 		t.Errorf("%d cells are green, %d grey, and %d are left", won, lost, v.product(5).Stock)
 	}
-	v.clicks("Repeat one request")
-	v.shows("49 returned that order")
-	if won, same := v.counts(".cells .won"), v.counts(".cells .replayed"); won != 1 || same != 49 {
+	v.click("Repeat one request")
+	v.awaitText("49 returned that order")
+	if won, same := v.count(".cells .won"), v.count(".cells .replayed"); won != 1 || same != 49 {
 		t.Errorf("%d cells are green, %d framed", won, same)
 	}
-	v.clicks("Return errors")
-	v.shows("Gateway errors")
-	v.clicks("Place many orders")
-	v.shows("30 of 30 orders were placed")
-	v.shows("Breaker open") // by itself: nobody loads the page again
-	v.clicks("Repair the gateway")
-	v.shows("Gateway working")
-	v.shows("Waiting for payment: 0 (0 pending, 0 in payment)")
-	v.shows("Breaker closed")
-	v.goes("/audit")
-	v.shows("No audit has run")
-	v.clicks("Run audit")
-	v.shows("Audit passed: all 8 invariants hold")
-	v.do(chromedp.EmulateViewport(360, 740)) // all of it on a telephone
+	v.click("Return errors")
+	v.awaitText("Gateway errors")
+	v.click("Place many orders")
+	v.awaitText("30 of 30 orders were placed")
+	v.awaitText("Breaker open") // without reloading the page
+	v.click("Repair the gateway")
+	v.awaitText("Gateway working")
+	v.awaitText("Waiting for payment: 0 (0 pending, 0 in payment)")
+	v.awaitText("Breaker closed")
+	v.open("/audit")
+	v.awaitText("No audit has run")
+	v.click("Run audit")
+	v.awaitText("Audit passed: all 8 invariants hold")
+	v.do(chromedp.EmulateViewport(360, 740)) // on a phone
 	for _, path := range []string{"/audit", "/try", "/failed-jobs", "/orders", "/orders/1", "/products"} {
-		v.goes(path)
-		v.fits()
+		v.open(path)
+		v.awaitFit()
 	}
 }
 
@@ -179,58 +176,58 @@ func TestConsoleOrdersAndProducts(t *testing.T) {
 	v := s.visit(newBrowser(t))
 	v.do(chromedp.EmulateViewport(360, 740))
 	id := s.buy(1, "one", 2, 3).order().ID
-	v.goes("/orders")
-	v.shows("PENDING")
-	v.fits()
-	v.fills("[name=key]", "nothing")
-	v.clicks("Search")
-	v.shows("No order matches")
-	v.fills("[name=key]", "one")
-	v.clicks("Search")
-	v.clicks(fmt.Sprint(id))
-	v.shows("Timeline")
-	v.fits()
-	v.clicks("Cancel…")
-	v.shows("This cannot be undone")
+	v.open("/orders")
+	v.awaitText("PENDING")
+	v.awaitFit()
+	v.fill("[name=key]", "nothing")
+	v.click("Search")
+	v.awaitText("No order matches")
+	v.fill("[name=key]", "one")
+	v.click("Search")
+	v.click(fmt.Sprint(id))
+	v.awaitText("Timeline")
+	v.awaitFit()
+	v.click("Cancel…")
+	v.awaitText("This cannot be undone")
 	v.await("document.activeElement?.innerText === 'Cancel the order'")
 	v.do(chromedp.KeyEvent(kb.Enter))
-	v.shows("Cancelled; its units are back in stock")
+	v.awaitText("Cancelled; its units are back in stock")
 	if o, err := v.db.Order(t.Context(), id); err != nil || o.Status != order.Cancelled || v.product(2).Stock != 200 {
 		t.Errorf("%+v, %v; %d are left", o, err, v.product(2).Stock)
 	}
 
-	v.prefers("dark")
-	v.goes("/products")
-	v.shows("200 of 200")
-	v.fits()
-	v.clicks("Wireless Mouse")
-	v.fills("[name=quantity]", "-150")
-	v.fills("[name=reason]", "lent out")
-	v.clicks("Restock")
-	v.shows("50 of 50 left")
-	v.fills("[name=name]", "Mouse <2>")
-	v.fills("[name=price]", "31.5")
-	v.clicks("Change")
-	v.shows("Mouse <2> 31.50 USD")
-	v.clicks("Stop the sale")
-	v.shows("stopped")
-	v.fits()
+	v.setTheme("dark")
+	v.open("/products")
+	v.awaitText("200 of 200")
+	v.awaitFit()
+	v.click("Wireless Mouse")
+	v.fill("[name=quantity]", "-150")
+	v.fill("[name=reason]", "lent out")
+	v.click("Restock")
+	v.awaitText("50 of 50 left")
+	v.fill("[name=name]", "Mouse <2>")
+	v.fill("[name=price]", "31.5")
+	v.click("Change")
+	v.awaitText("Mouse <2> 31.50 USD")
+	v.click("Stop the sale")
+	v.awaitText("stopped")
+	v.awaitFit()
 	if p := v.product(2); p.Stock != 50 || p.Name != "Mouse <2>" || p.Price != 3150 || p.Active {
 		t.Errorf("%+v", p)
 	}
-	v.goes("/products")
-	v.fills("[name=name]", "Lamp")
-	v.fills("[name=price]", "12.50")
-	v.fills("[name=stock]", "0")
-	v.clicks("Add")
-	v.shows("sold out")
+	v.open("/products")
+	v.fill("[name=name]", "Lamp")
+	v.fill("[name=price]", "12.50")
+	v.fill("[name=stock]", "0")
+	v.click("Add")
+	v.awaitText("sold out")
 	if p := v.product(6); p.Name != "Lamp" || p.Stock != 0 {
 		t.Errorf("%+v", p)
 	}
 }
 
-// prefers makes the browser one of somebody who prefers a theme, at once and not by and by.
-func (v *visitor) prefers(theme string) {
+// setTheme sets the preferred theme of the browser.
+func (v *visitor) setTheme(theme string) {
 	v.t.Helper()
 	_, err := chromedp.Call(v.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{
@@ -267,8 +264,8 @@ func TestConsoleFailedJobs(t *testing.T) {
 		set.PaymentAttempts = 1
 	})
 	v := s.visit(newBrowser(t))
-	v.goes("/failed-jobs")
-	v.shows("There are no failed jobs")
+	v.open("/failed-jobs")
+	v.awaitText("There are no failed jobs")
 	var ids []int64
 	for i := range 3 {
 		ids = append(ids, s.buy(1, fmt.Sprint("k", i), 2, 1).order().ID)
@@ -282,20 +279,20 @@ func TestConsoleFailedJobs(t *testing.T) {
 		}
 		return len(jobs)
 	}
-	v.goes("/failed-jobs")
-	v.shows("the provider does not answer")
+	v.open("/failed-jobs")
+	v.awaitText("the provider does not answer")
 	v.do(chromedp.Click(chromedp.CSS("tr:nth-child(1) [name=id]")), chromedp.Click(chromedp.CSS("tr:nth-child(2) [name=id]")))
-	v.clicks("Abandon…")
-	v.shows("Abandon 2 failed jobs?")
+	v.click("Abandon…")
+	v.awaitText("Abandon 2 failed jobs?")
 	if n := open(); n != 3 {
 		t.Errorf("before the confirmation %d are open", n)
 	}
-	v.clicks("Abandon 2")
-	v.shows("Abandoned: 2 failed jobs.")
+	v.click("Abandon 2")
+	v.awaitText("Abandoned: 2 failed jobs.")
 	v.do(chromedp.Click(chromedp.CSS("tr [name=id]")))
-	v.clicks("Retry…")
-	v.clicks("Retry 1")
-	v.shows("Retried: 1 failed jobs.")
+	v.click("Retry…")
+	v.click("Retry 1")
+	v.awaitText("Retried: 1 failed jobs.")
 	if n := open(); n != 0 {
 		t.Errorf("%d are open", n)
 	}
@@ -316,21 +313,21 @@ func TestConsoleFollows(t *testing.T) {
 	id := s.buy(1, "one", 2, 1).order().ID
 	v := s.visit(newBrowser(t))
 	v.do(chromedp.Navigate(fmt.Sprintf("%s/console/orders/%d", proxied, id)))
-	v.shows("this page updates itself")
+	v.awaitText("this page updates itself")
 	network.Cut()
-	v.shows("The server does not answer")
+	v.awaitText("The server does not answer")
 	s.cancel(id)
 	network.Restore()
-	v.shows("Cancelled; its units are back in stock")
+	v.awaitText("Cancelled; its units are back in stock")
 	v.await("!document.querySelector('[data-stale]')")
 	v.forgiven = []string{"Failed to load resource", "Failed to fetch"}
 }
 
-// TestConsoleDemoAnywhere: demo runs end as promised over every database and bus. Where a payment could be real, there is no page
+// TestConsoleDemoAnywhere: demo runs succeed on every database and bus. Where a payment could be real, there is no page
 // Try it.
 func TestConsoleDemoAnywhere(t *testing.T) {
 	t.Parallel()
-	for name, ground := range grounds() {
+	for name, ground := range databases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(set *config.Settings) { ground(t, set) })
@@ -345,7 +342,7 @@ func TestConsoleDemoAnywhere(t *testing.T) {
 	}
 	for name, change := range map[string]func(*config.Settings){
 		"a real gateway": func(set *config.Settings) { set.Gateway = "http://127.0.0.1:9" },
-		"others charge":  apiOnly, // really, perhaps: the gateway of this process says nothing about theirs
+		"others charge":  apiOnly, // possibly with a real gateway: the setting of this process does not apply to them
 	} {
 		elsewhere := serve(t, change)
 		for _, path := range []string{"/console/try", "/console/orders"} {
@@ -355,6 +352,6 @@ func TestConsoleDemoAnywhere(t *testing.T) {
 				t.Errorf("%s: %s: %d %s", name, path, r.status, r.body)
 			}
 		}
-		elsewhere.is(elsewhere.post("/console/try/race", ""), http.StatusNotFound, "")
+		elsewhere.expect(elsewhere.post("/console/try/race", ""), http.StatusNotFound, "")
 	}
 }

@@ -18,14 +18,14 @@ import (
 	"orderflow/internal/order"
 )
 
-// update makes TestScreenshots write the pictures of the documents: go test ./internal/app -run TestScreenshots -update.
+// update makes TestScreenshots write the pictures for the documents: go test ./internal/app -run TestScreenshots -update.
 var update = flag.Bool("update", false, "write the console's pictures into docs/images")
 
-// shot is a page as the documents show it.
+// shot is a page in the documents.
 type shot struct{ name, path, shows string }
 
-// TestScreenshots draws every page of the console at two widths in both themes, with something on it, and finds nothing wider
-// than its window. With -update it draws the pictures of the documents.
+// TestScreenshots renders every page of the console with data, at two widths and in both themes: no page is wider than its window. With -update
+// it writes the pictures for the documents.
 func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	path, b := filepath.Join(t.TempDir(), "orderflow.db"), newBrowser(t)
@@ -41,9 +41,9 @@ func TestScreenshots(t *testing.T) {
 		set.SimulatedLatency, set.SimulatedSuccess = config.Span{Min: 50 * time.Millisecond, Max: 200 * time.Millisecond}, 0.8
 	})
 	v, live := s.visit(b), s.visit(b)
-	live.goes("/")
-	live.state("live-state", "live")
-	live.state("feed-state", "live")
+	live.open("/")
+	live.awaitState("live-state", "live")
+	live.awaitState("feed-state", "live")
 	load := time.Duration(0)
 	if *update {
 		load = 90 * time.Second
@@ -56,14 +56,14 @@ func TestScreenshots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	shop(s, load)
-	v.goes("/try")
-	v.clicks("Race for the last headphones")
-	v.shows("of 50 buyers 1 got the last unit")
-	v.goes("/audit")
-	v.clicks("Run audit")
-	v.shows("Audit passed")
-	live.shows("PAID")
+	placeOrders(s, load)
+	v.open("/try")
+	v.click("Race for the last headphones")
+	v.awaitText("of 50 buyers 1 got the last unit")
+	v.open("/audit")
+	v.click("Run audit")
+	v.awaitText("Audit passed")
+	live.awaitText("PAID")
 	live.take(t, "live")
 	for _, shot := range []shot{
 		{"orders", "/orders", "PAID"},
@@ -73,14 +73,14 @@ func TestScreenshots(t *testing.T) {
 		{"try", "/try", "of 50 buyers 1 got the last unit"},
 		{"audit", "/audit", "Audit passed"},
 	} {
-		v.goes(shot.path)
-		v.shows(shot.shows)
+		v.open(shot.path)
+		v.awaitText(shot.shows)
 		v.take(t, shot.name)
 	}
 }
 
-// shop places orders, ever more of them for as long as load says, some of which find the stock gone.
-func shop(s *site, load time.Duration) {
+// placeOrders places orders at a rising rate for this time, some of which are refused for lack of stock.
+func placeOrders(s *testServer, load time.Duration) {
 	const clients = 8
 	var all sync.WaitGroup
 	end := time.Now().Add(load)
@@ -92,7 +92,7 @@ func shop(s *site, load time.Duration) {
 					s.t.Errorf("%+v", r)
 				}
 				if left := time.Until(end); left > 0 {
-					pause := time.NewTimer(left / 100) // the rush comes at the end
+					pause := time.NewTimer(left / 100) // the rate rises towards the end
 					<-pause.C
 				}
 			}
@@ -102,14 +102,14 @@ func shop(s *site, load time.Duration) {
 	s.await(3, "PAID", "FAILED")
 }
 
-// take draws the page that is shown at two widths in both themes.
+// take renders the current page at two widths and in both themes.
 func (v *visitor) take(t *testing.T, name string) {
 	t.Helper()
 	for _, width := range []int64{1280, 360} {
 		for _, theme := range []string{"light", "dark"} {
-			v.prefers(theme)
+			v.setTheme(theme)
 			v.do(chromedp.EmulateViewport(width, map[int64]int64{1280: 800, 360: 740}[width]))
-			v.fits()
+			v.awaitFit()
 			picture, err := chromedp.Run(v.ctx, chromedp.CaptureScreenshot())
 			if err != nil {
 				t.Fatal(err)

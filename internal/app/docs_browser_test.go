@@ -12,8 +12,8 @@ import (
 	"orderflow/internal/config"
 )
 
-// tryAll presses every button of the docs page that sends a request, and returns the answers. An admin's token is added, except
-// to the request that would revoke it.
+// tryAll clicks every button of the docs page that sends a request, and returns the answers. The requests have an admin token, except the one
+// that would revoke it.
 const tryAll = `(async () => {
   const inside = (root) => [...root.querySelectorAll('*')].flatMap((e) => e.shadowRoot ? [e, ...inside(e.shadowRoot)] : [e])
   const buttons = () => inside(document).filter((e) => e.matches('button') && e.textContent.trim() === 'TRY')
@@ -41,8 +41,7 @@ type tried struct {
 	Status                int
 }
 
-// Each request that the docs page sends, as it fills its fields by itself, is one that the server takes. No two have one trace
-// id.
+// The server accepts every request of the docs page with its default values. Each has a trace id of its own.
 func TestBrowserTriesEveryOperation(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} }) // the order stays PENDING
@@ -73,8 +72,8 @@ func TestBrowserTriesEveryOperation(t *testing.T) {
 	}
 }
 
-// operations is the number of operations in the OpenAPI document.
-func (s *site) operations() (n int) {
+// operations returns the number of operations in the OpenAPI document.
+func (s *testServer) operations() (n int) {
 	s.t.Helper()
 	var document struct {
 		Paths map[string]map[string]json.RawMessage

@@ -14,41 +14,41 @@ import (
 
 const feed = "private-orders-feed"
 
-// hearsAll hears on the feed of every state that an order goes through. The feed begins a moment after it is subscribed to, so
-// orders are placed until it has told of all of one.
-func (l *listener) hearsAll(api *site) {
+// awaitAllStatuses waits until the feed has shown every status of one order. The feed begins a moment after the subscription, so orders are
+// placed until then.
+func (l *wsClient) awaitAllStatuses(api *testServer) {
 	l.t.Helper()
-	heard, buyer := make(chan struct{}), sync.WaitGroup{}
+	done, buyer := make(chan struct{}), sync.WaitGroup{}
 	buyer.Go(func() {
 		ticker := time.NewTicker(200 * time.Millisecond)
 		defer ticker.Stop()
 		for i := 0; ; i++ {
-			api.is(api.buy(1, fmt.Sprint("feed", i), 2, 1), http.StatusCreated, "")
+			api.expect(api.buy(1, fmt.Sprint("feed", i), 2, 1), http.StatusCreated, "")
 			select {
 			case <-ticker.C:
-			case <-heard:
+			case <-done:
 				return
 			}
 		}
 	})
 	defer buyer.Wait()
-	defer close(heard)
+	defer close(done)
 	for seen := map[string]int{}; ; {
-		event, channel, data := l.hear()
-		var said struct {
+		event, channel, data := l.next()
+		var change struct {
 			OrderID int64 `json:"order_id"`
 			UserID  int64 `json:"user_id"`
 			Status  string
 			Trace   string `json:"trace_id"`
 		}
-		if err := json.Unmarshal([]byte(data), &said); err != nil || event != "order" || channel != feed || said.UserID != 1 || said.Trace == "" {
-			l.t.Errorf("heard %s on %s: %s", event, channel, data)
+		if err := json.Unmarshal([]byte(data), &change); err != nil || event != "order" || channel != feed || change.UserID != 1 || change.Trace == "" {
+			l.t.Errorf("received %s on %s: %s", event, channel, data)
 			return
 		}
 		all := 0
-		seen[fmt.Sprint(said.OrderID, said.Status)]++
+		seen[fmt.Sprint(change.OrderID, change.Status)]++
 		for _, status := range []string{"PENDING", "PROCESSING", "PAID"} {
-			all += min(1, seen[fmt.Sprint(said.OrderID, status)])
+			all += min(1, seen[fmt.Sprint(change.OrderID, status)])
 		}
 		if all == 3 {
 			return
@@ -56,41 +56,41 @@ func (l *listener) hearsAll(api *site) {
 	}
 }
 
-// TestFeedAcrossNodes: an operator hears of every change of an order, whichever processes made it.
+// TestFeedAcrossNodes: the feed has every change of an order, from all processes.
 func TestFeedAcrossNodes(t *testing.T) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, nil)
-		l := s.listen()
+		l := s.connect()
 		l.subscribe(s, feed)
-		l.hearsAll(s)
+		l.awaitAllStatuses(s)
 	})
 	t.Run("MySQL and Redis", func(t *testing.T) {
 		t.Parallel()
 		ground := config.Defaults()
-		shared(t, &ground)
-		on := func(roles config.Roles) *site {
+		onMySQLAndRedis(t, &ground)
+		on := func(roles config.Roles) *testServer {
 			return serve(t, func(set *config.Settings) {
 				set.Database, set.Redis, set.RedisPrefix, set.Roles = ground.Database, ground.Redis, ground.RedisPrefix, roles
 			})
 		}
 		api := on(config.Roles{API: true})
 		on(config.Roles{Worker: true})
-		l := on(config.Roles{Realtime: true}).listen()
+		l := on(config.Roles{Realtime: true}).connect()
 		l.subscribe(api, feed)
-		l.hearsAll(api)
+		l.awaitAllStatuses(api)
 	})
 }
 
-// TestFeedIsForOperators: who may listen to everybody's orders.
+// TestFeedIsForOperators: only admins may subscribe to the feed.
 func TestFeedIsForOperators(t *testing.T) {
 	t.Parallel()
 	const ask = `{"socket_id":"1.2","channel_name":"` + feed + `"}`
 	local := serve(t, nil)
-	local.is(local.post("/broadcasting/auth", ask), http.StatusOK, "")
+	local.expect(local.post("/broadcasting/auth", ask), http.StatusOK, "")
 	for _, header := range []string{"Host: shop.example:8000", "X-Forwarded-For: 10.0.0.1", "Forwarded: for=10.0.0.1", "Via: 1.1 proxy"} {
-		local.is(local.post("/broadcasting/auth", ask, header), http.StatusForbidden, "forbidden")
+		local.expect(local.post("/broadcasting/auth", ask, header), http.StatusForbidden, "forbidden")
 	}
 	shut := serve(t, func(set *config.Settings) { set.Auth = config.AuthRequired })
 	db := shut.open()
@@ -102,7 +102,7 @@ func TestFeedIsForOperators(t *testing.T) {
 		}
 		return "Authorization: Bearer " + text
 	}
-	shut.is(shut.post("/broadcasting/auth", ask), http.StatusUnauthorized, "unauthenticated")
-	shut.is(shut.post("/broadcasting/auth", ask, token(app.Token{UserID: 1})), http.StatusForbidden, "forbidden")
-	shut.is(shut.post("/broadcasting/auth", ask, token(app.Token{Admin: true})), http.StatusOK, "")
+	shut.expect(shut.post("/broadcasting/auth", ask), http.StatusUnauthorized, "unauthenticated")
+	shut.expect(shut.post("/broadcasting/auth", ask, token(app.Token{UserID: 1})), http.StatusForbidden, "forbidden")
+	shut.expect(shut.post("/broadcasting/auth", ask, token(app.Token{Admin: true})), http.StatusOK, "")
 }

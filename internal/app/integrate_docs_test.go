@@ -39,7 +39,7 @@ func shownIn(t *testing.T, heading string, oldnew ...string) string {
 // startShown runs a server of docs/integrate.md in Node and returns its URL.
 func startShown(t *testing.T, program string) string {
 	t.Helper()
-	_, port, _ := strings.Cut(runShown(t, program).sees("listening on "), "listening on ")
+	_, port, _ := strings.Cut(runShown(t, program).awaitLine("listening on "), "listening on ")
 	return "http://127.0.0.1:" + port
 }
 
@@ -55,9 +55,9 @@ func TestShownBackEnd(t *testing.T) {
 		"listen(3000,", "listen(0,",
 		"request.headers.cookie", "request.headers['x-session']", // pusher-js in Node sends no cookies
 	)
-	shop := &site{t: t, url: startShown(t, program), client: s.client}
-	page := func(session string) *customer {
-		return s.customer("pusher.mjs", func(o *customerOptions) {
+	shop := &testServer{t: t, url: startShown(t, program), client: s.client}
+	page := func(session string) *nodeClient {
+		return s.startClient("pusher.mjs", func(o *nodeOptions) {
 			o.Endpoint = shop.url + "/broadcasting/auth"
 			o.Headers["X-Session"] = session
 		})
@@ -66,11 +66,11 @@ func TestShownBackEnd(t *testing.T) {
 	one.subscribe("private-orders.1")
 	for _, channel := range []string{"private-orders.2", "private-cache-orders.2", "private-orders-feed"} {
 		one.do("subscribe", "channel", channel)
-		one.sees(`"channel":"`+channel+`"`, `"pusher:subscription_error"`, `"status":403`)
+		one.awaitLine(`"channel":"`+channel+`"`, `"pusher:subscription_error"`, `"status":403`)
 	}
 	stranger := page("")
 	stranger.do("subscribe", "channel", "private-orders.1")
-	stranger.sees(`"channel":"private-orders.1"`, `"pusher:subscription_error"`, `"status":401`)
+	stranger.awaitLine(`"channel":"private-orders.1"`, `"pusher:subscription_error"`, `"status":401`)
 
 	const body = `{"user_id":2,"idempotency_key":"cart-1","items":[{"product_id":1,"quantity":1}]}`
 	if got := shop.post("/orders", body); got.status != http.StatusUnauthorized {
@@ -83,8 +83,8 @@ func TestShownBackEnd(t *testing.T) {
 	if user := created.order().UserID; user != 1 {
 		t.Errorf("the order belongs to user %d, want 1", user)
 	}
-	if data := one.hears("private-orders.1", "OrderPaid").Data; data["order_id"] != float64(created.order().ID) {
-		t.Errorf("heard %v of order %d", data, created.order().ID)
+	if data := one.awaitEvent("private-orders.1", "OrderPaid").Data; data["order_id"] != float64(created.order().ID) {
+		t.Errorf("received %v of order %d", data, created.order().ID)
 	}
 	if again := shop.post("/orders", body, "X-Session: session=1"); again.status != http.StatusOK {
 		t.Errorf("a retry: %+v", again)

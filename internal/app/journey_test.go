@@ -10,7 +10,7 @@ import (
 	"orderflow/internal/config"
 )
 
-// TestOrder goes the way of one order: placed, stock taken, asked for again, shown, paid.
+// TestOrder: an order is created, takes stock, is replayed, shown and paid.
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -33,14 +33,14 @@ func TestOrder(t *testing.T) {
 	if shown := s.get(fmt.Sprintf("/api/v1/orders/%d", o.ID)); shown.status != http.StatusOK || shown.body != again.body {
 		t.Errorf("shown: %+v, asked for again: %+v", shown, again)
 	}
-	s.is(s.post("/api/v1/orders", strings.Replace(body, `"quantity":2`, `"quantity":3`, 1)), 422, "idempotency_key_reused")
+	s.expect(s.post("/api/v1/orders", strings.Replace(body, `"quantity":2`, `"quantity":3`, 1)), 422, "idempotency_key_reused")
 	if other := s.buy(2, "first", 1, 1); other.status != http.StatusCreated || other.order().ID == o.ID {
 		t.Errorf("the same key of another user: %+v", other)
 	}
 	if s.stock(1) != 47 {
 		t.Errorf("stock is %d, want 47", s.stock(1))
 	}
-	s.is(s.cancel(o.ID), 422, "order_not_cancellable")
+	s.expect(s.cancel(o.ID), 422, "order_not_cancellable")
 
 	history := s.get(fmt.Sprintf("/api/v1/orders/%d/events", o.ID)).body
 	created1, processing, paid := strings.Index(history, "OrderCreated"), strings.Index(history, "OrderProcessing"), strings.Index(history, "OrderPaid")
@@ -49,7 +49,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestDeclined: an order whose charge is declined is FAILED, and its stock comes back.
+// TestDeclined: an order whose charge is declined becomes FAILED, and its stock is restored.
 func TestDeclined(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.SimulatedSuccess = 0 })
@@ -58,10 +58,10 @@ func TestDeclined(t *testing.T) {
 	if again := s.buy(2, "after", 5, 1); again.status != http.StatusCreated {
 		t.Errorf("what came back is not for sale: %+v", again)
 	}
-	s.is(s.cancel(o.ID), 422, "order_not_cancellable")
+	s.expect(s.cancel(o.ID), 422, "order_not_cancellable")
 }
 
-// TestCancel gives the stock back, once.
+// TestCancel: a cancelled order restores its stock once.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -79,15 +79,15 @@ func TestCancel(t *testing.T) {
 	if replay := s.buy(1, "regretted", 3, 4); replay.status != http.StatusOK || replay.order().Status != "CANCELLED" || s.stock(3) != 100 {
 		t.Errorf("its key: %+v, stock %d", replay, s.stock(3))
 	}
-	s.is(s.cancel(o.ID+1), 404, "not_found")
+	s.expect(s.cancel(o.ID+1), 404, "not_found")
 }
 
-// TestRefusals: each is an answer that says what is wrong, takes nothing and leaves the key unused.
+// TestRefusals: a refusal names the error, takes no stock, and does not use up the key.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
 	r := s.buy(1, "later", 5, 2)
-	s.is(r, 409, "insufficient_stock")
+	s.expect(r, 409, "insufficient_stock")
 	if !strings.Contains(r.body, `"product_id":5,"requested":2,"available":1`) {
 		t.Error(r.body)
 	}
@@ -109,21 +109,21 @@ func TestRefusals(t *testing.T) {
 		"too much":         {`{"note":"` + strings.Repeat("x", 70_000) + `"}`, 413, "payload_too_large", nil},
 	} {
 		r := s.post("/api/v1/orders", c.body)
-		s.is(r, c.status, c.code)
+		s.expect(r, c.status, c.code)
 		fields := make([]string, 0, len(c.fields))
-		for field := range r.fault().Errors {
+		for field := range r.errorBody().Errors {
 			fields = append(fields, field)
 		}
 		slices.Sort(fields)
-		if !slices.Equal(fields, c.fields) || r.fault().TraceID == "" || r.fault().TraceID != r.header.Get("X-Trace-Id") {
+		if !slices.Equal(fields, c.fields) || r.errorBody().TraceID == "" || r.errorBody().TraceID != r.header.Get("X-Trace-Id") {
 			t.Errorf("%s: %s", name, r.body)
 		}
 	}
 	for _, path := range []string{"/api/v1/orders/1", "/api/v1/orders/0", "/api/v1/orders/x", "/api/v1/orders/9007199254740993", "/api/v1/none", "/none"} {
-		s.is(s.get(path), 404, "not_found")
+		s.expect(s.get(path), 404, "not_found")
 	}
-	s.is(s.do(http.MethodDelete, "/api/v1/orders/1", ""), 405, "method_not_allowed")
-	s.is(s.do(http.MethodPost, "/api/v1/orders", "{}", "Content-Type: text/plain"), 415, "unsupported_media_type")
+	s.expect(s.do(http.MethodDelete, "/api/v1/orders/1", ""), 405, "method_not_allowed")
+	s.expect(s.do(http.MethodPost, "/api/v1/orders", "{}", "Content-Type: text/plain"), 415, "unsupported_media_type")
 	if r := s.buy(1, "later", 5, 1); r.status != http.StatusCreated {
 		t.Errorf("the key was used up: %+v", r)
 	}
@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestList filters by user and status, and pages both ways.
+// TestList: lists are filtered by user and status, and paged by page and by cursor.
 func TestList(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -144,7 +144,7 @@ func TestList(t *testing.T) {
 	s.cancel(ids[1])
 	for _, c := range []struct {
 		query string
-		want  []int // which of them, newest first
+		want  []int // their indexes, newest first
 		meta  string
 	}{
 		{"", []int{6, 5, 4, 3, 2, 1, 0}, `"current_page":1,"per_page":15,"total":7,"last_page":1`},
@@ -169,11 +169,11 @@ func TestList(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"?status=LOST", "?per_page=51", "?per_page=0", "?page=0", "?user_id=x"} {
-		s.is(s.get("/api/v1/orders"+query), 422, "validation_error")
+		s.expect(s.get("/api/v1/orders"+query), 422, "validation_error")
 	}
 }
 
-// TestProbes: health, probes, metrics, the document, the trace header.
+// TestProbes: health, probes, metrics, the OpenAPI document and the trace header.
 func TestProbes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
@@ -195,7 +195,7 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestRateLimit: so many requests a client, probes aside.
+// TestRateLimit: the requests of a client are limited, except probes.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.RateLimit = config.Defaults().RateLimit })
@@ -205,13 +205,13 @@ func TestRateLimit(t *testing.T) {
 		}
 	}
 	r := s.get("/api/v1/products")
-	for range 100 { // the bucket is refilled evenly: on a slow machine a few more pass
+	for range 100 { // the bucket is refilled meanwhile, so that a few more pass on a slow machine
 		if r.status != http.StatusOK {
 			break
 		}
 		r = s.get("/api/v1/products")
 	}
-	s.is(r, 429, "too_many_requests")
+	s.expect(r, 429, "too_many_requests")
 	if r.header.Get("Retry-After") == "" || r.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("%+v", r.header)
 	}

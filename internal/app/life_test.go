@@ -22,29 +22,29 @@ import (
 	"orderflow/internal/order"
 )
 
-// TestStartThatFails leaves nothing behind: what it took is free again.
+// TestStartThatFails: a start that fails releases what it opened.
 func TestStartThatFails(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	used, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = taken.Close() }()
+	defer func() { _ = used.Close() }()
 	path := filepath.Join(t.TempDir(), "orderflow.db")
 	set := settings(path)
-	set.Addr = config.Addr(taken.Addr().String())
+	set.Addr = config.Addr(used.Addr().String())
 	for range 2 {
-		if _, err := app.Start(t.Context(), set, app.Options{Log: &memory{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), taken.Addr().String()) {
-			t.Errorf("on an address that is taken: %v", err)
+		if _, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), used.Addr().String()) {
+			t.Errorf("on an address in use: %v", err)
 		}
 	}
 	set = settings(path)
 	set.Gateway = "http://user:secret@shop.example"
-	if _, err := app.Start(t.Context(), set, app.Options{Log: &memory{}}); err == nil || strings.Contains(err.Error(), "secret") {
-		t.Errorf("with a gateway that cannot be: %v", err)
+	if _, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}}); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("with an invalid gateway: %v", err)
 	}
 	s := serveOn(t, path, nil)
-	if _, err := app.Start(t.Context(), settings(path), app.Options{Log: &memory{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server") {
+	if _, err := app.Start(t.Context(), settings(path), app.Options{Log: &logBuffer{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server") {
 		t.Errorf("a second server: %v", err)
 	}
 	if r := s.get("/readyz"); r.status != http.StatusOK {
@@ -52,8 +52,8 @@ func TestStartThatFails(t *testing.T) {
 	}
 }
 
-// TestServersOneAfterTheOther: what one has taken in, the next one works on; here first one without the role worker,
-// then one with no other.
+// TestServersOneAfterTheOther: a server continues with the orders of the server before it. The first one has no role worker, the second one
+// only this role.
 func TestServersOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "orderflow.db")
@@ -63,7 +63,7 @@ func TestServersOneAfterTheOther(t *testing.T) {
 
 	set := settings(path)
 	set.Addr, set.Roles = config.AddrOff, config.Roles{Worker: true}
-	server, err := app.Start(t.Context(), set, app.Options{Log: &memory{}})
+	server, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,20 +75,13 @@ func TestServersOneAfterTheOther(t *testing.T) {
 	go func() { ended <- server.Run(ctx) }()
 	db := first.open()
 	defer func() { _ = db.Close() }()
-	ticker := time.NewTicker(50 * time.Millisecond) // nothing else tells of a change in another process
-	defer ticker.Stop()
-	for last := time.Now().Add(patience); ; <-ticker.C {
-		o, err := db.Order(t.Context(), id)
-		if err != nil {
+	var o *order.Order
+	eventually(t, func() bool {
+		if o, err = db.Order(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		if o.Status == order.Paid {
-			break
-		}
-		if time.Now().After(last) {
-			t.Fatalf("the order is not paid: %+v", o)
-		}
-	}
+		return o.Status == order.Paid
+	}, func() string { return fmt.Sprintf("the order is not paid: %+v", o) })
 	end()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -99,12 +92,12 @@ func TestServersOneAfterTheOther(t *testing.T) {
 	}
 }
 
-// TestMaxTime: a worker ends by itself, in order.
+// TestMaxTime: a worker ends after --max-time, in order.
 func TestMaxTime(t *testing.T) {
 	t.Parallel()
 	set := settings(filepath.Join(t.TempDir(), "orderflow.db"))
 	set.Roles, set.MaxTime = config.Roles{Worker: true}, time.Millisecond
-	log := &memory{}
+	log := &logBuffer{}
 	server, err := app.Start(t.Context(), set, app.Options{Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +110,7 @@ func TestMaxTime(t *testing.T) {
 	}
 }
 
-// TestDrain: a server that is told to end says so to load balancers, serves on for the delay, ends streams, and finishes
-// the charges that it has begun.
+// TestDrain: a server that is stopped reports not ready, keeps serving for the drain delay, ends streams, and finishes its charges.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) {
@@ -137,14 +129,14 @@ func TestDrain(t *testing.T) {
 	}
 	defer func() { _ = stream.Body.Close() }()
 	lines := bufio.NewScanner(stream.Body)
-	for lines.Scan() && !strings.Contains(lines.Text(), "OrderProcessing") { // so that the charge has begun
+	for lines.Scan() && !strings.Contains(lines.Text(), "OrderProcessing") { // waits until the charge has begun
 	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		s.stop()
 	}()
-	for lines.Scan() { // until the server ends it, which is the first sign of the drain
+	for lines.Scan() { // until the server ends the stream, which shows that it drains
 	}
 	if r := s.get("/readyz"); r.status != http.StatusServiceUnavailable {
 		t.Errorf("/readyz while it drains: %+v", r)
@@ -156,7 +148,7 @@ func TestDrain(t *testing.T) {
 	db := s.open()
 	defer func() { _ = db.Close() }()
 	if o, err := db.Order(t.Context(), id); err != nil || o.Status != order.Paid {
-		t.Errorf("its charge was not finished: %+v, %v", o, err)
+		t.Errorf("the charge was not finished: %+v, %v", o, err)
 	}
 	for _, want := range []string{
 		`"event":"server.draining","reason":"signal","connections":[1-9][0-9]*,"queued":0,"charges":1`,
@@ -168,7 +160,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// TestIdleTimeout: the servers of both ports close a connection that has been idle for as long as the settings say.
+// TestIdleTimeout: both servers close a connection after the idle time-out of the settings.
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.IdleTimeout = 10 * time.Millisecond })
@@ -176,7 +168,7 @@ func TestIdleTimeout(t *testing.T) {
 	for name, c := range map[string]struct{ addr, request string }{
 		"HTTP": {strings.TrimPrefix(s.url, "http://"), "GET /livez HTTP/1.1\r\nHost: test\r\n\r\n"},
 		"WebSockets": {
-			strings.TrimPrefix(s.live, "ws://"), fmt.Sprintf("POST %s HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"+
+			strings.TrimPrefix(s.realtimeURL, "ws://"), fmt.Sprintf("POST %s HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"+
 				"Content-Length: %d\r\n\r\n%s", signed(s.settings, "/events", event), len(event), event),
 		},
 	} {
@@ -197,7 +189,7 @@ func TestIdleTimeout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = answer.Body.Close() }() // it is read to its end
+			defer func() { _ = answer.Body.Close() }() // read to its end
 			body, err := io.ReadAll(answer.Body)
 			if err != nil {
 				t.Fatal(err)
@@ -215,11 +207,11 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// signed is the target of a request to the signed API of the realtime server.
+// signed returns the target of a request to the signed Pusher API.
 func signed(set config.Settings, path, body string) string {
 	path = "/apps/" + set.RealtimeAppID + path
 	query := fmt.Sprintf("auth_key=%s&auth_timestamp=%d&auth_version=1.0&body_md5=%x", set.RealtimeKey, time.Now().Unix(), md5.Sum([]byte(body)))
 	mac := hmac.New(sha256.New, []byte(set.RealtimeSecret.Reveal()))
-	_, _ = io.WriteString(mac, "POST\n"+path+"\n"+query) // it takes any
+	_, _ = io.WriteString(mac, "POST\n"+path+"\n"+query) // never fails
 	return fmt.Sprintf("%s?%s&auth_signature=%x", path, query, mac.Sum(nil))
 }

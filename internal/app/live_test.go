@@ -15,54 +15,54 @@ import (
 	"orderflow/internal/config"
 )
 
-// listener is a WebSocket client that hears of its own orders.
-type listener struct {
+// wsClient is a WebSocket client of the product's protocol.
+type wsClient struct {
 	t  *testing.T
 	ws *websocket.Conn
 	id string
 }
 
-// listen connects to a server with the role realtime.
-func (s *site) listen() *listener {
+// connect connects to a server with the role realtime.
+func (s *testServer) connect() *wsClient {
 	s.t.Helper()
-	ws, answer, err := websocket.DefaultDialer.DialContext(s.t.Context(), s.live+"/app/"+s.settings.RealtimeKey+"?protocol=7", nil)
+	ws, answer, err := websocket.DefaultDialer.DialContext(s.t.Context(), s.realtimeURL+"/app/"+s.settings.RealtimeKey+"?protocol=7", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	_ = answer.Body.Close()
 	s.t.Cleanup(func() { _ = ws.Close() })
-	l := &listener{t: s.t, ws: ws}
+	l := &wsClient{t: s.t, ws: ws}
 	var hello struct {
 		ID string `json:"socket_id"`
 	}
-	if _, _, data := l.hear(); json.Unmarshal([]byte(data), &hello) != nil || hello.ID == "" {
+	if _, _, data := l.next(); json.Unmarshal([]byte(data), &hello) != nil || hello.ID == "" {
 		s.t.Fatalf("no socket id in %q", data)
 	}
 	l.id = hello.ID
 	return l
 }
 
-// hear returns the next event.
-func (l *listener) hear() (event, channel, data string) {
+// next returns the next event.
+func (l *wsClient) next() (event, channel, data string) {
 	l.t.Helper()
 	_ = l.ws.SetReadDeadline(time.Now().Add(patience))
-	var heard struct{ Event, Channel, Data string }
-	if err := l.ws.ReadJSON(&heard); err != nil {
+	var received struct{ Event, Channel, Data string }
+	if err := l.ws.ReadJSON(&received); err != nil {
 		l.t.Fatal(err)
 	}
-	return heard.Event, heard.Channel, heard.Data
+	return received.Event, received.Channel, received.Data
 }
 
-// want hears one event of a channel that says something.
-func (l *listener) want(name, on, says string) {
+// expect reads an event with this name, channel and text.
+func (l *wsClient) expect(name, on, says string) {
 	l.t.Helper()
-	if event, channel, data := l.hear(); event != name || channel != on || !strings.Contains(data, says) {
-		l.t.Fatalf("heard %s on %s: %s; want %s on %s with %s", event, channel, data, name, on, says)
+	if event, channel, data := l.next(); event != name || channel != on || !strings.Contains(data, says) {
+		l.t.Fatalf("received %s on %s: %s; want %s on %s with %s", event, channel, data, name, on, says)
 	}
 }
 
 // subscribe has the API sign a channel and subscribes to it.
-func (l *listener) subscribe(api *site, channel string) {
+func (l *wsClient) subscribe(api *testServer, channel string) {
 	l.t.Helper()
 	signed := api.post("/broadcasting/auth", fmt.Sprintf(`{"socket_id":%q,"channel_name":%q}`, l.id, channel))
 	var auth struct{ Auth string }
@@ -72,51 +72,51 @@ func (l *listener) subscribe(api *site, channel string) {
 	if err := l.ws.WriteJSON(map[string]any{"event": "pusher:subscribe", "data": map[string]string{"channel": channel, "auth": auth.Auth}}); err != nil {
 		l.t.Fatal(err)
 	}
-	l.want("pusher_internal:subscription_succeeded", channel, "{}")
+	l.expect("pusher_internal:subscription_succeeded", channel, "{}")
 }
 
-// TestLiveAcrossNodes: an order taken in by one process and charged by another is told by every realtime node, and a cache
-// channel has it still when the nodes are new ones.
+// TestLiveAcrossNodes: the event of an order that one process created and another one charged reaches the clients of every realtime node. New
+// nodes still have it in the cache channel.
 func TestLiveAcrossNodes(t *testing.T) {
 	t.Parallel()
 	ground := config.Defaults()
-	shared(t, &ground)
-	on := func(roles config.Roles) *site {
+	onMySQLAndRedis(t, &ground)
+	on := func(roles config.Roles) *testServer {
 		return serve(t, func(set *config.Settings) {
 			set.Database, set.Redis, set.RedisPrefix, set.Roles = ground.Database, ground.Redis, ground.RedisPrefix, roles
 		})
 	}
 	api, worker := on(config.Roles{API: true}), on(config.Roles{Worker: true})
 	one, two := on(config.Roles{Realtime: true}), on(config.Roles{Realtime: true})
-	mine, theirs, other := one.listen(), two.listen(), two.listen()
+	mine, theirs, other := one.connect(), two.connect(), two.connect()
 	mine.subscribe(api, "private-orders.1")
 	theirs.subscribe(api, "private-orders.1")
 	other.subscribe(api, "private-orders.2")
 	says := func(id int64) string { return fmt.Sprintf(`"order_id":%d,`, id) }
 	first := api.buy(1, "first", 1, 1).order()
-	mine.want("OrderPaid", "private-orders.1", says(first.ID))
-	theirs.want("OrderPaid", "private-orders.1", says(first.ID))
+	mine.expect("OrderPaid", "private-orders.1", says(first.ID))
+	theirs.expect("OrderPaid", "private-orders.1", says(first.ID))
 	others := api.buy(2, "others", 1, 1).order()
-	other.want("OrderPaid", "private-orders.2", says(others.ID))
+	other.expect("OrderPaid", "private-orders.2", says(others.ID))
 	worker.stop()
 	second := api.buy(1, "second", 1, 1).order()
 	api.cancel(second.ID)
-	mine.want("OrderCancelled", "private-orders.1", says(second.ID))
-	theirs.want("OrderCancelled", "private-orders.1", says(second.ID))
+	mine.expect("OrderCancelled", "private-orders.1", says(second.ID))
+	theirs.expect("OrderCancelled", "private-orders.1", says(second.ID))
 	one.stop()
 	two.stop()
-	late := on(config.Roles{Realtime: true}).listen()
+	late := on(config.Roles{Realtime: true}).connect()
 	late.subscribe(api, "private-cache-orders.1")
-	late.want("OrderCancelled", "private-cache-orders.1", says(second.ID))
+	late.expect("OrderCancelled", "private-cache-orders.1", says(second.ID))
 	late.subscribe(api, "private-cache-orders.3")
-	late.want("pusher:cache_miss", "private-cache-orders.3", "")
+	late.expect("pusher:cache_miss", "private-cache-orders.3", "")
 }
 
-// TestChannelsAreSigned: what the API signs, and what not.
+// TestChannelsAreSigned: the channels that the API signs, and those that it refuses.
 func TestChannelsAreSigned(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	form := func(text string) reply {
+	form := func(text string) response {
 		return s.post("/broadcasting/auth", text, "Content-Type: application/x-www-form-urlencoded")
 	}
 	if got := form("socket_id=1.2&channel_name=private-orders.1"); got.status != http.StatusOK || !strings.Contains(got.body, `{"auth":"orderflow-key:`) {
@@ -139,22 +139,22 @@ func TestChannelsAreSigned(t *testing.T) {
 		{`{"socket_id":1}`, "application/json", "validation_error", 422},
 		{"x", "text/plain", "unsupported_media_type", 415},
 	} {
-		s.is(s.post("/broadcasting/auth", c.body, "Content-Type: "+c.kind), c.status, c.code)
+		s.expect(s.post("/broadcasting/auth", c.body, "Content-Type: "+c.kind), c.status, c.code)
 	}
-	s.is(s.get("/broadcasting/auth"), http.StatusMethodNotAllowed, "method_not_allowed")
-	s.is(s.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`, "Origin: https://evil.example"), http.StatusForbidden, "forbidden")
+	s.expect(s.get("/broadcasting/auth"), http.StatusMethodNotAllowed, "method_not_allowed")
+	s.expect(s.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`, "Origin: https://evil.example"), http.StatusForbidden, "forbidden")
 	apart := serve(t, func(set *config.Settings) {
 		set.Roles, set.RealtimeSecret = config.Roles{API: true}, config.Secret{}
 	})
-	apart.is(apart.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`), http.StatusNotFound, "not_found")
+	apart.expect(apart.post("/broadcasting/auth", `{"socket_id":"1.2","channel_name":"private-orders.1"}`), http.StatusNotFound, "not_found")
 }
 
-// TestStreamAcrossNodes: a stream that breaks off and is taken up at another process has no gap and repeats nothing.
+// TestStreamAcrossNodes: a stream that continues at another process has no gap and no duplicate.
 func TestStreamAcrossNodes(t *testing.T) {
 	t.Parallel()
 	ground := config.Defaults()
-	shared(t, &ground)
-	on := func(roles config.Roles) *site {
+	onMySQLAndRedis(t, &ground)
+	on := func(roles config.Roles) *testServer {
 		return serve(t, func(set *config.Settings) {
 			set.Database, set.Redis, set.RedisPrefix, set.Roles = ground.Database, ground.Redis, ground.RedisPrefix, roles
 		})
@@ -174,8 +174,8 @@ func TestStreamAcrossNodes(t *testing.T) {
 	}
 }
 
-// stream follows an order until it has so many events, or the stream ends, and returns their ids.
-func (s *site) stream(order int64, last string, most int) (ids []string) {
+// stream reads the events of an order until there are most of them, or until the stream ends, and returns their ids.
+func (s *testServer) stream(order int64, last string, most int) (ids []string) {
 	s.t.Helper()
 	ctx, leave := context.WithTimeout(s.t.Context(), patience)
 	defer leave()

@@ -16,7 +16,7 @@ import (
 )
 
 // dial opens a bare connection to the server.
-func (s *site) dial() net.Conn {
+func (s *testServer) dial() net.Conn {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err == nil {
@@ -28,27 +28,27 @@ func (s *site) dial() net.Conn {
 	return conn
 }
 
-// rawCreate is a whole request to order, as it goes over the wire.
+// rawCreate returns the bytes of a request that creates an order.
 func rawCreate(key string) string {
 	body := fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":2,"quantity":1}]}`, key)
 	return fmt.Sprintf("POST /api/v1/orders HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// TestCallersWhoHangUp in the middle of a request, after it, or in the middle of the answer do no harm: others are
-// served, and who asks again with the same key gets the one order.
+// TestCallersWhoHangUp: clients that disconnect during a request, after it or during the answer do not affect others. A retry with the same key
+// gets the same order.
 func TestCallersWhoHangUp(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
 	const callers = 40
-	rush(callers, func(i int) {
+	concurrently(callers, func(i int) {
 		request := rawCreate(fmt.Sprint(i))
 		conn := s.dial()
 		sent := request
 		switch i % 4 {
 		case 0:
-			sent = request[:len(request)/3] // in the headers
+			sent = request[:len(request)/3] // within the headers
 		case 1:
-			sent = request[:len(request)-10] // in the body
+			sent = request[:len(request)-10] // within the body
 		}
 		if _, err := io.WriteString(conn, sent); err != nil {
 			t.Error(err)
@@ -64,7 +64,7 @@ func TestCallersWhoHangUp(t *testing.T) {
 		if err := conn.Close(); err != nil {
 			t.Error(err)
 		}
-		if r := s.buy(2, fmt.Sprint(i), 1, 1); r.status != http.StatusCreated { // others are served
+		if r := s.buy(2, fmt.Sprint(i), 1, 1); r.status != http.StatusCreated { // other clients are served
 			t.Errorf("%+v", r)
 		}
 	})
@@ -81,8 +81,7 @@ func TestCallersWhoHangUp(t *testing.T) {
 	}
 }
 
-// TestSlowCallers drip their requests. The server's limits end them, whatever they drip, and all the while others are
-// served.
+// TestSlowCallers: the time limits of the server end requests that arrive slowly, and other clients are served meanwhile.
 func TestSlowCallers(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -103,7 +102,7 @@ func TestSlowCallers(t *testing.T) {
 					t.Error(err)
 				}
 				ended := make(chan struct{})
-				go func() { // reads until the server has had enough
+				go func() { // reads until the server closes the connection
 					defer close(ended)
 					answer, err := io.ReadAll(conn)
 					if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -120,7 +119,7 @@ func TestSlowCallers(t *testing.T) {
 					case <-ended:
 						return
 					case <-ticker.C:
-						_, _ = io.WriteString(conn, c.drip) // fails when the server has had enough
+						_, _ = io.WriteString(conn, c.drip) // fails when the server has closed the connection
 					}
 				}
 			})
@@ -137,7 +136,7 @@ func TestSlowCallers(t *testing.T) {
 	}
 }
 
-// TestHalfClosed sends all it will, closes its side and listens on: it must not hear that its order was placed.
+// TestHalfClosed: a client that closes its sending side within a request gets no order.
 func TestHalfClosed(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -158,8 +157,8 @@ func TestHalfClosed(t *testing.T) {
 	}
 }
 
-// raw sends bytes over a connection of its own, closes the sending side, and returns all that is answered.
-func (s *site) raw(request string) string {
+// raw sends bytes over a new connection, closes the sending side, and returns the answer.
+func (s *testServer) raw(request string) string {
 	s.t.Helper()
 	conn := s.dial()
 	defer func() { _ = conn.Close() }()
@@ -176,8 +175,8 @@ func (s *site) raw(request string) string {
 	return string(answer)
 }
 
-// A client that closes its sending side after the whole request, as nc -N does, is answered as any other. An event stream
-// sends what there is and ends.
+// A client that closes its sending side after the whole request, as nc -N does, gets the usual answer. An event stream sends the existing
+// events and ends.
 func TestHalfClosedAfterTheRequest(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -205,7 +204,7 @@ func TestHalfClosedAfterTheRequest(t *testing.T) {
 	}
 }
 
-// What net/http refuses by itself is answered in the shape of every other error.
+// Requests that net/http refuses get an error in the usual format.
 func TestUnreadableRequests(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)
@@ -248,7 +247,7 @@ func TestUnreadableRequests(t *testing.T) {
 	}
 }
 
-// TestTooLargeHeaders are refused.
+// TestTooLargeHeaders: too large headers are refused.
 func TestTooLargeHeaders(t *testing.T) {
 	t.Parallel()
 	s := serve(t, apiOnly)

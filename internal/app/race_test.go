@@ -11,8 +11,8 @@ import (
 	"orderflow/internal/config"
 )
 
-// rush calls work n times at once, as nearly as can be.
-func rush(n int, work func(i int)) {
+// concurrently calls work n times at the same time.
+func concurrently(n int, work func(i int)) {
 	start := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range n {
@@ -25,11 +25,11 @@ func rush(n int, work func(i int)) {
 	all.Wait()
 }
 
-// batching runs a race with batches, and without: every order a transaction; on each ground.
-func batching(t *testing.T, race func(t *testing.T, set func(*config.Settings))) {
+// withAndWithoutBatches runs a race with batching and with one transaction per order, on every database.
+func withAndWithoutBatches(t *testing.T, race func(t *testing.T, set func(*config.Settings))) {
 	t.Helper()
 	for name, limit := range map[string]int{"batches": config.Defaults().BatchMax, "batches of 3": 3, "an order a transaction": 1} {
-		for ground, on := range grounds() {
+		for ground, on := range databases() {
 			t.Run(name+" on "+ground, func(t *testing.T) {
 				t.Parallel()
 				race(t, func(set *config.Settings) {
@@ -41,20 +41,20 @@ func batching(t *testing.T, race func(t *testing.T, set func(*config.Settings)))
 	}
 }
 
-// TestLastItem: 50 buyers race for the last piece, and one gets it.
+// TestLastItem: of 50 concurrent orders for the last unit one succeeds.
 func TestLastItem(t *testing.T) {
 	t.Parallel()
-	batching(t, func(t *testing.T, set func(*config.Settings)) {
+	withAndWithoutBatches(t, func(t *testing.T, set func(*config.Settings)) {
 		s := serve(t, set)
-		replies := make([]reply, 50)
-		rush(len(replies), func(i int) { replies[i] = s.buy(int64(i%3+1), fmt.Sprintf("buyer-%d", i), 5, 1) })
+		replies := make([]response, 50)
+		concurrently(len(replies), func(i int) { replies[i] = s.buy(int64(i%3+1), fmt.Sprintf("buyer-%d", i), 5, 1) })
 		created, refused := 0, 0
 		for _, r := range replies {
 			switch {
 			case r.status == http.StatusCreated:
 				created++
 				s.await(r.order().ID, "PAID")
-			case r.status == http.StatusConflict && r.fault().Error == "insufficient_stock":
+			case r.status == http.StatusConflict && r.errorBody().Error == "insufficient_stock":
 				refused++
 			default:
 				t.Errorf("%+v", r)
@@ -66,13 +66,13 @@ func TestLastItem(t *testing.T) {
 	})
 }
 
-// TestOneKey: 50 times the same request at once is one order.
+// TestOneKey: 50 concurrent requests with one key create one order.
 func TestOneKey(t *testing.T) {
 	t.Parallel()
-	batching(t, func(t *testing.T, set func(*config.Settings)) {
+	withAndWithoutBatches(t, func(t *testing.T, set func(*config.Settings)) {
 		s := serve(t, set)
-		replies := make([]reply, 50)
-		rush(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, 2) })
+		replies := make([]response, 50)
+		concurrently(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, 2) })
 		created, replayed := 0, 0
 		for _, r := range replies {
 			switch {
@@ -93,19 +93,19 @@ func TestOneKey(t *testing.T) {
 	})
 }
 
-// TestOneKeyTwoBodies: of two bodies under one key, one is the order's, and all of the other kind are refused.
+// TestOneKeyTwoBodies: of two bodies with one key, one creates the order, and the requests with the other one are refused.
 func TestOneKeyTwoBodies(t *testing.T) {
 	t.Parallel()
-	batching(t, func(t *testing.T, set func(*config.Settings)) {
+	withAndWithoutBatches(t, func(t *testing.T, set func(*config.Settings)) {
 		s := serve(t, set)
-		replies := make([]reply, 40)
-		rush(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, int64(i%2+1)) })
+		replies := make([]response, 40)
+		concurrently(len(replies), func(i int) { replies[i] = s.buy(1, "the key", 1, int64(i%2+1)) })
 		var orders, reused [2]int
 		for i, r := range replies {
 			switch {
 			case r.status == http.StatusCreated || r.status == http.StatusOK:
 				orders[i%2]++
-			case r.status == 422 && r.fault().Error == "idempotency_key_reused":
+			case r.status == 422 && r.errorBody().Error == "idempotency_key_reused":
 				reused[i%2]++
 			default:
 				t.Errorf("%+v", r)
@@ -121,36 +121,36 @@ func TestOneKeyTwoBodies(t *testing.T) {
 	})
 }
 
-// TestCancelAgainstWorkers cancels orders, each several times at once, while workers charge them: each is either
-// cancelled or paid (or failed), its callers all hear the same, and its stock comes back once.
+// TestCancelAgainstWorkers: orders are cancelled, several times concurrently, while workers charge them. Each order is either cancelled or paid
+// (or failed), all its requests get the same answer, and its stock is restored once.
 func TestCancelAgainstWorkers(t *testing.T) {
 	t.Parallel()
-	batching(t, func(t *testing.T, set func(*config.Settings)) {
+	withAndWithoutBatches(t, func(t *testing.T, set func(*config.Settings)) {
 		s := serve(t, func(c *config.Settings) {
 			set(c)
 			c.SimulatedSuccess = 0.7
-			// Few charges at once, so that many orders are PENDING still when they are cancelled.
+			// Few concurrent charges, so that many orders are still PENDING when they are cancelled.
 			c.WorkerConcurrency, c.SimulatedLatency = 2, config.Span{Max: 20 * time.Millisecond}
 		})
 		const orders, callers = 60, 3
 		var mu sync.Mutex
 		accepted, refused, sold := 0, 0, int64(0)
-		rush(20, func(i int) {
+		concurrently(20, func(i int) {
 			random := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
 			for k := range orders / 20 {
 				o := s.buy(1, fmt.Sprintf("%d-%d", i, k), 2, 1).order()
-				if random.IntN(2) == 0 { // else cancel at once, before a worker has it
+				if random.IntN(2) == 0 { // else cancel at once, before a worker claims it
 					s.await(o.ID, "PROCESSING", "PAID", "FAILED")
 				}
-				replies := make([]reply, callers)
-				rush(callers, func(c int) { replies[c] = s.cancel(o.ID) })
+				replies := make([]response, callers)
+				concurrently(callers, func(c int) { replies[c] = s.cancel(o.ID) })
 				final := s.await(o.ID, "CANCELLED", "PAID", "FAILED")
 				yes := 0
 				for _, r := range replies {
 					switch {
 					case r.status == http.StatusOK && r.order().Status == "CANCELLED":
 						yes++
-					case r.status == 422 && r.fault().Error == "order_not_cancellable":
+					case r.status == 422 && r.errorBody().Error == "order_not_cancellable":
 					default:
 						t.Errorf("%+v", r)
 					}
@@ -177,18 +177,17 @@ func TestCancelAgainstWorkers(t *testing.T) {
 	})
 }
 
-// TestBaskets orders several products at once, in any order, some of them scarce: nobody waits for ever, and no piece
-// is sold twice.
+// TestBaskets: concurrent orders of several products in any order, some of them scarce, do not deadlock and do not oversell.
 func TestBaskets(t *testing.T) {
 	t.Parallel()
-	batching(t, func(t *testing.T, set func(*config.Settings)) {
+	withAndWithoutBatches(t, func(t *testing.T, set func(*config.Settings)) {
 		s := serve(t, func(c *config.Settings) {
 			set(c)
 			c.Roles = config.Roles{API: true}
 		})
 		var mu sync.Mutex
 		var taken [6]int64
-		rush(30, func(i int) {
+		concurrently(30, func(i int) {
 			random := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
 			for k := range 6 {
 				products := random.Perm(5)[:3]
@@ -196,13 +195,13 @@ func TestBaskets(t *testing.T) {
 					`{"user_id":1,"idempotency_key":"%d-%d","items":[{"product_id":%d,"quantity":1},{"product_id":%d,"quantity":2},{"product_id":%d,"quantity":1}]}`,
 					i, k, products[0]+1, products[1]+1, products[2]+1))
 				switch {
-				case r.status == http.StatusCreated, r.status == http.StatusOK: // the latter to who had to ask again
+				case r.status == http.StatusCreated, r.status == http.StatusOK: // 200 for a retry
 					mu.Lock()
 					for n, p := range products {
 						taken[p+1] += []int64{1, 2, 1}[n]
 					}
 					mu.Unlock()
-				case r.status == http.StatusConflict && r.fault().Error == "insufficient_stock":
+				case r.status == http.StatusConflict && r.errorBody().Error == "insufficient_stock":
 				default:
 					t.Errorf("%+v", r)
 				}

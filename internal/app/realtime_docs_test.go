@@ -19,13 +19,13 @@ import (
 	"orderflow/test/servers"
 )
 
-// repository is the root of the checkout, seen from here.
+// repository is the path of the root of the repository.
 const repository = "../.."
 
-// shownProgram is a program of docs/realtime.md: a block of some language below a heading.
+// shownProgram is a program in docs/realtime.md: a block of a language below a heading.
 type shownProgram struct{ heading, language, text string }
 
-// shownPrograms are all of them.
+// shownPrograms returns the programs of the page.
 func shownPrograms(t *testing.T) (programs []shownProgram) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(repository, "docs", "realtime.md"))
@@ -46,7 +46,7 @@ func shownPrograms(t *testing.T) (programs []shownProgram) {
 	return slices.DeleteFunc(programs, func(p shownProgram) bool { return p.language == "" })
 }
 
-// The headings whose programs are run, with the languages that they are in.
+// The headings whose programs are run, and their languages.
 const (
 	pusherJS    = "A page with pusher-js"
 	laravelEcho = "A page with laravel-echo"
@@ -58,7 +58,7 @@ const (
 	nginxLines  = "Behind nginx"
 )
 
-// Every program in the document is run by a test below, or by those of internal/realtime.
+// A test below, or one of internal/realtime, runs every program of the page.
 func TestEveryProgramOfTheDocumentIsRun(t *testing.T) {
 	t.Parallel()
 	var found []string
@@ -73,10 +73,10 @@ func TestEveryProgramOfTheDocumentIsRun(t *testing.T) {
 	}
 }
 
-// shown returns the program below a heading, with this server's addresses in place of those of the document.
-func (s *site) shown(heading string) string {
+// shown returns the program below a heading, with the addresses of this server.
+func (s *testServer) shown(heading string) string {
 	s.t.Helper()
-	return atAddresses(s.t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.live, "ws://"))
+	return atAddresses(s.t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(s.realtimeURL, "ws://"))
 }
 
 func atAddresses(t *testing.T, heading, api, sockets string) string {
@@ -91,19 +91,19 @@ func atAddresses(t *testing.T, heading, api, sockets string) string {
 	return ""
 }
 
-// What stands below the programs when they are run: the tests have to know when they listen.
+// Code that the tests append to the programs, so that they print when they are subscribed.
 const (
 	pusherListens = "\norders.bind('pusher:subscription_succeeded', () => console.log('listening'))\n"
 	echoListens   = "\necho.private('orders.1').subscribed(() => console.log('listening'))\n"
 )
 
-// run runs a program in Node, as a module in the folder of clients.
-func runShown(t *testing.T, text string) *customer {
+// runShown runs a program in Node, as a module in the folder of the clients.
+func runShown(t *testing.T, text string) *nodeClient {
 	t.Helper()
 	return runNode(t, strings.NewReader(text), "--input-type=module", "-")
 }
 
-// Both programs for pages tell what became of an order, whatever that is.
+// Both programs for pages print the result of an order.
 func TestShownPagesInNode(t *testing.T) {
 	t.Parallel()
 	for heading, listens := range map[string]string{pusherJS: pusherListens, laravelEcho: echoListens} {
@@ -111,20 +111,20 @@ func TestShownPagesInNode(t *testing.T) {
 			t.Parallel()
 			paying, declining := serve(t, nil), serve(t, func(set *config.Settings) { set.SimulatedSuccess = 0 })
 			idle := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} })
-			for s, says := range map[*site]string{paying: "order 1 is paid: 999.99", declining: "order 1 failed: ", idle: "order 1 is cancelled"} {
+			for s, says := range map[*testServer]string{paying: "order 1 is paid: 999.99", declining: "order 1 failed: ", idle: "order 1 is cancelled"} {
 				c := runShown(t, s.shown(heading)+listens)
-				c.sees("listening")
+				c.awaitLine("listening")
 				s.buy(1, "shown", 1, 1)
 				if s == idle {
 					s.cancel(1)
 				}
-				c.sees(says)
+				c.awaitLine(says)
 			}
 		})
 	}
 }
 
-// The same programs run in a page without a bundler, changed as the document says.
+// The same programs run in a page without a bundler, with the changes on the page.
 func TestShownPagesInABrowser(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
@@ -134,9 +134,9 @@ func TestShownPagesInABrowser(t *testing.T) {
 			s, b := serve(t, nil), &browser{t, b.ctx}
 			script := imports.ReplaceAllString(s.shown(heading), "") + listens
 			p := b.open(newPages(t), "127.0.0.1", strings.ReplaceAll(script, "new Echo(", "new Echo.default("))
-			p.sees("listening")
+			p.awaitLine("listening")
 			s.buy(1, "shown", 1, 1)
-			p.sees("order 1 is paid: 999.99")
+			p.awaitLine("order 1 is paid: 999.99")
 		})
 	}
 	t.Run(eventSource, func(t *testing.T) {
@@ -144,13 +144,13 @@ func TestShownPagesInABrowser(t *testing.T) {
 		s.buy(1, "shown", 1, 1)
 		p := b.open(newPages(t), "127.0.0.1", s.shown(eventSource)+"stream.onerror = () => console.log('state', stream.readyState)")
 		for _, line := range []string{"OrderCreated 1-1", "OrderProcessing 1-2", "OrderPaid 1-3", "state 2"} {
-			p.sees(line)
+			p.awaitLine(line)
 		}
 	})
 }
 
-// The program with fetch hears all of an order, and what is left of it from any event on, where nobody is served without a
-// token; in Node and in a page of another origin.
+// The program with fetch receives all events of an order, or those after any event, with --auth required: in Node and in a page of another
+// origin.
 func TestShownFetch(t *testing.T) {
 	t.Parallel()
 	s := serve(t, authRequired)
@@ -160,20 +160,20 @@ func TestShownFetch(t *testing.T) {
 	program := func(token, last string) string {
 		return fmt.Sprintf("const token = '%s'\nlet last = '%s'\ntry {\n%s} catch (e) { console.log(e.message) }\nconsole.log('end')\n", token, last, s.shown(withFetch))
 	}
-	heard := func(w *witness) []string {
-		w.sees("end")
+	read := func(w *observer) []string {
+		w.awaitLine("end")
 		return w.seen[:len(w.seen)-1]
 	}
 	for last, want := range map[string][]string{"": all, "1-1": all[1:], "1-2": all[2:], "1-3": {"status 204"}} {
-		if heard := heard(runShown(t, program(token, last)).witness); !slices.Equal(heard, want) {
-			t.Errorf("after %q it heard %q, want %q", last, heard, want)
+		if received := read(runShown(t, program(token, last)).observer); !slices.Equal(received, want) {
+			t.Errorf("after %q it received %q, want %q", last, received, want)
 		}
 	}
-	if heard := heard(runShown(t, program(s.token(app.Token{UserID: 2}), "")).witness); !slices.Equal(heard, []string{"status 404"}) {
-		t.Errorf("another user heard %q", heard)
+	if received := read(runShown(t, program(s.token(app.Token{UserID: 2}), "")).observer); !slices.Equal(received, []string{"status 404"}) {
+		t.Errorf("another user received %q", received)
 	}
-	if heard := heard(newBrowser(t).open(newPages(t), "127.0.0.1", program(token, "")).witness); !slices.Equal(heard, all) {
-		t.Errorf("in a page it heard %q", heard)
+	if received := read(newBrowser(t).open(newPages(t), "127.0.0.1", program(token, "")).observer); !slices.Equal(received, all) {
+		t.Errorf("in a page it received %q", received)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestShownFetch(t *testing.T) {
 func TestShownGo(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	c := s.customer("pusher.mjs", nil)
+	c := s.startClient("pusher.mjs", nil)
 	c.subscribe("news")
 	program := "package main\n\nimport (\n\t\"fmt\"\n\t\"os\"\n\n\t\"github.com/pusher/pusher-http-go/v5\"\n)\n\nfunc main() {\n" + s.shown(inGo) + "}\n"
 	file := filepath.Join(t.TempDir(), "main.go")
@@ -196,17 +196,17 @@ func TestShownGo(t *testing.T) {
 	if out, err := run.CombinedOutput(); err != nil || string(out) != "published: true\n" {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if data := c.hears("news", "SaleStarts").Data; data["product"] != "Laptop" {
-		t.Errorf("heard %v", data)
+	if data := c.awaitEvent("news", "SaleStarts").Data; data["product"] != "Laptop" {
+		t.Errorf("received %v", data)
 	}
 }
 
-// With the catch-up a page hears of every order once: of those before it came, those while it listens, and those while
-// it was cut off.
+// With the catch-up a page receives every order once: those before it was opened, those while it is connected, and those while it was
+// disconnected.
 func TestShownCatchUp(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	network, proxied := env.Proxy(t, s.live)
+	network, proxied := env.Proxy(t, s.realtimeURL)
 	at := func(heading string) string {
 		return atAddresses(t, heading, strings.TrimPrefix(s.url, "http://"), strings.TrimPrefix(proxied, "ws://"))
 	}
@@ -217,40 +217,40 @@ func TestShownCatchUp(t *testing.T) {
 	before := buy()
 	s.await(1, "PAID")
 	c := runShown(t, at(pusherJS)+at(catchUp)+pusherListens)
-	c.sees("listening")
-	c.sees(before)
+	c.awaitLine("listening")
+	c.awaitLine(before)
 	during := buy()
-	c.sees(during)
+	c.awaitLine(during)
 	network.Cut()
 	missed := buy()
 	s.await(3, "PAID")
 	network.Restore()
-	c.sees("listening")
-	c.sees(missed)
+	c.awaitLine("listening")
+	c.awaitLine(missed)
 	after := buy()
-	c.sees(after)
+	c.awaitLine(after)
 	for _, line := range []string{before, during, missed, after} {
-		if n := c.count(line); n != 1 {
+		if n := c.countLines(line); n != 1 {
 			t.Errorf("%q came %d times", line, n)
 		}
 	}
 }
 
-// Behind nginx, set up as the document says, both clients and event streams work, and nothing is held back.
+// Both clients and event streams work behind nginx with the configuration on the page, without buffering.
 func TestShownNginx(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(set *config.Settings) { set.Roles = config.Roles{API: true, Realtime: true} })
 	server, err := servers.Nginx(t.Context(), env.Folder(t), s.shown(nginxLines))
 	front := env.Started(t, server, err).Addr()
 	for i, program := range []string{"pusher.mjs", "echo.mjs"} {
-		c := s.customer(program, func(o *customerOptions) {
+		c := s.startClient(program, func(o *nodeOptions) {
 			o.Options, o.Endpoint = clientOptions(t, "ws://"+front), "http://"+front+"/broadcasting/auth"
 		})
 		c.subscribe("private-orders.1")
 		id := s.buy(1, program, 1, 1).order().ID
 		s.cancel(id)
-		if data := c.hears("private-orders.1", "OrderCancelled").Data; data["order_id"] != float64(i+1) {
-			t.Errorf("heard %v of order %d", data, id)
+		if data := c.awaitEvent("private-orders.1", "OrderCancelled").Data; data["order_id"] != float64(i+1) {
+			t.Errorf("received %v of order %d", data, id)
 		}
 	}
 	id := s.buy(1, "stream", 1, 1).order().ID
@@ -264,18 +264,18 @@ func TestShownNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	var heard []string
+	var received []string
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 		event, found := strings.CutPrefix(lines.Text(), "event: ")
 		if !found {
 			continue
 		}
-		heard = append(heard, event)
-		if event == "OrderCreated" { // it is here while the order goes on
+		received = append(received, event)
+		if event == "OrderCreated" { // it arrives before the order is finished
 			s.cancel(id)
 		}
 	}
-	if !slices.Equal(heard, []string{"OrderCreated", "OrderCancelled"}) {
-		t.Errorf("heard %q", heard)
+	if !slices.Equal(received, []string{"OrderCreated", "OrderCancelled"}) {
+		t.Errorf("received %q", received)
 	}
 }

@@ -5,59 +5,54 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"orderflow/internal/config"
 	"orderflow/test/env"
 	"orderflow/test/servers"
 )
 
-// restricted is a server whose user of Redis has the documented rights, and no others.
-func restricted(t *testing.T) (*servers.Server, *site) {
+// serveWithRestrictedRedis starts a server whose Redis user has only the documented rights.
+func serveWithRestrictedRedis(t *testing.T) (*servers.Server, *testServer) {
 	t.Helper()
 	redis, address, prefix := env.RestrictedRedis(t)
 	return redis, serve(t, func(set *config.Settings) {
-		shared(t, set)
+		onMySQLAndRedis(t, set)
 		set.Redis, set.RedisPrefix = config.NewURL(address), prefix
 	})
 }
 
-// health waits for a state of the health and returns the answer.
-func (s *site) health(status int) reply {
+// awaitHealth waits for a status of the health and returns the answer.
+func (s *testServer) awaitHealth(status int) response {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		health := s.get("/api/v1/health")
-		if health.status == status {
-			return health
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the health is %+v, want %d", health, status)
-		}
-	}
+	var health response
+	eventually(s.t, func() bool { health = s.get("/api/v1/health"); return health.status == status }, func() string {
+		return fmt.Sprintf("the health is %+v, want %d", health, status)
+	})
+	return health
 }
 
-// TestServerWithDocumentedRights: the whole product works for a user of Redis that has what docs/operations/configure.md grants, and is
-// refused nothing.
+// TestServerWithDocumentedRights: the product works with a Redis user that has the rights of docs/operations/configure.md, and Redis refuses
+// no command.
 func TestServerWithDocumentedRights(t *testing.T) {
 	t.Parallel()
-	redis, s := restricted(t)
-	s.health(http.StatusOK)
+	redis, s := serveWithRestrictedRedis(t)
+	s.awaitHealth(http.StatusOK)
 	for i := range 5 {
 		created := s.buy(1, fmt.Sprint("key-", i), 1, 1)
-		s.is(created, http.StatusCreated, "")
+		s.expect(created, http.StatusCreated, "")
 		s.await(created.order().ID, "PAID")
 		s.get("/api/v1/products")
 	}
 	s.stop()
 	denied, _ := env.Command(t, redis.Addr(), "ACL", "LOG").([]any)
 	for _, entry := range denied {
-		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // how the client finds out that this is no Cluster
+		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // by which the client detects that this is not a cluster
 			t.Errorf("Redis refused %s", text)
 		}
 	}
 }
 
-// TestRedisRefuses: whatever Redis refuses, the health says so and why, orders go on, and the server ends in order.
+// TestRedisRefuses: when Redis refuses commands, the health reports the reason, orders continue, and the server stops in order.
 func TestRedisRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -84,12 +79,12 @@ func TestRedisRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			redis, s := restricted(t)
-			s.health(http.StatusOK)
+			redis, s := serveWithRestrictedRedis(t)
+			s.awaitHealth(http.StatusOK)
 			c.spoil(t, redis)
 			created := s.buy(1, "without", 1, 1)
-			s.is(created, http.StatusCreated, "")
-			health := s.health(http.StatusServiceUnavailable)
+			s.expect(created, http.StatusCreated, "")
+			health := s.awaitHealth(http.StatusServiceUnavailable)
 			if !strings.Contains(health.body, `"redis":"disconnected"`) || !strings.Contains(health.body, c.reason) {
 				t.Errorf("health: %s", health.body)
 			}
@@ -97,7 +92,7 @@ func TestRedisRefuses(t *testing.T) {
 				t.Error("orderflow_redis_up is not 0")
 			}
 			s.await(created.order().ID, "PAID")
-			s.stop() // which also looks for errors, in the log and of Run
+			s.stop() // also checks the log and Run for errors
 			lines := strings.Count(s.log.String(), `"event":"redis.`)
 			if lines > 20 {
 				t.Errorf("%d log lines about Redis", lines)
@@ -106,7 +101,7 @@ func TestRedisRefuses(t *testing.T) {
 	}
 }
 
-// revoke changes the rights of the server's user of Redis.
+// revoke changes the rights of the server's Redis user.
 func revoke(t *testing.T, redis *servers.Server, rules ...string) {
 	t.Helper()
 	env.Command(t, redis.Addr(), append([]string{"ACL", "SETUSER", "orderflow"}, rules...)...)

@@ -24,15 +24,15 @@ import (
 type receiver struct {
 	url string
 
-	lock  sync.Mutex
-	spans []*spans.Span
-	heard chan struct{} // closed with the next spans
+	lock     sync.Mutex
+	spans    []*spans.Span
+	received chan struct{} // closed with the next spans
 }
 
-// newReceiver starts one. Its answer to each request is that of status.
+// newReceiver starts a receiver. It answers each request with the result of status.
 func newReceiver(t *testing.T, status func() int) *receiver {
 	t.Helper()
-	r := &receiver{heard: make(chan struct{})}
+	r := &receiver{received: make(chan struct{})}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		unpacked, err := gzip.NewReader(request.Body)
 		if err != nil || request.URL.Path != "/v1/traces" {
@@ -42,7 +42,7 @@ func newReceiver(t *testing.T, status func() int) *receiver {
 		body, err := io.ReadAll(unpacked)
 		var export collector.ExportTraceServiceRequest
 		if err != nil || proto.Unmarshal(body, &export) != nil {
-			t.Errorf("what was sent is no export of traces: %v", err)
+			t.Errorf("the request is not an export of traces: %v", err)
 		}
 		code := status()
 		if code == http.StatusOK {
@@ -63,8 +63,8 @@ func (r *receiver) take(export *collector.ExportTraceServiceRequest) {
 			r.spans = append(r.spans, scope.GetSpans()...)
 		}
 	}
-	close(r.heard)
-	r.heard = make(chan struct{})
+	close(r.received)
+	r.received = make(chan struct{})
 }
 
 // trace waits until the spans of a trace satisfy enough, and returns them.
@@ -74,16 +74,16 @@ func (r *receiver) trace(t *testing.T, id string, enough func([]*spans.Span) boo
 	defer limit.Stop()
 	for {
 		r.lock.Lock()
-		heard := r.heard
+		received := r.received
 		its := slices.DeleteFunc(slices.Clone(r.spans), func(s *spans.Span) bool { return hex.EncodeToString(s.GetTraceId()) != id })
 		r.lock.Unlock()
 		if enough(its) {
 			return its
 		}
 		select {
-		case <-heard:
+		case <-received:
 		case <-limit.C:
-			t.Fatalf("these spans alone came: %v", named(its))
+			t.Fatalf("only these spans arrived: %v", named(its))
 		}
 	}
 }
@@ -96,18 +96,18 @@ func named(all []*spans.Span) (names []string) {
 	return names
 }
 
-// publishBatch is the name of spans whose number depends on what happens to be published together.
+// publishBatch is the name of spans whose number depends on the batches of the publisher.
 const publishBatch = "publish batch"
 
-// whole is every span of one order that came alone and was paid, each with what it stands below; but for publishBatch.
-func whole() map[string][]string {
+// expectedSpans are the spans of a single order that is paid, with their parents, except publishBatch.
+func expectedSpans() map[string][]string {
 	return map[string][]string{
 		"POST /api/v1/orders": {"caller"},
 		"create":              {"POST /api/v1/orders"}, "create batch": {"create"},
 		"claim": {"POST /api/v1/orders"}, "claim batch": {"claim"},
 		"process": {"POST /api/v1/orders"}, "charge": {"process"},
 		"settle": {"process"}, "settle batch": {"settle"},
-		// The new order, that it is being processed, and that it is paid.
+		// OrderCreated, OrderProcessing and OrderPaid.
 		"publish":       {"POST /api/v1/orders", "POST /api/v1/orders", "process"},
 		"transaction":   {"claim batch", "create batch", "settle batch"},
 		"broadcast":     {"process"},
@@ -115,17 +115,17 @@ func whole() map[string][]string {
 	}
 }
 
-// TestTraceOfAnOrder: one order's whole trace reaches a receiver, from the caller's traceparent to the broadcast, through the
-// database and the bus, in one process and over two; each order has a link to the batch it was in.
+// TestTraceOfAnOrder: the whole trace of an order reaches a receiver: from the caller's traceparent through database and bus to the broadcast,
+// in one process and in two. Each order has a link to its batch.
 func TestTraceOfAnOrder(t *testing.T) {
 	t.Parallel()
-	for name, ground := range grounds() {
+	for name, ground := range databases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newReceiver(t, func() int { return http.StatusOK })
 			stand := config.Defaults()
 			ground(t, &stand)
-			start := func(roles config.Roles) *site {
+			start := func(roles config.Roles) *testServer {
 				return serve(t, func(set *config.Settings) {
 					set.Database, set.Redis, set.RedisPrefix, set.Roles = stand.Database, stand.Redis, stand.RedisPrefix, roles
 					set.OTLPEndpoint, set.TraceSample = r.url, 0
@@ -137,10 +137,10 @@ func TestTraceOfAnOrder(t *testing.T) {
 				start(config.Roles{Worker: true, Realtime: true})
 			}
 			const id, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-			shop.is(shop.buy(1, "not followed", 1, 1), http.StatusCreated, "")
+			shop.expect(shop.buy(1, "not followed", 1, 1), http.StatusCreated, "")
 			created := shop.post("/api/v1/orders", `{"user_id":1,"idempotency_key":"k","items":[{"product_id":2,"quantity":1}]}`,
 				"Traceparent: 00-"+id+"-"+caller+"-01")
-			shop.is(created, http.StatusCreated, "")
+			shop.expect(created, http.StatusCreated, "")
 			shop.await(created.order().ID, "PAID")
 			checkTrace(t, r.trace(t, id, func(its []*spans.Span) bool {
 				return len(slices.DeleteFunc(named(its), func(name string) bool { return name == publishBatch })) >= 17
@@ -156,7 +156,7 @@ func TestTraceOfAnOrder(t *testing.T) {
 	}
 }
 
-// checkTrace compares the spans of a trace with whole.
+// checkTrace compares the spans of a trace with expectedSpans.
 func checkTrace(t *testing.T, its []*spans.Span, caller string) {
 	t.Helper()
 	byID := map[string]string{caller: "caller"}
@@ -178,23 +178,23 @@ func checkTrace(t *testing.T, its []*spans.Span, caller string) {
 		t.Errorf("%s stands below %q", publishBatch, found[publishBatch])
 	}
 	delete(found, publishBatch)
-	if want := whole(); fmt.Sprint(found) != fmt.Sprint(want) {
+	if want := expectedSpans(); fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("the trace is\n%v\nand should be\n%v", found, want)
 	}
 }
 
-// TestReceiverAway: a receiver that refuses or is away costs spans, which are counted, and no order.
+// TestReceiverAway: when a receiver refuses spans or is unreachable, the lost spans are counted, and orders continue.
 func TestReceiverAway(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, func() int { return http.StatusBadRequest })
 	s := serve(t, func(set *config.Settings) { set.OTLPEndpoint, set.TraceSample = r.url, 1 })
 	created := s.buy(1, "k", 1, 1)
-	s.is(created, http.StatusCreated, "")
+	s.expect(created, http.StatusCreated, "")
 	s.await(created.order().ID, "PAID")
-	s.losesSpans()
+	s.awaitLostSpans()
 }
 
-// TestReceiverElsewhere: a receiver that points to another one does not get the spans, and their headers, sent there.
+// TestReceiverElsewhere: spans and their headers are not sent to the target of a redirect.
 func TestReceiverElsewhere(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") }))
@@ -202,19 +202,13 @@ func TestReceiverElsewhere(t *testing.T) {
 	first := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(first.Close)
 	s := serve(t, func(set *config.Settings) { set.OTLPEndpoint, set.TraceSample = first.URL, 1 })
-	s.is(s.buy(1, "k", 1, 1), http.StatusCreated, "")
-	s.losesSpans()
+	s.expect(s.buy(1, "k", 1, 1), http.StatusCreated, "")
+	s.awaitLostSpans()
 }
 
-// losesSpans waits until spans are counted that could not be sent.
-func (s *site) losesSpans() {
+// awaitLostSpans waits until lost spans are counted.
+func (s *testServer) awaitLostSpans() {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		if lost := regexp.MustCompile(`orderflow_trace_spans_total\{outcome="failed"\} [1-9]`); lost.MatchString(s.get("/metrics").body) {
-			break
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatal("spans that could not be sent are not counted")
-		}
-	}
+	lost := regexp.MustCompile(`orderflow_trace_spans_total\{outcome="failed"\} [1-9]`)
+	eventually(s.t, func() bool { return lost.MatchString(s.get("/metrics").body) }, func() string { return "lost spans are not counted" })
 }

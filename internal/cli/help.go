@@ -37,8 +37,8 @@ Example:
 
   orderflow migrate up --database mysql://shop:secret@db:3306/shop`,
 
-		"migrate down": `Names the migration and the rows that it deletes, and asks before it reverts them. Refused while a server uses an SQLite database, and while events
-are unpublished or failed jobs are open that the migration would delete.
+		"migrate down": `Names the migration and the rows that it deletes, and asks before it reverts the migration. Refused while a server uses an SQLite
+database, and while the migration would delete unpublished events or open failed jobs.
 
 Example:
 

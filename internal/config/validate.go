@@ -20,7 +20,8 @@ func (s Settings) Validate() error {
 	}
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
 	case s.DatabaseRead != URL{} && !s.Database.MySQL():
-		return fmt.Errorf("--database-read (%s) needs a MySQL database, and --database is %s: set --database to the primary, or remove --database-read", s.DatabaseRead, s.Database)
+		return fmt.Errorf("--database-read (%s) needs a MySQL database, and --database is %s: set --database to the primary, or remove --database-read",
+			s.DatabaseRead, s.Database)
 	case s.Database.MySQL() && s.Redis == URL{} && (!s.Roles.API || !s.Roles.Worker):
 		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: api and worker processes exchange events through it; "+
 			"set --redis, or run the roles api and worker in one process", s.Roles, s.Database)
@@ -32,7 +33,8 @@ func (s Settings) Validate() error {
 	case s.Addr == AddrOff && s.Roles.API:
 		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s: set --addr to HOST:PORT", s.Roles)
 	case s.MaxTime > 0 && !workerOnly:
-		return fmt.Errorf("--max-time (%s) is only for --roles worker, and --roles is %s: remove it, or run the workers in a process of their own", printDuration(s.MaxTime), s.Roles)
+		return fmt.Errorf("--max-time (%s) is only for --roles worker, and --roles is %s: remove it, or run the workers in a process of their own",
+			printDuration(s.MaxTime), s.Roles)
 	case s.Samples && s.Auth == AuthRequired:
 		return fmt.Errorf("--samples cannot be used with --auth required, since the password of the sample users is public: remove --samples, " +
 			"and add your own products and users")
