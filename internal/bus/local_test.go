@@ -54,16 +54,16 @@ func group(t testing.TB, b bus.Bus) bus.Group {
 	return consumer
 }
 
-func fetch(t testing.TB, consumer bus.Group, limit int) (deliveries []bus.Delivery, said string) {
+func fetch(t testing.TB, consumer bus.Group, limit int) (deliveries []bus.Delivery, got string) {
 	t.Helper()
 	deliveries, err := consumer.Fetch(context.Background(), limit)
 	if err != nil {
 		t.Fatalf("Fetch: %v", err)
 	}
 	for _, d := range deliveries {
-		said += fmt.Sprintf(" %s/%d", d.ID, d.Attempt)
+		got += fmt.Sprintf(" %s/%d", d.ID, d.Attempt)
 	}
-	return deliveries, said
+	return deliveries, got
 }
 
 func wantDepth(t testing.TB, b *bus.Local, want bus.Depth) {
@@ -73,20 +73,20 @@ func wantDepth(t testing.TB, b *bus.Local, want bus.Depth) {
 	}
 }
 
-func TestLocalDropsWhatNobodyCanRead(t *testing.T) {
+func TestLocalDropsMessagesWithoutReaders(t *testing.T) {
 	local := bus.NewLocal(bus.Options{Buffer: 1})
 	publish(t, local, numbered(1, 100))
 	consumer := group(t, local)
 	publish(t, local, numbered(101, 101))
-	if _, said := fetch(t, consumer, 10); said != " 101/1" {
-		t.Errorf("fetched%s, want 101 alone", said)
+	if _, got := fetch(t, consumer, 10); got != " 101/1" {
+		t.Errorf("fetched%s, want 101 alone", got)
 	}
 	if depth, err := local.Depth(t.Context(), "t", "another"); err != nil || depth != (bus.Depth{}) {
 		t.Errorf("a group that does not exist has depth %+v (%v)", depth, err)
 	}
 }
 
-func TestLocalTakesBackAtItsTime(t *testing.T) {
+func TestLocalRequeuesAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := bus.NewLocal(bus.Options{AckWithin: 10 * time.Second})
 		slow, other := group(t, local), group(t, local)
@@ -104,20 +104,20 @@ func TestLocalTakesBackAtItsTime(t *testing.T) {
 		time.Sleep(time.Nanosecond) // 10 s
 		synctest.Wait()
 		wantDepth(t, local, bus.Depth{Waiting: 2, Unacked: 2})
-		time.Sleep(4 * time.Second) // 14 s: nobody fetched or published since, the timer alone has to do it
+		time.Sleep(4 * time.Second) // 14 s: there was no call since, so only the timer can do it
 		synctest.Wait()
 		wantDepth(t, local, bus.Depth{Waiting: 4})
-		if _, said := fetch(t, other, 10); said != " 3/2 4/2 2/2 5/1" {
-			t.Errorf("then came%s, want what was taken back before 5", said)
+		if _, got := fetch(t, other, 10); got != " 3/2 4/2 2/2 5/1" {
+			t.Errorf("fetched%s, want the requeued messages before 5", got)
 		}
-		time.Sleep(10 * time.Second) // and the timer goes on after it had nothing to do
+		time.Sleep(10 * time.Second) // the timer also works after it had nothing to do
 		synctest.Wait()
 		wantDepth(t, local, bus.Depth{Waiting: 4})
 		if err := local.Close(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		synctest.Wait() // timers that outlive the bus find it closed
+		synctest.Wait() // a timer that outlives the bus finds it closed
 	})
 }
 
@@ -129,16 +129,16 @@ func TestLocalWakesOneForEachMessage(t *testing.T) {
 			consumer := group(t, local)
 			woken.Go(func() { fetch(t, consumer, 1) })
 		}
-		tail, err := local.Subscribe(t.Context(), "t")
+		subscription, err := local.Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
 		woken.Go(func() {
-			if messages, err := tail.Next(t.Context()); err != nil || len(messages) != 3 {
-				t.Errorf("the tail got %d messages (%v), want 3", len(messages), err)
+			if messages, err := subscription.Next(t.Context()); err != nil || len(messages) != 3 {
+				t.Errorf("the subscription got %d messages (%v), want 3", len(messages), err)
 			}
 		})
-		synctest.Wait() // all wait
+		synctest.Wait() // all readers wait
 		publish(t, local, numbered(1, 3))
 		woken.Wait()
 		wantDepth(t, local, bus.Depth{Unacked: 3})
@@ -148,9 +148,9 @@ func TestLocalWakesOneForEachMessage(t *testing.T) {
 	})
 }
 
-// Of two consumers who wait, the first hears the bell, and leaves before it has taken anything. The second must be
-// woken in its place. (Whether the first one gets away in time is chance; hence the rounds.)
-func TestLocalPassesTheBellOn(t *testing.T) {
+// Of two waiting consumers, the first receives the wake-up signal and leaves before it takes a message. The second must be woken
+// instead. (Whether the first one leaves in time is chance; hence the repetitions.)
+func TestLocalKeepsTheWakeUpOfALeavingConsumer(t *testing.T) {
 	leave := map[string]func(bus.Group, context.CancelFunc){
 		"cancelled": func(_ bus.Group, cancel context.CancelFunc) { cancel() },
 		"closed": func(consumer bus.Group, _ context.CancelFunc) {
@@ -163,30 +163,30 @@ func TestLocalPassesTheBellOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for range 200 {
-					passBell(t, leave)
+					leaveBeforeTaking(t, leave)
 				}
 			})
 		})
 	}
 }
 
-func passBell(t *testing.T, leave func(bus.Group, context.CancelFunc)) {
+func leaveBeforeTaking(t *testing.T, leave func(bus.Group, context.CancelFunc)) {
 	t.Helper()
 	local := bus.NewLocal(bus.Options{})
-	leaver, stayer := group(t, local), group(t, local)
+	leaving, staying := group(t, local), group(t, local)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var first, second []bus.Delivery
 	var both sync.WaitGroup
-	both.Go(func() { first, _ = leaver.Fetch(ctx, 1) })
+	both.Go(func() { first, _ = leaving.Fetch(ctx, 1) })
 	synctest.Wait()
-	both.Go(func() { second, _ = stayer.Fetch(t.Context(), 1) })
+	both.Go(func() { second, _ = staying.Fetch(t.Context(), 1) })
 	synctest.Wait()
 	publish(t, local, numbered(1, 1))
-	leave(leaver, cancel)
+	leave(leaving, cancel)
 	synctest.Wait()
 	if len(first)+len(second) == 0 {
-		t.Error("a message waits, a consumer waits, and nobody wakes it")
+		t.Error("a message waits, and the waiting consumer was not woken")
 	}
 	if err := local.Close(); err != nil {
 		t.Fatal(err)
@@ -194,30 +194,30 @@ func passBell(t *testing.T, leave func(bus.Group, context.CancelFunc)) {
 	both.Wait()
 }
 
-func TestLocalSetsAside(t *testing.T) {
+func TestLocalDeadLetters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var aside []string
+		var deadLettered []string
 		local := bus.NewLocal(bus.Options{DeadLettered: func(group string, m bus.Message) {
-			aside = append(aside, group+" "+m.Topic+" "+m.ID)
+			deadLettered = append(deadLettered, group+" "+m.Topic+" "+m.ID)
 		}})
 		publish(t, local, numbered(1, 1)) // before the group: dropped
 		consumer := group(t, local)
 		publish(t, local, numbered(2, 2))
 		for attempt := 1; attempt <= bus.DefaultDeliveries; attempt++ {
-			if _, said := fetch(t, consumer, 1); said != fmt.Sprintf(" 2/%d", attempt) {
-				t.Errorf("delivery %d was%s", attempt, said)
+			if _, got := fetch(t, consumer, 1); got != fmt.Sprintf(" 2/%d", attempt) {
+				t.Errorf("delivery %d was%s", attempt, got)
 			}
 		}
 		time.Sleep(bus.DefaultAckWithin)
 		synctest.Wait()
 		wantDepth(t, local, bus.Depth{DeadLettered: 1})
-		if want := []string{"g t 2"}; !slices.Equal(aside, want) {
-			t.Errorf("told of %v, want %v", aside, want)
+		if want := []string{"g t 2"}; !slices.Equal(deadLettered, want) {
+			t.Errorf("dead-lettered %v, want %v", deadLettered, want)
 		}
 	})
 }
 
-func TestLocalGivesBackInOrder(t *testing.T) {
+func TestLocalRequeuesInOrder(t *testing.T) {
 	local := bus.NewLocal(bus.Options{})
 	closing, other := group(t, local), group(t, local)
 	publish(t, local, numbered(1, 6))
@@ -227,8 +227,8 @@ func TestLocalGivesBackInOrder(t *testing.T) {
 	if err := closing.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, said := fetch(t, other, 10); said != " 1/2 3/2 4/2 5/1 6/1" {
-		t.Errorf("after the close came%s", said)
+	if _, got := fetch(t, other, 10); got != " 1/2 3/2 4/2 5/1 6/1" {
+		t.Errorf("fetched%s after the close", got)
 	}
 }
 
@@ -244,42 +244,42 @@ func TestLocalFillsToItsBound(t *testing.T) {
 		t.Errorf("a message for another topic: %v", err)
 	}
 	if err := local.Publish(t.Context(), []bus.Message{other, {Topic: "t"}}); !errors.Is(err, bus.ErrFull) {
-		t.Errorf("a slice of which a part has no room: %v, want ErrFull", err)
+		t.Errorf("a slice of which a part does not fit: %v, want ErrFull", err)
 	}
 	wantDepth(t, local, bus.Depth{Waiting: 8})
 }
 
-func TestLocalTailLosesTheOldest(t *testing.T) {
+func TestLocalSubscriptionLosesTheOldest(t *testing.T) {
 	local := bus.NewLocal(bus.Options{SubscriptionBuffer: 8})
-	tail, err := local.Subscribe(t.Context(), "t")
+	subscription, err := local.Subscribe(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for round := range 3 {
 		publish(t, local, numbered(1, 8))
 		publish(t, local, numbered(9, 20))
-		if messages, err := tail.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
+		if messages, err := subscription.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
 			t.Fatalf("round %d: got %d messages (%v), want ErrLagged", round, len(messages), err)
 		}
-		publish(t, local, numbered(21, 21)) // one more lost: told again
-		if _, err := tail.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
-			t.Fatalf("round %d: a further loss was not told: %v", round, err)
+		publish(t, local, numbered(21, 21)) // another lost message: reported again
+		if _, err := subscription.Next(t.Context()); !errors.Is(err, bus.ErrLagged) {
+			t.Fatalf("round %d: a further loss was not reported: %v", round, err)
 		}
-		messages, err := tail.Next(t.Context())
+		messages, err := subscription.Next(t.Context())
 		if err != nil || len(messages) != 8 || messages[0].ID != "14" || messages[7].ID != "21" {
 			t.Fatalf("round %d: got %+v (%v), want 14 to 21", round, messages, err)
 		}
 	}
-	publish(t, local, numbered(1, 8)) // exactly full is no loss
-	if messages, err := tail.Next(t.Context()); err != nil || len(messages) != 8 {
+	publish(t, local, numbered(1, 8)) // exactly full: no loss
+	if messages, err := subscription.Next(t.Context()); err != nil || len(messages) != 8 {
 		t.Errorf("got %d messages (%v), want 8", len(messages), err)
 	}
 }
 
-func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
+func TestLocalLaggedSubscriptionWakesTheNextCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := bus.NewLocal(bus.Options{SubscriptionBuffer: 8})
-		tail, err := local.Subscribe(t.Context(), "t")
+		subscription, err := local.Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +287,7 @@ func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
 		var lagged, got atomic.Int32
 		for range 2 {
 			calls.Go(func() {
-				messages, err := tail.Next(t.Context())
+				messages, err := subscription.Next(t.Context())
 				if errors.Is(err, bus.ErrLagged) {
 					lagged.Add(1)
 				}
@@ -298,17 +298,17 @@ func TestLocalTailLaggingWakesTheNextCaller(t *testing.T) {
 		publish(t, local, numbered(1, 9))
 		calls.Wait()
 		if lagged.Load() != 1 || got.Load() != 8 {
-			t.Errorf("%d calls were told of the loss and %d messages came, want 1 and 8", lagged.Load(), got.Load())
+			t.Errorf("%d calls got ErrLagged and %d messages were delivered, want 1 and 8", lagged.Load(), got.Load())
 		}
 	})
 }
 
-// BenchmarkLocal is one publisher of slices, one group with some consumers who acknowledge, and one tail.
+// BenchmarkLocal is one publisher of slices, one group with some consumers who acknowledge, and one subscription.
 func BenchmarkLocal(b *testing.B) {
 	for _, shape := range []struct{ size, consumers int }{{1, 1}, {64, 1}, {64, 4}, {512, 1}} {
 		b.Run(fmt.Sprintf("slices of %d, %d consumers", shape.size, shape.consumers), func(b *testing.B) {
 			local := bus.NewLocal(bus.Options{})
-			tail, err := local.Subscribe(b.Context(), "t")
+			subscription, err := local.Subscribe(b.Context(), "t")
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -329,7 +329,7 @@ func BenchmarkLocal(b *testing.B) {
 			}
 			readers.Go(func() {
 				for {
-					if _, err := tail.Next(context.Background()); errors.Is(err, bus.ErrClosed) {
+					if _, err := subscription.Next(context.Background()); errors.Is(err, bus.ErrClosed) {
 						return
 					}
 				}

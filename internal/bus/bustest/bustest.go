@@ -19,24 +19,24 @@ type Adapter interface {
 	Close() error
 }
 
-// Open returns two views of one empty bus with the given options: for a bus that processes share two clients of one
-// server, else the same value twice. It registers its own clean-up; tests may have closed a view before.
+// Open returns two views of one empty bus with the given options: two clients of one server for a bus that processes share, otherwise
+// the same value twice. It registers its own clean-up; tests may close a view before.
 type Open func(t *testing.T, options bus.Options) (a, b Adapter)
 
-// patience is how long anything may take. No test waits for it unless it fails.
+// timeout bounds each test. Only a failing test reaches it.
 const timeout = time.Minute
 
-// soon is the time to acknowledge in of the tests that let it pass: long enough for a busy machine to acknowledge in.
+// shortAckWithin is the acknowledgement time of tests that wait for its end: long enough for a busy machine to acknowledge.
 const shortAckWithin = time.Second
 
-// room is what a test works with: two views of one bus, a topic of its own, and a context that ends with patience.
+// suite has what each test uses: two views of one bus, a topic of its own, and a context with a time limit.
 type suite struct {
 	a, b  Adapter
 	topic string
-	ctx   context.Context //nolint:containedctx // a test's, handed to each of its steps
+	ctx   context.Context //nolint:containedctx // of one test
 }
 
-// test is one of the suite.
+// test is one test of the suite.
 type test struct {
 	name    string
 	options bus.Options
@@ -45,37 +45,37 @@ type test struct {
 
 func tests() []test {
 	return []test{
-		{"delivers what was published", bus.Options{}, delivers},
-		{"bodies arrive as they left", bus.Options{}, bodies},
+		{"delivers published messages", bus.Options{}, delivers},
+		{"keeps bodies unchanged", bus.Options{}, bodies},
 		{"does not keep the slice", bus.Options{}, slice},
 		{"fetches up to the limit", bus.Options{}, limits},
-		{"a limit below one", bus.Options{}, limitBelowOne},
+		{"refuses a fetch limit below one", bus.Options{}, limitBelowOne},
 		{"keeps each publisher's order", bus.Options{}, order},
-		{"each group gets all, each consumer a share", bus.Options{}, groups},
-		{"a group gathers without consumers", bus.Options{}, gathers},
-		{"topics are apart", bus.Options{}, topics},
-		{"acknowledged is gone", bus.Options{}, acknowledged},
-		{"acknowledged twice", bus.Options{AckWithin: shortAckWithin}, acknowledgedTwice},
-		{"a closed consumer's come again", bus.Options{}, closedConsumer},
-		{"a vanished consumer's come again", bus.Options{AckWithin: shortAckWithin}, vanishedConsumer},
-		{"poison is set aside", bus.Options{AckWithin: shortAckWithin, Deliveries: 3}, deadLetters},
+		{"delivers to each group, and to one consumer of it", bus.Options{}, groups},
+		{"a group collects messages without consumers", bus.Options{}, gathers},
+		{"separates topics", bus.Options{}, topics},
+		{"does not redeliver acknowledged messages", bus.Options{}, acknowledged},
+		{"ignores a second acknowledgement", bus.Options{AckWithin: shortAckWithin}, acknowledgedTwice},
+		{"redelivers messages of a closed consumer", bus.Options{}, closedConsumer},
+		{"redelivers messages of a dead consumer", bus.Options{AckWithin: shortAckWithin}, vanishedConsumer},
+		{"dead-letters at the delivery limit", bus.Options{AckWithin: shortAckWithin, Deliveries: 3}, deadLetters},
 		{"a full group refuses", bus.Options{Buffer: 8}, full},
-		{"refused as a whole", bus.Options{Buffer: 8}, refusedWhole},
-		{"what is unacknowledged takes room", bus.Options{Buffer: 4}, unackedTakesRoom},
-		{"every tail sees all that follows", bus.Options{}, subscriptionsSeeAll},
-		{"a tail that lags is told and holds nobody up", bus.Options{SubscriptionBuffer: 8}, subscriptionLags},
-		{"a closed tail", bus.Options{}, closedSubscription},
-		{"wakes who waits", bus.Options{}, wakes},
+		{"refuses a slice as a whole", bus.Options{Buffer: 8}, refusedWhole},
+		{"unacknowledged messages count for the bound", bus.Options{Buffer: 4}, unackedTakesRoom},
+		{"every subscription receives later messages", bus.Options{}, subscriptionsSeeAll},
+		{"a lagging subscription gets ErrLagged and delays no publisher", bus.Options{SubscriptionBuffer: 8}, subscriptionLags},
+		{"closes a subscription", bus.Options{}, closedSubscription},
+		{"wakes waiting readers", bus.Options{}, wakes},
 		{"wakes as many as there are messages", bus.Options{}, wakesAll},
 		{"many publishers, many consumers", bus.Options{}, many},
 		{"a cancelled fetch loses nothing", bus.Options{}, cancelled},
-		{"ended contexts", bus.Options{}, endedContexts},
-		{"close ends all calls", bus.Options{}, closes},
-		{"a closed consumer ends its calls", bus.Options{}, closesConsumer},
+		{"respects ended contexts", bus.Options{}, endedContexts},
+		{"Close ends all calls", bus.Options{}, closes},
+		{"closing a consumer ends its calls", bus.Options{}, closesConsumer},
 	}
 }
 
-// Run runs the suite, each test on a bus of its own; then several times, all at once.
+// Run runs the suite, each test on its own bus, and then several times concurrently.
 func Run(t *testing.T, open Open) {
 	each := func(t *testing.T, round int) {
 		for i, test := range tests() {
@@ -97,10 +97,10 @@ func Run(t *testing.T, open Open) {
 	})
 }
 
-// consumer returns a new consumer that is closed with the test.
-func (r suite) consumer(t *testing.T, view Adapter, group string) bus.Group {
+// consumer returns a new consumer, which is closed with the test.
+func (s suite) consumer(t *testing.T, view Adapter, group string) bus.Group {
 	t.Helper()
-	consumer, err := view.Group(r.ctx, r.topic, group)
+	consumer, err := view.Group(s.ctx, s.topic, group)
 	if err != nil {
 		t.Fatalf("Group(%q): %v", group, err)
 	}
@@ -112,50 +112,50 @@ func (r suite) consumer(t *testing.T, view Adapter, group string) bus.Group {
 	return consumer
 }
 
-// tail returns a new tail that is closed with the test.
-func (r suite) subscribe(t *testing.T, view Adapter) bus.Subscription {
+// subscribe returns a new subscription, which is closed with the test.
+func (s suite) subscribe(t *testing.T, view Adapter) bus.Subscription {
 	t.Helper()
-	tail, err := view.Subscribe(r.ctx, r.topic)
+	subscription, err := view.Subscribe(s.ctx, s.topic)
 	if err != nil {
-		t.Fatalf("Tail: %v", err)
+		t.Fatalf("Subscribe: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := tail.Close(); err != nil {
-			t.Errorf("close the tail: %v", err)
+		if err := subscription.Close(); err != nil {
+			t.Errorf("close the subscription: %v", err)
 		}
 	})
-	return tail
+	return subscription
 }
 
 // messages returns messages numbered from first to last.
-func (r suite) messages(first, last int) []bus.Message {
+func (s suite) messages(first, last int) []bus.Message {
 	var all []bus.Message
 	for n := first; n <= last; n++ {
-		all = append(all, r.message(fmt.Sprint(n)))
+		all = append(all, s.message(fmt.Sprint(n)))
 	}
 	return all
 }
 
-func (r suite) message(id string) bus.Message {
-	return bus.Message{ID: id, Key: "key-" + id, Topic: r.topic, Body: []byte("body " + id), Traceparent: "trace-" + id}
+func (s suite) message(id string) bus.Message {
+	return bus.Message{ID: id, Key: "key-" + id, Topic: s.topic, Body: []byte("body " + id), Traceparent: "trace-" + id}
 }
 
-// publish publishes and must find room.
-func (r suite) publish(t *testing.T, view Adapter, messages []bus.Message) {
+// publish publishes messages that must fit.
+func (s suite) publish(t *testing.T, view Adapter, messages []bus.Message) {
 	t.Helper()
-	if err := view.Publish(r.ctx, messages); err != nil {
+	if err := view.Publish(s.ctx, messages); err != nil {
 		t.Fatalf("Publish %d messages: %v", len(messages), err)
 	}
 }
 
-// fetch fetches until it has n deliveries, and does not acknowledge them.
-func (r suite) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
+// fetch fetches n messages without acknowledging them.
+func (s suite) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	t.Helper()
 	var all []bus.Delivery
 	for len(all) < n {
-		some, err := consumer.Fetch(r.ctx, n-len(all))
+		some, err := consumer.Fetch(s.ctx, n-len(all))
 		if err != nil {
-			t.Fatalf("Fetch, %d of %d messages there: %v", len(all), n, err)
+			t.Fatalf("Fetch after %d of %d messages: %v", len(all), n, err)
 		}
 		if len(some) == 0 || len(some) > n-len(all) {
 			t.Fatalf("Fetch of at most %d messages returned %d", n-len(all), len(some))
@@ -165,33 +165,33 @@ func (r suite) fetch(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	return all
 }
 
-// work fetches n messages and acknowledges them as they come.
-func (r suite) fetchAndAck(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
+// fetchAndAck fetches and acknowledges n messages.
+func (s suite) fetchAndAck(t *testing.T, consumer bus.Group, n int) []bus.Delivery {
 	t.Helper()
 	var all []bus.Delivery
 	for len(all) < n {
-		some := r.fetch(t, consumer, 1)
-		r.ack(t, consumer, some)
+		some := s.fetch(t, consumer, 1)
+		s.ack(t, consumer, some)
 		all = append(all, some...)
 	}
 	return all
 }
 
-func (r suite) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
+func (s suite) ack(t *testing.T, consumer bus.Group, deliveries []bus.Delivery) {
 	t.Helper()
-	if err := consumer.Ack(r.ctx, deliveries); err != nil {
+	if err := consumer.Ack(s.ctx, deliveries); err != nil {
 		t.Fatalf("Ack: %v", err)
 	}
 }
 
-// next reads n messages from a tail that must not lag.
-func (r suite) next(t *testing.T, tail bus.Subscription, n int) []bus.Message {
+// next reads n messages from a subscription that must not lag.
+func (s suite) next(t *testing.T, subscription bus.Subscription, n int) []bus.Message {
 	t.Helper()
 	var all []bus.Message
 	for len(all) < n {
-		some, err := tail.Next(r.ctx)
+		some, err := subscription.Next(s.ctx)
 		if err != nil {
-			t.Fatalf("Next, %d of %d messages there: %v", len(all), n, err)
+			t.Fatalf("Next after %d of %d messages: %v", len(all), n, err)
 		}
 		all = append(all, some...)
 	}
@@ -212,7 +212,7 @@ func wantIDs(t *testing.T, ids []string, first, last int) {
 		delete(count, fmt.Sprint(n))
 	}
 	if len(count) > 0 {
-		t.Errorf("messages came that were not wanted: %v", count)
+		t.Errorf("unexpected messages: %v", count)
 	}
 }
 
@@ -233,12 +233,12 @@ func messageIDs(messages []bus.Message) []string {
 }
 
 // depth waits until the group's depth is as wanted.
-func (r suite) depth(t *testing.T, view Adapter, group string, want bus.Depth) {
+func (s suite) depth(t *testing.T, view Adapter, group string, want bus.Depth) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		got, err := view.Depth(r.ctx, r.topic, group)
+		got, err := view.Depth(s.ctx, s.topic, group)
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Depth: %v", err)
 		}
@@ -247,8 +247,8 @@ func (r suite) depth(t *testing.T, view Adapter, group string, want bus.Depth) {
 		}
 		select {
 		case <-tick.C:
-		case <-r.ctx.Done():
-			t.Fatalf("the depth of %s is %+v and does not become %+v", group, got, want)
+		case <-s.ctx.Done():
+			t.Fatalf("the depth of %s is %+v, want %+v", group, got, want)
 		}
 	}
 }

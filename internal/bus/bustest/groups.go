@@ -10,11 +10,11 @@ import (
 	"orderflow/internal/bus"
 )
 
-func delivers(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.b, "g")
-	sent := r.message("7-1")
-	r.publish(t, r.a, []bus.Message{sent})
-	got := r.fetch(t, consumer, 1)[0]
+func delivers(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.b, "g")
+	sent := s.message("7-1")
+	s.publish(t, s.a, []bus.Message{sent})
+	got := s.fetch(t, consumer, 1)[0]
 	if got.ID != sent.ID || got.Key != sent.Key || got.Topic != sent.Topic || got.Traceparent != sent.Traceparent ||
 		!bytes.Equal(got.Body, sent.Body) {
 		t.Errorf("got %+v, want %+v", got.Message, sent)
@@ -22,12 +22,12 @@ func delivers(t *testing.T, r suite) {
 	if got.Attempt != 1 {
 		t.Errorf("attempt %d of a first delivery, want 1", got.Attempt)
 	}
-	r.ack(t, consumer, []bus.Delivery{got})
-	r.publish(t, r.a, nil) // nothing, and no error
-	r.depth(t, r.a, "g", bus.Depth{})
+	s.ack(t, consumer, []bus.Delivery{got})
+	s.publish(t, s.a, nil) // nothing, and no error
+	s.depth(t, s.a, "g", bus.Depth{})
 }
 
-func bodies(t *testing.T, r suite) {
+func bodies(t *testing.T, s suite) {
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -35,12 +35,12 @@ func bodies(t *testing.T, r suite) {
 	bodies := [][]byte{nil, {}, {0}, []byte("plain"), {0xff, 0xfe, 0x00, 0xc3}, every, bytes.Repeat(every, 1024)}
 	var messages []bus.Message
 	for i, body := range bodies {
-		m := r.message(fmt.Sprint(i))
+		m := s.message(fmt.Sprint(i))
 		m.Body = slices.Clone(body)
 		messages = append(messages, m)
 	}
-	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
-	r.publish(t, r.a, messages)
+	consumer, subscription := s.consumer(t, s.b, "g"), s.subscribe(t, s.b)
+	s.publish(t, s.a, messages)
 	check := func(m bus.Message) {
 		for i, body := range bodies {
 			if m.ID == fmt.Sprint(i) && !bytes.Equal(m.Body, body) {
@@ -48,31 +48,31 @@ func bodies(t *testing.T, r suite) {
 			}
 		}
 	}
-	deliveries := r.fetchAndAck(t, consumer, len(bodies))
+	deliveries := s.fetchAndAck(t, consumer, len(bodies))
 	wantIDs(t, ids(deliveries), 0, len(bodies)-1)
 	for _, d := range deliveries {
 		check(d.Message)
 	}
-	for _, m := range r.next(t, tail, len(bodies)) {
+	for _, m := range s.next(t, subscription, len(bodies)) {
 		check(m)
 	}
 }
 
-func slice(t *testing.T, r suite) {
-	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
-	messages := r.messages(1, 3)
-	r.publish(t, r.a, messages)
+func slice(t *testing.T, s suite) {
+	consumer, subscription := s.consumer(t, s.b, "g"), s.subscribe(t, s.b)
+	messages := s.messages(1, 3)
+	s.publish(t, s.a, messages)
 	clear(messages)
-	wantIDs(t, ids(r.fetchAndAck(t, consumer, 3)), 1, 3)
-	wantIDs(t, messageIDs(r.next(t, tail, 3)), 1, 3)
+	wantIDs(t, ids(s.fetchAndAck(t, consumer, 3)), 1, 3)
+	wantIDs(t, messageIDs(s.next(t, subscription, 3)), 1, 3)
 }
 
-func limits(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.b, "g")
-	r.publish(t, r.a, r.messages(1, 10))
+func limits(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.b, "g")
+	s.publish(t, s.a, s.messages(1, 10))
 	var all []bus.Delivery
 	for len(all) < 10 {
-		some, err := consumer.Fetch(r.ctx, 3)
+		some, err := consumer.Fetch(s.ctx, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,123 +84,123 @@ func limits(t *testing.T, r suite) {
 	wantIDs(t, ids(all), 1, 10)
 }
 
-func limitBelowOne(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.a, "g")
-	r.publish(t, r.a, r.messages(1, 1))
+func limitBelowOne(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.a, "g")
+	s.publish(t, s.a, s.messages(1, 1))
 	for _, limit := range []int{0, -1} {
-		if got, err := consumer.Fetch(r.ctx, limit); err == nil {
+		if got, err := consumer.Fetch(s.ctx, limit); err == nil {
 			t.Errorf("Fetch(%d) returned %d messages and no error", limit, len(got))
 		}
 	}
-	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
+	wantIDs(t, ids(s.fetchAndAck(t, consumer, 1)), 1, 1)
 }
 
-// order holds where the adapter promises it; elsewhere all arrive, in some order.
-func order(t *testing.T, r suite) {
-	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
+// order checks the order of messages with Features.Ordered; without it, that all arrive.
+func order(t *testing.T, s suite) {
+	consumer, subscription := s.consumer(t, s.b, "g"), s.subscribe(t, s.b)
 	for n := 1; n <= 60; n += 3 {
-		r.publish(t, r.a, r.messages(n, n+2))
+		s.publish(t, s.a, s.messages(n, n+2))
 	}
-	fetched, read := r.fetchAndAck(t, consumer, 60), r.next(t, tail, 60)
+	fetched, read := s.fetchAndAck(t, consumer, 60), s.next(t, subscription, 60)
 	wantIDs(t, ids(fetched), 1, 60)
 	wantIDs(t, messageIDs(read), 1, 60)
-	if !r.a.Features().Ordered {
+	if !s.a.Features().Ordered {
 		return
 	}
 	for i := range 60 {
 		if want := fmt.Sprint(i + 1); fetched[i].ID != want || read[i].ID != want {
-			t.Fatalf("in place %d the group got %s and the tail %s, want %s", i, fetched[i].ID, read[i].ID, want)
+			t.Fatalf("message %d: the group got %s and the subscription %s, want %s", i, fetched[i].ID, read[i].ID, want)
 		}
 	}
 }
 
-func groups(t *testing.T, r suite) {
-	one, two := r.consumer(t, r.a, "first"), r.consumer(t, r.b, "first")
-	other := r.consumer(t, r.b, "second")
-	r.publish(t, r.a, r.messages(1, 10))
-	shared := append(r.fetchAndAck(t, one, 4), r.fetchAndAck(t, two, 6)...)
+func groups(t *testing.T, s suite) {
+	one, two := s.consumer(t, s.a, "first"), s.consumer(t, s.b, "first")
+	other := s.consumer(t, s.b, "second")
+	s.publish(t, s.a, s.messages(1, 10))
+	shared := append(s.fetchAndAck(t, one, 4), s.fetchAndAck(t, two, 6)...)
 	wantIDs(t, ids(shared), 1, 10)
-	wantIDs(t, ids(r.fetchAndAck(t, other, 10)), 1, 10)
+	wantIDs(t, ids(s.fetchAndAck(t, other, 10)), 1, 10)
 }
 
-func gathers(t *testing.T, r suite) {
-	first := r.consumer(t, r.a, "g")
+func gathers(t *testing.T, s suite) {
+	first := s.consumer(t, s.a, "g")
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r.publish(t, r.b, r.messages(1, 5))
-	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 5)), 1, 5)
+	s.publish(t, s.b, s.messages(1, 5))
+	wantIDs(t, ids(s.fetchAndAck(t, s.consumer(t, s.b, "g"), 5)), 1, 5)
 }
 
-func topics(t *testing.T, r suite) {
-	other := r
+func topics(t *testing.T, s suite) {
+	other := s
 	other.topic += "-other"
-	mine, theirs := r.consumer(t, r.b, "g"), other.consumer(t, r.b, "g")
-	unread := bus.Message{ID: "9", Topic: r.topic + "-unread"}
-	r.publish(t, r.a, slices.Concat(r.messages(1, 3), other.messages(4, 5), []bus.Message{unread}, r.messages(6, 6)))
-	got := ids(r.fetchAndAck(t, mine, 4))
+	mine, theirs := s.consumer(t, s.b, "g"), other.consumer(t, s.b, "g")
+	unread := bus.Message{ID: "9", Topic: s.topic + "-unread"}
+	s.publish(t, s.a, slices.Concat(s.messages(1, 3), other.messages(4, 5), []bus.Message{unread}, s.messages(6, 6)))
+	got := ids(s.fetchAndAck(t, mine, 4))
 	slices.Sort(got)
 	if want := []string{"1", "2", "3", "6"}; !slices.Equal(got, want) {
 		t.Errorf("the topic got %v, want %v", got, want)
 	}
-	wantIDs(t, ids(r.fetchAndAck(t, theirs, 2)), 4, 5)
-	r.depth(t, r.a, "g", bus.Depth{})
-	other.depth(t, r.a, "g", bus.Depth{})
+	wantIDs(t, ids(s.fetchAndAck(t, theirs, 2)), 4, 5)
+	s.depth(t, s.a, "g", bus.Depth{})
+	other.depth(t, s.a, "g", bus.Depth{})
 }
 
-func acknowledged(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.a, "g")
-	r.publish(t, r.a, r.messages(1, 5))
-	r.depth(t, r.b, "g", bus.Depth{Waiting: 5})
-	got := r.fetch(t, consumer, 5)
-	r.depth(t, r.b, "g", bus.Depth{Unacked: 5})
-	r.ack(t, consumer, got[1:3])
-	r.depth(t, r.b, "g", bus.Depth{Unacked: 3})
-	r.ack(t, consumer, slices.Concat(got[:1], got[3:]))
-	r.depth(t, r.b, "g", bus.Depth{})
+func acknowledged(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.a, "g")
+	s.publish(t, s.a, s.messages(1, 5))
+	s.depth(t, s.b, "g", bus.Depth{Waiting: 5})
+	got := s.fetch(t, consumer, 5)
+	s.depth(t, s.b, "g", bus.Depth{Unacked: 5})
+	s.ack(t, consumer, got[1:3])
+	s.depth(t, s.b, "g", bus.Depth{Unacked: 3})
+	s.ack(t, consumer, slices.Concat(got[:1], got[3:]))
+	s.depth(t, s.b, "g", bus.Depth{})
 	if err := consumer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing comes again: the next that comes is the next that is published.
-	r.publish(t, r.a, r.messages(6, 6))
-	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 1)), 6, 6)
+	// No redelivery: the next message is the next published one.
+	s.publish(t, s.a, s.messages(6, 6))
+	wantIDs(t, ids(s.fetchAndAck(t, s.consumer(t, s.b, "g"), 1)), 6, 6)
 }
 
-func acknowledgedTwice(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.a, "g")
-	r.publish(t, r.a, r.messages(1, 1))
-	late := r.fetch(t, consumer, 1)
-	again := r.fetch(t, consumer, 1) // the time to acknowledge in has passed
+func acknowledgedTwice(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.a, "g")
+	s.publish(t, s.a, s.messages(1, 1))
+	late := s.fetch(t, consumer, 1)
+	again := s.fetch(t, consumer, 1) // after the acknowledgement time
 	if again[0].ID != "1" || again[0].Attempt < 2 {
-		t.Fatalf("got message %s, attempt %d, want 1 once more", again[0].ID, again[0].Attempt)
+		t.Fatalf("got message %s, attempt %d, want message 1 again", again[0].ID, again[0].Attempt)
 	}
-	r.ack(t, consumer, late)
-	r.ack(t, consumer, again)
-	r.ack(t, consumer, again)
-	r.ack(t, consumer, nil)
-	for { // on a machine that stands still it may come a third time
-		depth, err := r.a.Depth(r.ctx, r.topic, "g")
+	s.ack(t, consumer, late)
+	s.ack(t, consumer, again)
+	s.ack(t, consumer, again)
+	s.ack(t, consumer, nil)
+	for { // on a busy machine it may come a third time
+		depth, err := s.a.Depth(s.ctx, s.topic, "g")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if depth == (bus.Depth{}) {
 			return
 		}
-		r.ack(t, consumer, r.fetch(t, consumer, 1))
+		s.ack(t, consumer, s.fetch(t, consumer, 1))
 	}
 }
 
-func closedConsumer(t *testing.T, r suite) {
-	first, second := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
-	r.publish(t, r.a, r.messages(1, 6))
-	held := r.fetch(t, first, 4)
-	r.ack(t, first, held[:1])
+func closedConsumer(t *testing.T, s suite) {
+	first, second := s.consumer(t, s.a, "g"), s.consumer(t, s.b, "g")
+	s.publish(t, s.a, s.messages(1, 6))
+	held := s.fetch(t, first, 4)
+	s.ack(t, first, held[:1])
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	attempts := make(map[string]int)
 	for len(attempts) < 5 {
-		d := r.fetchAndAck(t, second, 1)[0]
+		d := s.fetchAndAck(t, second, 1)[0]
 		attempts[d.ID] = d.Attempt
 	}
 	for _, d := range held[1:] {
@@ -209,52 +209,52 @@ func closedConsumer(t *testing.T, r suite) {
 		}
 	}
 	if _, again := attempts[held[0].ID]; again {
-		t.Errorf("message %s came again, and was acknowledged", held[0].ID)
+		t.Errorf("the acknowledged message %s was delivered again", held[0].ID)
 	}
-	r.depth(t, r.a, "g", bus.Depth{})
+	s.depth(t, s.a, "g", bus.Depth{})
 }
 
-func vanishedConsumer(t *testing.T, r suite) {
-	vanishes, second := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
-	r.publish(t, r.a, r.messages(1, 3))
-	r.fetch(t, vanishes, 3)
+func vanishedConsumer(t *testing.T, s suite) {
+	vanishes, second := s.consumer(t, s.a, "g"), s.consumer(t, s.b, "g")
+	s.publish(t, s.a, s.messages(1, 3))
+	s.fetch(t, vanishes, 3)
 	again := make(map[string]bool)
-	for len(again) < 3 { // waiting already when the time has passed
-		d := r.fetchAndAck(t, second, 1)[0]
+	for len(again) < 3 { // while the consumer waits
+		d := s.fetchAndAck(t, second, 1)[0]
 		if d.Attempt < 2 {
 			t.Errorf("message %s came again as attempt %d, want 2 or more", d.ID, d.Attempt)
 		}
 		again[d.ID] = true
 	}
-	r.depth(t, r.a, "g", bus.Depth{})
+	s.depth(t, s.a, "g", bus.Depth{})
 }
 
-func deadLetters(t *testing.T, r suite) {
-	r.consumer(t, r.a, "g")
-	r.publish(t, r.a, []bus.Message{r.message("poison")})
+func deadLetters(t *testing.T, s suite) {
+	s.consumer(t, s.a, "g")
+	s.publish(t, s.a, []bus.Message{s.message("poison")})
 	for attempt := 1; attempt <= 3; attempt++ {
-		consumer := r.consumer(t, r.b, "g")
-		if got := r.fetch(t, consumer, 1)[0]; got.ID != "poison" || got.Attempt != attempt {
+		consumer := s.consumer(t, s.b, "g")
+		if got := s.fetch(t, consumer, 1)[0]; got.ID != "poison" || got.Attempt != attempt {
 			t.Fatalf("delivery %d is of message %s and says attempt %d", attempt, got.ID, got.Attempt)
 		}
-		if attempt == 2 { // the second one neither acknowledges nor closes in time
+		if attempt == 2 { // the second consumer neither acknowledges nor closes in time
 			continue
 		}
 		if err := consumer.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
-	r.publish(t, r.a, r.messages(1, 2)) // the group goes on without it
-	wantIDs(t, ids(r.fetchAndAck(t, r.consumer(t, r.b, "g"), 2)), 1, 2)
-	r.depth(t, r.a, "g", bus.Depth{DeadLettered: 1})
+	s.depth(t, s.a, "g", bus.Depth{DeadLettered: 1})
+	s.publish(t, s.a, s.messages(1, 2)) // the group continues without it
+	wantIDs(t, ids(s.fetchAndAck(t, s.consumer(t, s.b, "g"), 2)), 1, 2)
+	s.depth(t, s.a, "g", bus.Depth{DeadLettered: 1})
 }
 
-func full(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.b, "g")
+func full(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.b, "g")
 	accepted := 0
 	for {
-		err := r.a.Publish(r.ctx, r.messages(accepted+1, accepted+1))
+		err := s.a.Publish(s.ctx, s.messages(accepted+1, accepted+1))
 		if errors.Is(err, bus.ErrFull) {
 			break
 		}
@@ -262,55 +262,55 @@ func full(t *testing.T, r suite) {
 			t.Fatal(err)
 		}
 		if accepted++; accepted > 8 {
-			t.Fatal("a group bound to 8 messages took 9")
+			t.Fatal("a group with a bound of 8 messages accepted 9")
 		}
 	}
 	if accepted == 0 {
-		t.Fatal("an empty group took nothing")
+		t.Fatal("an empty group accepted no message")
 	}
-	wantIDs(t, ids(r.fetchAndAck(t, consumer, accepted)), 1, accepted)
-	r.depth(t, r.a, "g", bus.Depth{})
-	r.publish(t, r.a, r.messages(1, 1)) // there is room again
-	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
+	wantIDs(t, ids(s.fetchAndAck(t, consumer, accepted)), 1, accepted)
+	s.depth(t, s.a, "g", bus.Depth{})
+	s.publish(t, s.a, s.messages(1, 1)) // it has room again
+	wantIDs(t, ids(s.fetchAndAck(t, consumer, 1)), 1, 1)
 }
 
-func refusedWhole(t *testing.T, r suite) {
-	if !r.a.Features().Atomic {
-		t.Skip("the adapter does not promise it")
+func refusedWhole(t *testing.T, s suite) {
+	if !s.a.Features().Atomic {
+		t.Skip("the adapter does not have Features.Atomic")
 	}
-	empty, filled := r.consumer(t, r.b, "empty"), r.consumer(t, r.b, "filled")
-	tail := r.subscribe(t, r.b)
-	r.publish(t, r.a, r.messages(1, 5))
-	r.fetchAndAck(t, empty, 5)
-	if err := r.a.Publish(r.ctx, r.messages(11, 15)); !errors.Is(err, bus.ErrFull) {
-		t.Fatalf("5 messages more than 3 are left room for: %v, want ErrFull", err)
+	empty, filled := s.consumer(t, s.b, "empty"), s.consumer(t, s.b, "filled")
+	subscription := s.subscribe(t, s.b)
+	s.publish(t, s.a, s.messages(1, 5))
+	s.fetchAndAck(t, empty, 5)
+	if err := s.a.Publish(s.ctx, s.messages(11, 15)); !errors.Is(err, bus.ErrFull) {
+		t.Fatalf("5 messages where 3 fit: %v, want ErrFull", err)
 	}
-	r.publish(t, r.a, r.messages(6, 8)) // these three fit
-	wantIDs(t, ids(r.fetchAndAck(t, empty, 3)), 6, 8)
-	wantIDs(t, ids(r.fetchAndAck(t, filled, 8)), 1, 8)
-	wantIDs(t, messageIDs(r.next(t, tail, 8)), 1, 8)
-	if err := r.a.Publish(r.ctx, r.messages(1, 9)); !errors.Is(err, bus.ErrFull) {
+	s.publish(t, s.a, s.messages(6, 8)) // these three fit
+	wantIDs(t, ids(s.fetchAndAck(t, empty, 3)), 6, 8)
+	wantIDs(t, ids(s.fetchAndAck(t, filled, 8)), 1, 8)
+	wantIDs(t, messageIDs(s.next(t, subscription, 8)), 1, 8)
+	if err := s.a.Publish(s.ctx, s.messages(1, 9)); !errors.Is(err, bus.ErrFull) {
 		t.Errorf("9 messages for an empty group of 8: %v, want ErrFull", err)
 	}
 }
 
-func unackedTakesRoom(t *testing.T, r suite) {
-	consumer := r.consumer(t, r.b, "g")
+func unackedTakesRoom(t *testing.T, s suite) {
+	consumer := s.consumer(t, s.b, "g")
 	var held []bus.Delivery
 	for len(held) <= 4 {
-		err := r.a.Publish(r.ctx, r.messages(1, 1))
+		err := s.a.Publish(s.ctx, s.messages(1, 1))
 		if errors.Is(err, bus.ErrFull) {
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		held = append(held, r.fetch(t, consumer, 1)...)
+		held = append(held, s.fetch(t, consumer, 1)...)
 	}
 	if len(held) > 4 {
-		t.Fatal("a group bound to 4 messages let 5 be fetched and not acknowledged")
+		t.Fatal("a group with a bound of 4 messages had 5 unacknowledged ones")
 	}
-	r.ack(t, consumer, held[:1])
-	r.depth(t, r.a, "g", bus.Depth{Unacked: len(held) - 1})
-	r.publish(t, r.a, r.messages(1, 1))
+	s.ack(t, consumer, held[:1])
+	s.depth(t, s.a, "g", bus.Depth{Unacked: len(held) - 1})
+	s.publish(t, s.a, s.messages(1, 1))
 }

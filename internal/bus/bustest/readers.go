@@ -10,30 +10,30 @@ import (
 	"orderflow/internal/bus"
 )
 
-func subscriptionsSeeAll(t *testing.T, r suite) {
-	one := r.subscribe(t, r.a)
-	r.publish(t, r.b, r.messages(1, 3))
-	two := r.subscribe(t, r.b)
-	r.publish(t, r.a, r.messages(4, 6))
-	wantIDs(t, messageIDs(r.next(t, one, 6)), 1, 6)
-	wantIDs(t, messageIDs(r.next(t, two, 3)), 4, 6)
-	r.publish(t, r.a, r.messages(7, 7))
-	wantIDs(t, messageIDs(r.next(t, one, 1)), 7, 7)
-	wantIDs(t, messageIDs(r.next(t, two, 1)), 7, 7)
+func subscriptionsSeeAll(t *testing.T, s suite) {
+	one := s.subscribe(t, s.a)
+	s.publish(t, s.b, s.messages(1, 3))
+	two := s.subscribe(t, s.b)
+	s.publish(t, s.a, s.messages(4, 6))
+	wantIDs(t, messageIDs(s.next(t, one, 6)), 1, 6)
+	wantIDs(t, messageIDs(s.next(t, two, 3)), 4, 6)
+	s.publish(t, s.a, s.messages(7, 7))
+	wantIDs(t, messageIDs(s.next(t, one, 1)), 7, 7)
+	wantIDs(t, messageIDs(s.next(t, two, 1)), 7, 7)
 }
 
-// lags publishes far more than a tail holds. What the tail then reads must have no gap that it was not told of.
-func subscriptionLags(t *testing.T, r suite) {
+// subscriptionLags publishes far more than a subscription holds. Every gap in what it reads must be reported by ErrLagged.
+func subscriptionLags(t *testing.T, s suite) {
 	const published = 100
-	tail := r.subscribe(t, r.b)
+	subscription := s.subscribe(t, s.b)
 	for n := 1; n <= published; n++ {
-		r.publish(t, r.a, r.messages(n, n))
+		s.publish(t, s.a, s.messages(n, n))
 	}
-	seen, told := make(map[string]int), 0
+	seen, lagged := make(map[string]int), 0
 	for seen[fmt.Sprint(published)] == 0 {
-		messages, err := tail.Next(r.ctx)
+		messages, err := subscription.Next(s.ctx)
 		if errors.Is(err, bus.ErrLagged) {
-			told++
+			lagged++
 			continue
 		}
 		if err != nil {
@@ -43,23 +43,23 @@ func subscriptionLags(t *testing.T, r suite) {
 			seen[m.ID]++
 		}
 	}
-	if missed := published - len(seen); missed > 0 && told == 0 {
-		t.Errorf("%d messages of %d were lost without a word", missed, published)
+	if missed := published - len(seen); missed > 0 && lagged == 0 {
+		t.Errorf("%d messages of %d were lost without ErrLagged", missed, published)
 	}
 	for id, n := range seen {
 		if n != 1 {
 			t.Errorf("message %s came %d times", id, n)
 		}
 	}
-	r.publish(t, r.a, r.messages(published+1, published+1)) // and it goes on
-	wantIDs(t, messageIDs(r.next(t, tail, 1)), published+1, published+1)
+	s.publish(t, s.a, s.messages(published+1, published+1)) // the subscription continues
+	wantIDs(t, messageIDs(s.next(t, subscription, 1)), published+1, published+1)
 }
 
-func closedSubscription(t *testing.T, r suite) {
-	closed, other := r.subscribe(t, r.a), r.subscribe(t, r.a)
+func closedSubscription(t *testing.T, s suite) {
+	closed, other := s.subscribe(t, s.a), s.subscribe(t, s.a)
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := closed.Next(r.ctx)
+		_, err := closed.Next(s.ctx)
 		waiting <- err
 	}()
 	for range 2 {
@@ -68,26 +68,26 @@ func closedSubscription(t *testing.T, r suite) {
 		}
 	}
 	if err := <-waiting; !errors.Is(err, bus.ErrClosed) {
-		t.Errorf("the waiting Next of a closed tail: %v, want ErrClosed", err)
+		t.Errorf("the waiting Next of a closed subscription: %v, want ErrClosed", err)
 	}
-	if _, err := closed.Next(r.ctx); !errors.Is(err, bus.ErrClosed) {
-		t.Errorf("Next of a closed tail: %v, want ErrClosed", err)
+	if _, err := closed.Next(s.ctx); !errors.Is(err, bus.ErrClosed) {
+		t.Errorf("Next of a closed subscription: %v, want ErrClosed", err)
 	}
-	r.publish(t, r.b, r.messages(1, 1))
-	wantIDs(t, messageIDs(r.next(t, other, 1)), 1, 1)
+	s.publish(t, s.b, s.messages(1, 1))
+	wantIDs(t, messageIDs(s.next(t, other, 1)), 1, 1)
 }
 
-// many counts what each of several consumers gets of what several publishers publish.
-func many(t *testing.T, r suite) {
+// many checks that several consumers together get each message of several publishers once.
+func many(t *testing.T, s suite) {
 	const publishers, consumers, slices, size = 4, 4, 25, 8
 	const total = publishers * slices * size
-	ctx, done := context.WithCancel(r.ctx)
+	ctx, done := context.WithCancel(s.ctx)
 	defer done()
 	var mu sync.Mutex
 	var got []string
 	var readers, writers sync.WaitGroup
 	for n := range consumers {
-		consumer := r.consumer(t, []Adapter{r.a, r.b}[n%2], "g")
+		consumer := s.consumer(t, []Adapter{s.a, s.b}[n%2], "g")
 		readers.Go(func() {
 			for {
 				some, err := consumer.Fetch(ctx, 1+n*5)
@@ -113,7 +113,7 @@ func many(t *testing.T, r suite) {
 		writers.Go(func() {
 			for i := range slices {
 				first := (n*slices + i) * size
-				if err := []Adapter{r.a, r.b}[n%2].Publish(r.ctx, r.messages(first, first+size-1)); err != nil {
+				if err := []Adapter{s.a, s.b}[n%2].Publish(s.ctx, s.messages(first, first+size-1)); err != nil {
 					t.Errorf("publisher %d: %v", n, err)
 				}
 			}
@@ -122,19 +122,19 @@ func many(t *testing.T, r suite) {
 	writers.Wait()
 	readers.Wait()
 	wantIDs(t, got, 0, total-1)
-	r.depth(t, r.a, "g", bus.Depth{})
+	s.depth(t, s.a, "g", bus.Depth{})
 }
 
-// wakes plays ping-pong with readers who wait already when a message comes, most of the time.
-func wakes(t *testing.T, r suite) {
+// wakes publishes one message at a time to readers that usually wait already.
+func wakes(t *testing.T, s suite) {
 	const rounds = 50
-	consumer, tail := r.consumer(t, r.b, "g"), r.subscribe(t, r.b)
+	consumer, subscription := s.consumer(t, s.b, "g"), s.subscribe(t, s.b)
 	fetched, read := make(chan string), make(chan string)
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		defer close(fetched)
 		for range rounds {
-			some, err := consumer.Fetch(r.ctx, 1)
+			some, err := consumer.Fetch(s.ctx, 1)
 			if err != nil {
 				t.Errorf("Fetch: %v", err)
 				return
@@ -145,7 +145,7 @@ func wakes(t *testing.T, r suite) {
 	readers.Go(func() {
 		defer close(read)
 		for range rounds {
-			messages, err := tail.Next(r.ctx)
+			messages, err := subscription.Next(s.ctx)
 			if err != nil {
 				t.Errorf("Next: %v", err)
 				return
@@ -154,29 +154,28 @@ func wakes(t *testing.T, r suite) {
 		}
 	})
 	for n := range rounds {
-		r.publish(t, r.a, r.messages(n, n))
+		s.publish(t, s.a, s.messages(n, n))
 		wantIDs(t, []string{<-fetched}, n, n)
 		wantIDs(t, []string{<-read}, n, n)
 	}
 	readers.Wait()
 }
 
-// wakesAll publishes one slice to as many consumers as it has messages. Each takes one and does not come back, so that
-// every one of them has to be woken.
-func wakesAll(t *testing.T, r suite) {
+// wakesAll publishes a slice to as many consumers as it has messages. Each consumer fetches only one, so all of them must be woken.
+func wakesAll(t *testing.T, s suite) {
 	const rounds, consumers = 10, 4
 	var all []bus.Group
 	for n := range consumers {
-		all = append(all, r.consumer(t, []Adapter{r.a, r.b}[n%2], "g"))
+		all = append(all, s.consumer(t, []Adapter{s.a, s.b}[n%2], "g"))
 	}
 	for range rounds {
 		got := make(chan string, consumers)
 		var readers sync.WaitGroup
 		for _, consumer := range all {
 			readers.Go(func() {
-				some, err := consumer.Fetch(r.ctx, 1)
+				some, err := consumer.Fetch(s.ctx, 1)
 				if err == nil {
-					err = consumer.Ack(r.ctx, some)
+					err = consumer.Ack(s.ctx, some)
 				}
 				if err != nil {
 					t.Errorf("a consumer was not woken: %v", err)
@@ -185,7 +184,7 @@ func wakesAll(t *testing.T, r suite) {
 				got <- some[0].ID
 			})
 		}
-		r.publish(t, r.a, r.messages(1, consumers))
+		s.publish(t, s.a, s.messages(1, consumers))
 		readers.Wait()
 		close(got)
 		var seen []string
@@ -196,13 +195,13 @@ func wakesAll(t *testing.T, r suite) {
 	}
 }
 
-// cancelled lets one consumer's calls be cancelled over and over while messages come one by one. Each message must
-// reach it or the other, who waits without end: a wake-up lost with a cancelled call would leave him waiting.
-func cancelled(t *testing.T, r suite) {
+// cancelled cancels the calls of one consumer repeatedly while messages are published one by one. Each message must reach it or the other
+// consumer, which waits without end: a wake-up lost with a cancelled call would block it.
+func cancelled(t *testing.T, s suite) {
 	const published = 200
-	hasty, patient := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
+	hasty, patient := s.consumer(t, s.a, "g"), s.consumer(t, s.b, "g")
 	come := make(chan []bus.Delivery, published)
-	ctx, done := context.WithCancel(r.ctx)
+	ctx, done := context.WithCancel(s.ctx)
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		for ctx.Err() == nil {
@@ -212,7 +211,7 @@ func cancelled(t *testing.T, r suite) {
 		}
 	})
 	for n := range published {
-		call, cancel := context.WithCancel(r.ctx)
+		call, cancel := context.WithCancel(s.ctx)
 		var hasted sync.WaitGroup
 		hasted.Go(func() {
 			if some, err := hasty.Fetch(call, 1); err == nil {
@@ -221,7 +220,7 @@ func cancelled(t *testing.T, r suite) {
 		})
 		var publishing sync.WaitGroup
 		publishing.Go(func() {
-			if err := r.a.Publish(r.ctx, r.messages(n, n)); err != nil {
+			if err := s.a.Publish(s.ctx, s.messages(n, n)); err != nil {
 				t.Errorf("publish: %v", err)
 			}
 		})
@@ -231,17 +230,17 @@ func cancelled(t *testing.T, r suite) {
 		select {
 		case some := <-come:
 			wantIDs(t, ids(some), n, n)
-		case <-r.ctx.Done():
-			t.Fatalf("message %d reached nobody", n)
+		case <-s.ctx.Done():
+			t.Fatalf("message %d was not delivered", n)
 		}
 	}
 	done()
 	readers.Wait()
 }
 
-func endedContexts(t *testing.T, r suite) {
-	consumer, tail := r.consumer(t, r.a, "g"), r.subscribe(t, r.a)
-	ctx, cancel := context.WithCancel(r.ctx)
+func endedContexts(t *testing.T, s suite) {
+	consumer, subscription := s.consumer(t, s.a, "g"), s.subscribe(t, s.a)
+	ctx, cancel := context.WithCancel(s.ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
 		if _, err := consumer.Fetch(ctx, 1); !errors.Is(err, context.Canceled) {
@@ -249,51 +248,51 @@ func endedContexts(t *testing.T, r suite) {
 		}
 	})
 	waiting.Go(func() {
-		if _, err := tail.Next(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := subscription.Next(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("a cancelled Next: %v, want context.Canceled", err)
 		}
 	})
 	cancel()
 	waiting.Wait()
-	r.publish(t, r.b, r.messages(1, 1))
+	s.publish(t, s.b, s.messages(1, 1))
 	if _, err := consumer.Fetch(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("Fetch under a context that has ended: %v, want context.Canceled", err)
 	}
-	if err := r.a.Publish(ctx, r.messages(2, 2)); !errors.Is(err, context.Canceled) {
+	if err := s.a.Publish(ctx, s.messages(2, 2)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Publish under a context that has ended: %v, want context.Canceled", err)
 	}
-	wantIDs(t, ids(r.fetchAndAck(t, consumer, 1)), 1, 1)
-	wantIDs(t, messageIDs(r.next(t, tail, 1)), 1, 1)
+	wantIDs(t, ids(s.fetchAndAck(t, consumer, 1)), 1, 1)
+	wantIDs(t, messageIDs(s.next(t, subscription, 1)), 1, 1)
 }
 
-func closes(t *testing.T, r suite) {
-	consumer, tail := r.consumer(t, r.a, "g"), r.subscribe(t, r.a)
+func closes(t *testing.T, s suite) {
+	consumer, subscription := s.consumer(t, s.a, "g"), s.subscribe(t, s.a)
 	var waiting sync.WaitGroup
 	for range 3 {
 		waiting.Go(func() {
-			if _, err := consumer.Fetch(r.ctx, 1); !errors.Is(err, bus.ErrClosed) {
+			if _, err := consumer.Fetch(s.ctx, 1); !errors.Is(err, bus.ErrClosed) {
 				t.Errorf("the waiting Fetch of a closed bus: %v, want ErrClosed", err)
 			}
 		})
 		waiting.Go(func() {
-			if _, err := tail.Next(r.ctx); !errors.Is(err, bus.ErrClosed) {
+			if _, err := subscription.Next(s.ctx); !errors.Is(err, bus.ErrClosed) {
 				t.Errorf("the waiting Next of a closed bus: %v, want ErrClosed", err)
 			}
 		})
 	}
 	for range 2 {
-		if err := r.a.Close(); err != nil {
+		if err := s.a.Close(); err != nil {
 			t.Fatalf("Close: %v", err)
 		}
 	}
 	waiting.Wait()
-	_, groupErr := r.a.Group(r.ctx, r.topic, "g")
-	_, tailErr := r.a.Subscribe(r.ctx, r.topic)
-	_, fetchErr := consumer.Fetch(r.ctx, 1)
-	_, nextErr := tail.Next(r.ctx)
+	_, groupErr := s.a.Group(s.ctx, s.topic, "g")
+	_, subscribeErr := s.a.Subscribe(s.ctx, s.topic)
+	_, fetchErr := consumer.Fetch(s.ctx, 1)
+	_, nextErr := subscription.Next(s.ctx)
 	for call, err := range map[string]error{
-		"Publish": r.a.Publish(r.ctx, r.messages(1, 1)), "Group": groupErr, "Tail": tailErr, "Fetch": fetchErr, "Next": nextErr,
-		"Ack": consumer.Ack(r.ctx, []bus.Delivery{{Tag: 1}}),
+		"Publish": s.a.Publish(s.ctx, s.messages(1, 1)), "Group": groupErr, "Subscribe": subscribeErr, "Fetch": fetchErr, "Next": nextErr,
+		"Ack": consumer.Ack(s.ctx, []bus.Delivery{{Tag: 1}}),
 	} {
 		if !errors.Is(err, bus.ErrClosed) {
 			t.Errorf("%s on a closed bus: %v, want ErrClosed", call, err)
@@ -301,11 +300,11 @@ func closes(t *testing.T, r suite) {
 	}
 }
 
-func closesConsumer(t *testing.T, r suite) {
-	closed, other := r.consumer(t, r.a, "g"), r.consumer(t, r.b, "g")
+func closesConsumer(t *testing.T, s suite) {
+	closed, other := s.consumer(t, s.a, "g"), s.consumer(t, s.b, "g")
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := closed.Fetch(r.ctx, 1)
+		_, err := closed.Fetch(s.ctx, 1)
 		waiting <- err
 	}()
 	for range 2 {
@@ -316,12 +315,12 @@ func closesConsumer(t *testing.T, r suite) {
 	if err := <-waiting; !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("the waiting Fetch of a closed consumer: %v, want ErrClosed", err)
 	}
-	r.publish(t, r.a, r.messages(1, 2))
-	if _, err := closed.Fetch(r.ctx, 1); !errors.Is(err, bus.ErrClosed) {
+	s.publish(t, s.a, s.messages(1, 2))
+	if _, err := closed.Fetch(s.ctx, 1); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("Fetch of a closed consumer: %v, want ErrClosed", err)
 	}
-	if err := closed.Ack(r.ctx, nil); !errors.Is(err, bus.ErrClosed) {
+	if err := closed.Ack(s.ctx, nil); !errors.Is(err, bus.ErrClosed) {
 		t.Errorf("Ack of a closed consumer: %v, want ErrClosed", err)
 	}
-	wantIDs(t, ids(r.fetchAndAck(t, other, 2)), 1, 2)
+	wantIDs(t, ids(s.fetchAndAck(t, other, 2)), 1, 2)
 }
