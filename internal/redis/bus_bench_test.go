@@ -13,7 +13,7 @@ import (
 	"orderflow/test/env"
 )
 
-// processor is the processor time of this process; the server's is not in it.
+// processor returns the processor time of this process, without the server.
 func processor(b *testing.B) time.Duration {
 	b.Helper()
 	var usage syscall.Rusage
@@ -23,19 +23,19 @@ func processor(b *testing.B) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// BenchmarkBusShapes is one publisher of slices, and consumers who acknowledge what they fetch, a limit at a time.
+// BenchmarkBusShapes measures one publisher of slices, and consumers that fetch and acknowledge up to a limit.
 func BenchmarkBusShapes(b *testing.B) {
 	for _, shape := range []struct{ size, limit, consumers int }{{64, 256, 1}, {1024, 256, 1}, {1024, 256, 2}, {1024, 8, 2}, {8, 256, 1}, {1, 256, 1}} {
 		b.Run(fmt.Sprintf("slices of %d, %d consumers of %d", shape.size, shape.consumers, shape.limit), func(b *testing.B) {
 			address, prefix := env.Redis(b)
-			station := station(b, address, prefix, bus.Options{})
+			shared := newBus(b, address, prefix, bus.Options{})
 			ctx, cancel := context.WithCancel(b.Context())
 			var readers sync.WaitGroup
 			var mu sync.Mutex
 			got, fetches, target := 0, 0, b.N*shape.size
 			done := make(chan struct{})
 			for range shape.consumers {
-				g := consumerOf(ctx, b, station)
+				g := consumerOf(ctx, b, shared)
 				readers.Go(func() {
 					for {
 						some, err := g.Fetch(ctx, shape.limit)
@@ -60,7 +60,7 @@ func BenchmarkBusShapes(b *testing.B) {
 			before := processor(b)
 			b.ResetTimer()
 			for range b.N {
-				for station.Publish(ctx, messages) != nil {
+				for shared.Publish(ctx, messages) != nil {
 					pause(ctx, time.Millisecond)
 				}
 			}
@@ -75,10 +75,10 @@ func BenchmarkBusShapes(b *testing.B) {
 	}
 }
 
-// BenchmarkBusLatency is one message at a time, from Publish to a consumer that waits for it.
+// BenchmarkBusLatency measures one message at a time, from Publish to a waiting consumer.
 func BenchmarkBusLatency(b *testing.B) {
 	address, prefix := env.Redis(b)
-	sender, receiver := station(b, address, prefix, bus.Options{}), station(b, address, prefix, bus.Options{})
+	sender, receiver := newBus(b, address, prefix, bus.Options{}), newBus(b, address, prefix, bus.Options{})
 	g := consumerOf(b.Context(), b, receiver)
 	got := make(chan string)
 	go func() {

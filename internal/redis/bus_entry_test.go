@@ -9,8 +9,8 @@ import (
 	"orderflow/internal/bus"
 )
 
-// What is written is read; what is read is never more than was there; and it is written again as it was, but for lengths
-// that somebody wrote in more bytes than they need.
+// Decoding an encoded entry returns its messages, reads no data beyond it, and encoding them again returns the same entry, except for
+// lengths that were encoded in more bytes than necessary.
 func FuzzEntry(f *testing.F) {
 	for _, messages := range [][]bus.Message{
 		nil, {{}}, {{ID: "7-1", Key: "7", Topic: "t", Body: []byte("body"), Traceparent: "00-01"}, {ID: "é", Topic: "t", Body: []byte{0, 0xff}}},
@@ -24,17 +24,17 @@ func FuzzEntry(f *testing.F) {
 		messages, err := readMessages("t", text)
 		if err != nil {
 			if len(messages) > 0 {
-				t.Errorf("%d messages and %v", len(messages), err)
+				t.Errorf("%d messages and the error %v", len(messages), err)
 			}
 			return
 		}
 		written := string(writeMessages(messages))
 		if len(written) > len(text) {
-			t.Errorf("%d bytes were read as what takes %d", len(text), len(written))
+			t.Errorf("%d bytes were decoded as messages that take %d", len(text), len(written))
 		}
 		again, err := readMessages("t", written)
 		if diff := cmp.Diff(messages, again, cmpopts.EquateEmpty()); err != nil || diff != "" {
-			t.Errorf("read again (%v): %s", err, diff)
+			t.Errorf("decoded again (%v): %s", err, diff)
 		}
 	})
 }

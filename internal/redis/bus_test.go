@@ -9,8 +9,8 @@ import (
 	"orderflow/test/env"
 )
 
-// station is one process's bus.
-func station(t testing.TB, address, prefix string, options bus.Options) *redis.Bus {
+// newBus returns the bus of one process.
+func newBus(t testing.TB, address, prefix string, options bus.Options) *redis.Bus {
 	t.Helper()
 	b := redis.NewBus(connected(t, address, prefix), options)
 	t.Cleanup(func() {
@@ -25,13 +25,13 @@ func TestBus(t *testing.T) {
 	address, prefixes := suiteRedis(t)
 	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
 		prefix := prefixes()
-		return station(t, address, prefix, options), station(t, address, prefix, options)
+		return newBus(t, address, prefix, options), newBus(t, address, prefix, options)
 	})
 }
 
 func TestBusOnCluster(t *testing.T) {
 	bustest.Run(t, func(t *testing.T, options bus.Options) (a, b bustest.Adapter) {
 		address, prefix := env.RedisCluster(t)
-		return station(t, address, prefix, options), station(t, address, prefix, options)
+		return newBus(t, address, prefix, options), newBus(t, address, prefix, options)
 	})
 }

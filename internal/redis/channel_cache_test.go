@@ -8,8 +8,8 @@ import (
 	"orderflow/test/env"
 )
 
-// TestLasts: the later event of a channel is kept, whoever comes first, and it expires.
-func TestLasts(t *testing.T) {
+// TestChannelCache: the later event of a channel is stored, in whatever order they are put, and expires.
+func TestChannelCache(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
 			address, prefix := open(t)
@@ -37,7 +37,7 @@ func TestLasts(t *testing.T) {
 			for deadline := time.Now().Add(patience); ; {
 				got, err := one.Get(t.Context(), channels[0])
 				if err != nil || time.Now().After(deadline) {
-					t.Fatalf("it does not expire: %q, %v", got, err)
+					t.Fatalf("it did not expire: %q, %v", got, err)
 				}
 				if got == nil {
 					break

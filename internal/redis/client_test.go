@@ -9,7 +9,7 @@ import (
 	"orderflow/test/env"
 )
 
-// connected returns a client with keys of its own; peers share them by the prefix.
+// connected returns a client with a prefix.
 func connected(t testing.TB, address, prefix string) *redis.Client {
 	t.Helper()
 	c, err := redis.New(address, redis.Options{Prefix: prefix})
@@ -17,7 +17,7 @@ func connected(t testing.TB, address, prefix string) *redis.Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	for deadline := time.Now().Add(patience); ; { // a busy machine may need more than the time of a probe
+	for deadline := time.Now().Add(patience); ; { // a busy machine may exceed the time limit of a probe
 		err := c.Connect(t.Context())
 		if err == nil {
 			return c
@@ -31,7 +31,7 @@ func connected(t testing.TB, address, prefix string) *redis.Client {
 func TestConnect(t *testing.T) {
 	address, prefix := env.Redis(t)
 	if c := connected(t, address, prefix); !c.Up() {
-		t.Error("connected and not up")
+		t.Error("connected but not up")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// counted is a health whose log lines and reports are counted.
+// counted is a health that counts its log lines and reports.
 type counted struct {
 	health
 
@@ -27,7 +27,7 @@ func newCounted() *counted {
 	return c
 }
 
-// Write takes one log line.
+// Write counts one log line.
 func (c *counted) Write(line []byte) (int, error) {
 	c.lines++
 	return len(line), nil
@@ -35,8 +35,8 @@ func (c *counted) Write(line []byte) (int, error) {
 
 var errRefused = errors.New("refused")
 
-// TestReturnsAreDelayed: a server that goes down again right after each return is given more and more time, up to a bound, and
-// none once it has been up for a while.
+// TestReturnsAreDelayed: the delay grows, up to a bound, for a server that goes down right after each return, and is gone once it has been
+// up for a while.
 func TestReturnsAreDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
@@ -49,7 +49,7 @@ func TestReturnsAreDelayed(t *testing.T) {
 			}
 		}
 		if returns < 100 || returns > 200 { // about every 30 s
-			t.Errorf("%d returns within an hour", returns)
+			t.Errorf("%d returns within an hour, want 100 to 200", returns)
 		}
 		if c.lines > 2*returns {
 			t.Errorf("%d log lines", c.lines)
@@ -61,12 +61,12 @@ func TestReturnsAreDelayed(t *testing.T) {
 		time.Sleep(stableAfter)
 		c.markDown(errRefused)
 		if !c.mayReturn(time.Now()) {
-			t.Error("a return is delayed after a time without trouble")
+			t.Error("a return is delayed after a stable time")
 		}
 	})
 }
 
-// TestLastingFailure: an operation that fails all the time has one log line at the change and one every five minutes.
+// TestLastingFailure: a lasting failure has one log line at the change and one every five minutes.
 func TestLastingFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
@@ -92,7 +92,7 @@ func TestLastingFailure(t *testing.T) {
 	})
 }
 
-// TestChangingFailure: an operation that fails and works by turns does not change the health each time.
+// TestChangingFailure: an operation that alternately fails and works does not change the health each time.
 func TestChangingFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
@@ -108,13 +108,13 @@ func TestChangingFailure(t *testing.T) {
 			t.Errorf("%d changes within an hour", len(c.reports))
 		}
 		if healthy := c.reports[len(c.reports)-1]; healthy {
-			t.Error("healthy while every other call fails")
+			t.Error("healthy although every other call fails")
 		}
 	})
 }
 
-// TestUnseenFailure: an operation that nobody tries any more does not count as failing for ever, nor is it remembered.
-func TestUnseenFailure(t *testing.T) {
+// TestUntriedOperation: an operation without further tries stops counting as failing, and its record is deleted.
+func TestUntriedOperation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()
 		c.markUp()
@@ -124,10 +124,10 @@ func TestUnseenFailure(t *testing.T) {
 			c.expire(time.Now())
 		}
 		if c.failing() {
-			t.Error("still failing")
+			t.Error("an untried operation still counts as failing")
 		}
 		if len(c.failures) > 0 {
-			t.Errorf("remembered: %v", c.failures)
+			t.Errorf("records that were not deleted: %v", c.failures)
 		}
 	})
 }
@@ -137,11 +137,11 @@ func TestBackoff(t *testing.T) {
 	for _, seconds := range []int{1, 2, 4, 5, 5} {
 		middle := time.Duration(seconds) * time.Second
 		if got := b.next(); got < middle*3/4 || got > middle*5/4 {
-			t.Errorf("%s, want %s give or take a quarter", got, middle)
+			t.Errorf("%s, want %s ± 25 %%", got, middle)
 		}
 	}
 	b.reset()
 	if got := b.next(); got > 5*time.Second/4 {
-		t.Errorf("%s after a reset", got)
+		t.Errorf("the first pause after a reset is %s", got)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// changes keeps the events of log lines.
+// changes records the events of log lines.
 type changes struct {
 	mu  sync.Mutex
 	all []string
@@ -24,7 +24,7 @@ type changes struct {
 
 func (c *changes) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(c, nil)) }
 
-// Write takes one line.
+// Write records one line.
 func (c *changes) Write(line []byte) (int, error) {
 	var fields struct{ Event, Remedy string }
 	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&fields); err != nil {
@@ -47,8 +47,8 @@ func (c *changes) events() []string {
 	return slices.Clone(c.all)
 }
 
-// TestKeysOutsideTheRights: the probe may write its keys and the locks may not be taken. The lack shows in the health with one
-// line, however many orders meet it, and the rest of Redis stays in use.
+// TestKeysOutsideTheRights: the probe may write its keys, but locks are refused. The health shows it with one log line, however many
+// orders are affected, and the process keeps using the rest of Redis.
 func TestKeysOutsideTheRights(t *testing.T) {
 	t.Parallel()
 	server, address, prefix := env.RestrictedRedis(t)
@@ -56,7 +56,7 @@ func TestKeysOutsideTheRights(t *testing.T) {
 	eventually(t, p.client.Healthy)
 	env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")
 	if !p.comes(func() bool { return !p.client.Healthy() }) {
-		t.Fatal("healthy without a right on locks")
+		t.Fatal("healthy without the permission for locks")
 	}
 	for i := range 1000 {
 		if _, err := p.locker.TryLock(t.Context(), []int64{int64(i)}); err == nil {
@@ -69,17 +69,16 @@ func TestKeysOutsideTheRights(t *testing.T) {
 		t.Errorf("reason %q", p.client.Reason())
 	}
 	eventually(t, func() bool { return p.bus.Publish(t.Context(), numbered(1, 1)) == nil })
-	if lines := p.changes.events(); len(lines) > 50 { // two are enough, unless the machine is so busy that Redis seems to be down
+	if lines := p.changes.events(); len(lines) > 50 { // usually two; more when a busy machine makes Redis appear down
 		t.Errorf("%d log lines about 1,000 failures: %q", len(lines), lines)
 	}
 	env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "~shop:*")
 	if !p.comes(p.client.Healthy) {
-		t.Errorf("granted again: %q", p.client.Reason())
+		t.Errorf("reason %q after the permission was granted again", p.client.Reason())
 	}
 }
 
-// TestKeysOfAnotherType: whichever key has another type, the health says so until the key is gone, and locks of other
-// products go on.
+// TestKeysOfAnotherType: the health reports any key of another type until the key is deleted, and locks of other products keep working.
 func TestKeysOfAnotherType(t *testing.T) {
 	t.Parallel()
 	const topic = "{orderflow:bus:t}:"
@@ -96,7 +95,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			eventually(t, p.client.Healthy)
 			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewChannelCache(p.client)
 			rate := limit.Rate{Tokens: 1000, Per: limit.MaxPer}
-			use := func() { // what the process itself does not do: two who want one product, a limit, a cache channel
+			use := func() { // what the process itself does not use: a contested product, a limit, a cache channel
 				if first, err := p.locker.TryLock(t.Context(), []int64{1}); err == nil {
 					_, _ = p.locker.TryLock(t.Context(), []int64{1})
 					_ = p.locker.Unlock(t.Context(), first.Token, first.Locked, true)
@@ -112,7 +111,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 				}
 				key, _ = found[0].(string)
 			}
-			spoil := func() { // the process may write the key itself meanwhile
+			spoil := func() { // the process may write the key meanwhile
 				env.Command(t, server.Addr(), "RPUSH", key+"~", "x")
 				env.Command(t, server.Addr(), "RENAME", key+"~", key)
 			}
@@ -127,14 +126,13 @@ func TestKeysOfAnotherType(t *testing.T) {
 			takes(t, p.locker, 7)
 			env.Command(t, server.Addr(), "DEL", key)
 			if !p.comes(func() bool { use(); return p.client.Healthy() }) {
-				t.Errorf("the key is gone: %q", p.client.Reason())
+				t.Errorf("reason %q after the key was deleted", p.client.Reason())
 			}
 		})
 	}
 }
 
-// TestServerThatCannotWrite: whatever keeps a server from writing turns it down, with a reason of its own, until it writes
-// again.
+// TestServerThatCannotWrite: a server that cannot write is down, with a reason for each cause, until it can write again.
 func TestServerThatCannotWrite(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t), "--appendonly", "no", "--save", "3600 1", "--enable-protected-configs", "yes")
@@ -170,7 +168,7 @@ func TestServerThatCannotWrite(t *testing.T) {
 		}
 		c.mend()
 		if !p.comes(p.client.Healthy) {
-			t.Errorf("%s, mended: %q", c.code, p.client.Reason())
+			t.Errorf("%s: reason %q after the repair", c.code, p.client.Reason())
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestLimiterOnCluster(t *testing.T) {
 	})
 }
 
-// TestLimiterWithoutRedis: requests are counted by the process alone, and nobody waits, until Redis is back.
+// TestLimiterWithoutRedis: until Redis is back, the process counts requests by itself and none waits.
 func TestLimiterWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
@@ -51,28 +51,28 @@ func TestLimiterWithoutRedis(t *testing.T) {
 	}
 	for i := range 3 {
 		if d := take(); !d.Allowed || d.Remaining != 2-i {
-			t.Errorf("%d, counted alone: %+v", i, d)
+			t.Errorf("request %d, counted by the process: %+v", i, d)
 		}
 	}
 	if d := take(); d.Allowed {
-		t.Errorf("counted alone, beyond the limit: %+v", d)
+		t.Errorf("counted by the process, beyond the limit: %+v", d)
 	}
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, c.Up)
 	if d := take(); !d.Allowed {
-		t.Errorf("Redis is back: %+v", d)
+		t.Errorf("after Redis is back: %+v", d)
 	}
 }
 
-// eventually waits for a condition that others bring about.
+// eventually waits for a condition.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for tick := time.NewTicker(10 * time.Millisecond); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatal("it never came about")
+			t.Fatal("the condition was not met in time")
 		}
 	}
 }

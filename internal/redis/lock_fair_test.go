@@ -17,8 +17,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// shop stands for an API process on hot products: it takes all of them, holds them for as long as a commit takes, gives them
-// back, and begins again; when others have them it waits for their release alone.
+// shop simulates an API process on hot products: it repeatedly takes all locks, holds them for the time of a commit and releases them.
+// While others hold them it only waits for their release.
 func shop(ctx context.Context, l *redis.Locker, products []int64, hold time.Duration) (held int, err error) {
 	for ctx.Err() == nil {
 		grant, err := l.TryLock(ctx, products)
@@ -44,7 +44,7 @@ func shop(ctx context.Context, l *redis.Locker, products []int64, hold time.Dura
 	return held, nil
 }
 
-// rivals lets several processes fight for the same products and returns how often each had them.
+// rivals runs several processes on the same products and returns how often each had the locks.
 func rivals(t testing.TB, lockers []*redis.Locker, products []int64, hold, duration time.Duration) []int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
@@ -54,7 +54,7 @@ func rivals(t testing.TB, lockers []*redis.Locker, products []int64, hold, durat
 	for i, l := range lockers {
 		all.Go(func() {
 			held, err := shop(ctx, l, products, hold)
-			<-ctx.Done() // an error of the last moment says that it has come
+			<-ctx.Done() // an error at the end is expected
 			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("process %d: %v", i, err)
 			}
@@ -65,7 +65,7 @@ func rivals(t testing.TB, lockers []*redis.Locker, products []int64, hold, durat
 	return counts
 }
 
-// TestNobodyStarves: of processes on the same products, each gets its share.
+// TestNobodyStarves: each process on the same products gets its share.
 func TestNobodyStarves(t *testing.T) {
 	for _, processes := range []int{2, 3} {
 		for _, products := range [][]int64{{1}, {1, 2}} {
@@ -91,9 +91,9 @@ func TestNobodyStarves(t *testing.T) {
 	}
 }
 
-// busyShop stands for an API process far from its database: between two tries it is busy with a lookup, and cannot come when a
-// lock is released. It never waits for a release.
-func busyShop(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) (held int, err error) {
+// busyProcess simulates an API process far from its database: between two tries it is busy with a lookup, so it cannot take a released
+// lock at once. It never waits for a release.
+func busyProcess(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) (held int, err error) {
 	for ctx.Err() == nil {
 		pause(ctx, lookup)
 		grant, err := l.TryLock(ctx, []int64{1})
@@ -111,8 +111,8 @@ func busyShop(ctx context.Context, l *redis.Locker, lookup, hold time.Duration) 
 	return held, nil
 }
 
-// TestBusyProcessDoesNotStarve: a process that is in the middle of something when its turn comes stays first, and is given the
-// time that it needs, though the other one would take the lock again at once.
+// TestBusyProcessDoesNotStarve: a process that is busy when its turn comes stays first and gets a turn that is long enough, although the
+// other one would take the lock again at once.
 func TestBusyProcessDoesNotStarve(t *testing.T) {
 	t.Parallel()
 	address, prefix := env.Redis(t)
@@ -123,7 +123,7 @@ func TestBusyProcessDoesNotStarve(t *testing.T) {
 	for i, lookup := range []time.Duration{time.Millisecond, 150 * time.Millisecond} {
 		l := locker(t, address, prefix, lock.TTL)
 		all.Go(func() {
-			held, err := busyShop(ctx, l, lookup, 200*time.Millisecond)
+			held, err := busyProcess(ctx, l, lookup, 200*time.Millisecond)
 			<-ctx.Done()
 			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("process %d: %v", i, err)
@@ -138,10 +138,10 @@ func TestBusyProcessDoesNotStarve(t *testing.T) {
 	t.Log(counts)
 }
 
-// TestDeadProcessHasOneTurn: a process that does not come any more costs one turn, and the next in line is served.
+// TestDeadProcessHasOneTurn: a dead process costs one turn, and the next waiter gets the lock.
 func TestDeadProcessHasOneTurn(t *testing.T) {
 	t.Parallel()
-	server, _, holder, _ := alone(t)
+	server, _, holder, _ := startLocker(t)
 	dead := redis.NewLocker(connected(t, servers.RedisURL(server.Addr()), ""), lock.TTL, nil)
 	grant := takes(t, holder, 1)
 	if busy, err := dead.TryLock(t.Context(), []int64{1}); err != nil || len(busy.Busy) != 1 {
@@ -152,10 +152,10 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	}
 	value, _ := env.Command(t, server.Addr(), "GET", "inventory:product:1").(string)
 	if value != "" && !strings.HasPrefix(value, "turn:") {
-		t.Errorf("the lock is %q, want the turn of the dead process or nothing any more", value)
+		t.Errorf("the lock is %q, want the turn of the dead process or none", value)
 	}
 	if n := env.Command(t, server.Addr(), "ZCARD", "{inventory:product:1}:waiting"); n != int64(0) {
-		t.Errorf("%v processes are in the line", n)
+		t.Errorf("%v processes are in the queue", n)
 	}
 	eventually(t, func() bool {
 		grant, err := holder.TryLock(t.Context(), []int64{1})
@@ -163,10 +163,10 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	})
 }
 
-// TestPlaceIsKept: a process that missed its turn stands before one that came later.
+// TestPlaceIsKept: a process that missed its turn stays before a later one.
 func TestPlaceIsKept(t *testing.T) {
 	t.Parallel()
-	server, _, holder, _ := alone(t)
+	server, _, holder, _ := startLocker(t)
 	address := servers.RedisURL(server.Addr())
 	first, later := locker(t, address, "", lock.TTL), locker(t, address, "", lock.TTL)
 	waits := func(l *redis.Locker) {
@@ -191,7 +191,7 @@ func TestPlaceIsKept(t *testing.T) {
 	if err := holder.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { // the first one's turn is over
+	eventually(t, func() bool { // the turn of the first process has ended
 		return env.Command(t, server.Addr(), "EXISTS", "inventory:product:1") == int64(0)
 	})
 	takes(t, holder, 1)
@@ -199,7 +199,7 @@ func TestPlaceIsKept(t *testing.T) {
 	want = append(want, line()...)
 	waits(first)
 	if diff := cmp.Diff(want, line()); diff != "" {
-		t.Errorf("the line (-want +got):\n%s", diff)
+		t.Errorf("the queue (-want +got):\n%s", diff)
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// alone starts a Redis for one test, with the locks of one process on it, and a connection beside them.
-func alone(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis.Client) {
+// startLocker starts a Redis for one test, with a locker of one process and a raw connection.
+func startLocker(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis.Client) {
 	t.Helper()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
 	env.Started(t, server, err)
@@ -26,17 +26,17 @@ func alone(t *testing.T) (*servers.Server, *redis.Client, *redis.Locker, rueidis
 	running(t, c.Run)
 	l := redis.NewLocker(c, lock.TTL, nil)
 	running(t, l.Run)
-	return server, c, l, beside(t, server)
+	return server, c, l, rawClient(t, server)
 }
 
-// beside is a connection of the test's own.
-func beside(t *testing.T, server *servers.Server) rueidis.Client {
+// rawClient returns a connection of the test.
+func rawClient(t *testing.T, server *servers.Server) rueidis.Client {
 	t.Helper()
-	return besideAt(t, servers.RedisURL(server.Addr()))
+	return rawClientAt(t, servers.RedisURL(server.Addr()))
 }
 
-// besideAt is beside for an address, which may be that of a cluster.
-func besideAt(t *testing.T, address string) rueidis.Client {
+// rawClientAt is rawClient for an address, which may be that of a cluster.
+func rawClientAt(t *testing.T, address string) rueidis.Client {
 	t.Helper()
 	hosts := strings.Split(strings.TrimPrefix(address, "redis://"), ",")
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: hosts, DisableCache: true})
@@ -47,7 +47,7 @@ func besideAt(t *testing.T, address string) rueidis.Client {
 	return client
 }
 
-// takes is TryLock that must get all it asks for.
+// takes calls TryLock, which must get all locks.
 func takes(t *testing.T, l *redis.Locker, products ...int64) lock.Grant {
 	t.Helper()
 	grant, err := l.TryLock(t.Context(), products)
@@ -57,10 +57,10 @@ func takes(t *testing.T, l *redis.Locker, products ...int64) lock.Grant {
 	return grant
 }
 
-// TestLockInRedis: the lock is what others who know it expect.
+// TestLockInRedis: other programs can use the lock as documented.
 func TestLockInRedis(t *testing.T) {
 	t.Parallel()
-	_, _, l, raw := alone(t)
+	_, _, l, raw := startLocker(t)
 	grant := takes(t, l, 7)
 	ctx := t.Context()
 	value, err := raw.Do(ctx, raw.B().Get().Key("inventory:product:7").Build()).ToString()
@@ -71,29 +71,29 @@ func TestLockInRedis(t *testing.T) {
 	if err := l.Unlock(ctx, grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := raw.Do(ctx, raw.B().Dbsize().Build()).AsInt64(); err != nil || n != 1 { // the probe's
+	if n, err := raw.Do(ctx, raw.B().Dbsize().Build()).AsInt64(); err != nil || n != 1 { // of the probe
 		t.Errorf("%d keys are left (%v)", n, err)
 	}
-	// A stranger's lock is respected, and reported as a stranger's.
+	// The lock of another program is respected and reported as foreign.
 	if err := raw.Do(ctx, raw.B().Set().Key("inventory:product:8").Value("by hand").Nx().ExSeconds(10).Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
 	busy, err := l.TryLock(ctx, []int64{7, 8})
 	if err != nil || len(busy.Busy) != 1 || busy.Busy[0].Token != "by hand" || len(busy.Locked) != 1 {
-		t.Errorf("beside a stranger: %+v, %v", busy, err)
+		t.Errorf("while another program holds the lock: %+v, %v", busy, err)
 	}
 	if err := l.Unlock(ctx, "by", []int64{8}, true); err != nil {
 		t.Error(err)
 	}
 	if value, err := raw.Do(ctx, raw.B().Get().Key("inventory:product:8").Build()).ToString(); err != nil || value != "by hand" {
-		t.Errorf("the stranger's lock is %q (%v)", value, err)
+		t.Errorf("the lock of the other program is %q (%v)", value, err)
 	}
 }
 
-// TestLockVanishes: a lock that is gone before its release is nobody's, or another's, and stays so.
+// TestLockVanishes: the release of a lock that has expired deletes no lock of another holder.
 func TestLockVanishes(t *testing.T) {
 	t.Parallel()
-	_, _, l, raw := alone(t)
+	_, _, l, raw := startLocker(t)
 	first := takes(t, l, 1, 2)
 	if err := raw.Do(t.Context(), raw.B().Del().Key("inventory:product:1", "inventory:product:2").Build()).Error(); err != nil {
 		t.Fatal(err)
@@ -107,11 +107,11 @@ func TestLockVanishes(t *testing.T) {
 	}
 }
 
-// TestFrozenRedis: one try waits a tenth of a second, the next ones not at all; afterwards all is as before, also the locks
-// that were asked for meanwhile.
+// TestFrozenRedis: one try waits 100 ms, later ones do not wait. Afterwards everything works as before, also the locks that were requested
+// meanwhile.
 func TestFrozenRedis(t *testing.T) {
 	t.Parallel()
-	server, c, l, _ := alone(t)
+	server, c, l, _ := startLocker(t)
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,24 +120,23 @@ func TestFrozenRedis(t *testing.T) {
 	}
 	for range 1000 {
 		if _, err := l.TryLock(t.Context(), []int64{1}); !errors.Is(err, redis.ErrDown) {
-			t.Fatalf("known to be down: %v", err)
+			t.Fatalf("while Redis is known to be down: %v", err)
 		}
 	}
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, c.Up)
-	eventually(t, func() bool { // what the frozen server was asked for, it gave; and it was given back
+	eventually(t, func() bool { // the frozen server granted the lock later, and the process released it
 		grant, err := l.TryLock(t.Context(), []int64{1})
 		return err == nil && len(grant.Locked) == 1
 	})
 }
 
-// TestRestartedRedis: killed and started again, with its data and without, locks work again by themselves, and waiters are
-// not forgotten.
+// TestRestartedRedis: after a restart, with or without data, locks work again and waiters wake up.
 func TestRestartedRedis(t *testing.T) {
 	t.Parallel()
-	server, c, l, _ := alone(t)
+	server, c, l, _ := startLocker(t)
 	for _, empty := range []bool{false, true} {
 		holder := takes(t, l, 5)
 		waiter, err := l.TryLock(t.Context(), []int64{5})
@@ -150,7 +149,7 @@ func TestRestartedRedis(t *testing.T) {
 		if grant, err := l.TryLock(t.Context(), []int64{6}); err == nil {
 			t.Errorf("killed: %+v", grant)
 		}
-		eventually(t, func() bool { // a release may have been missed
+		eventually(t, func() bool { // waiters may have missed a release
 			select {
 			case <-waiter.Busy[0].Released:
 				return true
@@ -177,10 +176,10 @@ func TestRestartedRedis(t *testing.T) {
 	}
 }
 
-// TestFullRedis: a server without memory for another key is down, and back when it has some.
+// TestFullRedis: a server without free memory is down, and up again when it has some.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
-	_, c, l, raw := alone(t)
+	_, c, l, raw := startLocker(t)
 	memory := func(limit string) {
 		t.Helper()
 		if err := raw.Do(t.Context(), raw.B().ConfigSet().ParameterValue().ParameterValue("maxmemory", limit).Build()).Error(); err != nil {
@@ -196,7 +195,7 @@ func TestFullRedis(t *testing.T) {
 	takes(t, l, 1)
 }
 
-// TestStartsWithoutRedis: what is not there yet is found when it comes.
+// TestStartsWithoutRedis: the process connects once Redis starts.
 func TestStartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
@@ -210,13 +209,13 @@ func TestStartsWithoutRedis(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	if err := c.Connect(t.Context()); err == nil {
-		t.Error("connected to nobody")
+		t.Error("connected although no server runs")
 	}
 	running(t, c.Run)
 	l := redis.NewLocker(c, lock.TTL, nil)
 	running(t, l.Run)
 	if _, err := l.TryLock(t.Context(), []int64{1}); !errors.Is(err, redis.ErrDown) {
-		t.Errorf("before it is there: %v", err)
+		t.Errorf("before Redis runs: %v", err)
 	}
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -225,8 +224,8 @@ func TestStartsWithoutRedis(t *testing.T) {
 	takes(t, l, 1)
 }
 
-// TestLockOfAnotherType: a product with a key of another type is neither held nor busy, and the key stays as it is. The other
-// products of the batch are locked and released.
+// TestLockOfAnotherType: a product with a key of another type is neither locked nor busy, and the key stays. The other products of the
+// batch are locked and released.
 func TestLockOfAnotherType(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
@@ -238,7 +237,7 @@ func TestLockOfAnotherType(t *testing.T) {
 			running(t, c.Run)
 			l := redis.PatientLocker(c, time.Hour, nil) // no lock expires, so that only its release wakes a waiter
 			running(t, l.Run)
-			raw := besideAt(t, address)
+			raw := rawClientAt(t, address)
 			lockOfAnotherType(t, c, l, raw, prefix)
 		})
 	}
@@ -268,7 +267,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 		do(raw.B().Lpush().Key(key("3")).Element("x").Build())
 	}
 	spoil()
-	for range 2 { // the second try knows nothing of the first
+	for range 2 { // the second try is independent of the first
 		grant, err := l.TryLock(ctx, []int64{2, 3, 4, 5})
 		got := lock.Grant{Token: grant.Token, Locked: []int64{2, 4, 5}, Failed: []int64{3}}
 		if diff := cmp.Diff(got, grant); err != nil || diff != "" {
@@ -298,7 +297,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 	}
 	spoil()
 	if err := l.Unlock(ctx, holder.Token, holder.Locked, true); err == nil {
-		t.Error("a release that fails returns no error")
+		t.Error("a failed release returned no error")
 	}
 	eventually(t, func() bool {
 		select {
@@ -312,15 +311,15 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 	wantType("3", "list")
 }
 
-// TestLockForEver: a stranger's lock that never expires is not looked at again and again.
+// TestLockForEver: waiters do not poll the lock of another program that never expires.
 func TestLockForEver(t *testing.T) {
 	t.Parallel()
-	_, _, l, raw := alone(t)
+	_, _, l, raw := startLocker(t)
 	ctx := t.Context()
 	if err := raw.Do(ctx, raw.B().Set().Key("inventory:product:1").Value("by hand").Build()).Error(); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the first may come before releases are heard, and then looks soon
+	for range 2 { // the first may run before the subscription to releases, and then wakes up soon
 		grant, err := l.TryLock(ctx, []int64{1})
 		if err != nil || len(grant.Busy) != 1 {
 			t.Fatalf("%+v, %v", grant, err)
@@ -334,5 +333,5 @@ func TestLockForEver(t *testing.T) {
 			return
 		}
 	}
-	t.Error("who waits is woken again and again")
+	t.Error("the waiter is woken repeatedly")
 }

@@ -21,7 +21,7 @@ func mustLock(t *testing.T, l *redis.PlainLocker, products ...int64) (unlock fun
 	return unlock
 }
 
-// subscribers is how many connections hear a channel.
+// subscribers returns how many connections are subscribed to a channel.
 func subscribers(t *testing.T, host, channel string) any {
 	t.Helper()
 	answer, ok := env.Command(t, host, "PUBSUB", "NUMSUB", channel).([]any)
@@ -31,11 +31,11 @@ func subscribers(t *testing.T, host, channel string) any {
 	return answer[1]
 }
 
-// TestPlainLockerExcludes: of many orders from two processes one at a time has a product, and all come to their turn.
+// TestPlainLockerExcludes: one of many orders of two processes has a product at a time, and each gets it.
 func TestPlainLockerExcludes(t *testing.T) {
 	address, prefix := env.Redis(t)
 	processes := []*redis.PlainLocker{redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))}
-	var inside, done int // guarded by the lock alone; the race detector sees when it is none
+	var inside, done int // guarded only by the lock; the race detector finds a violation
 	var all sync.WaitGroup
 	const orders = 40
 	for i := range orders {
@@ -47,7 +47,7 @@ func TestPlainLockerExcludes(t *testing.T) {
 			}
 			defer unlock()
 			if inside++; inside != 1 {
-				t.Errorf("%d orders have product 2", inside)
+				t.Errorf("%d orders have product 2 at once", inside)
 			}
 			inside--
 			done++
@@ -55,11 +55,11 @@ func TestPlainLockerExcludes(t *testing.T) {
 	}
 	all.Wait()
 	if done != orders {
-		t.Errorf("%d of %d orders had their turn", done, orders)
+		t.Errorf("%d of %d orders got the lock", done, orders)
 	}
 }
 
-// TestPlainLockerWaits: an order waits for the announcement, and holds no other lock meanwhile.
+// TestPlainLockerWaits: an order waits for the notification and holds no other lock meanwhile.
 func TestPlainLockerWaits(t *testing.T) {
 	address, prefix := env.Redis(t)
 	one, other := redis.NewPlainLocker(connected(t, address, prefix)), redis.NewPlainLocker(connected(t, address, prefix))
@@ -77,7 +77,7 @@ func TestPlainLockerWaits(t *testing.T) {
 	channel := prefix + "orderflow:unlocked:" + lock.Key(2)
 	eventually(t, func() bool { return subscribers(t, host, channel) == int64(1) })
 	if key := env.Command(t, host, "EXISTS", prefix+lock.Key(1)); key != int64(0) {
-		t.Errorf("an order that waits keeps the lock of another product: %v", key)
+		t.Errorf("a waiting order holds the lock of another product: %v", key)
 	}
 	unlock()
 	(<-locked)()
@@ -86,8 +86,8 @@ func TestPlainLockerWaits(t *testing.T) {
 	}
 }
 
-// TestPlainLockerOfForeigner: a lock of others is respected, is not released, and its expiry ends the wait.
-func TestPlainLockerOfForeigner(t *testing.T) {
+// TestPlainLockerRespectsOtherPrograms: the lock of another program is not released, and its expiry ends the wait.
+func TestPlainLockerRespectsOtherPrograms(t *testing.T) {
 	address, prefix := env.Redis(t)
 	l, host, key := redis.NewPlainLocker(connected(t, address, prefix)), strings.TrimPrefix(address, "redis://"), prefix+lock.Key(1)
 	env.Command(t, host, "SET", key, "foreign")

@@ -27,7 +27,7 @@ func running(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// locker is a process's locks, which wait for Redis on a busy machine.
+// locker returns the locker of a process, which waits for Redis on a busy machine.
 func locker(t *testing.T, address, prefix string, ttl time.Duration) *redis.Locker {
 	t.Helper()
 	c := connected(t, address, prefix)

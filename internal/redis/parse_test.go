@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestSentinelLogin: the user of the data is none of the Sentinels', which refuse a name that they do not know; the password
-// may be theirs too, and one that asks for none takes any for its default user.
+// TestSentinelLogin: Sentinels do not get the user name, which they would refuse, but the password, which may be theirs too. A Sentinel
+// without a password accepts any for its default user.
 func TestSentinelLogin(t *testing.T) {
 	option, err := parse("redis://shop:secret@127.0.0.1:1,127.0.0.1:2?master_set=shop")
 	if err != nil {
@@ -19,21 +19,21 @@ func TestSentinelLogin(t *testing.T) {
 	}
 }
 
-// TestSentinelOverTLS: the password goes to Sentinels over TLS too, and each of several hosts is checked by its own name.
+// TestSentinelOverTLS: Sentinels receive the password over TLS, and each host is verified by its own name.
 func TestSentinelOverTLS(t *testing.T) {
 	option, err := parse("rediss://shop:secret@one:1,two:2?master_set=shop")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if option.Sentinel.TLSConfig == nil {
-		t.Error("Sentinels are asked without TLS")
+		t.Error("Sentinels are used without TLS")
 	}
 	if name := option.TLSConfig.ServerName; name != "" {
-		t.Errorf("all hosts are checked as %q", name)
+		t.Errorf("all hosts are verified as %q", name)
 	}
 }
 
-// TestBadCA: a file that is not there, or has no certificate in it, is named.
+// TestBadCA: the error names a file that is missing or has no certificate.
 func TestBadCA(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {

@@ -13,8 +13,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// TestPrefixBeginsEveryName uses every adapter and then asks the server for all keys and channels. An ACL that is written
-// for the prefix must cover them all.
+// TestPrefixBeginsEveryName uses every adapter and then lists all keys and channels of the server. An ACL for the prefix must cover all.
 func TestPrefixBeginsEveryName(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
@@ -43,7 +42,7 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 	}
 }
 
-// The keys are deleted although the server is slow for a while, as on a busy machine.
+// A slow server delays the deletion but does not fail it.
 func TestDeleteAllOnSlowServer(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
@@ -54,7 +53,7 @@ func TestDeleteAllOnSlowServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	env.Command(t, server.Addr(), "CLIENT", "PAUSE", "500", "WRITE") // longer than a probe may take
+	env.Command(t, server.Addr(), "CLIENT", "PAUSE", "500", "WRITE") // longer than the time limit of a probe
 	if err := c.DeleteAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +62,7 @@ func TestDeleteAllOnSlowServer(t *testing.T) {
 	}
 }
 
-// useEverything makes each adapter write all its kinds of keys and subscribe to all its channels.
+// useEverything makes each adapter write every kind of key and subscribe to every channel.
 func useEverything(t *testing.T, c *redis.Client) {
 	t.Helper()
 	ctx := t.Context()
@@ -71,7 +70,7 @@ func useEverything(t *testing.T, c *redis.Client) {
 	locker := redis.NewLocker(c, lock.TTL, products)
 	running(t, locker.Run)
 	var holder lock.Grant
-	eventually(t, func() bool { // a busy machine may need more than the time of a try
+	eventually(t, func() bool { // a busy machine may exceed the time limit of a try
 		var err error
 		holder, err = locker.TryLock(ctx, []int64{1, 2})
 		return err == nil && len(holder.Locked) == 2
@@ -98,7 +97,7 @@ func useEverything(t *testing.T, c *redis.Client) {
 	useBus(t, redis.NewBus(c, bus.Options{Deliveries: 1}))
 }
 
-// useBus dead-letters one message, acknowledges a part of an entry, and leaves a consumer and a tail subscribed.
+// useBus dead-letters one message, acknowledges a part of an entry, and leaves a consumer and a subscription open.
 func useBus(t *testing.T, b *redis.Bus) {
 	t.Helper()
 	ctx := t.Context()

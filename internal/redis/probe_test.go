@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// TestWokenProbes: an operation that fails brings the next probe forward, and thousands of them bring no more than one
-// every 250 ms.
-func TestWokenProbes(t *testing.T) {
+// TestRequestedProbes: a failed operation requests an early probe, but thousands of them cause at most one every 250 ms.
+func TestRequestedProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{wake: make(chan struct{}, 1)}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -26,7 +25,7 @@ func TestWokenProbes(t *testing.T) {
 		probes := 0
 		for c.waitToProbe(ctx, probeInterval) {
 			if now := time.Now(); now.Sub(last) < probeSpacing {
-				t.Errorf("probe %d came %s after the one before", probes, now.Sub(last))
+				t.Errorf("probe %d came %s after the previous one", probes, now.Sub(last))
 				cancel()
 			}
 			last = time.Now()
@@ -39,14 +38,14 @@ func TestWokenProbes(t *testing.T) {
 	})
 }
 
-// TestFirstWokenProbe: after a quiet time, the first failure has a probe at once.
-func TestFirstWokenProbe(t *testing.T) {
+// TestFirstRequestedProbe: after a quiet time the first failure causes a probe at once.
+func TestFirstRequestedProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Client{wake: make(chan struct{}, 1), probed: time.Now().Add(-probeSpacing)}
 		c.probeSoon()
 		begin := time.Now()
 		if !c.waitToProbe(t.Context(), probeInterval) {
-			t.Fatal("no probe")
+			t.Fatal("no probe was made")
 		}
 		if waited := time.Since(begin); waited != 0 {
 			t.Errorf("the probe came after %s, want at once", waited)

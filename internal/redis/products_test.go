@@ -10,8 +10,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// TestProducts: what one process keeps the others get, until the release of locks under which something was done; a list
-// that was read before that is not kept after it. Orders that go past a dead holder release nothing, and drop it as well.
+// TestProducts: all processes get the list that one stored, until a release of used locks. A list read before the release is not stored
+// after it. Orders that ignore a stale lock release nothing, and invalidate the list as well.
 func TestProducts(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) (string, string){"alone": env.Redis, "cluster": env.RedisCluster} {
 		t.Run(name, func(t *testing.T) {
@@ -53,8 +53,8 @@ func TestProducts(t *testing.T) {
 	}
 }
 
-// TestProductsWithoutLocks: a change of stock under no lock, because Redis refused it, drops the list too; and while the
-// version itself cannot be raised, the process that changed the stock believes no list.
+// TestProductsWithoutLocks: a change of stock without a lock, because Redis refused it, invalidates the list too. While the version cannot
+// be raised, the process that changed the stock uses no cached list.
 func TestProductsWithoutLocks(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Redis(t.Context(), env.Folder(t))
@@ -91,7 +91,7 @@ func TestProductsWithoutLocks(t *testing.T) {
 	keep()
 	const version = "{orderflow:products}:version"
 	before := env.Command(t, server.Addr(), "GET", version)
-	env.Command(t, server.Addr(), "SET", version, "no number") // which cannot be raised
+	env.Command(t, server.Addr(), "SET", version, "no number") // a version that cannot be raised
 	held := takes(t, l, 2)
 	if err := l.Unlock(t.Context(), held.Token, held.Locked, true); err != nil {
 		t.Errorf("the locks were not released: %v", err)

@@ -16,8 +16,8 @@ import (
 	"orderflow/test/env"
 )
 
-// suiteRedis starts a Redis for a port's suite and returns an address and prefixes for its tests: those of the user that
-// docs/operations/configure.md makes, so that the suite proves that its rights suffice; or of the server that the environment names.
+// suiteRedis starts a Redis for the suite of a port, or uses the server that the environment names. It returns an address and prefixes for
+// the tests, with the user of docs/operations/configure.md, so that the suite proves that its permissions suffice.
 func suiteRedis(t *testing.T) (address string, prefix func() string) {
 	t.Helper()
 	if os.Getenv(env.EnvRedis) != "" {
@@ -28,24 +28,24 @@ func suiteRedis(t *testing.T) (address string, prefix func() string) {
 	return address, func() string { return first + rand.Text() + ":" }
 }
 
-// TestDocumentedRights uses every adapter as that user, and looks for what Redis has refused.
+// TestDocumentedRights uses every adapter as that user, and checks that Redis refused nothing.
 func TestDocumentedRights(t *testing.T) {
 	t.Parallel()
 	server, address, prefix := env.RestrictedRedis(t)
 	useEverything(t, connected(t, address, prefix))
 	denied, _ := env.Command(t, server.Addr(), "ACL", "LOG").([]any)
 	for _, entry := range denied {
-		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // how the client finds out that this is no Cluster
+		if text := fmt.Sprint(entry); !strings.Contains(text, "cluster|slots") { // the client detects with it that this is not a Cluster
 			t.Errorf("Redis refused %s", text)
 		}
 	}
 }
 
-// TestEachRightIsNeeded takes one of the documented rights away at a time. A process then says that one is missing, and does
-// without Redis or the part of it.
+// TestEachRightIsNeeded revokes each documented permission in turn. The health then reports it, and the process works without Redis or that
+// part of it.
 func TestEachRightIsNeeded(t *testing.T) {
 	t.Parallel()
-	// No process misses these: a refused sign of life is one, and a subscription that cannot be ended goes on unheard.
+	// A process works without these: a refused PING still shows a live server, and a subscription that cannot be ended is ignored.
 	spared := []string{"+ping", "+sunsubscribe"}
 	server, address, prefix := env.RestrictedRedis(t)
 	for _, right := range env.RedisRights(t)[6:] {
@@ -62,7 +62,7 @@ func TestEachRightIsNeeded(t *testing.T) {
 	}
 }
 
-// TestRightIsGranted: a process that lacks rights uses Redis as soon as they are granted, without a restart.
+// TestRightIsGranted: a process without permissions uses Redis as soon as they are granted, without a restart.
 func TestRightIsGranted(t *testing.T) {
 	t.Parallel()
 	for _, right := range []string{"+incr", "+evalsha", "+xreadgroup", "+ssubscribe", "&shop:*"} {
@@ -77,13 +77,13 @@ func TestRightIsGranted(t *testing.T) {
 			}
 			env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", right)
 			if !p.comes(p.client.Healthy) {
-				t.Errorf("granted: %q", p.client.Reason())
+				t.Errorf("reason %q after the permissions were granted", p.client.Reason())
 			}
 		})
 	}
 }
 
-// process is a process of the product, as far as Redis sees it: it takes locks, consumes, reads news and publishes.
+// process uses Redis like a process of the product: it takes locks, fetches, subscribes and publishes.
 type process struct {
 	client  *redis.Client
 	locker  *redis.Locker
@@ -104,7 +104,7 @@ func startProcess(t *testing.T, address, prefix string) *process {
 	p.locker = redis.NewLocker(p.client, lock.TTL, redis.NewProducts(p.client))
 	running(t, p.locker.Run)
 	p.bus = redis.NewBus(p.client, bus.Options{})
-	t.Cleanup(func() { _ = p.bus.Close() }) // Redis may be in a bad state by then
+	t.Cleanup(func() { _ = p.bus.Close() }) // Redis may have failed by then
 	running(t, p.consume)
 	running(t, func(ctx context.Context) error {
 		bus.Follow(ctx, p.bus, "t", bus.Follower{Subscribed: func() {}, Lagged: func() {}, Disconnected: func(error) {}, Deliver: func([]bus.Message) {}})
@@ -113,7 +113,7 @@ func startProcess(t *testing.T, address, prefix string) *process {
 	return p
 }
 
-// consume takes messages as a worker does.
+// consume fetches messages like a worker.
 func (p *process) consume(ctx context.Context) error {
 	for ctx.Err() == nil {
 		g, err := p.bus.Group(ctx, "t", "g")
@@ -145,10 +145,10 @@ func (p *process) comes(holds func() bool) bool {
 	return true
 }
 
-// work is an order of the process: locks, and one message.
+// work simulates an order: locks, and one message.
 func (p *process) work(ctx context.Context, n int) {
 	if grant, err := p.locker.TryLock(ctx, []int64{1, 2}); err == nil {
-		_ = p.locker.Unlock(ctx, grant.Token, grant.Locked, true) // the health is what is looked at
+		_ = p.locker.Unlock(ctx, grant.Token, grant.Locked, true) // the test checks the health
 	}
 	_ = p.bus.Publish(ctx, numbered(n, n))
 }

@@ -23,7 +23,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// certificate writes the certificate of a CA, and one of that CA for this machine with its key, and returns their paths.
+// certificate writes the certificate of a CA, and a certificate of that CA for this machine with its key. It returns their paths.
 func certificate(t *testing.T) (ca, cert, key string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,7 +56,8 @@ func certificate(t *testing.T) (ca, cert, key string) {
 	return write("ca.pem", "CERTIFICATE", issued), write("cert.pem", "CERTIFICATE", served), write("key.pem", "EC PRIVATE KEY", secret)
 }
 
-// TestPasswordAndTLS: with the right password, over TLS with the CA of the certificate, locks work; with a wrong one of either, Redis counts as down, and no error shows the password.
+// TestPasswordAndTLS: with the right password and CA, locks work over TLS. With a wrong one, Redis counts as down and no error shows the
+// password.
 func TestPasswordAndTLS(t *testing.T) {
 	t.Parallel()
 	ca, cert, key := certificate(t)

@@ -17,13 +17,13 @@ import (
 	"orderflow/test/servers"
 )
 
-// post is two processes' buses over a Redis that a test has to itself, or over a cluster.
-type post struct {
+// buses are the buses of two processes over a Redis of the test's own, or over a cluster.
+type buses struct {
 	server *servers.Server
 	buses  [2]*redis.Bus
 }
 
-func newPostAt(t *testing.T, address string, options bus.Options) (p post) {
+func newBusesAt(t *testing.T, address string, options bus.Options) (p buses) {
 	t.Helper()
 	for i := range p.buses {
 		c := connected(t, address, "")
@@ -39,17 +39,17 @@ func newPostAt(t *testing.T, address string, options bus.Options) (p post) {
 	return p
 }
 
-func newPost(t *testing.T, options bus.Options, flags ...string) post {
+func newBuses(t *testing.T, options bus.Options, flags ...string) buses {
 	t.Helper()
 	server, err := servers.Redis(t.Context(), env.Folder(t), flags...)
 	env.Started(t, server, err)
-	p := newPostAt(t, servers.RedisURL(server.Addr()), options)
+	p := newBusesAt(t, servers.RedisURL(server.Addr()), options)
 	p.server = server
 	return p
 }
 
-// traffic is publishers and consumers who go on, whatever happens, as the product's do: a slice that the bus did not take
-// is published again, a call that failed is made again after a pause.
+// traffic has publishers and consumers that continue after every error, like those of the product: they publish a refused slice again
+// and repeat a failed call after a pause.
 type traffic struct {
 	next  atomic.Int64
 	stop  chan struct{}
@@ -58,13 +58,13 @@ type traffic struct {
 	mu        sync.Mutex
 	published map[string]bool
 	got       map[string]bool
-	failures  int // calls that failed
+	failures  int // failed calls
 }
 
-func (p post) traffic(ctx context.Context, t *testing.T) *traffic {
+func (p buses) traffic(ctx context.Context, t *testing.T) *traffic {
 	t.Helper()
 	f := &traffic{stop: make(chan struct{}), published: map[string]bool{}, got: map[string]bool{}}
-	for _, b := range p.buses { // first of all, since what is published before there is a group is for nobody
+	for _, b := range p.buses { // first, since messages without a group are dropped
 		g := consumerOf(ctx, t, b)
 		f.tasks.Go(func() { f.consume(ctx, g) })
 	}
@@ -130,7 +130,7 @@ func (f *traffic) failed(ctx context.Context) {
 	pause(ctx, 20*time.Millisecond)
 }
 
-// more waits until n messages have come that were published after this call.
+// more waits for n messages that were published after this call.
 func (f *traffic) more(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
 	mark := int(f.next.Load())
@@ -156,13 +156,13 @@ func (f *traffic) until(ctx context.Context, t *testing.T, holds func() bool) {
 			return
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("%d messages published, %d came, %d calls failed, and it gets no better", published, got, failures)
+			t.Fatalf("%d messages published, %d received, %d failed calls, and no progress", published, got, failures)
 		}
 		pause(ctx, 25*time.Millisecond)
 	}
 }
 
-// all ends the publishing, and waits until all that was published has come.
+// all stops publishing, and waits until all published messages have arrived.
 func (f *traffic) all(ctx context.Context, t *testing.T) {
 	t.Helper()
 	close(f.stop)
@@ -176,9 +176,9 @@ func (f *traffic) all(ctx context.Context, t *testing.T) {
 	})
 }
 
-// bear has traffic over a bus while something happens to its Redis; then the traffic must go on, and nothing be lost, save
-// what the outbox and the sweeper know of when Redis loses its data.
-func bear(t *testing.T, p post, loses bool, happens func(t *testing.T, p post)) {
+// survive runs traffic over a bus during a failure of its Redis. Afterwards the traffic must continue and no message be lost, except
+// those that outbox and sweeper replace when Redis loses its data.
+func survive(t *testing.T, p buses, loses bool, happens func(t *testing.T, p buses)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	f := p.traffic(ctx, t)
@@ -199,7 +199,7 @@ func bear(t *testing.T, p post, loses bool, happens func(t *testing.T, p post)) 
 			break
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("the depth stays %+v (%v)", depth, err)
+			t.Fatalf("the depth remains %+v (%v), want 0", depth, err)
 		}
 		pause(ctx, 20*time.Millisecond)
 	}
@@ -208,10 +208,10 @@ func bear(t *testing.T, p post, loses bool, happens func(t *testing.T, p post)) 
 	t.Logf("%d messages, %d calls failed", len(f.got), f.failures)
 }
 
-// hard are bounds that make things happen soon.
-func hard() bus.Options { return bus.Options{AckWithin: 2 * time.Second, Buffer: 4096} }
+// tightBounds are bounds that are reached soon.
+func tightBounds() bus.Options { return bus.Options{AckWithin: 2 * time.Second, Buffer: 4096} }
 
-func restart(t *testing.T, p post) {
+func restart(t *testing.T, p buses) {
 	t.Helper()
 	if err := errors.Join(p.server.Kill(), p.server.Start(t.Context())); err != nil {
 		t.Fatal(err)
@@ -220,20 +220,20 @@ func restart(t *testing.T, p post) {
 
 func TestBusSurvives(t *testing.T) {
 	t.Parallel()
-	t.Run("kill -9 with the append-only file", func(t *testing.T) { bear(t, newPost(t, hard()), false, restart) })
-	t.Run("kill -9 without data", func(t *testing.T) { bear(t, newPost(t, hard(), "--appendonly", "no"), true, restart) })
+	t.Run("kill -9 with the append-only file", func(t *testing.T) { survive(t, newBuses(t, tightBounds()), false, restart) })
+	t.Run("kill -9 without data", func(t *testing.T) { survive(t, newBuses(t, tightBounds(), "--appendonly", "no"), true, restart) })
 	t.Run("emptied", func(t *testing.T) {
-		bear(t, newPost(t, hard()), true, func(t *testing.T, p post) { env.Command(t, p.server.Addr(), "FLUSHALL") })
+		survive(t, newBuses(t, tightBounds()), true, func(t *testing.T, p buses) { env.Command(t, p.server.Addr(), "FLUSHALL") })
 	})
 	t.Run("scripts forgotten, connections cut", func(t *testing.T) {
-		bear(t, newPost(t, hard()), false, func(t *testing.T, p post) {
+		survive(t, newBuses(t, tightBounds()), false, func(t *testing.T, p buses) {
 			env.Command(t, p.server.Addr(), "SCRIPT", "FLUSH")
 			env.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "normal")
 			env.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "pubsub")
 		})
 	})
 	t.Run("two seconds of silence", func(t *testing.T) {
-		bear(t, newPost(t, hard()), false, func(t *testing.T, p post) {
+		survive(t, newBuses(t, tightBounds()), false, func(t *testing.T, p buses) {
 			if err := p.server.Freeze(); err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +245,7 @@ func TestBusSurvives(t *testing.T) {
 	})
 }
 
-// A cluster's master of the topic's slot is killed, and a replica takes its place.
+// A replica replaces the killed master of the topic's slot.
 func TestBusSurvivesFailover(t *testing.T) {
 	t.Parallel()
 	nodes, err := servers.RedisCluster(t.Context(), env.Folder(t), 1)
@@ -257,11 +257,11 @@ func TestBusSurvivesFailover(t *testing.T) {
 	}
 	slot, ok := env.Command(t, nodes[0].Addr(), "CLUSTER", "KEYSLOT", "{orderflow:bus:t}:groups").(int64)
 	if !ok {
-		t.Fatal("no slot")
+		t.Fatal("the cluster returned no slot")
 	}
-	owner := nodes[min(slot/5461, 2)] // redis-cli deals the slots out to the masters in their order
-	bear(t, newPostAt(t, servers.RedisClusterURL(nodes), hard()), true, func(t *testing.T, p post) {
-		tail, err := p.buses[0].Subscribe(t.Context(), "t")
+	owner := nodes[min(slot/5461, 2)] // redis-cli assigns the slots to the masters in order
+	survive(t, newBusesAt(t, servers.RedisClusterURL(nodes), tightBounds()), true, func(t *testing.T, p buses) {
+		subscription, err := p.buses[0].Subscribe(t.Context(), "t")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,28 +271,28 @@ func TestBusSurvivesFailover(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		for {
-			if _, err := tail.Next(ctx); errors.Is(err, bus.ErrLagged) {
+			if _, err := subscription.Next(ctx); errors.Is(err, bus.ErrLagged) {
 				break
 			} else if err != nil {
-				t.Fatalf("the tail of a master that is gone: %v, want ErrLagged", err)
+				t.Fatalf("Next after the loss of the master: %v, want ErrLagged", err)
 			}
 		}
 	})
 }
 
-// A tail that lost its connection says so, once it hears again, and then hears all that follows.
-func TestBusTailSurvives(t *testing.T) {
+// A subscription that lost its connection returns ErrLagged, also once it is connected again, and then all later messages.
+func TestBusSubscriptionSurvives(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	p := newPost(t, bus.Options{})
-	tail, err := p.buses[1].Subscribe(ctx, "t")
+	p := newBuses(t, bus.Options{})
+	subscription, err := p.buses[1].Subscribe(ctx, "t")
 	if err != nil {
 		t.Fatal(err)
 	}
 	publishAll(ctx, t, p.buses[0], numbered(1, 3))
 	for got := 0; got < 3; {
-		some, err := tail.Next(ctx)
+		some, err := subscription.Next(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,44 +304,44 @@ func TestBusTailSurvives(t *testing.T) {
 	if err := p.server.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever reads the table when told must not miss what is published between that and the next word of the tail.
-	told := false
+	// A reader that reads the table after ErrLagged must not miss messages published before the next one.
+	lagged := false
 	for n := 4; ; n++ {
 		if err := p.buses[0].Publish(ctx, numbered(n, n)); err != nil {
 			pause(ctx, 20*time.Millisecond)
 			continue
 		}
 		short, done := context.WithTimeout(ctx, 200*time.Millisecond)
-		some, err := tail.Next(short)
+		some, err := subscription.Next(short)
 		done()
 		if errors.Is(err, bus.ErrLagged) {
-			told = true
+			lagged = true
 			continue
 		}
 		if ctx.Err() != nil {
-			t.Fatal("the tail does not come back")
+			t.Fatal("the subscription was not restored")
 		}
 		if err == nil && len(some) > 0 {
 			break
 		}
 	}
-	if !told {
-		t.Error("the tail lost its connection and did not say so")
+	if !lagged {
+		t.Error("no ErrLagged after the lost connection")
 	}
 }
 
-// Poison alone is set aside, its neighbours in the entry are not, and it is told of and counted.
-func TestBusSetsAside(t *testing.T) {
+// Only the unacknowledged message of an entry is dead-lettered, reported and counted, not the other messages of the entry.
+func TestBusDeadLetters(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var mu sync.Mutex
-	var aside []string
+	var deadLettered []string
 	address, prefix := env.Redis(t)
-	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond, Deliveries: 3, DeadLettered: func(group string, m bus.Message) {
+	b := newBus(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond, Deliveries: 3, DeadLettered: func(group string, m bus.Message) {
 		mu.Lock()
 		defer mu.Unlock()
-		aside = append(aside, group+" "+m.Topic+" "+m.ID)
+		deadLettered = append(deadLettered, group+" "+m.Topic+" "+m.ID)
 	}})
 	g := consumerOf(ctx, t, b)
 	publishAll(ctx, t, b, numbered(1, 10))
@@ -358,7 +358,7 @@ func TestBusSetsAside(t *testing.T) {
 			}
 		}
 	}
-	go func() { // somebody has to look
+	go func() { // a consumer must fetch
 		for ctx.Err() == nil {
 			_, _ = g.Fetch(ctx, 1)
 		}
@@ -373,29 +373,29 @@ func TestBusSetsAside(t *testing.T) {
 		}
 		pause(ctx, 10*time.Millisecond)
 	}
-	for { // counted in Redis before it is told of here
+	for { // Redis counts it before the hook is called
 		mu.Lock()
-		told := len(aside)
+		reported := len(deadLettered)
 		mu.Unlock()
-		if told > 0 || ctx.Err() != nil {
+		if reported > 0 || ctx.Err() != nil {
 			break
 		}
 		pause(ctx, 10*time.Millisecond)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(aside) != 1 || aside[0] != "g t 7" {
-		t.Errorf("told of %v, want g t 7", aside)
+	if len(deadLettered) != 1 || deadLettered[0] != "g t 7" {
+		t.Errorf("dead-lettered %v, want g t 7", deadLettered)
 	}
 }
 
-// An entry of a release that nobody here knows is handed to nobody, and in the end set aside and told of as it is.
+// An entry of an unknown release is not delivered, and is dead-lettered and reported as it is.
 func TestBusCannotRead(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	aside := make(chan bus.Message, 1)
-	p := newPost(t, bus.Options{AckWithin: 100 * time.Millisecond, Deliveries: 2, DeadLettered: func(_ string, m bus.Message) { aside <- m }})
+	deadLettered := make(chan bus.Message, 1)
+	p := newBuses(t, bus.Options{AckWithin: 100 * time.Millisecond, Deliveries: 2, DeadLettered: func(_ string, m bus.Message) { deadLettered <- m }})
 	g := consumerOf(ctx, t, p.buses[0])
 	publishAll(ctx, t, p.buses[1], numbered(1, 1))
 	env.Command(t, p.server.Addr(), "XADD", "{orderflow:bus:t}:stream:g", "*", "n", "3", "m", "\xffsomething else")
@@ -411,22 +411,22 @@ func TestBusCannotRead(t *testing.T) {
 		if some[0].ID == "2" {
 			break
 		}
-		publishWhenAside(ctx, t, p.buses[1], aside)
+		publishAfterDeadLetter(ctx, t, p.buses[1], deadLettered)
 	}
 	if depth, err := p.buses[1].Depth(ctx, "t", "g"); err != nil || depth != (bus.Depth{DeadLettered: 3}) {
-		t.Errorf("the depth is %+v (%v), want 3 set aside", depth, err)
+		t.Errorf("the depth is %+v (%v), want 3 dead-lettered", depth, err)
 	}
 }
 
-// publishWhenAside publishes message 2, in the background, once the unreadable one was told of.
-func publishWhenAside(ctx context.Context, t *testing.T, b bus.Bus, aside <-chan bus.Message) {
+// publishAfterDeadLetter publishes message 2 in the background once the unreadable entry was reported.
+func publishAfterDeadLetter(ctx context.Context, t *testing.T, b bus.Bus, deadLettered <-chan bus.Message) {
 	t.Helper()
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
 		select {
-		case m := <-aside:
+		case m := <-deadLettered:
 			if string(m.Body) != "\xffsomething else" || m.ID == "" || m.Topic != "t" {
-				t.Errorf("told of %+v", m)
+				t.Errorf("reported %+v", m)
 			}
 		case <-ctx.Done():
 		}
@@ -437,7 +437,7 @@ func publishWhenAside(ctx context.Context, t *testing.T, b bus.Bus, aside <-chan
 	t.Cleanup(waiting.Wait)
 }
 
-// Everything that a bus runs has ended when Close returns, also what nobody closed before it.
+// Close ends all goroutines of a bus, also those of consumers and subscriptions that were not closed.
 func TestBusLeavesNothingRunning(t *testing.T) {
 	address, prefix := env.Redis(t)
 	before := goleak.IgnoreCurrent()
@@ -457,7 +457,7 @@ func TestBusLeavesNothingRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	publishAll(t.Context(), t, b, numbered(1, 100))
-	fetchSome(t.Context(), t, g, 10) // and leaves a rest
+	fetchSome(t.Context(), t, g, 10) // leaves prefetched messages
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}

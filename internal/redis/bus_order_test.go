@@ -10,10 +10,10 @@ import (
 	"orderflow/test/env"
 )
 
-// patience is how long anything may take. No test waits for it unless it fails.
+// patience bounds every wait. Only a failing test reaches it.
 const patience = time.Minute
 
-// numbered returns messages of topic "t" numbered from first to last, about as long as the product's.
+// numbered returns messages of topic "t" numbered from first to last, about as long as those of the product.
 func numbered(first, last int) []bus.Message {
 	body := make([]byte, 256)
 	messages := make([]bus.Message, 0, last-first+1)
@@ -50,13 +50,13 @@ func fetchSome(ctx context.Context, t testing.TB, g bus.Group, limit int) []bus.
 	return some
 }
 
-// What a consumer left behind when it vanished comes again although there is always something new to read.
-func TestBusTakesOverUnderLoad(t *testing.T) {
+// Messages of a dead consumer are reclaimed although there are always new ones to read.
+func TestBusReclaimsUnderLoad(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	address, prefix := env.Redis(t)
-	b := station(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond})
+	b := newBus(t, address, prefix, bus.Options{AckWithin: 250 * time.Millisecond})
 	vanishes, other := consumerOf(ctx, t, b), consumerOf(ctx, t, b)
 	publishAll(ctx, t, b, numbered(1, 3))
 	left := map[string]bool{}
@@ -69,9 +69,9 @@ func TestBusTakesOverUnderLoad(t *testing.T) {
 	for len(left) > 0 {
 		depth, err := b.Depth(ctx, "t", "g")
 		if err != nil {
-			t.Fatalf("%d of those that were left behind have not come: %v", len(left), err)
+			t.Fatalf("%d messages of the dead consumer were not reclaimed: %v", len(left), err)
 		}
-		if depth.Waiting < 1024 { // there is always a backlog
+		if depth.Waiting < 1024 { // keep a backlog
 			publishAll(ctx, t, b, numbered(next, next+1023))
 			next += 1024
 		}
@@ -85,14 +85,13 @@ func TestBusTakesOverUnderLoad(t *testing.T) {
 	}
 }
 
-// A consumer that asks for little at a time gets a long queue in about its order, and what it leaves of an entry is not
-// sent to and fro for each call.
-func TestBusKeepsTheirTurn(t *testing.T) {
+// A consumer with a small limit receives a long queue in about its order: prefetched messages are not returned at each call.
+func TestBusKeepsPlaces(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	address, prefix := env.Redis(t)
-	b := station(t, address, prefix, bus.Options{})
+	b := newBus(t, address, prefix, bus.Options{})
 	g := consumerOf(ctx, t, b)
 	const published = 1024
 	publishAll(ctx, t, b, numbered(0, published-1))
@@ -100,7 +99,7 @@ func TestBusKeepsTheirTurn(t *testing.T) {
 		some := fetchSome(ctx, t, g, 5)
 		for _, d := range some {
 			if n, err := strconv.Atoi(d.ID); err != nil || n > place+128 || n < place-128 {
-				t.Fatalf("message %s came in place %d", d.ID, place)
+				t.Fatalf("message %s was delivered at position %d", d.ID, place)
 			}
 			place++
 		}

@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/bus"
 )
 
-// subscriptions is how many connections of a server are subscribed to channels.
+// subscriptions returns how many connections of a server are subscribed to channels.
 func subscriptions(ctx context.Context, t *testing.T, client rueidis.Client) (n int64) {
 	t.Helper()
 	names, err := client.Do(ctx, client.B().Arbitrary("PUBSUB", "SHARDCHANNELS").Build()).AsStrSlice()
@@ -33,20 +33,20 @@ func subscriptions(ctx context.Context, t *testing.T, client rueidis.Client) (n 
 	return n
 }
 
-// A topic is listened to while somebody has a tail of it, and no longer; and whoever comes back, at whatever moment, hears.
-func TestBusTailsLeave(t *testing.T) {
+// A process is subscribed to a topic only while it has a subscription. A new subscription receives messages, whenever it begins.
+func TestBusUnsubscribes(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	p := newPost(t, bus.Options{})
-	raw := beside(t, p.server)
+	p := newBuses(t, bus.Options{})
+	raw := rawClient(t, p.server)
 	open := func() bus.Subscription {
 		t.Helper()
-		tail, err := p.buses[1].Subscribe(ctx, "t")
+		subscription, err := p.buses[1].Subscribe(ctx, "t")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tail
+		return subscription
 	}
 	await := func(want int64) {
 		t.Helper()
@@ -59,7 +59,7 @@ func TestBusTailsLeave(t *testing.T) {
 	await(0)
 	first, second := open(), open()
 	await(1)
-	for range 2 { // twice is no error, and counts once
+	for range 2 { // closing twice is not an error, and counts once
 		if err := first.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestBusTailsLeave(t *testing.T) {
 	publishAll(ctx, t, p.buses[0], numbered(1, 3))
 	await(1)
 	if some, err := second.Next(ctx); err != nil || len(some) == 0 {
-		t.Errorf("who stayed heard %d, %v", len(some), err)
+		t.Errorf("the remaining subscription received %d, %v", len(some), err)
 	}
 	if err := second.Close(); err != nil {
 		t.Fatal(err)
@@ -78,12 +78,12 @@ func TestBusTailsLeave(t *testing.T) {
 	for range 4 {
 		comers.Go(func() {
 			for range 25 {
-				tail, err := p.buses[1].Subscribe(ctx, "t")
+				subscription, err := p.buses[1].Subscribe(ctx, "t")
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if err := tail.Close(); err != nil {
+				if err := subscription.Close(); err != nil {
 					t.Error(err)
 				}
 			}
@@ -95,9 +95,9 @@ func TestBusTailsLeave(t *testing.T) {
 	for heard := 0; heard < 3; {
 		some, err := last.Next(ctx)
 		if err != nil && !errors.Is(err, bus.ErrLagged) {
-			t.Fatalf("heard %d, %v", heard, err)
+			t.Fatalf("received %d, %v", heard, err)
 		}
-		if err != nil { // what was lost is published again
+		if err != nil { // a lost message is published again
 			publishAll(ctx, t, p.buses[0], numbered(4, 6))
 		}
 		heard += len(some)
