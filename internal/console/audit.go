@@ -23,7 +23,7 @@ type invariant struct {
 	Name       string
 	Holds      bool
 	Figures    map[string]int64
-	Violations int64 `json:"faults"`
+	Violations int64
 	Rows       []string
 }
 

@@ -20,9 +20,15 @@ func (s *testEnv) try(d *demo, kind string) *demoRun {
 	if !done.Kept() {
 		s.Errorf("%s: %d of %d created, %d replayed", kind, done.Count(http.StatusCreated), len(done.Results), done.Count(http.StatusOK))
 	}
-	for _, a := range done.Results {
-		if a.Took <= 0 || a.Buyer < 1 || (a.OrderID == 0) == (a.Err == nil) {
-			s.Errorf("%s: %+v", kind, a)
+	for _, result := range done.Results {
+		if result.Took <= 0 {
+			s.Errorf("%s: no duration: %+v", kind, result)
+		}
+		if result.Buyer < 1 {
+			s.Errorf("%s: no buyer: %+v", kind, result)
+		}
+		if (result.OrderID == 0) == (result.Err == nil) {
+			s.Errorf("%s: neither an order nor an error, or both: %+v", kind, result)
 		}
 	}
 	return done
@@ -38,7 +44,7 @@ func TestDemoVerdict(t *testing.T) {
 	for _, test := range []struct {
 		name           string
 		kind           string
-		attempts       []demoResult
+		results        []demoResult
 		kept, isBroken bool
 	}{
 		{"one buyer got the last unit", demoRace, []demoResult{soldOut, won(1), soldOut}, true, false},
@@ -51,9 +57,12 @@ func TestDemoVerdict(t *testing.T) {
 		{"another order returned", demoRepeat, []demoResult{won(1), shown(2), shown(1)}, false, true},
 		{"one of many refused", demoMany, []demoResult{won(1), busy}, false, false},
 	} {
-		done := &demoRun{Kind: test.kind, Results: test.attempts}
-		if done.Kept() != test.kept || done.Broken() != test.isBroken {
-			t.Errorf("%s: kept %t, broken %t", test.name, done.Kept(), done.Broken())
+		done := &demoRun{Kind: test.kind, Results: test.results}
+		if done.Kept() != test.kept {
+			t.Errorf("%s: kept %t", test.name, done.Kept())
+		}
+		if done.Broken() != test.isBroken {
+			t.Errorf("%s: broken %t", test.name, done.Broken())
 		}
 	}
 }
@@ -68,8 +77,17 @@ func TestDemoRace(t *testing.T) {
 	}
 	for range 3 {
 		done := s.try(runs, demoRace)
-		if len(done.Results) != crowdSize || done.Winner() == 0 || done.slowest() > done.Took || s.stock(raceProduct) != 0 {
-			t.Errorf("%d buyers, winner %d, stock %d", len(done.Results), done.Winner(), s.stock(raceProduct))
+		if n := len(done.Results); n != crowdSize {
+			t.Errorf("%d buyers", n)
+		}
+		if done.Winner() == 0 {
+			t.Error("no winner")
+		}
+		if done.slowest() > done.Took {
+			t.Errorf("the slowest response took %s, the run %s", done.slowest(), done.Took)
+		}
+		if left := s.stock(raceProduct); left != 0 {
+			t.Errorf("stock %d", left)
 		}
 		if last, _ := runs.latest(); last != done {
 			t.Error("the run is not the last one")

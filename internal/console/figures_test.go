@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -44,8 +45,13 @@ func TestQuantile(t *testing.T) {
 func TestSince(t *testing.T) {
 	earlier := histogram{buckets: []bucket{{1, 2}, {inf, 3}}, count: 3, sum: 10}
 	later := histogram{buckets: []bucket{{1, 4}, {inf, 7}}, count: 7, sum: 30}
-	if d := later.since(earlier); d.count != 4 || d.sum != 20 || d.buckets[0] != (bucket{1, 2}) || d.mean() != 5 {
-		t.Errorf("since: %+v", d)
+	want := histogram{buckets: []bucket{{1, 2}, {inf, 4}}, count: 4, sum: 20}
+	got := later.since(earlier)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(histogram{}, bucket{})); diff != "" {
+		t.Errorf("want (-), got (+):\n%s", diff)
+	}
+	if got.mean() != 5 {
+		t.Errorf("mean %v, want 5", got.mean())
 	}
 	if d := later.since(histogram{}); d.count != 7 || d.buckets[1].count != 7 {
 		t.Errorf("since nothing: %+v", d)

@@ -45,18 +45,24 @@ func (k *memoryCache) has(channel string) bool {
 	return k.frames[channel] != nil
 }
 
-func TestLastEvents(t *testing.T) {
-	cache := &memoryCache{frames: map[string][]byte{"cache-b": []byte("of another node")}}
+// newTestLastEvents returns the last events of a node over a cache, and a check of a channel's last event.
+func newTestLastEvents(t *testing.T, cache ChannelCache) (l *lastEvents, want func(channel, frame string)) {
+	t.Helper()
 	l, err := newLastEvents(cache)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := func(channel, frame string) {
+	return l, func(channel, frame string) {
 		t.Helper()
 		if got := l.get(channel); !bytes.Equal(got, []byte(frame)) {
 			t.Errorf("%s: %q, want %q", channel, got, frame)
 		}
 	}
+}
+
+// The event with the latest time is kept, and events of other nodes are fetched once.
+func TestLastEvents(t *testing.T) {
+	l, want := newTestLastEvents(t, &memoryCache{frames: map[string][]byte{"cache-b": []byte("of another node")}})
 	now := time.Now()
 	l.put("cache-a", []byte("late"), now)
 	l.put("cache-a", []byte("early"), now.Add(-time.Second))
@@ -67,32 +73,54 @@ func TestLastEvents(t *testing.T) {
 	l.put("cache-b", []byte("own"), now)
 	l.fetch(t.Context(), "cache-b")
 	want("cache-b", "own")
-	if err := l.save(t.Context()); err != nil || !bytes.Equal(cache.frames["cache-a"], []byte("late")) {
-		t.Errorf("shared %v, %v", cache.frames, err)
+}
+
+// Events are saved in the channel cache, after an outage too. After clear, the cache has the last event.
+func TestLastEventsInTheCache(t *testing.T) {
+	cache := &memoryCache{frames: map[string][]byte{}}
+	l, want := newTestLastEvents(t, cache)
+	saved := func(frame string) {
+		t.Helper()
+		if err := l.save(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := cache.frames["cache-a"]; !bytes.Equal(got, []byte(frame)) {
+			t.Errorf("the cache has %q, want %q", got, frame)
+		}
 	}
+	now := time.Now()
+	l.put("cache-a", []byte("first"), now)
+	saved("first")
 	cache.down = true
 	l.put("cache-a", []byte("later"), now.Add(time.Second))
 	if err := l.save(t.Context()); !errors.Is(err, errDown) {
-		t.Errorf("down: %v", err)
+		t.Errorf("during the outage: %v", err)
 	}
 	l.fetch(t.Context(), "cache-c")
 	want("cache-c", "")
 	want("cache-a", "later")
 	cache.down = false
-	if err := l.save(t.Context()); err != nil || !bytes.Equal(cache.frames["cache-a"], []byte("later")) {
-		t.Errorf("saved later: %v, %v", cache.frames, err)
-	}
+	saved("later")
 	cache.frames["cache-a"] = []byte("latest, of another node")
 	l.clear()
 	want("cache-a", "")
 	l.fetch(t.Context(), "cache-a")
 	want("cache-a", "latest, of another node")
+}
+
+// The process keeps a limited number of events and of bytes; the least recently used are evicted.
+func TestLastEventsAreLimited(t *testing.T) {
+	l, want := newTestLastEvents(t, &memoryCache{frames: map[string][]byte{}})
+	now := time.Now()
+	l.put("cache-a", []byte("a"), now)
 	l.put("cache-large", bytes.Repeat([]byte{'x'}, maxLastEventBytes-100), now)
-	if l.get("cache-a") == nil || l.bytes > maxLastEventBytes {
-		t.Errorf("%d bytes are kept, or cache-a was evicted too early", l.bytes)
+	want("cache-a", "a")
+	if l.bytes > maxLastEventBytes {
+		t.Errorf("%d bytes are kept", l.bytes)
 	}
 	l.put("cache-more", bytes.Repeat([]byte{'x'}, 200), now)
-	if want("cache-large", ""); l.bytes > 1000 {
+	want("cache-large", "")
+	if l.bytes > 1000 {
 		t.Errorf("%d bytes are kept", l.bytes)
 	}
 	for range maxLastEvents {
@@ -100,7 +128,7 @@ func TestLastEvents(t *testing.T) {
 		now = now.Add(time.Microsecond)
 	}
 	if l.known.Len() > maxLastEvents {
-		t.Errorf("%d are kept", l.known.Len())
+		t.Errorf("%d events are kept", l.known.Len())
 	}
 	want("cache-a", "")
 }
