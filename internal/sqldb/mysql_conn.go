@@ -16,10 +16,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// mysqlSession identifies a connection for writes: by its server, and there by a named lock that the session holds from its
+// sessionID identifies a connection for writes to a server: by its server, and there by a named lock that the session holds from its
 // start to its end. The lock ends after the transaction, so a lock without a holder proves that the transaction is over. Its
 // holder is the session itself, never a foreign one that got the same number. To query it needs no privilege.
-type mysqlSession struct {
+type sessionID struct {
 	server string
 	lock   string // "" for a connection that holds none
 }
@@ -46,7 +46,7 @@ type mysqlConn struct {
 	generation int64    // of primary
 	opened     time.Time
 	expires    time.Time
-	session    mysqlSession
+	session    sessionID
 	idsSpread  bool // ids of rows inserted together need not follow each other
 	mariaDB    bool
 }

@@ -25,7 +25,7 @@ func TestForeignConnection(t *testing.T) {
 	address := env.NewDatabase(t, servers.MySQLURL(server.Addr(), ""))
 	db := open(t, address)
 	end := func(lock string) error {
-		w := &writer{session: mysqlSession{lock: lock}}
+		w := &writer{session: sessionID{lock: lock}}
 		if err := db.Reader.QueryRowContext(t.Context(), "SELECT "+identity).Scan(&w.session.server); err != nil {
 			return err
 		}

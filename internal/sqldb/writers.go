@@ -15,11 +15,11 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 
-	session   mysqlSession // MySQL
-	idsSpread bool         // MySQL: ids of rows inserted together need not follow each other
-	expired   func() bool  // MySQL: whether the connection should make way for a new one
-	used      time.Time    // when it was last put back after work
-	pinged    time.Time    // when KeepAlive last used it
+	session   sessionID   // of a server
+	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
+	expired   func() bool // MySQL: whether the connection should make way for a new one
+	used      time.Time   // when it was last put back after work
+	pinged    time.Time   // when KeepAlive last used it
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would

@@ -35,9 +35,9 @@ func must(t testing.TB, db *sql.DB, statements ...string) {
 	}
 }
 
-// aliveAndDead makes six orders of one piece of product 1: 1 PENDING, 2 PROCESSING, 3 PAID, 4 FAILED, 5 CANCELLED,
+// everyStatus makes six orders of one unit of product 1: 1 PENDING, 2 PROCESSING, 3 PAID, 4 FAILED, 5 CANCELLED,
 // 6 PROCESSING and dead-lettered.
-func aliveAndDead(t *testing.T, s *store.Store) {
+func everyStatus(t *testing.T, s *store.Store) {
 	t.Helper()
 	ctx := t.Context()
 	for i := range int64(6) {
@@ -73,7 +73,7 @@ func aliveAndDead(t *testing.T, s *store.Store) {
 	}
 }
 
-func TestAuditFindsPlantedFaults(t *testing.T) {
+func TestAuditFindsPlantedViolations(t *testing.T) {
 	for name, test := range map[string]struct {
 		plant []string
 		want  map[int][]string
@@ -118,7 +118,7 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"DELETE FROM payments WHERE order_id = 3"},
 			map[int][]string{5: {"order 3: PAID with 0 succeeded charges and 0 voids"}},
 		},
-		"charged twice": {
+		"charged two times": {
 			[]string{"INSERT INTO payments VALUES (3, 2, 'charge', 'succeeded', '', '', '', 0)"},
 			map[int][]string{5: {"order 3: PAID with 2 succeeded charges and 0 voids"}},
 		},
@@ -138,22 +138,22 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"INSERT INTO payments VALUES (2, 9, 'charge', 'succeeded', '', '', '', 0)"},
 			map[int][]string{5: {"order 2: PROCESSING with 1 succeeded charges and 0 voids"}},
 		},
-		"charged and failed, no void owed": {
+		"charged and failed, without a void due": {
 			[]string{"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)"},
 			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 0 voids"}},
 		},
-		"charged and failed, a void owed: no fault": {
+		"charged and failed, a void due: no violation": {
 			[]string{"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)", "UPDATE orders SET due_at = 1 WHERE id = 4"},
 			nil,
 		},
-		"charged and voided: no fault": {
+		"charged and voided: no violation": {
 			[]string{
 				"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 0)",
 				"INSERT INTO payments VALUES (4, 3, 'void', 'succeeded', '', '', '', 0)",
 			},
 			nil,
 		},
-		"voided by a later claim at an earlier clock time: no fault": {
+		"voided by a later claim at an earlier clock time: no violation": {
 			[]string{
 				"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', 2000)",
 				"INSERT INTO payments VALUES (4, 3, 'void', 'succeeded', '', '', '', 1000)",
@@ -195,7 +195,7 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', 0)"},
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
-		"events without a status: no fault": {
+		"events without a status: no violation": {
 			[]string{
 				"INSERT INTO order_events VALUES (2, 3, 'OrderUpdated', '{}', '', '', '', 0), (3, 4, 'OrderUpdated', '{}', '', '', '', 0)",
 				"UPDATE order_events SET sequence = 4 WHERE order_id = 5 AND sequence = 2",
@@ -244,7 +244,7 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			[]string{"UPDATE orders SET due_at = 1 WHERE id = 4"},
 			map[int][]string{7: {"order 4: FAILED, due, with no failed job"}},
 		},
-		"owed for long, nobody serving: a figure": {
+		"unpublished for long without a server: a figure": {
 			[]string{"UPDATE outbox SET created_at = 1"},
 			nil,
 		},
@@ -253,12 +253,12 @@ func TestAuditFindsPlantedFaults(t *testing.T) {
 			t.Parallel()
 			path := newFile(t)
 			rules := storetest.Rules()
-			rules.Lease = time.Microsecond // order 6 is claimed until its tries are spent
+			rules.Lease = time.Microsecond // order 6 is claimed until it has no attempts left
 			s := open(t, path, rules)
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)
 			}
-			aliveAndDead(t, s)
+			everyStatus(t, s)
 			must(t, raw(t, path), test.plant...)
 			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -293,7 +293,7 @@ func broken(t *testing.T, s *store.Store) map[int][]string {
 	return got
 }
 
-func TestAuditNamesTwentyAndCountsAll(t *testing.T) {
+func TestAuditListsTwentyAndCountsAll(t *testing.T) {
 	s, path := sample(t, 1)
 	if err := s.Seed(t.Context(), store.SeedPlan{Products: 60}); err != nil {
 		t.Fatal(err)
@@ -305,7 +305,7 @@ func TestAuditNamesTwentyAndCountsAll(t *testing.T) {
 	}
 }
 
-func TestAuditOfDebts(t *testing.T) {
+func TestAuditOfUnpublishedEvents(t *testing.T) {
 	s, path := sample(t, 10)
 	if _, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)}); err != nil {
 		t.Fatal(err)
@@ -315,7 +315,7 @@ func TestAuditOfDebts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := broken(t, s); got != nil {
-		t.Errorf("a fresh debt is a fault: %v", got)
+		t.Errorf("fresh unpublished events are a violation: %v", got)
 	}
 	must(t, raw(t, path), fmt.Sprintf("UPDATE outbox SET created_at = %d", time.Now().Add(-2*time.Minute).UnixMicro()))
 	tool := open(t, path, storetest.Rules()) // an audit beside the server

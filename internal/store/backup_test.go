@@ -97,8 +97,8 @@ func TestBackupsAtOnce(t *testing.T) {
 	}
 }
 
-// TestBackupsWithoutEnd restores at the limit of what user_version can count in thousands, and where ids end.
-func TestBackupsWithoutEnd(t *testing.T) {
+// TestBackupsUpToTheLastID restores at the limit of what user_version can count in thousands, and where ids end.
+func TestBackupsUpToTheLastID(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
 	buys(t, s, "a")

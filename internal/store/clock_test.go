@@ -32,11 +32,11 @@ func due(t *testing.T, s *store.Store) (ids []int64) {
 // leased is how many rows of the outbox a relay gets.
 func leased(t *testing.T, s *store.Store) int {
 	t.Helper()
-	receipts, err := s.LeaseOutbox(t.Context(), 3*time.Second, 10*time.Second, 10)
+	batches, err := s.LeaseOutbox(t.Context(), 3*time.Second, 10*time.Second, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(receipts)
+	return len(batches)
 }
 
 // TestClockSteps sets the wall clock while orders wait: each wait ends when its time has elapsed.

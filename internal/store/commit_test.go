@@ -23,10 +23,10 @@ func TestUnknownOutcome(t *testing.T) {
 			s, path := sample(t, 100)
 			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1), storetest.Draft(t, 3, "c", 5, 101)}
 			s.FailCommit(done, errLost)
-			answers, receipt, err := s.CreateOrders(t.Context(), drafts)
+			answers, batch, err := s.CreateOrders(t.Context(), drafts)
 			if done {
-				if err != nil || answers[0].Err != nil || answers[0].Replayed || receipt.ID == "" || len(receipt.Events) != 2 {
-					t.Fatalf("the transaction happened, but the answers are %+v, %+v, %v", answers, receipt, err)
+				if err != nil || answers[0].Err != nil || answers[0].Replayed || batch.ID == "" || len(batch.Events) != 2 {
+					t.Fatalf("the transaction happened, but the answers are %+v, %+v, %v", answers, batch, err)
 				}
 			} else if order.CodeOf(err) != order.CodeUnavailable {
 				t.Fatalf("the transaction did not happen, but the error is %v", err)
@@ -52,7 +52,7 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomeOfEveryWrite repeats what was asked after each lost answer, as the roles do, and looks at the books.
+// TestUnknownOutcomeOfEveryWrite repeats each request after a lost answer, as the roles do, and checks the invariants.
 func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 	t.Parallel()
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
@@ -83,8 +83,8 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 			reports := []order.Settlement{{
 				OrderID: a, Claim: 1, Lease: claims[1].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}}
-			if settled, receipt, err := s.SettleOrders(ctx, reports); done && (err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "") {
-				t.Errorf("a settlement that happened: %+v, %+v, %v", settled, receipt, err)
+			if settled, batch, err := s.SettleOrders(ctx, reports); done && (err != nil || settled[0].Order.Status != order.Failed || batch.ID == "") {
+				t.Errorf("a settlement that happened: %+v, %+v, %v", settled, batch, err)
 			}
 			if settled, _, err := s.SettleOrders(ctx, reports); err != nil || settled[0].Order.Status != order.Failed {
 				t.Errorf("settled again: %+v, %v", settled, err)
@@ -97,7 +97,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 			if cancelled, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}}); err != nil || cancelled[0].Err != nil {
 				t.Errorf("cancelled again: %+v, %v", cancelled, err)
 			}
-			unknownCatalogueWrites(t, s, done)
+			unknownProductWrites(t, s, done)
 			storetest.CheckInvariants(t, s)
 			products, err := s.Products(ctx)
 			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
@@ -107,9 +107,9 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 	}
 }
 
-// unknownCatalogueWrites repeats what an administrator asked for after a lost answer: it happens once. What is left of it
-// are a product and two pieces of product 3.
-func unknownCatalogueWrites(t *testing.T, s *store.Store, done bool) {
+// unknownProductWrites repeats what an administrator asked for after a lost answer: it happens once. What is left of it
+// are a product and two units of product 3.
+func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	t.Helper()
 	ctx := t.Context()
 	draft := []order.ProductDraft{{Key: "k", Name: "New", Price: 5_00, Stock: 3, Active: true}}
@@ -142,8 +142,8 @@ func unknownCatalogueWrites(t *testing.T, s *store.Store, done bool) {
 	}
 }
 
-// TestOutcomeThatStaysUnknown: when not even the look for the transaction succeeds, nobody is told that it failed.
-func TestOutcomeThatStaysUnknown(t *testing.T) {
+// TestOutcomeStaysUnknown: when the commit marker cannot be looked up either, the answer is not that the transaction failed.
+func TestOutcomeStaysUnknown(t *testing.T) {
 	s, path := sample(t, 100)
 	s.FailCommit(true, errLost)
 	s.CloseReader()
@@ -164,11 +164,11 @@ func TestMarksSurviveALostCommit(t *testing.T) {
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := sample(t, 100)
-			_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+			_, batch, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.MarkPublished([]string{receipt.ID})
+			s.MarkPublished([]string{batch.ID})
 			s.FailCommit(done, errLost)
 			_ = s.FlushPublished(t.Context())
 			if got := s.Remembered(); got != 1 { // marks prove nothing, so they are written again
@@ -178,7 +178,7 @@ func TestMarksSurviveALostCommit(t *testing.T) {
 				t.Errorf("%d marks left, %v", s.Remembered(), err)
 			}
 			if got := storetest.Figure(t, s, 8, "unpublished"); got != 0 {
-				t.Errorf("%d owed", got)
+				t.Errorf("%d outbox rows are unpublished, want none", got)
 			}
 		})
 	}
@@ -196,14 +196,14 @@ func TestMarksAreBounded(t *testing.T) {
 	}
 }
 
-// TestRunWritesMarksByThemselves waits for the marks to be written without another write.
-func TestRunWritesMarksByThemselves(t *testing.T) {
+// TestRunWritesMarks waits for the marks to be written without another write.
+func TestRunWritesMarks(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
-	s.MarkPublished([]string{"some receipt"})
+	s.MarkPublished([]string{"some batch"})
 	for deadline := time.Now().Add(10 * store.MarkAfter); s.Remembered() > 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the mark is still not written")

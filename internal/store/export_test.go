@@ -148,7 +148,7 @@ func (s *Store) AfterCommit(then func(), fault error) {
 }
 
 // ApplyLate decides by the rows of orders as they are, changes them by a statement in the same transaction, and then writes
-// what was decided, as if somebody else had changed them in between.
+// what was decided, as if another transaction had changed them in between.
 func (s *Store) ApplyLate(ctx context.Context, ids []int64, change string, decide func(map[int64]*order.Order) order.Effects) error {
 	return s.write(ctx, "test", func(t *tx) error {
 		orders, _, err := t.lockOrders(ids, false)

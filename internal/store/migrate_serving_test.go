@@ -31,7 +31,7 @@ func laterSteps(dialect string) [][3]string {
 	}
 }
 
-// traffic is what a server of this release does meanwhile: it orders, asks again and cancels. No answer may be an error.
+// traffic is what a server of this release does meanwhile: create, replay and cancel. No answer may be an error.
 type traffic struct {
 	t    *testing.T
 	s    *store.Store
@@ -207,9 +207,9 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 		t.Fatalf("it did not wait for the reader: %v", err)
 	default:
 	}
-	cancel() // it says what it has waited for, or was at a try when it was told to end
+	cancel() // the error names the wait, or the context where it ended during a try
 	if err := <-migrated; err == nil || (!errors.Is(err, context.Canceled) && !strings.HasPrefix(err.Error(), "Cannot migrate the database: ")) {
-		t.Errorf("it was told to end, and says %v", err)
+		t.Errorf("after its context ended: %v", err)
 	}
 	go func() { migrated <- later.Migrate(t.Context()) }()
 	await(t, waits)

@@ -25,45 +25,45 @@ type model struct {
 	s     *store.Store
 	clock *sql.DB // lets hours pass, by hand
 
-	stock   map[int64]int64
-	stopped map[int64]bool
-	moves   map[string]order.Restock // by key
-	orders  map[int64]*modelOrder
-	byRef   map[order.OrderKey]int64
-	claims  []*modelClaim
-	jobs    map[int64]bool // order → its dead letter is open
-	owed    map[string]int // receipt → events
+	stock       map[int64]int64
+	stopped     map[int64]bool
+	moves       map[string]order.Restock // by key
+	orders      map[int64]*modelOrder
+	byKey       map[order.OrderKey]int64
+	claims      []*modelClaim
+	jobs        map[int64]bool // order → its failed job is open
+	unpublished map[string]int // batch → events
 }
 
 type modelOrder struct {
-	ref      order.OrderKey
-	lines    []order.Line
-	status   order.Status
-	attempts int
-	tries    int
-	lease    int  // the claim that holds it, from 1; 0 for none
-	void     bool // the holder, or the last one before it was parked, was to void
-	waits    bool // has a due time
-	due      bool // which has come
-	events   []order.EventType
+	ref          order.OrderKey
+	lines        []order.Line
+	status       order.Status
+	claims       int
+	attemptsLeft int
+	lease        int  // the claim that holds it, from 1; 0 for none
+	void         bool // the holder, or the last one before it was parked, was to void
+	waits        bool // has a due time
+	due          bool // which has come
+	events       []order.EventType
 }
 
 type modelClaim struct {
 	order   int64
 	number  int
-	attempt int
+	claim   int
 	lease   string
 	kind    order.PaymentKind
 	outcome order.Outcome // "" until it was reported
 }
 
-const modelTries = 2
+const modelAttempts = 2
 
 // TestModel lets chance write to the store and to the model, and compares both after each step.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rules := storetest.Rules()
-	rules.PaymentAttempts = modelTries
+	rules.PaymentAttempts = modelAttempts
 	dir := t.TempDir()
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -87,7 +87,7 @@ func TestModel(t *testing.T) {
 		defer func() { _ = clock.Close() }()
 		m := &model{
 			t: t, s: s, clock: clock, stock: map[int64]int64{1: 12, 2: 12, 3: 12, 4: 12, 5: 12},
-			orders: map[int64]*modelOrder{}, byRef: map[order.OrderKey]int64{}, jobs: map[int64]bool{}, owed: map[string]int{},
+			orders: map[int64]*modelOrder{}, byKey: map[order.OrderKey]int64{}, jobs: map[int64]bool{}, unpublished: map[string]int{},
 			stopped: map[int64]bool{}, moves: map[string]order.Restock{},
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -113,7 +113,7 @@ func (m *model) create(t *rapid.T) {
 		}
 		drafts = append(drafts, d)
 	}
-	answers, receipt, err := m.s.CreateOrders(t.Context(), drafts)
+	answers, batch, err := m.s.CreateOrders(t.Context(), drafts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +133,8 @@ func (m *model) create(t *rapid.T) {
 			continue
 		}
 		if replayed {
-			if answers[i].Order.ID != m.byRef[d.OrderKey()] {
-				t.Fatalf("draft %d: order %d, want %d", i, answers[i].Order.ID, m.byRef[d.OrderKey()])
+			if answers[i].Order.ID != m.byKey[d.OrderKey()] {
+				t.Fatalf("draft %d: order %d, want %d", i, answers[i].Order.ID, m.byKey[d.OrderKey()])
 			}
 			continue
 		}
@@ -142,16 +142,16 @@ func (m *model) create(t *rapid.T) {
 		for _, line := range d.Lines {
 			m.stock[line.ProductID] -= line.Quantity
 		}
-		m.byRef[d.OrderKey()] = answers[i].Order.ID
+		m.byKey[d.OrderKey()] = answers[i].Order.ID
 		m.orders[answers[i].Order.ID] = &modelOrder{
-			ref: d.OrderKey(), lines: d.Lines, status: order.Pending, tries: modelTries, waits: true, events: []order.EventType{order.OrderCreated},
+			ref: d.OrderKey(), lines: d.Lines, status: order.Pending, attemptsLeft: modelAttempts, waits: true, events: []order.EventType{order.OrderCreated},
 		}
 	}
-	m.owes(receipt, made)
+	m.expectOutbox(batch, made)
 }
 
 func (m *model) expectPlace(d order.Draft) (code order.Code, replayed bool) {
-	if id, ok := m.byRef[d.OrderKey()]; ok {
+	if id, ok := m.byKey[d.OrderKey()]; ok {
 		if !slices.Equal(m.orders[id].lines, d.Lines) {
 			return order.CodeKeyReused, false
 		}
@@ -175,13 +175,13 @@ func (m *model) expectPlace(d order.Draft) (code order.Code, replayed bool) {
 	return "", false
 }
 
-// owes checks what a write owes the bus.
-func (m *model) owes(receipt order.EventBatch, events int) {
-	if (receipt.ID != "") != (events > 0) || len(receipt.Events) != events {
-		m.t.Fatalf("receipt %q with %d events, want %d", receipt.ID, len(receipt.Events), events)
+// expectOutbox checks the outbox row of a write.
+func (m *model) expectOutbox(batch order.EventBatch, events int) {
+	if (batch.ID != "") != (events > 0) || len(batch.Events) != events {
+		m.t.Fatalf("batch %q with %d events, want %d", batch.ID, len(batch.Events), events)
 	}
 	if events > 0 {
-		m.owed[receipt.ID] = events
+		m.unpublished[batch.ID] = events
 	}
 }
 
@@ -202,7 +202,7 @@ func (m *model) cancel(t *rapid.T) {
 	for _, id := range m.some(t) {
 		requests = append(requests, order.CancelRequest{OrderID: id})
 	}
-	answers, receipt, err := m.s.CancelOrders(t.Context(), requests)
+	answers, batch, err := m.s.CancelOrders(t.Context(), requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func (m *model) cancel(t *rapid.T) {
 			t.Fatalf("cancel order %d: %q, want %q", r.OrderID, got, want)
 		}
 	}
-	m.owes(receipt, cancelled)
+	m.expectOutbox(batch, cancelled)
 }
 
 func (m *model) claim(t *rapid.T) {
@@ -245,15 +245,15 @@ func (m *model) claim(t *rapid.T) {
 			continue
 		}
 		o := m.orders[r.OrderID]
-		o.attempts++
+		o.claims++
 		o.waits, o.due, o.void = true, false, task == order.TaskVoid
 		kind := map[order.Task]order.PaymentKind{order.TaskCharge: order.KindCharge, order.TaskVoid: order.KindVoid}[task]
-		m.claims = append(m.claims, &modelClaim{r.OrderID, len(m.claims) + 1, o.attempts, answers[i].Order.Lease, kind, ""})
+		m.claims = append(m.claims, &modelClaim{r.OrderID, len(m.claims) + 1, o.claims, answers[i].Order.Lease, kind, ""})
 		o.lease = len(m.claims)
 	}
 }
 
-// expectClaim says what a claim comes to, and changes what does not depend on the claim's number.
+// expectClaim returns the outcome of a claim, and changes what does not depend on its number.
 func (m *model) expectClaim(r order.ClaimRequest) (order.Task, order.Code) {
 	o := m.orders[r.OrderID]
 	switch {
@@ -268,13 +268,13 @@ func (m *model) expectClaim(r order.ClaimRequest) (order.Task, order.Code) {
 		return order.TaskNone, ""
 	case o.status == order.Pending:
 		o.status, o.events = order.Processing, append(o.events, order.OrderProcessing)
-		o.tries--
+		o.attemptsLeft--
 		return order.TaskCharge, ""
-	case o.status == order.Processing && o.due && o.tries > 0:
-		o.tries--
+	case o.status == order.Processing && o.due && o.attemptsLeft > 0:
+		o.attemptsLeft--
 		return order.TaskCharge, ""
 	case o.status == order.Processing && o.due:
-		m.park(r.OrderID, o)
+		m.fail(r.OrderID, o)
 		return order.TaskNone, ""
 	case o.status == order.Failed && o.due:
 		return order.TaskVoid, ""
@@ -283,8 +283,8 @@ func (m *model) expectClaim(r order.ClaimRequest) (order.Task, order.Code) {
 	}
 }
 
-// park dead-letters an order. That its last holder was to void stays known: a charge reported then may be undone.
-func (m *model) park(id int64, o *modelOrder) {
+// fail makes a failed job of an order. It remembers that the last claim was to void: a charge that is reported then may be voided.
+func (m *model) fail(id int64, o *modelOrder) {
 	o.waits, o.due, o.lease = false, false, 0
 	m.jobs[id] = true
 }
@@ -297,15 +297,15 @@ func (m *model) settle(t *rapid.T) {
 	events := 0
 	for range rapid.IntRange(1, 4).Draw(t, "reports") {
 		c := m.claims[rapid.IntRange(max(0, len(m.claims)-8), len(m.claims)-1).Draw(t, "claim")]
-		if c.outcome == "" { // one attempt, one answer
+		if c.outcome == "" { // one claim, one answer
 			c.outcome = rapid.SampledFrom([]order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack}).Draw(t, "outcome")
 		}
 		reports = append(reports, order.Settlement{
-			OrderID: c.order, Claim: c.attempt, Lease: c.lease, Kind: c.kind, Outcome: c.outcome, Reason: "reason",
+			OrderID: c.order, Claim: c.claim, Lease: c.lease, Kind: c.kind, Outcome: c.outcome, Reason: "reason",
 		})
 		events += m.expectSettle(m.orders[c.order], c)
 	}
-	answers, receipt, err := m.s.SettleOrders(t.Context(), reports)
+	answers, batch, err := m.s.SettleOrders(t.Context(), reports)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func (m *model) settle(t *rapid.T) {
 			t.Fatalf("settle %+v: %+v", reports[i], a)
 		}
 	}
-	m.owes(receipt, events)
+	m.expectOutbox(batch, events)
 }
 
 // expectSettle changes the model by one report and returns how many events that made.
@@ -334,14 +334,14 @@ func (m *model) expectSettle(o *modelOrder, c *modelClaim) (events int) {
 	case c.kind == order.KindVoid && open && c.outcome == order.Succeeded:
 		return finish(order.Failed, order.OrderFailed)
 	case c.kind == order.KindVoid && open:
-		m.park(c.order, o)
-	case c.kind == order.KindVoid: // FAILED, and a void owed
+		m.fail(c.order, o)
+	case c.kind == order.KindVoid: // FAILED, and a void due
 		o.waits, o.due, o.lease = c.outcome != order.Succeeded, false, 0
 	case c.outcome == order.HandedBack && open && holder:
-		o.tries++
+		o.attemptsLeft++
 		o.waits, o.due, o.lease = true, true, 0
-	case c.outcome == order.NoAnswer && open && holder && o.tries == 0:
-		m.park(c.order, o)
+	case c.outcome == order.NoAnswer && open && holder && o.attemptsLeft == 0:
+		m.fail(c.order, o)
 	case c.outcome == order.NoAnswer && open && holder:
 		o.waits, o.due, o.lease = true, false, 0
 	case c.outcome == order.Succeeded && open && o.void:
@@ -374,7 +374,7 @@ func (m *model) retry(t *rapid.T) {
 			want = order.CodeJobInProgress
 		default:
 			m.jobs[id] = false
-			o.tries, o.waits, o.due, o.void = modelTries, true, true, false
+			o.attemptsLeft, o.waits, o.due, o.void = modelAttempts, true, true, false
 		}
 		if got := order.CodeOf(answers[i].Err); got != want {
 			t.Fatalf("retry order %d: %q, want %q", id, got, want)
@@ -393,21 +393,21 @@ func (m *model) hoursPass(t *rapid.T) {
 }
 
 func (m *model) pay(t *rapid.T) {
-	receipts, err := m.s.LeaseOutbox(t.Context(), -time.Hour, 0, 100)
+	batches, err := m.s.LeaseOutbox(t.Context(), -time.Hour, 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]int{}
-	for _, r := range receipts {
+	for _, r := range batches {
 		got[r.ID] = len(r.Events)
 	}
-	if diff := gocmp.Diff(m.owed, got); diff != "" {
-		t.Fatalf("owed (-model +store):\n%s", diff)
+	if diff := gocmp.Diff(m.unpublished, got); diff != "" {
+		t.Fatalf("unpublished (-model +store):\n%s", diff)
 	}
-	for id := range m.owed {
+	for id := range m.unpublished {
 		if rapid.Bool().Draw(t, "pay") {
 			m.s.MarkPublished([]string{id})
-			delete(m.owed, id)
+			delete(m.unpublished, id)
 		}
 	}
 	if err := m.s.FlushPublished(t.Context()); err != nil {
@@ -442,7 +442,7 @@ func (m *model) compare(t *rapid.T) {
 	}
 	for _, o := range page.Orders {
 		w := m.orders[o.ID]
-		if o.Status != w.status || o.Claims != w.attempts || o.AttemptsLeft != w.tries || o.Version != len(w.events) || !o.DueAt.IsZero() != w.waits {
+		if o.Status != w.status || o.Claims != w.claims || o.AttemptsLeft != w.attemptsLeft || o.Version != len(w.events) || !o.DueAt.IsZero() != w.waits {
 			t.Fatalf("order %+v, want %+v", o, w)
 		}
 	}
@@ -470,10 +470,10 @@ func (m *model) compare(t *rapid.T) {
 	}
 	for _, j := range jobs {
 		if !m.jobs[j.OrderID] {
-			t.Fatalf("dead letter %+v is open", j)
+			t.Fatalf("failed job %+v is open", j)
 		}
 	}
 	if open := len(slices.DeleteFunc(slices.Collect(maps.Values(m.jobs)), func(open bool) bool { return !open })); open != len(jobs) {
-		t.Fatalf("%d dead letters are open, want %d", len(jobs), open)
+		t.Fatalf("%d failed jobs are open, want %d", len(jobs), open)
 	}
 }

@@ -32,7 +32,7 @@ func TestMovedUnderTheServer(t *testing.T) {
 			t.Errorf("%s: an order was answered with %v", what, err)
 		}
 		if err := s.Ping(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
-			t.Errorf("%s: it says that it is well: %v", what, err)
+			t.Errorf("%s: Ping reports no error: %v", what, err)
 		}
 	}
 	if err := create("before"); err != nil {

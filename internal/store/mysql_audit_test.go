@@ -12,9 +12,9 @@ import (
 	"orderflow/test/env"
 )
 
-// TestMySQLAuditFindsPlantedFaults plants one fault for each invariant that the rows of this database can break: stock
+// TestMySQLAuditFindsPlantedViolations plants one fault for each invariant that the rows of this database can break: stock
 // below zero and two orders under a key are not to be had.
-func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
+func TestMySQLAuditFindsPlantedViolations(t *testing.T) {
 	const then = "'2020-01-01'"
 	for name, test := range map[string]struct {
 		plant string
@@ -41,15 +41,15 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 			"INSERT INTO payments VALUES (3, 2, 'void', 'succeeded', '', '', '', " + then + ")",
 			map[int][]string{5: {"order 3: PAID with 1 succeeded charges and 1 voids"}},
 		},
-		"charged and failed, no void owed": {
+		"charged and failed, without a void due": {
 			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', " + then + ")",
 			map[int][]string{5: {"order 4: FAILED with 1 succeeded charges and 0 voids"}},
 		},
-		"charged and voided in time: no fault": {
+		"charged and voided in time: no violation": {
 			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', " + then + "), (4, 3, 'void', 'succeeded', '', '', '', " + then + ")",
 			nil,
 		},
-		"voided by a later claim at an earlier clock time: no fault": {
+		"voided by a later claim at an earlier clock time: no violation": {
 			"INSERT INTO payments VALUES (4, 2, 'charge', 'succeeded', '', '', '', '2020-01-02'), (4, 3, 'void', 'succeeded', '', '', '', " + then + ")",
 			nil,
 		},
@@ -69,7 +69,7 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 			"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', " + then + ")",
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
-		"an event without a status: no fault": {
+		"an event without a status: no violation": {
 			"INSERT INTO order_events VALUES (3, 4, 'OrderUpdated', '{}', '', '', '', " + then + "); UPDATE orders SET version = 4 WHERE id = 3",
 			nil,
 		},
@@ -94,12 +94,12 @@ func TestMySQLAuditFindsPlantedFaults(t *testing.T) {
 			t.Parallel()
 			address := newMySQL(t)
 			rules := storetest.Rules()
-			rules.Lease = time.Microsecond // order 6 is claimed until its tries are spent
+			rules.Lease = time.Microsecond // order 6 is claimed until it has no attempts left
 			s := openAt(t, address, store.Options{Rules: rules, Pool: 2})
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)
 			}
-			aliveAndDead(t, s)
+			everyStatus(t, s)
 			must(t, env.Admin(t, address), strings.Split(test.plant, "; ")...)
 			if diff := cmp.Diff(test.want, broken(t, s)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -20,8 +20,8 @@ var moments = map[string]env.Moment{
 	"it is on its way when it is asked": env.LateCommit,
 }
 
-// TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: nobody's order is lost or
-// made twice, nobody's answer is lost, and a COMMIT that arrives late is too late.
+// TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: no order is lost or
+// duplicated, no answer is lost, and a COMMIT that arrives late is too late.
 func TestCutAtCommit(t *testing.T) {
 	t.Parallel()
 	for name, moment := range moments {
@@ -42,10 +42,10 @@ func TestCutAtCommit(t *testing.T) {
 
 			cutter.Arm(moment, "INSERT INTO orders")
 			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1), storetest.Draft(t, 3, "c", 5, 101)}
-			created, receipt, err := s.CreateOrders(ctx, drafts)
-			if err != nil || created[0].Err != nil || created[0].Replayed || created[1].Err != nil || receipt.ID == "" ||
+			created, batch, err := s.CreateOrders(ctx, drafts)
+			if err != nil || created[0].Err != nil || created[0].Replayed || created[1].Err != nil || batch.ID == "" ||
 				order.CodeOf(created[2].Err) != order.CodeInsufficientStock {
-				t.Fatalf("created: %+v, %+v, %v", created, receipt, err)
+				t.Fatalf("created: %+v, %+v, %v", created, batch, err)
 			}
 			late()
 			a, b := created[0].Order.ID, created[1].Order.ID
@@ -58,18 +58,18 @@ func TestCutAtCommit(t *testing.T) {
 			late()
 
 			cutter.Arm(moment, "INSERT INTO payments")
-			settled, receipt, err := s.SettleOrders(ctx, []order.Settlement{{
+			settled, batch, err := s.SettleOrders(ctx, []order.Settlement{{
 				OrderID: a, Claim: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}})
-			if err != nil || settled[0].Order.Status != order.Failed || receipt.ID == "" {
-				t.Fatalf("settled: %+v, %+v, %v", settled, receipt, err)
+			if err != nil || settled[0].Order.Status != order.Failed || batch.ID == "" {
+				t.Fatalf("settled: %+v, %+v, %v", settled, batch, err)
 			}
 			late()
 
 			cutter.Arm(moment, "cancelled_at")
-			cancelled, receipt, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}})
-			if err != nil || cancelled[0].Err != nil || receipt.ID == "" {
-				t.Fatalf("cancelled: %+v, %+v, %v", cancelled, receipt, err)
+			cancelled, batch, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}})
+			if err != nil || cancelled[0].Err != nil || batch.ID == "" {
+				t.Fatalf("cancelled: %+v, %+v, %v", cancelled, batch, err)
 			}
 			late()
 

@@ -10,9 +10,9 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestCommitThatGaleraRefuses: after error 1180 the commit marker decides, as after a lost answer. An order whose transaction is
+// TestGaleraRefusesCommit: after error 1180 the commit marker decides, as after a lost answer. An order whose transaction is
 // there is answered, and any other runs again.
-func TestCommitThatGaleraRefuses(t *testing.T) {
+func TestGaleraRefusesCommit(t *testing.T) {
 	t.Parallel()
 	for name, done := range map[string]bool{"replicated all the same": true, "rolled back": false} {
 		t.Run(name, func(t *testing.T) {
@@ -22,15 +22,15 @@ func TestCommitThatGaleraRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.FailCommit(done, &mysql.MySQLError{Number: 1180, Message: `Got error 6 "No such device or address" during COMMIT`})
-			answers, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 2)})
+			answers, batch, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 2)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if answers[0].Err != nil || answers[0].Replayed {
 				t.Errorf("the order is answered %+v, want a new one", answers[0])
 			}
-			if receipt.ID == "" {
-				t.Error("there is no receipt, so that nothing would be published")
+			if batch.ID == "" {
+				t.Error("there is no batch, so that nothing would be published")
 			}
 			if orders := storetest.Figure(t, s, 3, "orders"); orders != 1 {
 				t.Errorf("there are %d orders, want 1", orders)

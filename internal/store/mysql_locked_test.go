@@ -406,26 +406,26 @@ func TestMySQLLockedOutbox(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t) // it counts the waits of its statements
 	l := newLockedShop(t, address)
-	var receipts []string
+	var batches []string
 	for i := range 3 {
-		_, receipt, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, fmt.Sprint("k", i), 1, 1)})
+		_, batch, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, fmt.Sprint("k", i), 1, 1)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		receipts = append(receipts, receipt.ID)
+		batches = append(batches, batch.ID)
 	}
-	free := l.keep("SELECT * FROM outbox WHERE id = '" + receipts[0] + "'")
+	free := l.keep("SELECT * FROM outbox WHERE id = '" + batches[0] + "'")
 	l.without("the relay", func() {
 		leased, err := l.LeaseOutbox(t.Context(), -1, 0, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(leased) != 2 {
-			t.Errorf("%d receipts were leased beside the locked one, want 2", len(leased))
+			t.Errorf("%d batches were leased beside the locked one, want 2", len(leased))
 		}
 	})
-	l.MarkPublished(receipts)
-	l.wantFine("an order whose transaction marks a locked receipt", l.create(1)[0].Err)
+	l.MarkPublished(batches)
+	l.wantFine("an order whose transaction marks a locked batch", l.create(1)[0].Err)
 	l.without("the order after it", func() { l.wantFine("the order after it", l.create(1)[0].Err) })
 	free()
 	leased, err := l.LeaseOutbox(context.WithoutCancel(t.Context()), -1, 0, 10)
@@ -433,7 +433,7 @@ func TestMySQLLockedOutbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(leased) != 3 { // the locked one, whose mark was given up, and the two newest orders'
-		t.Errorf("%d receipts are left to the relay, want 3", len(leased))
+		t.Errorf("%d batches are left to the relay, want 3", len(leased))
 	}
 	storetest.CheckInvariants(t, l.Store)
 }

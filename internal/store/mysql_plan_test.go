@@ -15,7 +15,7 @@ import (
 // step is a line of EXPLAIN.
 type planStep struct{ table, access, key, extra string }
 
-// explain asks MySQL how it would run a statement.
+// explain returns how MySQL would run a statement.
 func explain(t *testing.T, db *sql.DB, statement string) (steps []planStep) {
 	t.Helper()
 	found, err := db.QueryContext(t.Context(), "EXPLAIN FORMAT=TRADITIONAL "+statement)
@@ -78,7 +78,7 @@ func TestMySQLPlans(t *testing.T) {
 	everyRead(t, s)
 	must(t, admin, "SET GLOBAL general_log = 0",
 		"INSERT INTO outbox (id, events, created_at, leased_until, published_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
-			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that nobody has emptied for a while
+			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that was not purged for a while
 	// The figures count every order, and those that are due, by the entries of one index, and read no row for that.
 	for query, access := range map[string]string{
 		"SELECT status, count(*) FROM orders GROUP BY status": "index",
@@ -197,7 +197,7 @@ func everyRead(t *testing.T, s *store.Store) {
 		"put in":       func() error { _, err := s.StockAdded(ctx, []int64{1, 2, 3}); return err },
 		"some":         func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err },
 		"page":         func() error { _, err := s.ProductPage(ctx, 2, 2); return err },
-		"owed":         func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
+		"unpublished":  func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err },
 		"backlog":      func() error { _, err := s.Backlog(ctx); return err },
 		"purge":        func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err },
 	} {

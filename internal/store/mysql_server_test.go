@@ -38,8 +38,8 @@ func filled(t *testing.T, address string, options store.Options) *store.Store {
 	return s
 }
 
-// TestIDsThatDoNotFollowEachOther: where the server steps over ids, every order still gets its own lines and events.
-func TestIDsThatDoNotFollowEachOther(t *testing.T) {
+// TestIDsNotConsecutive: where the server steps over ids, every order still gets its own lines and events.
+func TestIDsNotConsecutive(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t, "--auto-increment-increment=3", "--auto-increment-offset=2")
 	s := filled(t, address, store.Options{Rules: storetest.Rules()})
@@ -60,8 +60,8 @@ func TestIDsThatDoNotFollowEachOther(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestWarnsOfAServerThatForgets: what is confirmed and may be lost is said plainly, once, and nothing else is.
-func TestWarnsOfAServerThatForgets(t *testing.T) {
+// TestWarnsOfDurability: what is confirmed and may be lost is said plainly, once, and nothing else is.
+func TestWarnsOfDurability(t *testing.T) {
 	t.Parallel()
 	warned := func(flags ...string) (lines []string) {
 		_, address := ownServer(t, flags...)
@@ -74,7 +74,7 @@ func TestWarnsOfAServerThatForgets(t *testing.T) {
 	lines := warned("--log-bin", "--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2", "--binlog-format=STATEMENT", "--skip-innodb-doublewrite")
 	for _, name := range []string{"innodb_flush_log_at_trx_commit is 2", "sync_binlog is 0", "binlog_format is STATEMENT", "innodb_doublewrite is off"} {
 		if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, name) }) {
-			t.Errorf("no warning says that %s: %q", name, lines)
+			t.Errorf("no warning contains %s: %q", name, lines)
 		}
 	}
 	if len(lines) != 4 {
@@ -91,8 +91,8 @@ func TestRefusesSmallPackets(t *testing.T) {
 	}
 }
 
-// TestMySQLOpenSaysWhatIsWrong: one clear line, without the password.
-func TestMySQLOpenSaysWhatIsWrong(t *testing.T) {
+// TestMySQLOpenErrors: one clear line, without the password.
+func TestMySQLOpenErrors(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
 	host := address[strings.Index(address, "@")+1 : strings.LastIndex(address, "/")]
@@ -105,12 +105,12 @@ func TestMySQLOpenSaysWhatIsWrong(t *testing.T) {
 		code    order.Code
 		want    string
 	}{
-		"nobody there":  {fmt.Sprintf("mysql://u:secret@127.0.0.1:%d/db", port), order.CodeUnavailable, "check the address and that the server runs."},
-		"wrong user":    {"mysql://stranger:secret@" + host + "/db", order.CodeUnavailable, "check user and password, and add ?tls=true where the server asks for encryption."},
-		"no database":   {"mysql://root@" + host + "/nothing", order.CodeNotFound, "make one with orderflow migrate up."},
-		"no name":       {"mysql://u:secret@" + host, order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
-		"not a number":  {"mysql://u:secret@host:port/db", order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
-		"two databases": {"mysql://u:secret@" + host + "/a/b", order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
+		"no server there": {fmt.Sprintf("mysql://u:secret@127.0.0.1:%d/db", port), order.CodeUnavailable, "check the address and that the server runs."},
+		"wrong user":      {"mysql://stranger:secret@" + host + "/db", order.CodeUnavailable, "check user and password, and add ?tls=true where the server asks for encryption."},
+		"no database":     {"mysql://root@" + host + "/nothing", order.CodeNotFound, "make one with orderflow migrate up."},
+		"no name":         {"mysql://u:secret@" + host, order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
+		"not a number":    {"mysql://u:secret@host:port/db", order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
+		"two databases":   {"mysql://u:secret@" + host + "/a/b", order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
 	} {
 		_, err := store.Open(t.Context(), test.address, store.Options{Existing: true})
 		if order.CodeOf(err) != test.code || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "secret") || !strings.HasSuffix(err.Error(), test.want) {
@@ -163,7 +163,7 @@ func TestReadOnlyServer(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestTooFewConnections: who gets none is told so, at once, and the others go on.
+// TestTooFewConnections: a request without a connection is refused at once, and the others continue.
 func TestTooFewConnections(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)

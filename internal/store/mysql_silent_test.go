@@ -96,12 +96,12 @@ func TestServerEndsSessions(t *testing.T) {
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 		t.Fatal(err)
 	}
-	_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
+	_, batch, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	killAll(t, address)
-	s.MarkPublished([]string{receipt.ID})
+	s.MarkPublished([]string{batch.ID})
 	if err := s.FlushPublished(t.Context()); err != nil {
 		t.Errorf("flush: %v", err)
 	}

@@ -21,10 +21,10 @@ func awaiting(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
-// TestMySQLTablesComeBeforeProducts has a migration wait for a reader, and each write that locks product rows wait behind the
+// TestMySQLTablesBeforeProducts has a migration wait for a reader, and each write that locks product rows wait behind the
 // migration: it must not have locked them by then. A change that gives stock back has used the tables when it comes to those
 // rows; it would wait for the write, which waits for the migration, which waits for the change.
-func TestMySQLTablesComeBeforeProducts(t *testing.T) {
+func TestMySQLTablesBeforeProducts(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
 	s := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 2})

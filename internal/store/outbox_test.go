@@ -76,7 +76,7 @@ func FuzzDecodeRefs(f *testing.F) {
 func TestUnreadableOutboxRow(t *testing.T) {
 	s, path := sample(t, 10)
 	must(t, raw(t, path), "INSERT INTO outbox (id, events, created_at, leased_until) VALUES ('broken', '1-x:1', 0, 0)")
-	_, receipt, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
+	_, batch, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestUnreadableOutboxRow(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "outbox row broken") || !strings.Contains(err.Error(), `"1-x:1"`) {
 		t.Errorf("the error: %v", err)
 	}
-	if diff := cmp.Diff([]order.EventBatch{receipt}, got); diff != "" {
+	if diff := cmp.Diff([]order.EventBatch{batch}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -67,7 +67,7 @@ const byID = "INTEGER PRIMARY KEY"
 func TestReadPlans(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
-	aliveAndDead(t, s)
+	everyStatus(t, s)
 	texts := s.SpyOnReads(path)
 	ctx := t.Context()
 	list := func(q order.ListQuery) func() error {
@@ -121,7 +121,7 @@ func TestReadPlans(t *testing.T) {
 		"failed jobs by page": {
 			func() error { _, err := s.FailedJobPage(ctx, 1, 5); return err },
 			[]string{"SCAN failed_jobs"},
-			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // dead letters are few
+			[]string{"SCAN failed_jobs", "USE TEMP B-TREE FOR ORDER BY"}, // failed jobs are few
 		},
 		"figures": {
 			func() error { _, err := s.Stats(ctx); return err },
@@ -137,10 +137,10 @@ func TestReadPlans(t *testing.T) {
 				return nil
 			}, []string{"sqlite_autoindex_api_tokens"}, nil,
 		},
-		"user":    {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
-		"tokens":  {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
-		"owed":    {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_published", "PRIMARY KEY"}, nil},
-		"backlog": {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
+		"user":        {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
+		"tokens":      {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
+		"unpublished": {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_published", "PRIMARY KEY"}, nil},
+		"backlog":     {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
 		"user and key": {
 			func() error { _, err := s.OrdersByKey(ctx, 1, "k1", 5); return err }, []string{"idx_orders_idempotency", "idx_order_items_order"}, nil,
 		},
@@ -150,10 +150,10 @@ func TestReadPlans(t *testing.T) {
 			[]string{"SCAN orders"}, // the ids of the newest
 		},
 		"payments": {func() error { _, err := s.Payments(ctx, 1); return err }, []string{"PRIMARY KEY"}, []string{dueSorted, "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"}},
-		"dead letters": {
+		"failed jobs with orders": {
 			func() error { _, err := s.FailedJobOrders(ctx, 1, 5); return err },
 			[]string{"SCAN failed_jobs"},            // and the orders by their ids
-			[]string{"SCAN failed_jobs", dueSorted}, // dead letters are few
+			[]string{"SCAN failed_jobs", dueSorted}, // failed jobs are few
 		},
 		"put in": {
 			func() error { _, err := s.StockAdded(ctx, []int64{1, 2, 3}); return err }, []string{"SEARCH stock_movements USING INDEX idx_stock_movements_product"}, nil,
@@ -193,7 +193,7 @@ func TestWritePlans(t *testing.T) {
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 		t.Fatal(err)
 	}
-	aliveAndDead(t, s)
+	everyStatus(t, s)
 	everyWrite(t, s)
 	if _, err := s.FindOrders(t.Context(), []order.OrderKey{{UserID: 1, Key: "k1"}, {UserID: 2}}); err != nil {
 		t.Fatal(err)
@@ -230,11 +230,11 @@ func everyWrite(t *testing.T, s *store.Store) {
 			key++
 			drafts = append(drafts, storetest.Draft(t, int64(i%200+1), "every"+strings.Repeat("x", key%200)+string(rune('a'+key/200)), int64(i%100+1), 1, int64((i+1)%100+1), 1))
 		}
-		answers, receipt, err := s.CreateOrders(ctx, drafts)
+		answers, batch, err := s.CreateOrders(ctx, drafts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.MarkPublished([]string{receipt.ID})
+		s.MarkPublished([]string{batch.ID})
 		var claims []order.ClaimRequest
 		var cancels []order.CancelRequest
 		for i, a := range answers {
@@ -272,7 +272,7 @@ func everyWrite(t *testing.T, s *store.Store) {
 	if _, err := s.RetryOrders(ctx, []int64{1, 2, 3}); err != nil {
 		t.Fatal(err)
 	}
-	everyCatalogueWrite(t, s)
+	everyProductWrite(t, s)
 	if _, err := s.LeaseOutbox(ctx, -1, 0, 3); err != nil {
 		t.Fatal(err)
 	}
@@ -285,8 +285,8 @@ func everyWrite(t *testing.T, s *store.Store) {
 	storetest.CheckInvariants(t, s)
 }
 
-// everyCatalogueWrite changes products and stock, in small and large batches.
-func everyCatalogueWrite(t *testing.T, s *store.Store) {
+// everyProductWrite changes products and stock, in small and large batches.
+func everyProductWrite(t *testing.T, s *store.Store) {
 	t.Helper()
 	ctx := t.Context()
 	for _, size := range []int{1, 3, 64, 100} {

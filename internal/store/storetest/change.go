@@ -9,205 +9,205 @@ import (
 	"orderflow/internal/order"
 )
 
-var cancelTests = map[string]func(*house){
+var cancelTests = map[string]func(*testEnv){
 	"gives the stock back, once": cancelOnce,
 	"refuses what has begun":     cancelTooLate,
 }
 
-func cancelOnce(h *house) {
-	h.sample(10)
-	a := h.create(h.draft(1, "a", 1, 3, 2, 1))[0].Order
-	b := h.create(h.draft(2, "b", 1, 2))[0].Order
+func cancelOnce(env *testEnv) {
+	env.sample(10)
+	a := env.create(env.draft(1, "a", 1, 3, 2, 1))[0].Order
+	b := env.create(env.draft(2, "b", 1, 2))[0].Order
 	requests := []order.CancelRequest{
 		{OrderID: b.ID, Actor: "user:2", Trace: Trace("cancel")}, {OrderID: 777}, {OrderID: a.ID}, {OrderID: b.ID},
 	}
-	answers, receipt, err := h.CancelOrders(h.Context(), requests)
+	answers, batch, err := env.CancelOrders(env.Context(), requests)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	for i, want := range []order.Code{"", order.CodeNotFound, "", ""} {
-		h.wantCode(answers[i].Err, want)
+		env.wantCode(answers[i].Err, want)
 	}
-	if receipt.ID == "" || len(receipt.Events) != 2 {
-		h.Errorf("receipt %q with %d events, want two", receipt.ID, len(receipt.Events))
+	if batch.ID == "" || len(batch.Events) != 2 {
+		env.Errorf("batch %q with %d events, want two", batch.ID, len(batch.Events))
 	}
-	if diff := cmp.Diff(answers[0].Order, h.read(b.ID)); diff != "" {
-		h.Errorf("the order is not as it was answered (-answered +read):\n%s", diff)
+	if diff := cmp.Diff(answers[0].Order, env.read(b.ID)); diff != "" {
+		env.Errorf("the order is not as it was answered (-answered +read):\n%s", diff)
 	}
-	if o := h.read(b.ID); o.CancelledAt.IsZero() || !o.DueAt.IsZero() || o.Version != 2 || !o.CancelledAt.Equal(o.UpdatedAt) {
-		h.Errorf("the cancelled order: %+v", o)
+	if o := env.read(b.ID); o.CancelledAt.IsZero() || !o.DueAt.IsZero() || o.Version != 2 || !o.CancelledAt.Equal(o.UpdatedAt) {
+		env.Errorf("the cancelled order: %+v", o)
 	}
-	events, err := h.Events(h.Context(), b.ID, 1)
+	events, err := env.Events(env.Context(), b.ID, 1)
 	if err != nil || len(events) != 1 || events[0].Actor != "user:2" || events[0].Trace != Trace("cancel") {
-		h.Errorf("the event: %+v, %v", events, err)
+		env.Errorf("the event: %+v, %v", events, err)
 	}
-	before := h.read(b.ID)
-	if answers, receipt, err = h.CancelOrders(h.Context(), requests); err != nil || answers[0].Err != nil || receipt.ID != "" {
-		h.Errorf("again: %+v, receipt %+v, %v", answers, receipt, err)
+	before := env.read(b.ID)
+	if answers, batch, err = env.CancelOrders(env.Context(), requests); err != nil || answers[0].Err != nil || batch.ID != "" {
+		env.Errorf("again: %+v, batch %+v, %v", answers, batch, err)
 	}
-	if diff := cmp.Diff(before, h.read(b.ID)); diff != "" {
-		h.Errorf("cancelling again changed the order:\n%s", diff)
+	if diff := cmp.Diff(before, env.read(b.ID)); diff != "" {
+		env.Errorf("cancelling again changed the order:\n%s", diff)
 	}
-	if h.stock(1) != 10 || h.stock(2) != 10 {
-		h.Errorf("stock %d and %d, want 10", h.stock(1), h.stock(2))
+	if env.stock(1) != 10 || env.stock(2) != 10 {
+		env.Errorf("stock %d and %d, want 10", env.stock(1), env.stock(2))
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func cancelTooLate(h *house) {
-	h.sample(10)
-	o := h.place("k")
-	h.claim(o.ID)
-	answers, receipt, err := h.CancelOrders(h.Context(), []order.CancelRequest{{OrderID: o.ID}})
-	if err != nil || receipt.ID != "" {
-		h.Fatal(receipt, err)
+func cancelTooLate(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
+	env.claim(o.ID)
+	answers, batch, err := env.CancelOrders(env.Context(), []order.CancelRequest{{OrderID: o.ID}})
+	if err != nil || batch.ID != "" {
+		env.Fatal(batch, err)
 	}
-	h.wantCode(answers[0].Err, order.CodeNotCancellable)
-	h.wantStatus(o.ID, order.Processing)
-	h.books()
+	env.wantCode(answers[0].Err, order.CodeNotCancellable)
+	env.wantStatus(o.ID, order.Processing)
+	env.checkInvariants()
 }
 
-var claimTests = map[string]func(*house){
-	"takes a new order, once":           claimOnce,
-	"takes what is due again":           claimAgain,
-	"dead-letters what has no tries":    claimSpent,
-	"takes many in one transaction":     claimMany,
-	"takes a failed order for a void":   claimVoid,
-	"abandons only what is dead letter": claimAbandon,
+var claimTests = map[string]func(*testEnv){
+	"takes a new order, once":                         claimOnce,
+	"takes what is due again":                         claimAgain,
+	"makes a failed job of an order without attempts": claimSpent,
+	"takes many in one transaction":                   claimMany,
+	"takes a failed order for a void":                 claimVoid,
+	"abandons only failed jobs":                       claimAbandon,
 }
 
-func claimOnce(h *house) {
-	h.sample(10)
-	o := h.place("k")
+func claimOnce(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
 	requests := []order.ClaimRequest{{OrderID: o.ID, Actor: "worker", Trace: Trace("k")}, {OrderID: o.ID}, {OrderID: 777}}
-	answers, receipt, err := h.ClaimOrders(h.Context(), requests)
+	answers, batch, err := env.ClaimOrders(env.Context(), requests)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
-	if receipt.ID != "" || len(receipt.Events) != 1 || receipt.Events[0].Type != order.OrderProcessing {
-		h.Errorf("receipt %+v, want one piece of news that is not owed", receipt)
+	if batch.ID != "" || len(batch.Events) != 1 || batch.Events[0].Type != order.OrderProcessing {
+		env.Errorf("batch %+v, want one event without an outbox row", batch)
 	}
 	first := answers[0]
 	if first.Task != order.TaskCharge || first.Trace != Trace("k") || first.Order.Lease == "" || first.Order.Claims != 1 ||
 		first.Order.AttemptsLeft != 1 || first.Order.Status != order.Processing {
-		h.Errorf("the claim: %+v of %+v", first, first.Order)
+		env.Errorf("the claim: %+v of %+v", first, first.Order)
 	}
 	if answers[1].Task != order.TaskNone || answers[2].Task != order.TaskNone || answers[2].Order != nil || answers[2].Err != nil {
-		h.Errorf("what cannot be claimed: %+v", answers[1:])
+		env.Errorf("what cannot be claimed: %+v", answers[1:])
 	}
-	now := h.read(o.ID)
+	now := env.read(o.ID)
 	if now.Lease != first.Order.Lease || now.Claims != 1 || now.Version != 2 || now.PaymentMethod != "method-of-k" {
-		h.Errorf("the row: %+v", now)
+		env.Errorf("the row: %+v", now)
 	}
-	if again := h.claim(o.ID); again.Task != order.TaskNone {
-		h.Errorf("claimed twice: %+v", again)
+	if again := env.claim(o.ID); again.Task != order.TaskNone {
+		env.Errorf("claimed twice: %+v", again)
 	}
-	if diff := cmp.Diff(now, h.read(o.ID)); diff != "" {
-		h.Errorf("a claim in vain changed the order:\n%s", diff)
+	if diff := cmp.Diff(now, env.read(o.ID)); diff != "" {
+		env.Errorf("a claim in vain changed the order:\n%s", diff)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func claimAgain(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
-	o := h.place("k")
-	first, second := h.claim(o.ID), h.claim(o.ID)
+func claimAgain(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
+	o := env.place("k")
+	first, second := env.claim(o.ID), env.claim(o.ID)
 	if second.Task != order.TaskCharge || second.Order.Lease == first.Order.Lease || second.Order.Claims != 2 || second.Order.AttemptsLeft != 0 {
-		h.Errorf("the second claim: %+v of %+v", second, second.Order)
+		env.Errorf("the second claim: %+v of %+v", second, second.Order)
 	}
-	if got := h.history(o.ID); len(got) != 2 {
-		h.Errorf("a later claim is no event: %v", got)
+	if got := env.history(o.ID); len(got) != 2 {
+		env.Errorf("a later claim is no event: %v", got)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func claimSpent(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
-	o := h.place("k")
-	h.claim(o.ID)
-	h.claim(o.ID)
-	if third := h.claim(o.ID); third.Task != order.TaskNone {
-		h.Errorf("claimed without a try left: %+v", third)
+func claimSpent(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
+	o := env.place("k")
+	env.claim(o.ID)
+	env.claim(o.ID)
+	if third := env.claim(o.ID); third.Task != order.TaskNone {
+		env.Errorf("claimed without a try left: %+v", third)
 	}
-	if j := h.job(); j.OrderID != o.ID || j.Attempts != 2 || j.Error == "" || !j.ResolvedAt.IsZero() {
-		h.Errorf("the dead letter: %+v", j)
+	if j := env.job(); j.OrderID != o.ID || j.Attempts != 2 || j.Error == "" || !j.ResolvedAt.IsZero() {
+		env.Errorf("the failed job: %+v", j)
 	}
-	if now := h.read(o.ID); !now.DueAt.IsZero() || now.Lease != "" || now.Status != order.Processing {
-		h.Errorf("the order: %+v", now)
+	if now := env.read(o.ID); !now.DueAt.IsZero() || now.Lease != "" || now.Status != order.Processing {
+		env.Errorf("the order: %+v", now)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func claimMany(h *house) {
-	h.sample(1_000)
+func claimMany(env *testEnv) {
+	env.sample(1_000)
 	var drafts []order.Draft
 	for i := range 200 {
-		drafts = append(drafts, h.draft(1, fmt.Sprint(i), 1, 1))
+		drafts = append(drafts, env.draft(1, fmt.Sprint(i), 1, 1))
 	}
 	var requests []order.ClaimRequest
-	for _, a := range h.create(drafts...) {
+	for _, a := range env.create(drafts...) {
 		requests = append(requests, order.ClaimRequest{OrderID: a.Order.ID})
 	}
 	slices.Reverse(requests)
-	answers, receipt, err := h.ClaimOrders(h.Context(), requests)
-	if err != nil || len(receipt.Events) != 200 {
-		h.Fatal(len(receipt.Events), err)
+	answers, batch, err := env.ClaimOrders(env.Context(), requests)
+	if err != nil || len(batch.Events) != 200 {
+		env.Fatal(len(batch.Events), err)
 	}
 	for i, a := range answers {
 		if a.Task != order.TaskCharge || a.Order.ID != requests[i].OrderID {
-			h.Fatalf("answer %d: %+v", i, a)
+			env.Fatalf("answer %d: %+v", i, a)
 		}
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func claimVoid(h *house) {
-	h.sample(10)
-	o := h.place("k")
-	atOnce := h.under(AtOnce())
+func claimVoid(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
+	atOnce := env.under(AtOnce())
 	late := report(atOnce.claim(o.ID), order.KindCharge, order.Succeeded) // its lease ends at once
-	h.settle(report(h.claim(o.ID), order.KindCharge, order.Declined))
-	h.settle(late)
-	if got := Figure(h, h.Store, 7, "outstanding voids"); got != 1 {
-		h.Errorf("%d voids are outstanding after a late charge, want 1", got)
+	env.settle(report(env.claim(o.ID), order.KindCharge, order.Declined))
+	env.settle(late)
+	if got := Figure(env, env.Store, 7, "outstanding voids"); got != 1 {
+		env.Errorf("%d voids are outstanding after a late charge, want 1", got)
 	}
-	void := h.claim(o.ID)
+	void := env.claim(o.ID)
 	if void.Task != order.TaskVoid {
-		h.Fatalf("the claim: %+v", void)
+		env.Fatalf("the claim: %+v", void)
 	}
-	h.settle(report(void, order.KindVoid, order.NoAnswer))
-	if now := h.read(o.ID); now.DueAt.IsZero() || now.Status != order.Failed {
-		h.Errorf("after a void without an answer: %+v", now)
+	env.settle(report(void, order.KindVoid, order.NoAnswer))
+	if now := env.read(o.ID); now.DueAt.IsZero() || now.Status != order.Failed {
+		env.Errorf("after a void without an answer: %+v", now)
 	}
-	h.books()
+	env.checkInvariants()
 	atOnce.settle(late) // due now
 	void = atOnce.claim(o.ID)
-	h.settle(report(void, order.KindVoid, order.Succeeded))
-	if now := h.read(o.ID); !now.DueAt.IsZero() || now.Status != order.Failed || now.Lease != "" {
-		h.Errorf("after the void: %+v", now)
+	env.settle(report(void, order.KindVoid, order.Succeeded))
+	if now := env.read(o.ID); !now.DueAt.IsZero() || now.Status != order.Failed || now.Lease != "" {
+		env.Errorf("after the void: %+v", now)
 	}
-	if got := h.stock(1); got != 10 {
-		h.Errorf("stock %d: put back more than once, or never", got)
+	if got := env.stock(1); got != 10 {
+		env.Errorf("stock %d: put back more than once, or never", got)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func claimAbandon(h *house) {
-	h.sample(10)
-	o := h.place("k")
-	h.wantCode(h.abandon(o.ID).Err, order.CodeJobInProgress)
-	h.wantCode(h.abandon(777).Err, order.CodeNotFound)
-	claim := h.claim(o.ID)
-	h.wantCode(h.abandon(o.ID).Err, order.CodeJobInProgress)
-	h.settle(report(claim, order.KindCharge, order.Succeeded))
-	h.wantCode(h.abandon(o.ID).Err, order.CodeJobInProgress)
-	h.wantStatus(o.ID, order.Paid)
-	h.books()
+func claimAbandon(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
+	env.wantCode(env.abandon(o.ID).Err, order.CodeJobInProgress)
+	env.wantCode(env.abandon(777).Err, order.CodeNotFound)
+	claim := env.claim(o.ID)
+	env.wantCode(env.abandon(o.ID).Err, order.CodeJobInProgress)
+	env.settle(report(claim, order.KindCharge, order.Succeeded))
+	env.wantCode(env.abandon(o.ID).Err, order.CodeJobInProgress)
+	env.wantStatus(o.ID, order.Paid)
+	env.checkInvariants()
 }
 
-var settleTests = map[string]func(*house){
+var settleTests = map[string]func(*testEnv){
 	"every outcome of a charge":              settleOutcomes,
 	"the same twice changes nothing":         settleTwice,
 	"a mixed batch":                          settleMixed,
@@ -215,8 +215,8 @@ var settleTests = map[string]func(*house){
 	"a claim handed back gives its try back": settleHandedBack,
 }
 
-func settleOutcomes(h *house) {
-	h.sample(10)
+func settleOutcomes(env *testEnv) {
+	env.sample(10)
 	for outcome, want := range map[order.Outcome]struct {
 		status order.Status
 		stock  int64 // more than before the order
@@ -225,247 +225,247 @@ func settleOutcomes(h *house) {
 		order.Succeeded: {order.Paid, -1, 1}, order.Declined: {order.Failed, 0, 1},
 		order.NoAnswer: {order.Processing, -1, 0}, order.HandedBack: {order.Processing, -1, 0},
 	} {
-		before := h.stock(1)
-		o := h.place(string(outcome))
-		answers, receipt, err := h.SettleOrders(h.Context(), []order.Settlement{report(h.claim(o.ID), order.KindCharge, outcome)})
+		before := env.stock(1)
+		o := env.place(string(outcome))
+		answers, batch, err := env.SettleOrders(env.Context(), []order.Settlement{report(env.claim(o.ID), order.KindCharge, outcome)})
 		if err != nil || answers[0].Err != nil {
-			h.Fatal(outcome, answers, err)
+			env.Fatal(outcome, answers, err)
 		}
-		if diff := cmp.Diff(answers[0].Order, h.read(o.ID), withoutItems); diff != "" {
-			h.Errorf("%s: the order is not as it was answered (-answered +read):\n%s", outcome, diff)
+		if diff := cmp.Diff(answers[0].Order, env.read(o.ID), withoutItems); diff != "" {
+			env.Errorf("%s: the order is not as it was answered (-answered +read):\n%s", outcome, diff)
 		}
-		if got := h.stock(1) - before; got != want.stock || len(receipt.Events) != want.events || (receipt.ID != "") != (want.events > 0) {
-			h.Errorf("%s: stock changed by %d, want %d; receipt %+v", outcome, got, want.stock, receipt)
+		if got := env.stock(1) - before; got != want.stock || len(batch.Events) != want.events || (batch.ID != "") != (want.events > 0) {
+			env.Errorf("%s: stock changed by %d, want %d; batch %+v", outcome, got, want.stock, batch)
 		}
-		if want.events == 1 && want.status == order.Failed && receipt.Events[0].Reason != "reason" {
-			h.Errorf("the reason got lost: %+v", receipt.Events[0])
+		if want.events == 1 && want.status == order.Failed && batch.Events[0].Reason != "reason" {
+			env.Errorf("the reason got lost: %+v", batch.Events[0])
 		}
-		h.wantStatus(o.ID, want.status)
+		env.wantStatus(o.ID, want.status)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
 // withoutItems leaves out what a settlement reads only where it needs to.
 var withoutItems = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Items" }, cmp.Ignore())
 
-func settleTwice(h *house) {
-	h.sample(10)
-	paid, failed := h.place("paid"), h.place("failed")
+func settleTwice(env *testEnv) {
+	env.sample(10)
+	paid, failed := env.place("paid"), env.place("failed")
 	reports := []order.Settlement{
-		report(h.claim(paid.ID), order.KindCharge, order.Succeeded), report(h.claim(failed.ID), order.KindCharge, order.Declined),
+		report(env.claim(paid.ID), order.KindCharge, order.Succeeded), report(env.claim(failed.ID), order.KindCharge, order.Declined),
 	}
-	h.settle(append(reports, reports...)...)
-	before := []*order.Order{h.read(paid.ID), h.read(failed.ID)}
-	answers, receipt, err := h.SettleOrders(h.Context(), reports)
-	if err != nil || receipt.ID != "" || answers[0].Order.Status != order.Paid || answers[1].Order.Status != order.Failed {
-		h.Errorf("again: %+v, %+v, %v", answers, receipt, err)
+	env.settle(append(reports, reports...)...)
+	before := []*order.Order{env.read(paid.ID), env.read(failed.ID)}
+	answers, batch, err := env.SettleOrders(env.Context(), reports)
+	if err != nil || batch.ID != "" || answers[0].Order.Status != order.Paid || answers[1].Order.Status != order.Failed {
+		env.Errorf("again: %+v, %+v, %v", answers, batch, err)
 	}
-	if diff := cmp.Diff(before, []*order.Order{h.read(paid.ID), h.read(failed.ID)}); diff != "" {
-		h.Errorf("settling again changed:\n%s", diff)
+	if diff := cmp.Diff(before, []*order.Order{env.read(paid.ID), env.read(failed.ID)}); diff != "" {
+		env.Errorf("settling again changed:\n%s", diff)
 	}
-	if got := h.stock(1); got != 9 {
-		h.Errorf("stock %d, want 9", got)
+	if got := env.stock(1); got != 9 {
+		env.Errorf("stock %d, want 9", got)
 	}
-	if got := Figure(h, h.Store, 5, "succeeded charges"); got != 1 {
-		h.Errorf("%d charges recorded, want 1", got)
+	if got := Figure(env, env.Store, 5, "succeeded charges"); got != 1 {
+		env.Errorf("%d charges recorded, want 1", got)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func settleMixed(h *house) {
-	h.sample(1_000)
+func settleMixed(env *testEnv) {
+	env.sample(1_000)
 	outcomes := []order.Outcome{order.Succeeded, order.Declined, order.NoAnswer, order.HandedBack}
 	var reports []order.Settlement
 	for i := range 160 {
-		o := h.create(h.draft(int64(i%3+1), fmt.Sprint(i), int64(i%5+1), int64(i%3+1)))[0].Order
-		reports = append(reports, report(h.claim(o.ID), order.KindCharge, outcomes[i%len(outcomes)]))
+		o := env.create(env.draft(int64(i%3+1), fmt.Sprint(i), int64(i%5+1), int64(i%3+1)))[0].Order
+		reports = append(reports, report(env.claim(o.ID), order.KindCharge, outcomes[i%len(outcomes)]))
 	}
 	reports = append(reports, order.Settlement{OrderID: 7_777, Kind: order.KindCharge, Outcome: order.Succeeded})
-	answers, receipt, err := h.SettleOrders(h.Context(), reports)
-	if err != nil || len(receipt.Events) != 80 {
-		h.Fatal(len(receipt.Events), err)
+	answers, batch, err := env.SettleOrders(env.Context(), reports)
+	if err != nil || len(batch.Events) != 80 {
+		env.Fatal(len(batch.Events), err)
 	}
-	h.wantCode(answers[160].Err, order.CodeNotFound)
+	env.wantCode(answers[160].Err, order.CodeNotFound)
 	for i, a := range answers[:160] {
 		want := []order.Status{order.Paid, order.Failed, order.Processing, order.Processing}[i%4]
 		if a.Err != nil || a.Order.ID != reports[i].OrderID || a.Order.Status != want {
-			h.Fatalf("answer %d: %+v", i, a)
+			env.Fatalf("answer %d: %+v", i, a)
 		}
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func settleStranger(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
-	o := h.place("k")
-	first, second := h.claim(o.ID), h.claim(o.ID)
-	before := h.read(o.ID)
-	h.settle(report(first, order.KindCharge, order.NoAnswer))
-	after := h.read(o.ID)
+func settleStranger(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
+	o := env.place("k")
+	first, second := env.claim(o.ID), env.claim(o.ID)
+	before := env.read(o.ID)
+	env.settle(report(first, order.KindCharge, order.NoAnswer))
+	after := env.read(o.ID)
 	if diff := cmp.Diff(before, after); diff != "" {
-		h.Errorf("no answer from one who lost the lease changed the order:\n%s", diff)
+		env.Errorf("no answer from one who lost the lease changed the order:\n%s", diff)
 	}
-	h.settle(report(first, order.KindCharge, order.Succeeded))
-	h.settle(report(second, order.KindCharge, order.Succeeded)) // the same charge
-	h.wantStatus(o.ID, order.Paid)
+	env.settle(report(first, order.KindCharge, order.Succeeded))
+	env.settle(report(second, order.KindCharge, order.Succeeded)) // the same charge
+	env.wantStatus(o.ID, order.Paid)
 }
 
-func settleHandedBack(h *house) {
-	h.sample(10)
-	o := h.place("k")
+func settleHandedBack(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
 	for range 5 {
-		claim := h.claim(o.ID)
+		claim := env.claim(o.ID)
 		if claim.Task != order.TaskCharge || claim.Order.AttemptsLeft != 1 {
-			h.Fatalf("the claim: %+v of %+v", claim, claim.Order)
+			env.Fatalf("the claim: %+v of %+v", claim, claim.Order)
 		}
-		h.settle(report(claim, order.KindCharge, order.HandedBack))
+		env.settle(report(claim, order.KindCharge, order.HandedBack))
 	}
-	if now := h.read(o.ID); now.Claims != 5 || now.AttemptsLeft != 2 {
-		h.Errorf("after five: %+v", now)
+	if now := env.read(o.ID); now.Claims != 5 || now.AttemptsLeft != 2 {
+		env.Errorf("after five: %+v", now)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-var deadLetterTests = map[string]func(*house){
-	"opened, retried, opened again, abandoned": deadLetterLife,
-	"settled by a late answer":                 deadLetterLate,
-	"opened and settled in one batch":          deadLetterAtOnce,
-	"retry only what waits":                    deadLetterRetry,
-	"listed newest first":                      deadLetterList,
+var failedJobTests = map[string]func(*testEnv){
+	"opened, retried, opened again, abandoned": failedJobLife,
+	"settled by a late answer":                 failedJobLate,
+	"opened and settled in one batch":          failedJobAtOnce,
+	"retry only what waits":                    failedJobRetry,
+	"listed newest first":                      failedJobList,
 }
 
-// bury uses up the order's tries.
-func (h *house) bury(id int64) order.Claimed {
-	h.Helper()
+// exhaustAttempts uses up the order's attempts.
+func (env *testEnv) exhaustAttempts(id int64) order.Claimed {
+	env.Helper()
 	for range 10 {
-		claim := h.claim(id)
+		claim := env.claim(id)
 		if claim.Task != order.TaskCharge {
-			h.Fatalf("order %d cannot be claimed: %+v", id, claim)
+			env.Fatalf("order %d cannot be claimed: %+v", id, claim)
 		}
-		if h.settle(report(claim, order.KindCharge, order.NoAnswer)); claim.Order.AttemptsLeft == 0 {
+		if env.settle(report(claim, order.KindCharge, order.NoAnswer)); claim.Order.AttemptsLeft == 0 {
 			return claim
 		}
 	}
-	h.Fatal("the tries do not run out")
+	env.Fatal("the attempts do not run out")
 	return order.Claimed{}
 }
 
-func deadLetterLife(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
-	o := h.place("k")
-	h.bury(o.ID)
-	job := h.job()
-	if job.Attempts != 2 || job.Error != "reason" || !job.ResolvedAt.IsZero() || job.Resolution != "" || h.openJobs() != 1 {
-		h.Errorf("the dead letter: %+v", job)
+func failedJobLife(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
+	o := env.place("k")
+	env.exhaustAttempts(o.ID)
+	job := env.job()
+	if job.Attempts != 2 || job.Error != "reason" || !job.ResolvedAt.IsZero() || job.Resolution != "" || env.openJobs() != 1 {
+		env.Errorf("the failed job: %+v", job)
 	}
-	h.books()
+	env.checkInvariants()
 
-	if answers, err := h.RetryOrders(h.Context(), []int64{o.ID}); err != nil || answers[0].Err != nil || answers[0].Order.AttemptsLeft != 2 {
-		h.Fatalf("retry: %+v, %v", answers, err)
+	if answers, err := env.RetryOrders(env.Context(), []int64{o.ID}); err != nil || answers[0].Err != nil || answers[0].Order.AttemptsLeft != 2 {
+		env.Fatalf("retry: %+v, %v", answers, err)
 	}
-	if j := h.job(); j.ID != job.ID || j.Resolution != "retried" || j.ResolvedAt.IsZero() || h.openJobs() != 0 {
-		h.Errorf("after the retry: %+v", j)
+	if j := env.job(); j.ID != job.ID || j.Resolution != "retried" || j.ResolvedAt.IsZero() || env.openJobs() != 0 {
+		env.Errorf("after the retry: %+v", j)
 	}
-	h.books()
+	env.checkInvariants()
 
-	h.bury(o.ID)
-	if j := h.job(); j.ID != job.ID || j.Attempts != 4 || !j.ResolvedAt.IsZero() || j.Resolution != "" {
-		h.Errorf("opened again: %+v, want id %d", j, job.ID)
+	env.exhaustAttempts(o.ID)
+	if j := env.job(); j.ID != job.ID || j.Attempts != 4 || !j.ResolvedAt.IsZero() || j.Resolution != "" {
+		env.Errorf("opened again: %+v, want id %d", j, job.ID)
 	}
-	h.books()
+	env.checkInvariants()
 
-	void := h.abandon(o.ID)
+	void := env.abandon(o.ID)
 	if void.Err != nil || void.Task != order.TaskVoid || void.Order.Claims != 5 {
-		h.Fatalf("abandon: %+v", void)
+		env.Fatalf("abandon: %+v", void)
 	}
-	h.books()
-	h.settle(report(void, order.KindVoid, order.NoAnswer))
-	if j := h.job(); j.ID != job.ID || !j.ResolvedAt.IsZero() || h.stock(1) != 9 {
-		h.Errorf("after a void without an answer: %+v, stock %d", j, h.stock(1))
+	env.checkInvariants()
+	env.settle(report(void, order.KindVoid, order.NoAnswer))
+	if j := env.job(); j.ID != job.ID || !j.ResolvedAt.IsZero() || env.stock(1) != 9 {
+		env.Errorf("after a void without an answer: %+v, stock %d", j, env.stock(1))
 	}
-	h.wantStatus(o.ID, order.Processing)
-	h.books()
+	env.wantStatus(o.ID, order.Processing)
+	env.checkInvariants()
 
-	void = h.abandon(o.ID)
-	h.settle(report(void, order.KindVoid, order.Succeeded))
-	if j := h.job(); j.ID != job.ID || j.Resolution != "abandoned" || j.ResolvedAt.IsZero() || h.stock(1) != 10 {
-		h.Errorf("after the void: %+v, stock %d", j, h.stock(1))
+	void = env.abandon(o.ID)
+	env.settle(report(void, order.KindVoid, order.Succeeded))
+	if j := env.job(); j.ID != job.ID || j.Resolution != "abandoned" || j.ResolvedAt.IsZero() || env.stock(1) != 10 {
+		env.Errorf("after the void: %+v, stock %d", j, env.stock(1))
 	}
-	h.wantStatus(o.ID, order.Failed)
-	if got, err := h.FailedJob(h.Context(), job.ID); err != nil || got != h.job() {
-		h.Errorf("by id: %+v, %v", got, err)
+	env.wantStatus(o.ID, order.Failed)
+	if got, err := env.FailedJob(env.Context(), job.ID); err != nil || got != env.job() {
+		env.Errorf("by id: %+v, %v", got, err)
 	}
-	_, err := h.FailedJob(h.Context(), 777)
-	h.wantCode(err, order.CodeNotFound)
-	h.books()
+	_, err := env.FailedJob(env.Context(), 777)
+	env.wantCode(err, order.CodeNotFound)
+	env.checkInvariants()
 }
 
-func deadLetterLate(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
+func failedJobLate(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
 	for _, outcome := range []order.Outcome{order.Succeeded, order.Declined} {
-		o := h.place(string(outcome))
-		first := h.claim(o.ID)
-		h.bury(o.ID)
-		h.settle(report(first, order.KindCharge, outcome))
-		if h.openJobs() != 0 {
-			h.Errorf("%s: the dead letter stays open", outcome)
+		o := env.place(string(outcome))
+		first := env.claim(o.ID)
+		env.exhaustAttempts(o.ID)
+		env.settle(report(first, order.KindCharge, outcome))
+		if env.openJobs() != 0 {
+			env.Errorf("%s: the failed job stays open", outcome)
 		}
-		h.books()
+		env.checkInvariants()
 	}
 }
 
-func deadLetterAtOnce(h *house) {
-	h = h.under(AtOnce())
-	h.sample(10)
-	o := h.place("k")
-	first, second := h.claim(o.ID), h.claim(o.ID)
-	h.settle(report(second, order.KindCharge, order.NoAnswer), report(first, order.KindCharge, order.Succeeded))
-	h.wantStatus(o.ID, order.Paid)
-	if j := h.job(); j.Resolution != "settled" || j.ResolvedAt.IsZero() {
-		h.Errorf("the dead letter of a paid order: %+v", j)
+func failedJobAtOnce(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(10)
+	o := env.place("k")
+	first, second := env.claim(o.ID), env.claim(o.ID)
+	env.settle(report(second, order.KindCharge, order.NoAnswer), report(first, order.KindCharge, order.Succeeded))
+	env.wantStatus(o.ID, order.Paid)
+	if j := env.job(); j.Resolution != "settled" || j.ResolvedAt.IsZero() {
+		env.Errorf("the failed job of a paid order: %+v", j)
 	}
-	h.books()
+	env.checkInvariants()
 
 	// The same in one batch of claims: dead-lettered, and taken by an operator at once.
-	o = h.place("claims")
-	h.claim(o.ID)
-	h.claim(o.ID)
-	answers, _, err := h.ClaimOrders(h.Context(), []order.ClaimRequest{{OrderID: o.ID}, {OrderID: o.ID, Abandon: true}})
+	o = env.place("claims")
+	env.claim(o.ID)
+	env.claim(o.ID)
+	answers, _, err := env.ClaimOrders(env.Context(), []order.ClaimRequest{{OrderID: o.ID}, {OrderID: o.ID, Abandon: true}})
 	if err != nil || answers[0].Task != order.TaskNone || answers[1].Task != order.TaskVoid {
-		h.Fatal(answers, err)
+		env.Fatal(answers, err)
 	}
-	if got := h.openJobs(); got != 0 {
-		h.Errorf("%d dead letters are open while an operator has the order", got)
+	if got := env.openJobs(); got != 0 {
+		env.Errorf("%d failed jobs are open while an operator has the order", got)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func deadLetterRetry(h *house) {
-	h.sample(10)
-	o := h.place("k")
-	answers, err := h.RetryOrders(h.Context(), []int64{o.ID, 777})
+func failedJobRetry(env *testEnv) {
+	env.sample(10)
+	o := env.place("k")
+	answers, err := env.RetryOrders(env.Context(), []int64{o.ID, 777})
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
-	h.wantCode(answers[0].Err, order.CodeJobInProgress)
-	h.wantCode(answers[1].Err, order.CodeNotFound)
-	h.books()
+	env.wantCode(answers[0].Err, order.CodeJobInProgress)
+	env.wantCode(answers[1].Err, order.CodeNotFound)
+	env.checkInvariants()
 }
 
-func deadLetterList(h *house) {
-	h = h.under(AtOnce())
-	h.sample(100)
+func failedJobList(env *testEnv) {
+	env = env.under(AtOnce())
+	env.sample(100)
 	var orders []int64
 	for i := range 6 {
-		o := h.place(fmt.Sprint(i))
-		h.bury(o.ID)
+		o := env.place(fmt.Sprint(i))
+		env.exhaustAttempts(o.ID)
 		orders = append(orders, o.ID)
 	}
-	if _, err := h.RetryOrders(h.Context(), orders[2:4]); err != nil {
-		h.Fatal(err)
+	if _, err := env.RetryOrders(env.Context(), orders[2:4]); err != nil {
+		env.Fatal(err)
 	}
 	for _, test := range []struct {
 		open  bool
@@ -476,13 +476,13 @@ func deadLetterList(h *house) {
 		{true, 10, []int64{orders[5], orders[4], orders[1], orders[0]}},
 		{true, 3, []int64{orders[5], orders[4], orders[1]}},
 	} {
-		jobs, err := h.FailedJobs(h.Context(), test.open, test.limit)
+		jobs, err := env.FailedJobs(env.Context(), test.open, test.limit)
 		var got []int64
 		for _, j := range jobs {
 			got = append(got, j.OrderID)
 		}
 		if err != nil || !slices.Equal(got, test.want) {
-			h.Errorf("open %t, limit %d: %v (%v), want %v", test.open, test.limit, got, err, test.want)
+			env.Errorf("open %t, limit %d: %v (%v), want %v", test.open, test.limit, got, err, test.want)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"orderflow/internal/store"
 )
 
-var downTests = map[string]func(*house){
+var downTests = map[string]func(*testEnv){
 	"says what it deletes":           downDeletes,
 	"renamed columns keep values":    downRenames,
 	"keeps open failed jobs":         downJobs,
@@ -19,64 +19,64 @@ var downTests = map[string]func(*house){
 }
 
 // lastStep returns the last step, and fails the test on an error.
-func (h *house) lastStep() store.LastStep {
-	h.Helper()
-	last, err := h.LastStep(h.Context())
+func (env *testEnv) lastStep() store.LastStep {
+	env.Helper()
+	last, err := env.LastStep(env.Context())
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return last
 }
 
 // down takes steps back until the last one deletes rows of this table.
-func (h *house) down(table string) {
-	h.Helper()
+func (env *testEnv) down(table string) {
+	env.Helper()
 	for {
-		last, err := h.LastStep(h.Context())
+		last, err := env.LastStep(env.Context())
 		if last.Table == table {
 			return
 		}
 		if err == nil {
-			err = h.MigrateDown(h.Context(), last.Version)
+			err = env.MigrateDown(env.Context(), last.Version)
 		}
 		if err != nil {
-			h.Fatalf("on the way down to %s: %v", table, err)
+			env.Fatalf("on the way down to %s: %v", table, err)
 		}
 	}
 }
 
 // stays checks that the last step is refused with a text, and is still there.
-func (h *house) stays(want string) {
-	h.Helper()
-	last, err := h.LastStep(h.Context())
+func (env *testEnv) stays(want string) {
+	env.Helper()
+	last, err := env.LastStep(env.Context())
 	if order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), want) {
-		h.Errorf("the last step: %v, want an error with %q", err, want)
+		env.Errorf("the last step: %v, want an error with %q", err, want)
 	}
-	if err := h.MigrateDown(h.Context(), last.Version); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), want) {
-		h.Errorf("taking it back: %v, want an error with %q", err, want)
+	if err := env.MigrateDown(env.Context(), last.Version); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), want) {
+		env.Errorf("taking it back: %v, want an error with %q", err, want)
 	}
-	if again, _ := h.LastStep(h.Context()); again.Version != last.Version {
-		h.Errorf("step %d was taken back all the same", last.Version)
+	if again, _ := env.LastStep(env.Context()); again.Version != last.Version {
+		env.Errorf("step %d was taken back all the same", last.Version)
 	}
 }
 
 // publish marks every event as published.
-func (h *house) publish() {
-	h.Helper()
+func (env *testEnv) publish() {
+	env.Helper()
 	var ids []string
-	for _, receipt := range h.owed(longAgo) {
-		ids = append(ids, receipt.ID)
+	for _, batch := range env.unpublished(longAgo) {
+		ids = append(ids, batch.ID)
 	}
-	h.MarkPublished(ids)
-	if err := h.FlushPublished(h.Context()); err != nil {
-		h.Fatal(err)
+	env.MarkPublished(ids)
+	if err := env.FlushPublished(env.Context()); err != nil {
+		env.Fatal(err)
 	}
 }
 
-func downDeletes(h *house) {
-	h.sample(10)
+func downDeletes(env *testEnv) {
+	env.sample(10)
 	for _, name := range []string{"a", "b"} {
-		h.token(name, order.Token{UserID: 1, Name: name})
+		env.token(name, order.Token{UserID: 1, Name: name})
 	}
 	want := []store.LastStep{
 		{Version: 22, Name: "00022_field_names"},
@@ -86,116 +86,116 @@ func downDeletes(h *house) {
 		{Version: 18, Name: "00018_outbox", Table: "outbox"},
 	}
 	for _, step := range want {
-		if diff := cmp.Diff(step, h.lastStep()); diff != "" {
-			h.Errorf("(-want +got):\n%s", diff)
+		if diff := cmp.Diff(step, env.lastStep()); diff != "" {
+			env.Errorf("(-want +got):\n%s", diff)
 		}
-		if err := h.MigrateDown(h.Context(), step.Version); err != nil {
-			h.Fatal(err)
+		if err := env.MigrateDown(env.Context(), step.Version); err != nil {
+			env.Fatal(err)
 		}
 	}
-	h.down("stock_movements")
-	if got := h.lastStep().Rows; got < 5 {
-		h.Errorf("%d movements, want one for each sample product at least", got)
+	env.down("stock_movements")
+	if got := env.lastStep().Rows; got < 5 {
+		env.Errorf("%d movements, want one for each sample product at least", got)
 	}
-	h.down("products")
-	if got := h.lastStep().Rows; got != 5 {
-		h.Errorf("%d products, want 5", got)
+	env.down("products")
+	if got := env.lastStep().Rows; got != 5 {
+		env.Errorf("%d products, want 5", got)
 	}
-	h.down("installation")
+	env.down("installation")
 	emptied := store.LastStep{Version: 2, Name: "00002_installation_id", Table: "installation", RowsOnly: true, Rows: 1}
-	if diff := cmp.Diff(emptied, h.lastStep()); diff != "" {
-		h.Errorf("a step that empties a table (-want +got):\n%s", diff)
+	if diff := cmp.Diff(emptied, env.lastStep()); diff != "" {
+		env.Errorf("a step that empties a table (-want +got):\n%s", diff)
 	}
 }
 
 // downRenames goes below the step that renames columns, to a database as earlier builds made it, and up again.
-func downRenames(h *house) {
-	h.sample(10)
-	h.buried()
-	id := h.place("k").ID
-	want, owed := h.read(id), len(h.owed(longAgo))
-	h.down("outbox_refusals")
-	if err := h.Migrate(h.Context()); err != nil {
-		h.Fatal(err)
+func downRenames(env *testEnv) {
+	env.sample(10)
+	env.withFailedJob()
+	id := env.place("k").ID
+	want, waiting := env.read(id), len(env.unpublished(longAgo))
+	env.down("outbox_refusals")
+	if err := env.Migrate(env.Context()); err != nil {
+		env.Fatal(err)
 	}
-	if diff := cmp.Diff(want, h.read(id)); diff != "" {
-		h.Errorf("an order (-before +after):\n%s", diff)
+	if diff := cmp.Diff(want, env.read(id)); diff != "" {
+		env.Errorf("an order (-before +after):\n%s", diff)
 	}
-	if job := h.read(h.job().OrderID); job.Claims == 0 {
-		h.Errorf("the order of the failed job has no claims: %+v", job)
+	if job := env.read(env.job().OrderID); job.Claims == 0 {
+		env.Errorf("the order of the failed job has no claims: %+v", job)
 	}
-	if got := len(h.owed(longAgo)); got != owed {
-		h.Errorf("%d outbox rows are unpublished, want %d", got, owed)
+	if got := len(env.unpublished(longAgo)); got != waiting {
+		env.Errorf("%d outbox rows are unpublished, want %d", got, waiting)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func downAgreed(h *house) {
-	last := h.lastStep()
-	if err := h.MigrateDown(h.Context(), last.Version-1); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "another process") {
-		h.Errorf("a step that is not the last: %v", err)
+func downAgreed(env *testEnv) {
+	last := env.lastStep()
+	if err := env.MigrateDown(env.Context(), last.Version-1); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "another process") {
+		env.Errorf("a step that is not the last: %v", err)
 	}
-	if got := h.lastStep(); got != last {
-		h.Errorf("the last step is %v by now", got)
+	if got := env.lastStep(); got != last {
+		env.Errorf("the last step is %v by now", got)
 	}
 }
 
-// buried has an order whose payment is a failed job, by a store of its own, which has ended.
-func (h *house) buried() {
-	h.Helper()
-	worker := h.under(AtOnce())
-	worker.bury(worker.place("k").ID)
+// withFailedJob has an order whose payment is a failed job, by a store of its own, which has ended.
+func (env *testEnv) withFailedJob() {
+	env.Helper()
+	worker := env.under(AtOnce())
+	worker.exhaustAttempts(worker.place("k").ID)
 	if err := worker.Close(); err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 }
 
-func downJobs(h *house) {
-	h.sample(10)
-	h.buried()
-	h.publish()
-	h.down("outbox")
-	h.stays("failed jobs are open (1)")
-	if got := h.openJobs(); got != 1 {
-		h.Errorf("%d failed jobs are open, want 1", got)
+func downJobs(env *testEnv) {
+	env.sample(10)
+	env.withFailedJob()
+	env.publish()
+	env.down("outbox")
+	env.stays("failed jobs are open (1)")
+	if got := env.openJobs(); got != 1 {
+		env.Errorf("%d failed jobs are open, want 1", got)
 	}
 }
 
-func downOutbox(h *house) {
-	h.sample(10)
-	h.place("a")
-	h.down("outbox")
-	h.stays("transactions have events that are not published (1)")
-	if err := h.Migrate(h.Context()); err != nil { // a server publishes them
-		h.Fatal(err)
+func downOutbox(env *testEnv) {
+	env.sample(10)
+	env.place("a")
+	env.down("outbox")
+	env.stays("transactions have events that are not published (1)")
+	if err := env.Migrate(env.Context()); err != nil { // a server publishes them
+		env.Fatal(err)
 	}
-	if got := h.owed(longAgo); len(got) != 1 {
-		h.Errorf("%d transactions have events to publish, want 1", len(got))
+	if got := env.unpublished(longAgo); len(got) != 1 {
+		env.Errorf("%d transactions have events to publish, want 1", len(got))
 	}
-	h.publish()
-	h.down("outbox")
-	if got := h.lastStep().Rows; got != 1 {
-		h.Errorf("%d rows of the outbox would go, want the published one", got)
+	env.publish()
+	env.down("outbox")
+	if got := env.lastStep().Rows; got != 1 {
+		env.Errorf("%d rows of the outbox would go, want the published one", got)
 	}
-	h.down("failed_jobs")
+	env.down("failed_jobs")
 }
 
-func downDone(h *house) {
-	h.sample(10)
-	h.buried()
-	worker := h.under(AtOnce())
+func downDone(env *testEnv) {
+	env.sample(10)
+	env.withFailedJob()
+	worker := env.under(AtOnce())
 	claim := worker.abandon(worker.job().OrderID)
 	worker.settle(report(claim, order.KindVoid, order.Succeeded))
 	if got := worker.openJobs(); got != 0 {
-		h.Fatalf("%d failed jobs are open", got)
+		env.Fatalf("%d failed jobs are open", got)
 	}
 	if err := worker.Close(); err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
-	h.publish()
-	h.down("failed_jobs")
-	if got := h.lastStep().Rows; got != 1 {
-		h.Errorf("%d failed jobs would go, want the resolved one", got)
+	env.publish()
+	env.down("failed_jobs")
+	if got := env.lastStep().Rows; got != 1 {
+		env.Errorf("%d failed jobs would go, want the resolved one", got)
 	}
-	h.down("payments")
+	env.down("payments")
 }

@@ -11,11 +11,11 @@ import (
 	"orderflow/internal/store"
 )
 
-var raceTests = map[string]func(*house){
+var raceTests = map[string]func(*testEnv){
 	"one order a key, from two processes":  raceKeys,
 	"the last piece is sold once":          raceLast,
 	"everything at once":                   raceAll,
-	"the books add up under load":          raceAudit,
+	"the invariants hold under load":       raceAudit,
 	"a claim and a cancel: one of the two": raceCancel,
 }
 
@@ -37,30 +37,30 @@ func (g *gang) Go(work func() error) {
 	})
 }
 
-func (h *house) wait(g *gang) {
-	h.Helper()
+func (env *testEnv) wait(g *gang) {
+	env.Helper()
 	g.Wait()
 	if err := errors.Join(g.faults...); err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 }
 
-func raceKeys(h *house) {
-	h.sample(10_000)
+func raceKeys(env *testEnv) {
+	env.sample(10_000)
 	const keys, racers = 20, 6
-	handles := []*store.Store{h.Store, h.connect(Rules())}
+	handles := []*store.Store{env.Store, env.connect(Rules())}
 	var ids [keys]sync.Map
 	var made [keys]atomic.Int64
 	var g gang
 	for racer := range racers {
 		var drafts []order.Draft
 		for k := range keys {
-			drafts = append(drafts, h.draft(1, fmt.Sprint("k", k), 1, 1))
+			drafts = append(drafts, env.draft(1, fmt.Sprint("k", k), 1, 1))
 		}
 		g.Go(func() error {
 			for from := 0; from < keys; from += 5 { // in batches, so that keys are taken between a batch's read and its write
 				batch := drafts[from : from+5]
-				answers, _, err := handles[racer%2].CreateOrders(h.Context(), batch)
+				answers, _, err := handles[racer%2].CreateOrders(env.Context(), batch)
 				if err != nil {
 					return err
 				}
@@ -77,29 +77,29 @@ func raceKeys(h *house) {
 			return nil
 		})
 	}
-	h.wait(&g)
+	env.wait(&g)
 	for k := range keys {
 		n := 0
 		ids[k].Range(func(any, any) bool { n++; return true })
 		if n != 1 || made[k].Load() != 1 {
-			h.Errorf("key %d: %d orders, %d answered as new", k, n, made[k].Load())
+			env.Errorf("key %d: %d orders, %d answered as new", k, n, made[k].Load())
 		}
 	}
-	if got := h.stock(1); got != 10_000-keys {
-		h.Errorf("stock %d", got)
+	if got := env.stock(1); got != 10_000-keys {
+		env.Errorf("stock %d", got)
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func raceLast(h *house) {
-	h.sample(7)
-	handles := []*store.Store{h.Store, h.connect(Rules())}
+func raceLast(env *testEnv) {
+	env.sample(7)
+	handles := []*store.Store{env.Store, env.connect(Rules())}
 	var sold atomic.Int64
 	var g gang
 	for buyer := range 8 {
-		d := []order.Draft{h.draft(1, fmt.Sprint("a", buyer), 5, 1), h.draft(2, fmt.Sprint("b", buyer), 5, 2)}
+		d := []order.Draft{env.draft(1, fmt.Sprint("a", buyer), 5, 1), env.draft(2, fmt.Sprint("b", buyer), 5, 2)}
 		g.Go(func() error {
-			answers, _, err := handles[buyer%2].CreateOrders(h.Context(), d)
+			answers, _, err := handles[buyer%2].CreateOrders(env.Context(), d)
 			for i, a := range answers {
 				switch order.CodeOf(a.Err) {
 				case "":
@@ -112,39 +112,39 @@ func raceLast(h *house) {
 			return err
 		})
 	}
-	h.wait(&g)
-	if sold.Load() != 7 || h.stock(5) != 0 {
-		h.Errorf("%d of 7 pieces were sold, %d are left", sold.Load(), h.stock(5))
+	env.wait(&g)
+	if sold.Load() != 7 || env.stock(5) != 0 {
+		env.Errorf("%d of 7 units were sold, %d are left", sold.Load(), env.stock(5))
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func raceCancel(h *house) {
-	h.sample(1_000)
+func raceCancel(env *testEnv) {
+	env.sample(1_000)
 	var g gang
 	for i := range 20 {
-		o := h.place(fmt.Sprint(i))
+		o := env.place(fmt.Sprint(i))
 		var claimed, cancelled atomic.Bool
 		g.Go(func() error {
-			answers, _, err := h.ClaimOrders(h.Context(), []order.ClaimRequest{{OrderID: o.ID}})
+			answers, _, err := env.ClaimOrders(env.Context(), []order.ClaimRequest{{OrderID: o.ID}})
 			if err == nil {
 				claimed.Store(answers[0].Task == order.TaskCharge)
 			}
 			return err
 		})
 		g.Go(func() error {
-			answers, _, err := h.CancelOrders(h.Context(), []order.CancelRequest{{OrderID: o.ID}})
+			answers, _, err := env.CancelOrders(env.Context(), []order.CancelRequest{{OrderID: o.ID}})
 			if err == nil {
 				cancelled.Store(answers[0].Err == nil)
 			}
 			return err
 		})
-		h.wait(&g)
+		env.wait(&g)
 		if claimed.Load() == cancelled.Load() {
-			h.Errorf("order %d: claimed %t, cancelled %t", o.ID, claimed.Load(), cancelled.Load())
+			env.Errorf("order %d: claimed %t, cancelled %t", o.ID, claimed.Load(), cancelled.Load())
 		}
 	}
-	h.books()
+	env.checkInvariants()
 }
 
 // client does what one customer and one worker do, at random.
@@ -155,19 +155,19 @@ type client struct {
 	ids    *sync.Map // of all orders, of all clients
 }
 
-func (c *client) step(h *house) error {
-	ctx := h.Context()
+func (c *client) step(env *testEnv) error {
+	ctx := env.Context()
 	switch c.rng.IntN(5) {
 	case 0, 1:
-		answers, receipt, err := c.CreateOrders(ctx, c.drafts[:min(8, len(c.drafts))])
+		answers, batch, err := c.CreateOrders(ctx, c.drafts[:min(8, len(c.drafts))])
 		c.drafts = c.drafts[min(8, len(c.drafts)):]
 		for _, a := range answers {
 			if a.Order != nil {
 				c.ids.Store(a.Order.ID, nil)
 			}
 		}
-		if receipt.ID != "" {
-			c.MarkPublished([]string{receipt.ID})
+		if batch.ID != "" {
+			c.MarkPublished([]string{batch.ID})
 		}
 		return err
 	case 2:
@@ -182,13 +182,13 @@ func (c *client) step(h *house) error {
 		for _, id := range c.some(12) {
 			requests = append(requests, order.ClaimRequest{OrderID: id, Abandon: c.rng.IntN(8) == 0})
 		}
-		return c.work(h, requests)
+		return c.work(env, requests)
 	default:
 		due, err := c.DueOrders(ctx, 10)
 		if err != nil {
 			return err
 		}
-		return c.work(h, due)
+		return c.work(env, due)
 	}
 }
 
@@ -203,8 +203,8 @@ func (c *client) some(n int) (ids []int64) {
 	return append(ids, ids[:len(ids)/2]...)
 }
 
-func (c *client) work(h *house, requests []order.ClaimRequest) error {
-	claims, _, err := c.ClaimOrders(h.Context(), requests)
+func (c *client) work(env *testEnv, requests []order.ClaimRequest) error {
+	claims, _, err := c.ClaimOrders(env.Context(), requests)
 	if err != nil {
 		return err
 	}
@@ -218,22 +218,22 @@ func (c *client) work(h *house, requests []order.ClaimRequest) error {
 			reports = append(reports, report(claim, order.KindVoid, []order.Outcome{order.Succeeded, order.NoAnswer}[c.rng.IntN(2)]))
 		}
 	}
-	_, _, err = c.SettleOrders(h.Context(), reports)
+	_, _, err = c.SettleOrders(env.Context(), reports)
 	return err
 }
 
 // crowd lets clients work on two handles until all of their drafts are used up.
-func (h *house) crowd(g *gang, clients, each int) {
-	handles := []*store.Store{h.connect(AtOnce()), h.connect(Rules())}
+func (env *testEnv) crowd(g *gang, clients, each int) {
+	handles := []*store.Store{env.connect(AtOnce()), env.connect(Rules())}
 	var ids sync.Map
 	for i := range clients {
 		c := &client{Store: handles[i%2], rng: rand.New(rand.NewPCG(7, uint64(i))), ids: &ids}
 		for k := range each {
-			c.drafts = append(c.drafts, h.draft(int64(c.rng.IntN(3)+1), fmt.Sprint(i%3, "-", k), int64(c.rng.IntN(5)+1), int64(c.rng.IntN(3)+1)))
+			c.drafts = append(c.drafts, env.draft(int64(c.rng.IntN(3)+1), fmt.Sprint(i%3, "-", k), int64(c.rng.IntN(5)+1), int64(c.rng.IntN(3)+1)))
 		}
 		g.Go(func() error {
 			for len(c.drafts) > 0 {
-				if err := c.step(h); err != nil {
+				if err := c.step(env); err != nil {
 					return err
 				}
 			}
@@ -242,38 +242,38 @@ func (h *house) crowd(g *gang, clients, each int) {
 	}
 }
 
-func raceAll(h *house) {
-	h.sample(60)
+func raceAll(env *testEnv) {
+	env.sample(60)
 	var g gang
-	h.crowd(&g, 6, 60)
-	h.wait(&g)
-	if got := Figure(h, h.Store, 3, "orders"); got < 60 {
-		h.Errorf("only %d orders came of it", got)
+	env.crowd(&g, 6, 60)
+	env.wait(&g)
+	if got := Figure(env, env.Store, 3, "orders"); got < 60 {
+		env.Errorf("only %d orders came of it", got)
 	}
-	if got := Figure(h, h.Store, 5, "paid orders"); got == 0 {
-		h.Error("none was paid")
+	if got := Figure(env, env.Store, 5, "paid orders"); got == 0 {
+		env.Error("none was paid")
 	}
-	h.books()
+	env.checkInvariants()
 }
 
-func raceAudit(h *house) {
-	h.sample(500)
+func raceAudit(env *testEnv) {
+	env.sample(500)
 	var g gang
-	h.crowd(&g, 3, 60)
+	env.crowd(&g, 3, 60)
 	done := make(chan struct{})
 	go func() {
 		g.Wait()
 		close(done)
 	}()
 	for audits := 0; ; audits++ {
-		if !h.Failed() {
-			h.books()
+		if !env.Failed() {
+			env.checkInvariants()
 		}
 		select {
 		case <-done:
-			h.wait(&g)
-			if audits < 2 && !h.Failed() {
-				h.Errorf("only %d audits fitted in", audits)
+			env.wait(&g)
+			if audits < 2 && !env.Failed() {
+				env.Errorf("only %d audits fitted in", audits)
 			}
 			return
 		default:

@@ -1,5 +1,5 @@
-// Package storetest is the contract of the store as one suite of tests. Every dialect runs it: what passes on one
-// database and not on another is a fault of the dialect, or a promise that cannot be made.
+// Package storetest is the contract of the store as one suite of tests. Every dialect runs it: a test that passes on one
+// database and not on another shows an error of the dialect.
 package storetest
 
 import (
@@ -20,15 +20,15 @@ type Database func(t *testing.T) (connect func(rules order.Rules) *store.Store)
 func Run(t *testing.T, database Database) {
 	for _, group := range []struct {
 		name  string
-		tests map[string]func(*house)
+		tests map[string]func(*testEnv)
 	}{
 		{"create", createTests},
 		{"create unbatched", unbatchedTests},
 		{"cancel", cancelTests},
 		{"claim", claimTests},
 		{"settle", settleTests},
-		{"dead letters", deadLetterTests},
-		{"catalogue", catalogueTests},
+		{"failed jobs", failedJobTests},
+		{"products", productTests},
 		{"read", readTests},
 		{"find", findTests},
 		{"outbox", outboxTests},
@@ -41,23 +41,23 @@ func Run(t *testing.T, database Database) {
 			for name, test := range group.tests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					h := &house{T: t, connect: database(t)}
-					h.Store = h.connect(Rules())
-					test(h)
+					env := &testEnv{T: t, connect: database(t)}
+					env.Store = env.connect(Rules())
+					test(env)
 				})
 			}
 		})
 	}
 }
 
-// Rules are such that nothing becomes due during a test.
+// Rules let nothing become due during a test.
 func Rules() order.Rules {
 	return order.Rules{
 		Currency: "USD", PaymentAttempts: 2, Grace: time.Hour, Lease: time.Hour, Backoff: []time.Duration{time.Hour},
 	}
 }
 
-// AtOnce are the rules under which everything is due at once, but for a lease, which lasts beyond its own transaction.
+// AtOnce are rules under which everything is due at once, except that a lease outlasts its own transaction.
 func AtOnce() order.Rules {
 	return order.Rules{Currency: "USD", PaymentAttempts: 2, Lease: time.Microsecond}
 }
@@ -89,7 +89,7 @@ func Draft(t testing.TB, user int64, key string, pairs ...int64) order.Draft {
 	return d
 }
 
-// CheckInvariants audits the store and fails the test for every finding that does not hold.
+// CheckInvariants audits the store and fails the test for every violated invariant.
 func CheckInvariants(t testing.TB, s *store.Store) {
 	t.Helper()
 	findings, err := s.Audit(t.Context())
@@ -119,68 +119,68 @@ func Figure(t testing.TB, s *store.Store, invariant int, name string) int64 {
 	return 0
 }
 
-// house is one test's database with the sample data.
-type house struct {
+// testEnv is one test's database with the sample data.
+type testEnv struct {
 	*testing.T
 	*store.Store
 	connect func(rules order.Rules) *store.Store
 }
 
 // sample fills in the sample data, with this much of every product.
-func (h *house) sample(stock int64) {
-	h.Helper()
-	if err := h.Seed(h.Context(), store.SeedPlan{SetStock: true, Stock: stock}); err != nil {
-		h.Fatal(err)
+func (env *testEnv) sample(stock int64) {
+	env.Helper()
+	if err := env.Seed(env.Context(), store.SeedPlan{SetStock: true, Stock: stock}); err != nil {
+		env.Fatal(err)
 	}
 }
 
-// under goes on with another handle, under other rules.
-func (h *house) under(rules order.Rules) *house {
-	return &house{T: h.T, Store: h.connect(rules), connect: h.connect}
+// under returns another handle of the database, under other rules.
+func (env *testEnv) under(rules order.Rules) *testEnv {
+	return &testEnv{T: env.T, Store: env.connect(rules), connect: env.connect}
 }
 
-func (h *house) draft(user int64, key string, pairs ...int64) order.Draft {
-	h.Helper()
-	return Draft(h, user, key, pairs...)
+func (env *testEnv) draft(user int64, key string, pairs ...int64) order.Draft {
+	env.Helper()
+	return Draft(env, user, key, pairs...)
 }
 
-func (h *house) create(drafts ...order.Draft) []order.Placed {
-	h.Helper()
-	answers, _, err := h.CreateOrders(h.Context(), drafts)
+func (env *testEnv) create(drafts ...order.Draft) []order.Placed {
+	env.Helper()
+	answers, _, err := env.CreateOrders(env.Context(), drafts)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	if len(answers) != len(drafts) {
-		h.Fatalf("%d answers to %d drafts", len(answers), len(drafts))
+		env.Fatalf("%d answers to %d drafts", len(answers), len(drafts))
 	}
 	return answers
 }
 
-// place makes one order of one piece of product 1 for user 1.
-func (h *house) place(key string) *order.Order {
-	h.Helper()
-	answer := h.create(h.draft(1, key, 1, 1))[0]
+// place makes one order of one unit of product 1 for user 1.
+func (env *testEnv) place(key string) *order.Order {
+	env.Helper()
+	answer := env.create(env.draft(1, key, 1, 1))[0]
 	if answer.Err != nil {
-		h.Fatal(answer.Err)
+		env.Fatal(answer.Err)
 	}
 	return answer.Order
 }
 
 // claim claims one order and returns the answer.
-func (h *house) claim(id int64) order.Claimed {
-	h.Helper()
-	answers, _, err := h.ClaimOrders(h.Context(), []order.ClaimRequest{{OrderID: id, Actor: "worker", Trace: Trace("claim")}})
+func (env *testEnv) claim(id int64) order.Claimed {
+	env.Helper()
+	answers, _, err := env.ClaimOrders(env.Context(), []order.ClaimRequest{{OrderID: id, Actor: "worker", Trace: Trace("claim")}})
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return answers[0]
 }
 
-func (h *house) abandon(id int64) order.Claimed {
-	h.Helper()
-	answers, _, err := h.ClaimOrders(h.Context(), []order.ClaimRequest{{OrderID: id, Abandon: true, Actor: "operator"}})
+func (env *testEnv) abandon(id int64) order.Claimed {
+	env.Helper()
+	answers, _, err := env.ClaimOrders(env.Context(), []order.ClaimRequest{{OrderID: id, Abandon: true, Actor: "operator"}})
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return answers[0]
 }
@@ -193,44 +193,44 @@ func report(c order.Claimed, kind order.PaymentKind, outcome order.Outcome) orde
 	}
 }
 
-func (h *house) settle(settlements ...order.Settlement) []order.Changed {
-	h.Helper()
-	answers, _, err := h.SettleOrders(h.Context(), settlements)
+func (env *testEnv) settle(settlements ...order.Settlement) []order.Changed {
+	env.Helper()
+	answers, _, err := env.SettleOrders(env.Context(), settlements)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return answers
 }
 
-func (h *house) read(id int64) *order.Order {
-	h.Helper()
-	o, err := h.Order(h.Context(), id)
+func (env *testEnv) read(id int64) *order.Order {
+	env.Helper()
+	o, err := env.Order(env.Context(), id)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return o
 }
 
-func (h *house) stock(product int64) int64 {
-	h.Helper()
-	products, err := h.Products(h.Context())
+func (env *testEnv) stock(product int64) int64 {
+	env.Helper()
+	products, err := env.Products(env.Context())
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	for _, p := range products {
 		if p.ID == product {
 			return p.Stock
 		}
 	}
-	h.Fatalf("no product %d", product)
+	env.Fatalf("no product %d", product)
 	return 0
 }
 
-func (h *house) history(id int64) []order.EventType {
-	h.Helper()
-	events, err := h.Events(h.Context(), id, 0)
+func (env *testEnv) history(id int64) []order.EventType {
+	env.Helper()
+	events, err := env.Events(env.Context(), id, 0)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	types := make([]order.EventType, len(events))
 	for i, e := range events {
@@ -240,34 +240,34 @@ func (h *house) history(id int64) []order.EventType {
 }
 
 // job returns the only failed job.
-func (h *house) job() order.FailedJob {
-	h.Helper()
-	jobs, err := h.FailedJobs(h.Context(), false, 10)
+func (env *testEnv) job() order.FailedJob {
+	env.Helper()
+	jobs, err := env.FailedJobs(env.Context(), false, 10)
 	if err != nil || len(jobs) != 1 {
-		h.Fatalf("failed jobs: %v, %v; want one", jobs, err)
+		env.Fatalf("failed jobs: %v, %v; want one", jobs, err)
 	}
 	return jobs[0]
 }
 
-func (h *house) openJobs() int {
-	h.Helper()
-	jobs, err := h.FailedJobs(h.Context(), true, 10)
+func (env *testEnv) openJobs() int {
+	env.Helper()
+	jobs, err := env.FailedJobs(env.Context(), true, 10)
 	if err != nil {
-		h.Fatal(err)
+		env.Fatal(err)
 	}
 	return len(jobs)
 }
 
-func (h *house) books() {
-	h.Helper()
-	CheckInvariants(h, h.Store)
+func (env *testEnv) checkInvariants() {
+	env.Helper()
+	CheckInvariants(env, env.Store)
 }
 
 // wantCode checks an error's code; "" is for no error.
-func (h *house) wantCode(err error, want order.Code) {
-	h.Helper()
+func (env *testEnv) wantCode(err error, want order.Code) {
+	env.Helper()
 	if got := order.CodeOf(err); got != want {
-		h.Errorf("code %q (%v), want %q", got, err, want)
+		env.Errorf("code %q (%v), want %q", got, err, want)
 	}
 }
 
@@ -279,11 +279,11 @@ func coded(err error) *order.Error {
 	return &order.Error{}
 }
 
-func refOf(o *order.Order) order.OrderKey { return order.OrderKey{UserID: o.UserID, Key: o.Key} }
+func keyOf(o *order.Order) order.OrderKey { return order.OrderKey{UserID: o.UserID, Key: o.Key} }
 
-func (h *house) wantStatus(id int64, want order.Status) {
-	h.Helper()
-	if got := h.read(id).Status; got != want {
-		h.Errorf("order %d is %s, want %s", id, got, want)
+func (env *testEnv) wantStatus(id int64, want order.Status) {
+	env.Helper()
+	if got := env.read(id).Status; got != want {
+		env.Errorf("order %d is %s, want %s", id, got, want)
 	}
 }

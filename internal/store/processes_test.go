@@ -89,7 +89,7 @@ func fail(err error) int {
 	return 1
 }
 
-// TestKilledServer kills a server in mid-work: the guard is free, the books add up, all that was acknowledged is there.
+// TestKilledServer kills a server at work: the lock file is free, the invariants hold, and all acknowledged orders exist.
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 1_000_000)
@@ -129,11 +129,11 @@ func TestKilledServer(t *testing.T) {
 	}
 	storetest.CheckInvariants(t, s)
 	if n := storetest.Figure(t, s, 8, "unpublished"); n*5 < int64(len(acknowledged)-1) {
-		t.Errorf("%d receipts are owed for %d orders", n, len(acknowledged))
+		t.Errorf("%d outbox rows are unpublished for %d orders", n, len(acknowledged))
 	}
 }
 
-// strangerChild tries, as somebody who may not write, the files of a folder: a line for each step that fails.
+// strangerChild tries the files of a folder as a user who may not write them: a line for each step that fails.
 func strangerChild(dir string) int {
 	if os.Getuid() == 0 { // root may write everything
 		if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
@@ -258,7 +258,7 @@ func fullDiskChild(dir string) int {
 	return countOrders(ctx, s, acknowledged)
 }
 
-// countOrders makes sure that the orders are those acknowledged and no others, and that the books add up.
+// countOrders makes sure that the orders are the acknowledged ones and no others, and that the invariants hold.
 func countOrders(ctx context.Context, s *store.Store, acknowledged map[string]int64) int {
 	page, err := s.Orders(ctx, order.ListQuery{PerPage: 10_000, Page: 1})
 	if err != nil || page.Total != int64(len(acknowledged)) {
@@ -296,7 +296,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	got, err := play(t, "full disk", t.TempDir(), attributes)
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EINVAL) || strings.HasPrefix(got, syscall.EPERM.Error()) {
-		t.Skip("this machine lets nobody have a disk of his own:", err, got)
+		t.Skip("this machine allows no disk of its own:", err, got)
 	}
 	if err != nil || !strings.HasPrefix(got, "done with ") {
 		t.Errorf("%s%v", got, err)
@@ -338,6 +338,6 @@ func TestFullFile(t *testing.T) {
 		acknowledged[a.Order.Key] = a.Order.ID
 	}
 	if code := countOrders(t.Context(), s, acknowledged); code != 0 {
-		t.Error("the books do not add up; see above")
+		t.Error("invariants are violated; see above")
 	}
 }

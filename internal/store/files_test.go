@@ -43,7 +43,7 @@ func oneLine(err error) bool {
 	return order.CodeOf(err) == order.CodeUnavailable && !strings.Contains(err.Error(), "\n") && strings.HasPrefix(err.Error(), "Cannot open the database ")
 }
 
-func TestOpenSaysWhatIsWrong(t *testing.T) {
+func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)
@@ -121,7 +121,7 @@ func TestNamesOfFiles(t *testing.T) {
 	}
 }
 
-func TestGuard(t *testing.T) {
+func TestLockFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "test.db")
 	if err := os.WriteFile(path, empty, 0o600); err != nil {
@@ -152,8 +152,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestGuardBesideAudits: an audit looks at the lock for a moment, and must not make a server believe that there is another.
-func TestGuardBesideAudits(t *testing.T) {
+// TestLockFileBesideAudits: an audit looks at the lock for a moment, and must not make a server believe that there is another.
+func TestLockFileBesideAudits(t *testing.T) {
 	s, path := sample(t, 1)
 	release, err := s.LockFile()
 	if err != nil {
@@ -214,7 +214,7 @@ func TestLockedByAnother(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestOpenWhileLocked opens a file that somebody has all for himself.
+// TestOpenWhileLocked opens a file that another process has locked exclusively.
 func TestOpenWhileLocked(t *testing.T) {
 	t.Parallel()
 	path := newFile(t)
@@ -251,8 +251,8 @@ func TestInactiveProduct(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestRowsNotAsRead changes a row in the middle of a transaction, as only a fault of ours could: nothing of it stays.
-func TestRowsNotAsRead(t *testing.T) {
+// TestRowsChangedSinceRead changes a row in the middle of a transaction, as only a fault of ours could: nothing of it stays.
+func TestRowsChangedSinceRead(t *testing.T) {
 	s, path := sample(t, 10)
 	created, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1), storetest.Draft(t, 1, "b", 1, 1)})
 	if err != nil {

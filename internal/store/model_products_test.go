@@ -9,7 +9,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// restock moves pieces in and out by hand.
+// restock moves units in and out by hand.
 func (m *model) restock(t *rapid.T) {
 	var restocks []order.Restock
 	for range rapid.IntRange(1, 4).Draw(t, "restocks") {
@@ -83,7 +83,7 @@ func (m *model) figures(t *rapid.T) {
 	}
 	want := order.Stats{
 		ByStatus:    map[order.Status]int64{order.Pending: 0, order.Processing: 0, order.Paid: 0, order.Failed: 0, order.Cancelled: 0},
-		Unpublished: int64(len(m.owed)), Products: 5,
+		Unpublished: int64(len(m.unpublished)), Products: 5,
 		OldestUnpublished: got.OldestUnpublished, LongestOverdue: got.LongestOverdue, At: got.At,
 	}
 	for _, o := range m.orders {
@@ -100,8 +100,8 @@ func (m *model) figures(t *rapid.T) {
 			want.FailedJobs++
 		}
 	}
-	for pieces := range maps.Values(m.stock) {
-		if pieces == 0 {
+	for units := range maps.Values(m.stock) {
+		if units == 0 {
 			want.SoldOut++
 		}
 	}
