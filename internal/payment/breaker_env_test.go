@@ -10,8 +10,7 @@ import (
 	"orderflow/internal/payment"
 )
 
-// faulty is a gateway with faults put before the real one: while hold is set calls wait for it to be closed, and while
-// down is set they get no answer.
+// faulty injects faults into a gateway: while hold is set, calls wait until it is closed; while down is set, they get no answer.
 type faulty struct {
 	payment.Gateway
 	down   atomic.Bool
@@ -44,7 +43,7 @@ func (f *faulty) pass(
 	return on(ctx, r)
 }
 
-// stop makes calls wait until the function that it returns is called.
+// stop makes calls wait until the returned function is called.
 func (f *faulty) stop() (resume func()) {
 	hold := make(chan struct{})
 	f.hold.Store(&hold)
@@ -54,7 +53,7 @@ func (f *faulty) stop() (resume func()) {
 	}
 }
 
-// bench is a breaker with a faulty gateway behind it: rate 0.5 of at least 10 calls in 30 s, 5 s open, 3 probes.
+// bench is a breaker in front of a faulty gateway: rate 0.5 of at least 10 calls in 30 s, 5 s open, 3 probes.
 type bench struct {
 	*payment.Breaker
 	*payment.Circuit // of charges
@@ -71,7 +70,7 @@ func newBench(t *testing.T, success float64) *bench {
 				t.Errorf("the circuit of %ss changed", kind)
 			}
 			if b.State() != to {
-				t.Errorf("told of %s → %s, State says %s", from, to, b.State())
+				t.Errorf("reported %s → %s, but State returns %s", from, to, b.State())
 			}
 			b.changes = append(b.changes, from+" → "+to)
 		},
@@ -92,7 +91,7 @@ func (b *bench) charge(t *testing.T, n int, down bool) {
 	}
 }
 
-// open brings the breaker into its open state.
+// open opens the breaker.
 func (b *bench) open(t *testing.T) {
 	t.Helper()
 	b.charge(t, 10, true)
@@ -100,7 +99,7 @@ func (b *bench) open(t *testing.T) {
 	b.behind.down.Store(false)
 }
 
-// start makes n charges at once and returns the channel of their errors.
+// start makes n concurrent charges and returns the channel of their errors.
 func (b *bench) start(ctx context.Context, n int) <-chan error {
 	errs := make(chan error, n)
 	for range n {

@@ -41,7 +41,7 @@ func TestBreakerNeedsEnoughCallsWithinTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1)
 		b.charge(t, 9, true)
-		time.Sleep(34 * time.Second) // the window, and the slice in which the calls fell
+		time.Sleep(34 * time.Second) // the window, and the slice with the calls
 		b.charge(t, 9, true)
 		b.expect(t, payment.StateClosed, math.MaxInt)
 		b.charge(t, 1, true)
@@ -72,7 +72,7 @@ func TestBreakerCountsDeclinesAsAnswers(t *testing.T) {
 		b.expect(t, payment.StateClosed, math.MaxInt)
 
 		time.Sleep(34 * time.Second)
-		b.open(t) // and as probes they close it
+		b.open(t) // as probes they close it
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		b.charge(t, 3, false)
@@ -101,14 +101,14 @@ func TestBreakerIgnoresCancelledCalls(t *testing.T) {
 		cancelAll(100)
 		b.expect(t, payment.StateClosed, math.MaxInt)
 		b.charge(t, 9, true)
-		b.expect(t, payment.StateClosed, math.MaxInt) // the 100 did not make it 10 calls either
+		b.expect(t, payment.StateClosed, math.MaxInt) // the 100 do not count towards the 10 calls
 		b.charge(t, 1, true)
 		b.expect(t, payment.StateOpen, 0)
 
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		for range 5 {
-			cancelAll(3) // probes that say nothing are given back
+			cancelAll(3) // cancelled probes are returned
 			b.expect(t, payment.StateHalfOpen, 3)
 		}
 	})
@@ -131,13 +131,13 @@ func TestBreakerCountsTimeOuts(t *testing.T) {
 	})
 }
 
-// A provider that fails at one kind of call keeps nobody from calls of the other kind.
-func TestBreakerChargesAndVoidsApart(t *testing.T) {
+// A provider that fails at one kind of call still gets the other kind.
+func TestBreakerSeparatesChargesAndVoids(t *testing.T) {
 	for _, failing := range []order.PaymentKind{order.KindCharge, order.KindVoid} {
 		t.Run(string(failing)+"s fail", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				behind := &faulty{Gateway: newSimulated(t, payment.SimulatedOptions{Success: 1})}
-				var mu sync.Mutex // a circuit also changes by its timer
+				var mu sync.Mutex // the timer of a circuit also changes it
 				var changes []order.PaymentKind
 				b := payment.NewBreaker(behind, payment.BreakerOptions{Delay: time.Second, OnStateChange: func(kind order.PaymentKind, _, _ string) {
 					mu.Lock()
@@ -152,7 +152,7 @@ func TestBreakerChargesAndVoidsApart(t *testing.T) {
 				behind.down.Store(true)
 				for range 10 {
 					if _, err := broken(t.Context(), payment.Request{Key: "k"}); !errors.Is(err, errDown) {
-						t.Fatalf("a call that fails: %v", err)
+						t.Fatalf("a failing call: %v", err)
 					}
 				}
 				behind.down.Store(false)
@@ -190,7 +190,7 @@ func TestBreakerCountsPanicsAsFailures(t *testing.T) {
 		charge := func() {
 			defer func() {
 				if recover() == nil {
-					t.Error("the panic was swallowed")
+					t.Error("the panic was not passed on")
 				}
 			}()
 			_, _ = b.Charge(t.Context(), payment.Request{})
@@ -198,7 +198,7 @@ func TestBreakerCountsPanicsAsFailures(t *testing.T) {
 		charge()
 		charge()
 		if state := b.Charges().State(); state != payment.StateOpen {
-			t.Errorf("%s after nothing but panics", state)
+			t.Errorf("state %s after panics only", state)
 		}
 	})
 }
@@ -216,7 +216,7 @@ func TestBreakerRefusesBadOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
 				if recover() == nil {
-					t.Error("accepted")
+					t.Error("invalid options were accepted")
 				}
 			}()
 			payment.NewBreaker(newSimulated(t, payment.SimulatedOptions{}), options)
@@ -224,7 +224,7 @@ func TestBreakerRefusesBadOptions(t *testing.T) {
 	}
 }
 
-// Whatever comes together, permits never leave their range, and whoever waits to be let in is woken.
+// Under concurrent calls, the number of slots stays in its range and waiters are woken.
 func TestBreakerUnderLoad(t *testing.T) {
 	b := newBench(t, 1)
 	b.Breaker = payment.NewBreaker(b.behind, payment.BreakerOptions{MinCalls: 20, Delay: time.Millisecond, Probes: 3})
@@ -242,7 +242,7 @@ func TestBreakerUnderLoad(t *testing.T) {
 					select {
 					case <-ready:
 					case <-ctx.Done():
-						t.Error("never ready again")
+						t.Error("the circuit did not become ready again")
 						return
 					}
 				}
@@ -257,6 +257,6 @@ func TestBreakerUnderLoad(t *testing.T) {
 	}
 	callers.Wait()
 	if closings.Load() == 0 {
-		t.Error("it was never closed")
+		t.Error("the circuit never closed")
 	}
 }

@@ -47,7 +47,7 @@ func TestContractHTTP(t *testing.T) {
 		return newHTTP(t, payment.HTTPOptions{URL: p.URL(), Secret: "whsec_contract"})
 	})
 	if problems := p.Problems(); len(problems) > 0 {
-		t.Errorf("the provider saw requests against the protocol: %q", problems)
+		t.Errorf("protocol violations: %q", problems)
 	}
 }
 
@@ -57,11 +57,11 @@ func TestContractBreaker(t *testing.T) {
 		return payment.NewBreaker(newHTTP(t, payment.HTTPOptions{URL: p.URL() + "/"}), payment.BreakerOptions{})
 	})
 	if problems := p.Problems(); len(problems) > 0 {
-		t.Errorf("the provider saw requests against the protocol: %q", problems)
+		t.Errorf("protocol violations: %q", problems)
 	}
 }
 
-// everyFifthDeclined gives both outcomes to the suite.
+// everyFifthDeclined lets the suite see both outcomes.
 func everyFifthDeclined(c paymenttest.Call) paymenttest.Behaviour {
 	if c.Kind == order.KindCharge && c.OrderID%5 == 0 {
 		return paymenttest.Decline

@@ -21,7 +21,7 @@ func TestContractFaults(t *testing.T) {
 	})
 }
 
-// Errors leave no answer, and the same charge has its answer once they are off.
+// With injected errors there is no answer. Once they are off, the same charge is answered.
 func TestFaultsErrors(t *testing.T) {
 	t.Parallel()
 	f := payment.NewFaults(newSimulated(t, payment.SimulatedOptions{Success: 1, Seed: "s"}))
@@ -40,15 +40,15 @@ func TestFaultsErrors(t *testing.T) {
 		}
 	}
 	if got := f.Fault(); !got.Errors {
-		t.Errorf("it says %+v", got)
+		t.Errorf("Fault returns %+v", got)
 	}
 	f.Set(payment.Fault{})
 	if got, err := f.Charge(t.Context(), r); err != nil || got != want {
-		t.Errorf("afterwards: %+v, %v; want %+v", got, err, want)
+		t.Errorf("after the fault: %+v, %v; want %+v", got, err, want)
 	}
 }
 
-// A delay is waited for, within its bound and no longer than the caller waits.
+// A call waits for the injected delay, up to its bound and no longer than its context.
 func TestFaultsDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,12 +69,12 @@ func TestFaultsDelay(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := f.Charge(ctx, paymenttest.NewRequest("installation", 1)); err == nil {
-			t.Error("it waited for longer than its caller")
+			t.Error("the call waited longer than its context")
 		}
 	})
 }
 
-// Behind a breaker the errors open it, and it closes by itself once they are off; whoever switches meanwhile races with nobody.
+// Injected errors open the breaker in front, and it closes once they are off. Faults may be set concurrently.
 func TestFaultsOpenTheBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -98,13 +98,13 @@ func TestFaultsOpenTheBreaker(t *testing.T) {
 		f.Set(payment.Fault{Errors: true})
 		charge(30)
 		if b.Charges().State() != payment.StateOpen || charge(5) != 5 {
-			t.Fatalf("the breaker is %s", b.Charges().State())
+			t.Fatalf("the breaker is %s, want it open", b.Charges().State())
 		}
 		go f.Set(payment.Fault{})
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if refused := charge(3); refused != 0 || b.Charges().State() != payment.StateClosed {
-			t.Errorf("%d of three probes were refused, and it is %s", refused, b.Charges().State())
+			t.Errorf("%d of three probes were refused, and the breaker is %s", refused, b.Charges().State())
 		}
 	})
 }

@@ -29,7 +29,7 @@ const (
 	method = "pm_never_shown_either"
 )
 
-// serve starts a provider that answers everything with one handler, and a gateway to it, at a path if one is given.
+// serve starts a provider with one handler, and a gateway to it, optionally at a path.
 func serve(t *testing.T, handler http.HandlerFunc, path ...string) *payment.HTTP {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -43,14 +43,14 @@ func plausible() payment.Request {
 	return r
 }
 
-// noAnswer fails the test unless err is one that says what happened and gives nothing away.
+// noAnswer fails the test unless err says what happened and shows no secret.
 func noAnswer(t *testing.T, result payment.Result, err error, says string) {
 	t.Helper()
 	if err == nil || result != (payment.Result{}) {
 		t.Fatalf("result %+v, %v; want no answer", result, err)
 	}
 	if !strings.Contains(err.Error(), says) {
-		t.Errorf("error %q does not say %q", err, says)
+		t.Errorf("error %q, want one with %q", err, says)
 	}
 	for _, hidden := range []string{secret, method, "hunter2"} {
 		if strings.Contains(err.Error(), hidden) {
@@ -169,7 +169,7 @@ func TestHTTPVoidAnswers(t *testing.T) {
 	}
 }
 
-// raw answers with bytes of its own instead of HTTP, and closes the connection.
+// raw sends bytes instead of an HTTP answer, and closes the connection.
 func raw(t *testing.T, answer string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -203,7 +203,7 @@ func TestHTTPBrokenConnections(t *testing.T) {
 	}
 }
 
-func TestHTTPNobodyThere(t *testing.T) {
+func TestHTTPWithoutProvider(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestHTTPNobodyThere(t *testing.T) {
 	noAnswer(t, result, err, "connection refused")
 
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // the failed handshake is what the test is about
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // the failed handshake is expected
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	g = newHTTP(t, payment.HTTPOptions{URL: server.URL, Secret: secret})
@@ -239,7 +239,7 @@ func TestHTTPTimeOut(t *testing.T) {
 	result, err := g.Charge(ctx, plausible())
 	noAnswer(t, result, err, "no answer within the time limit")
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v is no DeadlineExceeded", err)
+		t.Errorf("%v is not a DeadlineExceeded", err)
 	}
 
 	r := plausible()
@@ -273,7 +273,7 @@ func TestHTTPEndlessAnswers(t *testing.T) {
 			})
 			result, err := g.Charge(t.Context(), plausible())
 			noAnswer(t, result, err, fmt.Sprint("status ", status))
-			<-gone // the connection was dropped, not read to its end
+			<-gone // the connection was closed before its end
 		})
 	}
 }
@@ -310,7 +310,7 @@ func TestHTTPConnectionsAreBounded(t *testing.T) {
 		}
 	}
 	if len(from) != conns {
-		t.Errorf("%d calls came over %d connections, want %d", calls, len(from), conns)
+		t.Errorf("%d calls used %d connections, want %d", calls, len(from), conns)
 	}
 }
 
@@ -366,7 +366,7 @@ func TestHTTPSendsWhatTheDocumentSays(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Idempotency-Key": "installation-7", "X-Trace-Id": "trace-installation", "Traceparent": r.Trace.Parent,
-		"Content-Type": "application/json", "Orderflow-Signature": "", // no secret, no signature
+		"Content-Type": "application/json", "Orderflow-Signature": "", // without a secret
 	} {
 		if got.header.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, got.header.Get(name), want)
@@ -389,7 +389,7 @@ func TestHTTPSendsWhatTheDocumentSays(t *testing.T) {
 	}
 }
 
-// The signature is over the path as it stands in the request line, and over the body as it was sent.
+// The signature covers the path of the request line and the body as it was sent.
 func TestHTTPSigns(t *testing.T) {
 	g := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -401,11 +401,11 @@ func TestHTTPSigns(t *testing.T) {
 		mac := hmac.New(sha256.New, []byte(secret))
 		mac.Write([]byte(stamp + "\nPOST\n" + path + "\n" + string(body)))
 		if want := hex.EncodeToString(mac.Sum(nil)); path != "/a%2Fb/%C3%A4/charges" || signature != want {
-			t.Errorf("%s is signed %s, want %s", path, signature, want)
+			t.Errorf("the signature of %s is %s, want %s", path, signature, want)
 		}
 		seconds, err := strconv.ParseInt(stamp, 10, 64)
 		if age := time.Since(time.Unix(seconds, 0)).Abs(); err != nil || age > time.Minute {
-			t.Errorf("signed at %q, %v off: %v", stamp, age, err)
+			t.Errorf("signed at %q, which is off by %v: %v", stamp, age, err)
 		}
 		_, _ = io.WriteString(w, `{"status":"succeeded","reference":"ch_1"}`)
 	}, "/a%2Fb/%C3%A4")

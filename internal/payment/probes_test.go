@@ -20,7 +20,7 @@ func TestBreakerClosesAfterItsProbes(t *testing.T) {
 		time.Sleep(5*time.Second - 1)
 		synctest.Wait()
 		b.expect(t, payment.StateOpen, 0)
-		<-ready // nobody called anything: it becomes ready by itself
+		<-ready // it becomes ready without any call
 		synctest.Wait()
 		b.expect(t, payment.StateHalfOpen, 3)
 
@@ -34,7 +34,7 @@ func TestBreakerClosesAfterItsProbes(t *testing.T) {
 		}
 		for range 47 {
 			if err := <-errs; !errors.Is(err, payment.ErrOpen) {
-				t.Errorf("one call too many: %v, want ErrOpen", err)
+				t.Errorf("a call beyond the probes: %v, want ErrOpen", err)
 			}
 		}
 		_, ready = b.Ready()
@@ -47,10 +47,10 @@ func TestBreakerClosesAfterItsProbes(t *testing.T) {
 		<-ready
 		b.expect(t, payment.StateClosed, math.MaxInt)
 		if want := []string{"closed → open", "open → half-open", "half-open → closed"}; !slices.Equal(b.changes, want) {
-			t.Errorf("told of %q, want %q", b.changes, want)
+			t.Errorf("reported %q, want %q", b.changes, want)
 		}
 
-		b.charge(t, 9, true) // what was counted before it opened is forgotten
+		b.charge(t, 9, true) // earlier failures no longer count
 		b.expect(t, payment.StateClosed, math.MaxInt)
 	})
 }
@@ -82,7 +82,7 @@ func TestBreakerOpensAgainWhenAProbeFails(t *testing.T) {
 			b.expect(t, payment.StateOpen, 0)
 			time.Sleep(5*time.Second - 1)
 			synctest.Wait()
-			b.expect(t, payment.StateOpen, 0) // the whole delay again
+			b.expect(t, payment.StateOpen, 0) // for the whole delay again
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			b.expect(t, payment.StateHalfOpen, 3)
@@ -91,7 +91,7 @@ func TestBreakerOpensAgainWhenAProbeFails(t *testing.T) {
 	})
 }
 
-func TestBreakerWakesWhoWaitsForACancelledProbe(t *testing.T) {
+func TestBreakerWakesWaitersAfterACancelledProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1)
 		b.open(t)
@@ -104,7 +104,7 @@ func TestBreakerWakesWhoWaitsForACancelledProbe(t *testing.T) {
 		synctest.Wait()
 		ready, signal := b.Ready()
 		if ready {
-			t.Fatal("ready with all probes under way")
+			t.Fatal("ready although all probes are in flight")
 		}
 		cancel()
 		<-signal
@@ -117,9 +117,9 @@ func TestBreakerWakesWhoWaitsForACancelledProbe(t *testing.T) {
 	})
 }
 
-// A charge that began before the breaker opened, and ends while it is half-open, is no probe: neither its failure nor
-// its success counts, and it must not make room for more probes.
-func TestBreakerIgnoresAnswersFromBefore(t *testing.T) {
+// A charge that began before the breaker opened, and ends while it is half-open, is not a probe: neither its failure nor its success
+// counts, and it allows no further probe.
+func TestBreakerIgnoresAnswersOfEarlierStates(t *testing.T) {
 	for name, down := range map[string]bool{"failures": true, "successes": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestBreakerIgnoresAnswersFromBefore(t *testing.T) {
 				resume := b.behind.stop()
 				old := b.start(t.Context(), 20)
 				synctest.Wait()
-				b.behind.hold.Store(nil) // those 20 go on waiting; later calls do not
+				b.behind.hold.Store(nil) // the 20 calls keep waiting; later calls do not
 				b.open(t)
 				time.Sleep(5 * time.Second)
 				synctest.Wait()
@@ -138,7 +138,7 @@ func TestBreakerIgnoresAnswersFromBefore(t *testing.T) {
 				resume()
 				for range 20 {
 					if err := <-old; down != errors.Is(err, errDown) {
-						t.Errorf("an old call came to %v", err)
+						t.Errorf("the earlier call returned %v", err)
 					}
 				}
 				synctest.Wait()

@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// The vector of docs/payment-provider.md, computed there with openssl.
+// The test vector of docs/payment-provider.md, which openssl computed.
 func TestSignatureVector(t *testing.T) {
 	body, err := encode(Request{
 		Key: "7b0e-42", OrderID: 42, Attempt: 1, Amount: 2029_97, Currency: "USD", Method: "pm_4242", Trace: order.Trace{ID: "t-1"},
@@ -56,7 +56,7 @@ func TestEncodeRefusesBadUTF8WithoutQuotingIt(t *testing.T) {
 
 func TestReason(t *testing.T) {
 	long := strings.Repeat("ä", 300)
-	for _, test := range []struct{ said, method, want string }{
+	for _, test := range []struct{ text, method, want string }{
 		{"insufficient funds", "pm_opaque_token", "insufficient funds"},
 		{"", "pm_opaque_token", "declined by the payment provider"},
 		{"pm_opaque_token is expired", "pm_opaque_token", "[payment method] is expired"},
@@ -64,14 +64,14 @@ func TestReason(t *testing.T) {
 		{"x", "", "x"},
 		{long, "", strings.Repeat("ä", 255)},
 	} {
-		if got := reason(test.said, test.method); got != test.want {
-			t.Errorf("reason(%q, %q) = %q, want %q", test.said, test.method, got, test.want)
+		if got := reason(test.text, test.method); got != test.want {
+			t.Errorf("reason(%q, %q) = %q, want %q", test.text, test.method, got, test.want)
 		}
 	}
 }
 
-// FuzzAnswer feeds the parser whatever a provider may send. It must answer definitely only where the table allows it,
-// never quote the body in an error, and keep what it hands on within bounds.
+// FuzzAnswer passes arbitrary answers to the parser. It must return a definite answer only where the table allows it, must not quote
+// the body in an error, and must bound the texts.
 func FuzzAnswer(f *testing.F) {
 	for _, status := range []int{200, 201, 202, 302, 402, 409, 500} {
 		for _, body := range []string{
@@ -93,7 +93,7 @@ func FuzzAnswer(f *testing.F) {
 		switch {
 		case err != nil:
 			if result != (Result{}) {
-				t.Errorf("an error (%v) came with %+v", err, result)
+				t.Errorf("the error %v came with the result %+v", err, result)
 			}
 			if strings.Contains(err.Error(), method) || len(err.Error()) > 200 {
 				t.Errorf("the error quotes the answer: %v", err)
@@ -122,7 +122,7 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("outcome %q", result.Outcome)
 		}
 		if len(body) > maxAnswerBytes && err == nil {
-			t.Errorf("a body of %d bytes was an answer", len(body))
+			t.Errorf("a body of %d bytes was accepted", len(body))
 		}
 	})
 }

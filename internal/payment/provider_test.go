@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/payment/paymenttest"
 )
 
-// once behaves as b at the first request of a kind for a key, and well afterwards.
+// once returns a script with the behaviour b at the first request of a kind for a key, and Succeed afterwards.
 func once(b paymenttest.Behaviour) func(paymenttest.Call) paymenttest.Behaviour {
 	return func(c paymenttest.Call) paymenttest.Behaviour {
 		if c.Nth == 1 && c.Kind == order.KindCharge {
@@ -22,7 +22,7 @@ func once(b paymenttest.Behaviour) func(paymenttest.Call) paymenttest.Behaviour 
 	}
 }
 
-// await waits for the provider's books, but not for ever. It may be called from any goroutine.
+// await waits, with a time limit, until the provider's entry of a key meets a condition. It is safe for concurrent use.
 func await(t *testing.T, p *paymenttest.Provider, key string, want func(paymenttest.Entry) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -32,19 +32,19 @@ func await(t *testing.T, p *paymenttest.Provider, key string, want func(paymentt
 	}
 }
 
-// Whatever befalls the first attempt, asking again with the same key finds one charge and its answer.
-func TestChargeAskedAgainIsOneCharge(t *testing.T) {
+// After any failure of the first attempt, repeating the request with the same key returns the answer of one charge.
+func TestRepeatedChargeIsOneCharge(t *testing.T) {
 	for name, test := range map[string]struct {
-		first  paymenttest.Behaviour
-		booked bool // by the first request already
-		silent bool // the client has to give up
+		first    paymenttest.Behaviour
+		executed bool // by the first request
+		silent   bool // the client must cancel
 	}{
-		"failed":            {first: paymenttest.Fail},
-		"booked and failed": {first: paymenttest.ExecuteAndFail, booked: true},
-		"garbage":           {first: paymenttest.Garbage, booked: true},
-		"cut":               {first: paymenttest.Disconnect, booked: true},
-		"hung":              {first: paymenttest.Hang, silent: true},
-		"late":              {first: paymenttest.Late, booked: true, silent: true},
+		"failed":                         {first: paymenttest.Fail},
+		"executed, then failed":          {first: paymenttest.ExecuteAndFail, executed: true},
+		"malformed answer":               {first: paymenttest.Garbage, executed: true},
+		"disconnected":                   {first: paymenttest.Disconnect, executed: true},
+		"no answer":                      {first: paymenttest.Hang, silent: true},
+		"executed after the client left": {first: paymenttest.Late, executed: true, silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := paymenttest.NewProvider(t, paymenttest.Options{Secret: secret, Script: once(test.first)})
@@ -62,19 +62,19 @@ func TestChargeAskedAgainIsOneCharge(t *testing.T) {
 			result, err := g.Charge(ctx, r)
 			watch.Wait()
 			noAnswer(t, result, err, "payment provider: charge: ")
-			if test.booked {
+			if test.executed {
 				await(t, p, r.Key, func(e paymenttest.Entry) bool { return e.Outcome == order.Succeeded })
 			} else if e, _ := p.Entry(r.Key); e.Outcome != "" {
-				t.Errorf("booked %+v", e)
+				t.Errorf("entry %+v", e)
 			}
 
 			r.Attempt = 2
 			result, err = g.Charge(t.Context(), r)
 			if err != nil || result.Outcome != order.Succeeded {
-				t.Errorf("asked again: %+v, %v", result, err)
+				t.Errorf("repeated: %+v, %v", result, err)
 			}
 			if e, _ := p.Entry(r.Key); e.Charges != 2 || e.Reference != result.Reference || p.Charged()[r.OrderID] != 1 {
-				t.Errorf("the books say %+v, charged %v; want one charge in two requests", e, p.Charged())
+				t.Errorf("entry %+v, charged %v; want one charge in two requests", e, p.Charged())
 			}
 			if problems := p.Problems(); len(problems) > 0 {
 				t.Errorf("problems: %q", problems)
@@ -83,7 +83,7 @@ func TestChargeAskedAgainIsOneCharge(t *testing.T) {
 	}
 }
 
-// A charge that arrives behind its void is declined, also when it was sent before.
+// A charge that arrives after its void is declined, even if it was sent before.
 func TestLateChargeOfAVoidedKey(t *testing.T) {
 	p := paymenttest.NewProvider(t, paymenttest.Options{Script: once(paymenttest.Late)})
 	g := newHTTP(t, payment.HTTPOptions{URL: p.URL()})
@@ -107,7 +107,7 @@ func TestLateChargeOfAVoidedKey(t *testing.T) {
 		t.Errorf("charge after void: %+v, %v", result, err)
 	}
 	if e, _ := p.Entry(r.Key); e.Outcome != "" || !e.Voided || e.Voids != 1 || len(p.Charged()) != 0 {
-		t.Errorf("the books say %+v, charged %v", e, p.Charged())
+		t.Errorf("entry %+v, charged %v", e, p.Charged())
 	}
 }
 
@@ -128,14 +128,14 @@ func TestProviderRefusesToVoid(t *testing.T) {
 	}
 }
 
-func TestProviderNoticesWhatIsWrong(t *testing.T) {
+func TestProviderReportsProtocolViolations(t *testing.T) {
 	p := paymenttest.NewProvider(t, paymenttest.Options{Secret: secret})
 	expect := func(result payment.Result, err error, status, problem string) {
 		t.Helper()
 		noAnswer(t, result, err, status)
 		problems := p.Problems()
 		if len(problems) == 0 || !strings.Contains(problems[len(problems)-1], problem) {
-			t.Errorf("problems %q, want the last to say %q", problems, problem)
+			t.Errorf("problems %q, want the last one to contain %q", problems, problem)
 		}
 	}
 	unsigned := newHTTP(t, payment.HTTPOptions{URL: p.URL()})
@@ -153,7 +153,7 @@ func TestProviderNoticesWhatIsWrong(t *testing.T) {
 	other := plausible()
 	other.Amount++
 	result, err = g.Charge(t.Context(), other)
-	expect(result, err, "status 409", "stood for order 7")
+	expect(result, err, "status 409", "was used for order 7")
 
 	other = plausible()
 	other.OrderID = 0
@@ -165,11 +165,11 @@ func TestProviderNoticesWhatIsWrong(t *testing.T) {
 	expect(result, err, "status 404", "not part of the protocol")
 
 	if len(p.Problems()) != 5 || len(p.Entries()) != 1 || p.Charged()[7] != 1 {
-		t.Errorf("problems %q, books %+v", p.Problems(), p.Entries())
+		t.Errorf("problems %q, entries %+v", p.Problems(), p.Entries())
 	}
 }
 
-// One order charged under two keys is the mistake that the books exist to show.
+// Charged shows an order that was charged under two keys.
 func TestProviderShowsDoubleCharges(t *testing.T) {
 	p := paymenttest.NewProvider(t, paymenttest.Options{})
 	g := newHTTP(t, payment.HTTPOptions{URL: p.URL()})
@@ -181,6 +181,6 @@ func TestProviderShowsDoubleCharges(t *testing.T) {
 		}
 	}
 	if p.Charged()[7] != 2 || len(p.Entries()) != 2 {
-		t.Errorf("charged %v, books %+v", p.Charged(), p.Entries())
+		t.Errorf("charged %v, entries %+v", p.Charged(), p.Entries())
 	}
 }

@@ -32,7 +32,7 @@ func TestSimulatedFateIsAFunctionOfSeedAndKey(t *testing.T) {
 		}
 		f := one.fate(key)
 		if again := other.fate(key); again != f {
-			t.Fatalf("one process says %+v, another %+v", f, again)
+			t.Fatalf("one process returned %+v, another %+v", f, again)
 		}
 		if f.latency < low || f.latency > high {
 			t.Fatalf("latency %v is outside %v-%v", f.latency, low, high)
@@ -56,19 +56,18 @@ func TestSimulatedSuccessRate(t *testing.T) {
 					succeeded++
 				}
 			}
-			// Three and a half standard deviations; none at 0 and 1.
+			// 3.5 standard deviations; none at 0 and 1.
 			if got := float64(succeeded) / keys; math.Abs(got-want) > 3.5*math.Sqrt(want*(1-want)/keys) {
 				t.Errorf("seed %q: %v of the keys succeed, want %v", seed, got, want)
 			}
 			if mean := float64(latency) / keys; math.Abs(mean-125) > 2 {
-				t.Errorf("seed %q: mean latency %v of 50 to 200", seed, mean)
+				t.Errorf("seed %q: mean latency %v, want about the middle of 50 to 200 ms", seed, mean)
 			}
 		}
 	}
 }
 
-// Processes of neighbouring releases run side by side: were the function to change, a charge repeated by the other one
-// would get another answer.
+// Processes of two releases may run together: if the function changed, a charge repeated by the other release would get another answer.
 func TestSimulatedFateIsTheSameInEveryRelease(t *testing.T) {
 	g, err := NewSimulated(SimulatedOptions{MinLatency: 50 * time.Millisecond, MaxLatency: 200 * time.Millisecond, Success: 0.8, Seed: "seed"})
 	if err != nil {
@@ -86,7 +85,7 @@ func TestSimulatedFateIsTheSameInEveryRelease(t *testing.T) {
 	}
 }
 
-func TestSimulatedTakesItsLatency(t *testing.T) {
+func TestSimulatedLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, err := NewSimulated(SimulatedOptions{MinLatency: 50 * time.Millisecond, MaxLatency: 200 * time.Millisecond, Success: 1})
 		if err != nil {
@@ -108,7 +107,7 @@ func TestSimulatedTakesItsLatency(t *testing.T) {
 		start := time.Now()
 		result, err := g.Charge(ctx, Request{Key: "key"})
 		if !errors.Is(err, context.DeadlineExceeded) || result != (Result{}) {
-			t.Errorf("a charge cut short: %+v, %v", result, err)
+			t.Errorf("a cancelled charge: %+v, %v", result, err)
 		}
 		if took := time.Since(start); took != 49*time.Millisecond {
 			t.Errorf("ctx ended after 49ms, the wait after %v", took)

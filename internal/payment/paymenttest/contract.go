@@ -1,5 +1,5 @@
-// Package paymenttest holds what tests of payments need: the suite that every payment.Gateway must pass (Run), and a
-// payment provider on a real port that misbehaves on request and keeps books (Provider).
+// Package paymenttest has the suite that every payment.Gateway must pass (Run), and a fake payment provider on a real port whose
+// failures a test scripts (Provider).
 package paymenttest
 
 import (
@@ -14,12 +14,11 @@ import (
 	"orderflow/internal/payment"
 )
 
-// patience bounds every wait of the suite. Nothing waits that long unless it is broken.
+// patience bounds every wait of the suite. Only a failing test reaches it.
 const patience = 30 * time.Second
 
-// Run checks an adapter against the contract of payment.Gateway. open returns a client of the gateway; it is called
-// several times in a test, as if by several processes, and all that it returns must reach the same gateway. The gateway
-// must answer everything well within ten seconds.
+// Run checks an adapter against the contract of payment.Gateway. open returns a client of the gateway. A test calls it several times, like
+// several processes, and all clients must use the same gateway, which must answer well within ten seconds.
 func Run(t *testing.T, open func(t *testing.T) payment.Gateway) {
 	t.Helper()
 	for _, test := range []struct {
@@ -42,7 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) payment.Gateway) {
 	}
 }
 
-// suite is what a check works with.
+// suite has what each check uses.
 type suite struct {
 	open func(t *testing.T) payment.Gateway
 }
@@ -57,7 +56,7 @@ func NewRequest(installation string, orderID int64) payment.Request {
 	}
 }
 
-// request is NewRequest with keys of the running test's own.
+// request is NewRequest with keys of the running test.
 func request(t *testing.T, orderID int64) payment.Request {
 	t.Helper()
 	name := strings.NewReplacer("/", "_", " ", "_").Replace(t.Name())
@@ -85,7 +84,7 @@ func (s suite) void(t *testing.T, g payment.Gateway, r payment.Request) {
 	}
 }
 
-// wellFormed fails the test unless a charge's result is one of the two that the contract knows.
+// wellFormed fails the test unless the result of a charge has one of the two valid forms.
 func wellFormed(t *testing.T, r payment.Result) {
 	t.Helper()
 	switch {
@@ -204,7 +203,7 @@ func chargeAfterVoid(t *testing.T, s suite) {
 	s.void(t, g, r)
 	for range 2 {
 		if late := s.charge(t, other, r); late.Outcome != order.Declined {
-			t.Errorf("a charge of a voided key: %+v, want it declined", late)
+			t.Errorf("a charge of a voided key: %+v, want Declined", late)
 		}
 	}
 }
@@ -219,7 +218,7 @@ func cancelled(t *testing.T, s suite) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// No answer, or the answer: the gateway is free to have been faster.
+		// Either result is valid: the gateway may have answered before.
 		result, err := g.Charge(ended, r)
 		if err != nil && result != (payment.Result{}) {
 			t.Errorf("an error (%v) came with the result %+v", err, result)
@@ -228,7 +227,7 @@ func cancelled(t *testing.T, s suite) {
 	select {
 	case <-done:
 	case <-timer.C:
-		t.Fatal("a charge went on waiting after its ctx had ended")
+		t.Fatal("a charge kept waiting after its ctx had ended")
 	}
-	wellFormed(t, s.charge(t, g, r)) // and its key is as good as before
+	wellFormed(t, s.charge(t, g, r)) // the key remains usable
 }

@@ -16,10 +16,10 @@ import (
 	"orderflow/internal/order"
 )
 
-// The provider's side of the protocol is written here once more, from the document and not from package payment, so
-// that a mistake in one of them shows.
+// The provider's side of the protocol is implemented from the document, not from package payment, so that tests reveal a mistake in
+// either.
 
-// tolerance is how far a signature's time may be off.
+// tolerance is the largest accepted deviation of a signature's time.
 const tolerance = 5 * time.Minute
 
 type wireRequest struct {
@@ -52,7 +52,7 @@ func (p *Provider) routes() http.Handler {
 func (p *Provider) handle(w http.ResponseWriter, r *http.Request, kind order.PaymentKind) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest) // the client went away halfway: no fault of the protocol
+		w.WriteHeader(http.StatusBadRequest) // the client disconnected: not a protocol violation
 		return
 	}
 	if p.options.Secret != "" {
@@ -77,7 +77,7 @@ func (p *Provider) handle(w http.ResponseWriter, r *http.Request, kind order.Pay
 	p.behave(w, r, call, p.options.Script(call))
 }
 
-// behave carries a request out and answers it, as its behaviour says.
+// behave executes and answers a request according to its behaviour.
 func (p *Provider) behave(w http.ResponseWriter, r *http.Request, call Call, b Behaviour) {
 	if b == Fail {
 		w.WriteHeader(http.StatusInternalServerError)
@@ -104,15 +104,15 @@ func (p *Provider) behave(w http.ResponseWriter, r *http.Request, call Call, b B
 	default:
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(answer) // a client that has gone will ask again
+		_ = json.NewEncoder(w).Encode(answer) // a disconnected client will repeat the request
 	}
 }
 
-// parse reads a request and checks that its headers say the same as its body.
+// parse parses a request and checks that its headers agree with its body.
 func parse(kind order.PaymentKind, header http.Header, body []byte) (wireRequest, error) {
 	var r wireRequest
 	if err := json.Unmarshal(body, &r); err != nil {
-		return r, fmt.Errorf("the body is no JSON object: %w", err)
+		return r, fmt.Errorf("the body is not a JSON object: %w", err)
 	}
 	key := r.Key
 	if kind == order.KindVoid {
@@ -123,7 +123,7 @@ func parse(kind order.PaymentKind, header http.Header, body []byte) (wireRequest
 	case r.Key == "" || r.OrderID < 1 || r.Attempt < 1 || len(r.Currency) != 3:
 		return r, fmt.Errorf("key %q, order %d, attempt %d, currency %q: one is missing", r.Key, r.OrderID, r.Attempt, r.Currency)
 	case amountErr != nil || !strings.Contains(r.Amount, "."):
-		return r, fmt.Errorf("amount %q is no decimal with two places", r.Amount)
+		return r, fmt.Errorf("amount %q is not a decimal with two places", r.Amount)
 	case kind == order.KindVoid && r.Method != "":
 		return r, errors.New("a void came with a payment method")
 	case header.Get("Idempotency-Key") != key:
@@ -136,7 +136,7 @@ func parse(kind order.PaymentKind, header http.Header, body []byte) (wireRequest
 	return r, nil
 }
 
-// verify checks a request's signature as the document tells providers to.
+// verify checks the signature of a request as the document describes.
 func verify(secret string, r *http.Request, body []byte, now time.Time) error {
 	header := r.Header.Get("Orderflow-Signature")
 	stamp, signature, ok := strings.Cut(strings.TrimPrefix(header, "t="), ",v1=")
@@ -145,7 +145,7 @@ func verify(secret string, r *http.Request, body []byte, now time.Time) error {
 	}
 	seconds, err := strconv.ParseInt(stamp, 10, 64)
 	if err != nil {
-		return fmt.Errorf("the signature's time %q is no number", stamp)
+		return fmt.Errorf("the signature's time %q is not a number", stamp)
 	}
 	if age := now.Sub(time.Unix(seconds, 0)).Abs(); age > tolerance {
 		return fmt.Errorf("the signature's time is %v off", age)

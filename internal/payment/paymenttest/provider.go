@@ -15,23 +15,23 @@ import (
 	"orderflow/internal/order"
 )
 
-// Behaviour is what a Provider does with one request.
+// Behaviour is the reaction of a Provider to a request.
 type Behaviour int
 
-// The behaviours. A key's fate is decided once, by the first request that gets as far as the books; later ones of the
-// same key get the same answer, and their Behaviour only decides how, and whether, that answer reaches the client.
+// The behaviours. The first executed request decides the outcome of its key. Later requests of the key get the same answer; their
+// Behaviour only decides whether and how that answer reaches the client.
 const (
-	Succeed        Behaviour = iota // charge, and say so
-	Decline                         // decline, and say so; a void: refuse to undo
-	Fail                            // status 500, nothing is booked
-	ExecuteAndFail                  // book it, then status 500
-	Hang                            // book nothing and never answer
-	Late                            // book it only when the client has gone, and never answer
-	Garbage                         // book it, then answer 200 with what is no JSON
-	Disconnect                      // book it, then close the connection without an answer
+	Succeed        Behaviour = iota // charge, and answer
+	Decline                         // decline, and answer; for a void: refuse to undo
+	Fail                            // status 500, without executing the request
+	ExecuteAndFail                  // execute it, then status 500
+	Hang                            // neither execute nor answer
+	Late                            // execute it after the client has disconnected, and never answer
+	Garbage                         // execute it, then answer 200 with malformed JSON
+	Disconnect                      // execute it, then close the connection without an answer
 )
 
-// Call is one request as a Script sees it.
+// Call describes a request to a Script.
 type Call struct {
 	Kind    order.PaymentKind // KindCharge or KindVoid
 	Key     string
@@ -40,39 +40,39 @@ type Call struct {
 	Nth     int // 1 for the first request of this kind for this key
 }
 
-// Options say how a Provider behaves. The zero value lets every charge succeed and checks no signature.
+// Options configure a Provider. With the zero value every charge succeeds and no signature is checked.
 type Options struct {
-	Secret string               // what requests must be signed with; "" checks no signature
-	Script func(Call) Behaviour // decides about each request; called by many goroutines; nil for Succeed
+	Secret string               // of the signatures; "" checks none
+	Script func(Call) Behaviour // decides the behaviour of each request; called concurrently; nil for Succeed
 }
 
-// Entry is what a Provider's books say of one key.
+// Entry is the state of one key of a Provider.
 type Entry struct {
 	Key       string
 	OrderID   int64
 	Amount    string
 	Currency  string
-	Outcome   order.Outcome // of the charge; "" when no charge of this key was booked
+	Outcome   order.Outcome // of the charge; "" when none was executed
 	Reference string
 	Voided    bool
-	Charges   int // requests to charge that came in, answered or not
-	Voids     int // requests to void that came in, answered or not
+	Charges   int // requests to charge, answered or not
+	Voids     int // requests to void, answered or not
 }
 
-// Provider is a payment provider that speaks the protocol of docs/payment-provider.md on a loopback port. It remembers
-// keys as a real one does and answers as its script wants. Its methods may be called from any goroutine.
+// Provider is a fake payment provider with the protocol of docs/payment-provider.md on a loopback port. It stores keys like a real one,
+// and its script decides how it answers. All methods are safe for concurrent use.
 type Provider struct {
 	options Options
 	server  *httptest.Server
-	closing chan struct{} // closed by Close, to let hung requests go
+	closing chan struct{} // closed at the end, to release unanswered requests
 
 	mu       sync.Mutex
 	entries  map[string]*Entry
-	changed  chan struct{} // closed and replaced at every change of books
+	changed  chan struct{} // closed and replaced at every change of entries
 	problems []string
 }
 
-// NewProvider starts a provider; it is closed when the test ends.
+// NewProvider starts a provider, which stops when the test ends.
 func NewProvider(tb testing.TB, options Options) *Provider {
 	tb.Helper()
 	if options.Script == nil {
@@ -89,10 +89,10 @@ func NewProvider(tb testing.TB, options Options) *Provider {
 	return p
 }
 
-// URL is what a payment.HTTP is pointed at. It has a path, so that a signature over the wrong one is noticed.
+// URL returns the URL for a payment.HTTP. It has a path, so that a signature over a wrong path is detected.
 func (p *Provider) URL() string { return p.server.URL + "/v1" }
 
-// Entry is what the books say of a key; ok is false when they know nothing of it.
+// Entry returns the entry of a key; ok is false when there is none.
 func (p *Provider) Entry(key string) (entry Entry, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +102,7 @@ func (p *Provider) Entry(key string) (entry Entry, ok bool) {
 	return Entry{}, false
 }
 
-// Entries are all entries, by order and key.
+// Entries returns all entries, sorted by order and key.
 func (p *Provider) Entries() []Entry {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,8 +116,8 @@ func (p *Provider) Entries() []Entry {
 	return entries
 }
 
-// Charged is how many charges an order's customer paid for, by order: those that succeeded and were not voided. More
-// than 1 is a double charge: one order under several keys.
+// Charged returns the number of charges of each order that succeeded and were not voided. More than 1 is a double charge: one order
+// under several keys.
 func (p *Provider) Charged() map[int64]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,15 +130,15 @@ func (p *Provider) Charged() map[int64]int {
 	return charged
 }
 
-// Problems are the requests that broke the protocol, in words: wrong signatures, headers that contradict the body, a
-// key used for two different charges. A test should end by finding none.
+// Problems returns the protocol violations: wrong signatures, headers that contradict the body, a key used for two different charges.
+// A test should end without any.
 func (p *Provider) Problems() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.problems)
 }
 
-// Await waits until the books say of a key what the test wants. Its error is that of ctx.
+// Await waits until the entry of a key meets a condition. It returns the error of ctx.
 func (p *Provider) Await(ctx context.Context, key string, want func(Entry) bool) error {
 	for {
 		p.mu.Lock()
@@ -152,13 +152,12 @@ func (p *Provider) Await(ctx context.Context, key string, want func(Entry) bool)
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the provider's books on %s: %w", key, ctx.Err())
+			return fmt.Errorf("wait for the provider's entry of %s: %w", key, ctx.Err())
 		}
 	}
 }
 
-// arrive counts a request in and says which one of its kind and key it is. It refuses a key that stands for another
-// charge already.
+// record counts a request and returns its number for its kind and key. It refuses a key that belongs to another charge.
 func (p *Provider) record(kind order.PaymentKind, r wireRequest) (nth int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,7 +167,7 @@ func (p *Provider) record(kind order.PaymentKind, r wireRequest) (nth int, ok bo
 		p.entries[r.Key] = e
 	}
 	if e.OrderID != r.OrderID || e.Amount != r.Amount || e.Currency != r.Currency {
-		p.problems = append(p.problems, fmt.Sprintf("key %s stood for order %d, %s %s; now for order %d, %s %s",
+		p.problems = append(p.problems, fmt.Sprintf("key %s was used for order %d, %s %s; now for order %d, %s %s",
 			r.Key, e.OrderID, e.Amount, e.Currency, r.OrderID, r.Amount, r.Currency))
 		return 0, false
 	}
@@ -181,7 +180,7 @@ func (p *Provider) record(kind order.PaymentKind, r wireRequest) (nth int, ok bo
 	return *count, true
 }
 
-// book carries a request out, unless it was before, and returns the status and body of its answer.
+// execute executes a request, unless its key was executed, and returns the status and body of the answer.
 func (p *Provider) execute(kind order.PaymentKind, key string, decline bool) (status int, answer wireAnswer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +207,7 @@ func (p *Provider) execute(kind order.PaymentKind, key string, decline bool) (st
 	return http.StatusCreated, wireAnswer{Status: "succeeded", Reference: e.Reference}
 }
 
-// announce wakes those who Await. The caller holds mu.
+// notify wakes the callers of Await. The caller holds mu.
 func (p *Provider) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
