@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pipe is a writer that tests look into, stop and break.
+// pipe is a writer that tests can read, block and break.
 type pipe struct {
 	mu      sync.Mutex
 	written bytes.Buffer
@@ -48,7 +48,7 @@ func (p *pipe) Write(page []byte) (int, error) {
 	return p.written.Write(page)
 }
 
-// breaks says how writes fail from now on, if they do; it returns how many there were.
+// breaks sets how later writes fail, if at all, and returns the number of earlier ones.
 func (p *pipe) breaks(fail func(p []byte) (int, error)) (writes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +62,7 @@ func (p *pipe) String() string {
 	return p.written.String()
 }
 
-// lines decodes what was written as JSON lines.
+// lines decodes the written JSON lines.
 func (p *pipe) lines(t testing.TB) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
@@ -112,7 +112,7 @@ func TestTextLine(t *testing.T) {
 	})
 }
 
-// The handler keeps the rules that slog sets for handlers.
+// The handler keeps the rules of slog for handlers.
 func TestConformance(t *testing.T) {
 	var p pipe
 	var l *Log
@@ -144,7 +144,7 @@ func TestLevel(t *testing.T) {
 	}
 }
 
-// Nothing in a message, a key or a value ends a line, begins another or reaches a terminal unquoted.
+// No message, key or value can end a line, start another or reach a terminal unquoted.
 func TestInjection(t *testing.T) {
 	evil := "x\n{\"level\":\"error\"}\r\n\x1b[2J\u2028\xff\x00\" y=z"
 	for _, text := range []bool{true, false} {
@@ -161,11 +161,11 @@ func TestInjection(t *testing.T) {
 	}
 }
 
-// A line has each of its keys once, whatever the caller calls its attributes.
+// A line has each standard key once, whatever the keys of the attributes.
 func TestKeysOfEveryLine(t *testing.T) {
 	var p pipe
 	l := NewLog(&p, LogOptions{})
-	l.Logger().With("time", time.Now()).Info("m", "level", "l", "message", "x", "timestamp", 1, "msg", 2) //nolint:sloglint // that is the test
+	l.Logger().With("time", time.Now()).Info("m", "level", "l", "message", "x", "timestamp", 1, "msg", 2) //nolint:sloglint // the test needs these keys
 	mustClose(t, l)
 	got := p.lines(t)[0]
 	if keys := slices.Sorted(maps.Keys(got)); len(keys) != 8 || got["message"] != "m" || got["level"] != "info" || got["message_"] != "x" {
@@ -173,7 +173,7 @@ func TestKeysOfEveryLine(t *testing.T) {
 	}
 }
 
-// What the caller changes after the call is not what was logged, and no race.
+// A caller may change a value after the call: the line has the old one, and there is no race.
 func TestValuesAreReadAtOnce(t *testing.T) {
 	var p pipe
 	l := NewLog(&p, LogOptions{})
@@ -197,7 +197,7 @@ func TestLongTextsAreCut(t *testing.T) {
 	}
 }
 
-// Lines wait a moment for company, errors do not.
+// Lines wait up to linger, to be written together; errors do not.
 func TestLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pipe
@@ -207,7 +207,7 @@ func TestLinger(t *testing.T) {
 		l.Logger().Info("two")
 		synctest.Wait()
 		if p.String() != "" {
-			t.Errorf("written before its time: %s", p.String())
+			t.Errorf("written before linger ended: %s", p.String())
 		}
 		time.Sleep(linger / 2)
 		synctest.Wait()
@@ -218,14 +218,13 @@ func TestLinger(t *testing.T) {
 		l.Logger().Error("four")
 		synctest.Wait()
 		if lines := p.lines(t); len(lines) != 4 || lines[2]["message"] != "three" {
-			t.Errorf("an error did not hurry: %v", lines)
+			t.Errorf("an error was not written at once: %v", lines)
 		}
 		mustClose(t, l)
 	})
 }
 
-// A pipe that nobody reads costs lines and nothing else; when somebody reads again, the log says how many. Errors find
-// room longer than others.
+// A blocked pipe only loses lines. When it is read again, the log reports how many. The last part of the buffer is reserved for errors.
 func TestStuckPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pipe{open: make(chan struct{})}
@@ -240,7 +239,7 @@ func TestStuckPipe(t *testing.T) {
 			}
 		}
 		if lost.Load() == 0 {
-			t.Error("nothing was dropped")
+			t.Error("no line was dropped")
 		}
 		before := lost.Load()
 		logger.Info("no room")
@@ -260,17 +259,17 @@ func TestStuckPipe(t *testing.T) {
 			}
 		}
 		if int64(said) != lost.Load() || kept+said != sent+2 {
-			t.Errorf("%d sent, %d written, %d said to be dropped, %d counted", sent+2, kept, said, lost.Load())
+			t.Errorf("%d sent, %d written, %d reported as dropped, %d counted", sent+2, kept, said, lost.Load())
 		}
 		logger.Info("after")
 		mustClose(t, l)
 		if lines := p.lines(t); lines[len(lines)-1]["message"] != "after" {
-			t.Error("the log did not come back")
+			t.Error("the log did not write again")
 		}
 	})
 }
 
-// A pipe that fails costs the lines that it does not take; half a line spoils no other.
+// A failing pipe loses the lines that it does not accept; a partial line corrupts no other.
 func TestBrokenPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost atomic.Int64
@@ -297,7 +296,7 @@ func TestBrokenPipe(t *testing.T) {
 	})
 }
 
-// A writer that takes less than it is given and says nothing is a broken one.
+// A writer that writes less than it was given, without an error, counts as failed.
 func TestShortWrites(t *testing.T) {
 	var lost atomic.Int64
 	p := pipe{fail: func(page []byte) (int, error) { return len(page) - 1, nil }}
@@ -319,7 +318,7 @@ func TestClose(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		if err := l.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
-			t.Errorf("closing a stuck log: %v after %s", err, time.Since(start))
+			t.Errorf("Close with a blocked pipe: %v after %s", err, time.Since(start))
 		}
 		l.Logger().Info("after")
 		if lost.Load() != 1 {
@@ -333,7 +332,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// Many log at once: every line arrives whole, those of each caller in their order.
+// With concurrent callers every line is written whole, and the lines of each caller in order.
 func TestConcurrentCallers(t *testing.T) {
 	var p pipe
 	l := NewLog(&p, LogOptions{})
@@ -362,7 +361,7 @@ func TestConcurrentCallers(t *testing.T) {
 	}
 }
 
-// BenchmarkLog is what a log call costs its caller. The lines are formatted and written outside the clock.
+// BenchmarkLog measures a log call. Formatting and writing are not measured.
 func BenchmarkLog(b *testing.B) {
 	const burst = 256
 	l := NewLog(io.Discard, LogOptions{Buffer: 1 << 30})
@@ -375,7 +374,7 @@ func BenchmarkLog(b *testing.B) {
 		if i%burst == burst-1 {
 			b.StopTimer()
 			notify(l.flushNow)
-			for l.heaviness() > 0 {
+			for l.pending() > 0 {
 				runtime.Gosched()
 			}
 			b.StartTimer()
@@ -383,14 +382,14 @@ func BenchmarkLog(b *testing.B) {
 	}
 }
 
-// heaviness is the weight of what is not written yet.
-func (l *Log) heaviness() int {
+// pending returns the weight of the unwritten lines.
+func (l *Log) pending() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.weight
 }
 
-// BenchmarkDropped is what it costs while nobody reads and there is no room left.
+// BenchmarkDropped measures a log call with a full buffer.
 func BenchmarkDropped(b *testing.B) {
 	p := pipe{open: make(chan struct{})}
 	l := NewLog(&p, LogOptions{Buffer: 1})

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A process that serves outlives the reader of its standard error: it runs on, and ends with the code it chose.
+// A server survives the exit of the reader of its standard error, and ends with its own exit code.
 func TestProcessSurvivesABrokenPipe(t *testing.T) {
 	if os.Getenv("TELEMETRY_CHILD") != "" {
 		SurviveBrokenPipes()
@@ -54,7 +54,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if Terminal(f) {
-		t.Error("the null device is no terminal")
+		t.Error("the null device is not a terminal")
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestTerminal(t *testing.T) {
 }
 
 func TestRegistry(t *testing.T) {
-	registry, other := NewRegistry("1.2.3"), NewRegistry("1.2.3") // two in one process do not meet
+	registry, other := NewRegistry("1.2.3"), NewRegistry("1.2.3") // two registries of one process are independent
 	for _, r := range []*prometheus.Registry{registry, other} {
 		families, err := r.Gather()
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 
 const prometheus = "deploy/prometheus/"
 
-// Prometheus takes the configuration and the rules, and the rules do what their tests say.
+// promtool accepts the configuration and the rules, and the tests of the rules pass.
 func TestRules(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
@@ -25,7 +25,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// Each alert is seen to fire and seen to stay silent, has a severity, and leads to a section that has it for a title.
+// Each alert has a severity, a test in which it fires, a test in which it stays silent, and a section of the runbook.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	rules, tests, page := file(t, prometheus+"alerts.yml"), file(t, prometheus+"alerts_test.yml"), file(t, "docs/operations/runbook.md")
@@ -37,16 +37,16 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s has no severity", name)
 		}
 		if !strings.Contains(rule, "runbook_url: docs/operations/runbook.md#"+strings.ToLower(name)+"\n") {
-			t.Errorf("%s does not lead to its section", name)
+			t.Errorf("%s does not link to its section", name)
 		}
 		silent := regexp.MustCompile(`alertname: ` + name + `\n\s+exp_alerts: \[\]`)
 		firing := regexp.MustCompile(`alertname: ` + name + `\n\s+exp_alerts:\n\s+- exp_labels`)
 		if !silent.MatchString(tests) || !firing.MatchString(tests) {
-			t.Errorf("%s is not seen to fire and to stay silent in alerts_test.yml", name)
+			t.Errorf("alerts_test.yml lacks a test in which %s fires, or one in which it stays silent", name)
 		}
 	}
 	if len(alerts) < 12 {
-		t.Fatalf("only %v: this test does not read the rules right", alerts)
+		t.Fatalf("only the alerts %v: this test does not parse the rules correctly", alerts)
 	}
 	var sections []string
 	for _, section := range strings.Split(page, "\n### ")[1:] {

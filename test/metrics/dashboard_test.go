@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// dashboard is what of Grafana's format the tests look at.
+// dashboard is the part of Grafana's format that the tests use.
 type dashboard struct {
 	UID    string
 	Panels []panel
@@ -41,13 +41,13 @@ func readDashboard(t *testing.T) dashboard {
 		t.Fatal(err)
 	}
 	if len(d.Panels) < 30 || d.UID == "" {
-		t.Fatalf("%d panels, uid %q: this test does not read the dashboard right", len(d.Panels), d.UID)
+		t.Fatalf("%d panels, uid %q: this test does not parse the dashboard correctly", len(d.Panels), d.UID)
 	}
 	return d
 }
 
-// Panels have ids of their own, lie on Grafana's grid of 24 columns side by side, and say what they show in which unit, from
-// the data source that is provisioned.
+// Panels have unique ids, do not overlap on the grid of 24 columns, have a title, a description and a unit, and use the provisioned data
+// source.
 func TestDashboardPanels(t *testing.T) {
 	t.Parallel()
 	source := file(t, grafana+"provisioning/datasources/prometheus.yml")
@@ -59,12 +59,12 @@ func TestDashboardPanels(t *testing.T) {
 		ids[p.ID] = p.Title
 		g := p.Grid
 		if g.W < 1 || g.H < 1 || g.X < 0 || g.Y < 0 || g.X+g.W > 24 {
-			t.Errorf("%q does not lie on the grid: %+v", p.Title, g)
+			t.Errorf("%q is outside of the grid: %+v", p.Title, g)
 		}
 		for x := g.X; x < g.X+g.W; x++ {
 			for y := g.Y; y < g.Y+g.H; y++ {
 				if other := taken[[2]int{x, y}]; other != "" {
-					t.Fatalf("%q lies on %q", p.Title, other)
+					t.Fatalf("%q overlaps %q", p.Title, other)
 				}
 				taken[[2]int{x, y}] = p.Title
 			}
@@ -73,11 +73,11 @@ func TestDashboardPanels(t *testing.T) {
 			continue
 		}
 		if p.Title == "" || p.Description == "" || p.Field.Defaults.Unit == "" || len(p.Targets) == 0 {
-			t.Errorf("%q lacks a title, a description, a unit or something to show", p.Title)
+			t.Errorf("%q lacks a title, a description, a unit or a query", p.Title)
 		}
 		for _, target := range p.Targets {
 			if !strings.Contains(source, "uid: "+target.Source.UID+" ") || target.Source != p.Source {
-				t.Errorf("%q asks the data source %q, which is not provisioned", p.Title, target.Source.UID)
+				t.Errorf("%q uses the data source %q, which is not provisioned", p.Title, target.Source.UID)
 			}
 		}
 	}
@@ -88,7 +88,7 @@ func TestDashboardPanels(t *testing.T) {
 	}
 }
 
-// Every expression parses. promtool knows no dashboards, so they are handed to it as rules.
+// Every expression is valid. promtool does not read dashboards, so it checks the expressions as rules.
 func TestDashboardExpressions(t *testing.T) {
 	t.Parallel()
 	variables := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
@@ -99,7 +99,7 @@ func TestDashboardExpressions(t *testing.T) {
 		for _, target := range p.Targets {
 			expression := variables.Replace(target.Expr)
 			if strings.Contains(expression, "$") {
-				t.Errorf("%q uses a variable that nobody fills in: %s", p.Title, target.Expr)
+				t.Errorf("%q uses an unknown variable: %s", p.Title, target.Expr)
 			}
 			fmt.Fprintf(&rules, "  - {record: 'panel:%d:%s', expr: %s}\n", p.ID, target.Ref, strconv.Quote(expression))
 			for _, name := range named.FindAllString(expression, -1) {
@@ -114,10 +114,10 @@ func TestDashboardExpressions(t *testing.T) {
 	if said, err := promtool(t, "", "check", "rules", path); err != nil {
 		t.Errorf("promtool: %v\n%s", err, said)
 	}
-	// What wakes somebody can be looked at.
+	// Every metric of an alert is on the dashboard.
 	for _, name := range named.FindAllString(file(t, prometheus+"alerts.yml"), -1) {
 		if !shown[name] && !slices.Contains(notMetrics, name) {
-			t.Errorf("an alert uses %s, and no panel shows it", name)
+			t.Errorf("an alert uses %s, but no panel shows it", name)
 		}
 	}
 }

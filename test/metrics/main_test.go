@@ -21,7 +21,7 @@ import (
 	"orderflow/test/env"
 )
 
-// root is the repository, seen from here; patience bounds every wait.
+// root is the path of the repository; patience bounds every wait.
 const (
 	root     = "../.."
 	patience = time.Minute
@@ -39,7 +39,7 @@ func file(t *testing.T, path string) string {
 	return string(data)
 }
 
-// promtool runs Prometheus's own judge of metrics, rules and their tests.
+// promtool runs Prometheus's checker of metrics, rules and their tests.
 func promtool(t *testing.T, stdin string, args ...string) (said string, err error) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -60,10 +60,10 @@ type process struct {
 	client    *http.Client
 }
 
-// serve starts a server with these roles on a database and a Redis, and ends it with the test.
-func serve(t *testing.T, ground config.Settings, roles config.Roles) process {
+// serve starts a server with these roles on a database and a Redis, and stops it at the end of the test.
+func serve(t *testing.T, shared config.Settings, roles config.Roles) process {
 	t.Helper()
-	set := ground
+	set := shared
 	set.Roles = roles
 	if err := set.Validate(); err != nil {
 		t.Fatal(err)
@@ -82,18 +82,18 @@ func serve(t *testing.T, ground config.Settings, roles config.Roles) process {
 		}
 	})
 	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
-	t.Cleanup(client.CloseIdleConnections) // before the server ends, which would wait for them
+	t.Cleanup(client.CloseIdleConnections) // before the server stops, which would wait for them
 	return process{t, server.URL(), server.RealtimeURL(), client}
 }
 
-// ground is what servers of several roles share: a MySQL with the sample data, and a Redis.
-func ground(t *testing.T) config.Settings {
+// sharedSettings returns settings with a MySQL with the sample data and a Redis, for servers of several roles.
+func sharedSettings(t *testing.T) config.Settings {
 	t.Helper()
 	set := config.Defaults()
 	set.Addr, set.RealtimeAddr, set.RateLimit = "127.0.0.1:0", "127.0.0.1:0", config.Rate{}
 	set.SimulatedLatency, set.SimulatedSuccess = config.Span{}, 1
 	set.RealtimeSecret = config.NewSecret("realtime secret of the tests")
-	set.OTLPEndpoint = "http://127.0.0.1:9" // nobody listens there; its metrics are looked at
+	set.OTLPEndpoint = "http://127.0.0.1:9" // no receiver; only its metrics matter
 	set.Database = config.NewURL(env.MySQL(t))
 	address, prefix := env.Redis(t)
 	set.Redis, set.RedisPrefix = config.NewURL(address), prefix
@@ -110,7 +110,7 @@ func ground(t *testing.T) config.Settings {
 	return set
 }
 
-// ask sends a request and returns the answer's body.
+// ask sends a request and returns status and body of the answer.
 func (p process) ask(method, path, body string) (status int, text string) {
 	p.t.Helper()
 	request, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
@@ -130,7 +130,7 @@ func (p process) ask(method, path, body string) (status int, text string) {
 	return response.StatusCode, string(data)
 }
 
-// traffic puts a little of everything on an API, a worker and a realtime server.
+// traffic sends some requests to an API, a worker and a realtime server.
 func traffic(t *testing.T, api, live process) {
 	t.Helper()
 	ws, answer, err := websocket.DefaultDialer.DialContext(t.Context(), live.live+"/app/orderflow-key?protocol=7", nil)
@@ -139,7 +139,7 @@ func traffic(t *testing.T, api, live process) {
 	}
 	_ = answer.Body.Close()
 	t.Cleanup(func() { _ = ws.Close() })
-	order := `{"user_id":1,"idempotency_key":"watched","items":[{"product_id":1,"quantity":1}]}`
+	order := `{"user_id":1,"idempotency_key":"metrics","items":[{"product_id":1,"quantity":1}]}`
 	for _, want := range []int{http.StatusCreated, http.StatusOK} {
 		if status, text := api.ask(http.MethodPost, "/api/v1/orders", order); status != want {
 			t.Fatalf("%d %s; want %d", status, text, want)
@@ -149,15 +149,15 @@ func traffic(t *testing.T, api, live process) {
 		if _, text := api.ask(http.MethodGet, "/api/v1/orders/1", ""); strings.Contains(text, `"PAID"`) {
 			break
 		} else if time.Now().After(end) {
-			t.Fatalf("never paid: %s", text)
+			t.Fatalf("the order was not paid in time: %s", text)
 		}
 	}
 	if status, _ := api.ask(http.MethodPost, "/api/v1/orders/1/cancel", ""); status != http.StatusUnprocessableEntity {
-		t.Fatalf("a paid order: %d", status)
+		t.Fatalf("status %d for cancelling a paid order, want 422", status)
 	}
 }
 
-// names are the metrics of a text in Prometheus's format, with their types; a histogram's three series are named too.
+// names returns the metrics of a text in Prometheus's format with their types, and the three series of each histogram.
 func names(text string) map[string]string {
 	found := map[string]string{}
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(text, -1) {

@@ -11,17 +11,17 @@ import (
 	"orderflow/internal/config"
 )
 
-// notMetrics are words in documents that look like metrics: a table of the lock of migrations, and the databases of bench.
+// notMetrics are words in documents that look like metrics: the table of the migration lock, and the databases of bench.
 var notMetrics = []string{"orderflow_migrating", "orderflow_bench_"}
 
-// named finds metrics by the prefixes that ours, the Go runtime's and the process's have.
+// named matches metrics by their prefixes: Orderflow's, the Go runtime's and the process's.
 var named = regexp.MustCompile(`\b(?:orderflow|go|process)_[a-z0-9_]+\b`)
 
-// TestMetrics: three processes, one of each role, have between them every metric that the dashboard, the alert rules and the
-// documents name; each process's metrics keep to the conventions; and the documents leave none of ours out.
+// TestMetrics starts a process of each role. Together they export every metric that the dashboard, the alert rules and the documents name.
+// Their metrics follow the conventions, and the documents describe all of them.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	shared := ground(t)
+	shared := sharedSettings(t)
 	api := serve(t, shared, config.Roles{API: true})
 	worker := serve(t, shared, config.Roles{Worker: true})
 	live := serve(t, shared, config.Roles{Realtime: true})
@@ -38,7 +38,7 @@ func TestMetrics(t *testing.T) {
 		maps.Copy(have, names(text))
 	}
 	if len(have) < 100 {
-		t.Fatalf("only %d metrics: this test does not read them right", len(have))
+		t.Fatalf("only %d metrics: this test does not parse them correctly", len(have))
 	}
 	described := file(t, "docs/operations/metrics.md")
 	for path, text := range map[string]string{
@@ -60,7 +60,7 @@ func TestMetrics(t *testing.T) {
 	} {
 		for _, name := range named.FindAllString(text, -1) {
 			if have[name] == "" && !slices.Contains(notMetrics, name) {
-				t.Errorf("%s names %s, which no server has", path, name)
+				t.Errorf("%s names %s, which no server exports", path, name)
 			}
 		}
 	}
