@@ -19,7 +19,9 @@
 //	    body.go         bytes and media type
 //	    decode.go       JSON, field by field
 //	    idempotency_key.go
-//	  ratelimit.go      again, only for an admin's token: the limit of the order's user, whom the draft names
+//	  caller.go, ratelimit.go
+//	                    again, since they need the user of the draft: whether the caller may act for that user, and the limit of
+//	                    that user where an admin's token orders for it
 //	  (Intake.Create)   the order is committed
 //	  cache.go          the list of products is invalidated
 //	  log.go, encode.go, request.go

@@ -59,8 +59,7 @@ func (r *bodyReader) lines(into *[]order.Line) {
 	})
 }
 
-// readDraft reads the body of POST /orders. All validation errors come in one CodeValidation error; a valid draft for another user
-// than the caller's is CodeForbidden.
+// readDraft reads the body of POST /orders. All validation errors come in one CodeValidation error.
 func (a *API) readDraft(rc *requestContext) (order.Draft, error) {
 	var body orderBody
 	invalid, err := rc.readJSON(func(r *bodyReader) { r.order(&body) })
@@ -71,9 +70,6 @@ func (a *API) readDraft(rc *requestContext) (order.Draft, error) {
 	draft, err := order.NewDraft(invalid, body.userID, key, body.lines, body.paymentMethod)
 	if refused, ok := errors.AsType[*order.Error](err); ok {
 		refused.Fields.Merge(a.missing(rc.r.Context(), &body, rc.caller)) // the transaction, which reports them otherwise, is never reached
-		return order.Draft{}, err
-	}
-	if err := mayActFor(rc.caller, draft.UserID); err != nil {
 		return order.Draft{}, err
 	}
 	if draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10); rc.caller.Admin {

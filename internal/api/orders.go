@@ -14,6 +14,9 @@ func (a *API) createOrder(rc *requestContext) error {
 	if err != nil {
 		return err
 	}
+	if err := mayActFor(rc.caller, draft.UserID); err != nil {
+		return err
+	}
 	if err := a.allowUser(rc, draft.UserID); err != nil {
 		return err
 	}

@@ -89,24 +89,24 @@ func createScenarios() []scenario {
 			wantHeaders: []string{"Location: /api/v1/orders/1", "Idempotent-Replayed: true"},
 		},
 		{
-			name: "replay shows the order as it is now", prepare: ended(order.Succeeded), method: "POST", target: "/api/v1/orders", status: 200,
+			name: "replay shows the present state of the order", prepare: ended(order.Succeeded), method: "POST", target: "/api/v1/orders", status: 200,
 			body: orderJSON(1, "7001", 2, 2), want: []string{`"status":"PAID"`}, forbid: []string{"PENDING"},
 		},
 		{
-			name: "a key used for other items", prepare: placed, method: "POST", target: "/api/v1/orders", status: 422,
+			name: "a key of an order with other items", prepare: placed, method: "POST", target: "/api/v1/orders", status: 422,
 			body: orderJSON(1, "7001", 2, 3), want: []string{`"error":"idempotency_key_reused"`}, forbid: []string{`"errors"`, `"data"`},
 		},
 		{
-			name: "another user's key is another key", prepare: placed, method: "POST", target: "/api/v1/orders", once: true, status: 201,
+			name: "the same key of another user", prepare: placed, method: "POST", target: "/api/v1/orders", once: true, status: 201,
 			body: orderJSON(2, "7001", 2, 3), want: []string{`"id":2,"user_id":2`},
 		},
 		{
-			name: "more than there is", method: "POST", target: "/api/v1/orders", status: 409,
+			name: "more than in stock", method: "POST", target: "/api/v1/orders", status: 409,
 			body: orderJSON(1, "a", 5, 2), want: []string{`"error":"insufficient_stock"`, `"product_id":5,"requested":2,"available":1,`},
 			forbid: []string{`"data"`, `"errors"`},
 		},
 		{
-			name: "nothing left", prepare: ordered("b", 5),
+			name: "out of stock", prepare: ordered("b", 5),
 			method: "POST", target: "/api/v1/orders", status: 409, body: orderJSON(1, "a", 5, 1), want: []string{`"available":0`},
 		},
 		{
@@ -142,7 +142,7 @@ func createScenarios() []scenario {
 			method: "POST", target: "/api/v1/orders", status: 500, body: fine, want: []string{`"error":"internal_error"`}, forbid: []string{"secret"},
 		},
 		{
-			name: "all faults at once", method: "POST", target: "/api/v1/orders", status: 422,
+			name: "all validation errors at once", method: "POST", target: "/api/v1/orders", status: 422,
 			body: `{"user_id":99,"idempotency_key":7,"payment_method":null,"items":[{"product_id":2,"quantity":"1"},{"product_id":77,"quantity":1},
 				{"product_id":null,"quantity":1e3},{"quantity":0},7,{"product_id":1.0,"quantity":1000001}]}`,
 			want: []string{`"errors":{"idempotency_key":["must be a string, not a number"],` +
@@ -154,7 +154,7 @@ func createScenarios() []scenario {
 				`"payment_method":["must be a string, not null"],"user_id":["does not exist"]}`},
 		},
 		{
-			name: "unknown ones without other faults", method: "POST", target: "/api/v1/orders", status: 422,
+			name: "unknown ids without other errors", method: "POST", target: "/api/v1/orders", status: 422,
 			body: `{"user_id":99,"idempotency_key":"a","items":[{"product_id":2,"quantity":1},{"product_id":77,"quantity":1}]}`,
 			want: []string{`"errors":{"items.1.product_id":["does not exist"],"user_id":["does not exist"]}`},
 		},
@@ -164,7 +164,7 @@ func createScenarios() []scenario {
 			want: []string{`"errors":{"items.2.quantity":["must be at most 1000000, also after the same product is added up"]}`},
 		},
 		{
-			name: "two unreadable products are not one", method: "POST", target: "/api/v1/orders", status: 422,
+			name: "two invalid product ids are not added up", method: "POST", target: "/api/v1/orders", status: 422,
 			body:   `{"user_id":1,"idempotency_key":"a","items":[{"product_id":"2","quantity":600000},{"product_id":"2","quantity":600000}]}`,
 			want:   []string{`"items.0.product_id":["must be a whole number, not a string"]`, `"items.1.product_id"`},
 			forbid: []string{"quantity"},
@@ -175,7 +175,7 @@ func createScenarios() []scenario {
 			want: []string{`"errors":{"items.0.product_id":["must be the id of a product"],"items.0.quantity":["must be a whole number from 1 to 1000000"],"user_id":["must be the id of a user"]}`},
 		},
 		{
-			name: "nothing", method: "POST", target: "/api/v1/orders", status: 422, body: `{}`,
+			name: "empty", method: "POST", target: "/api/v1/orders", status: 422, body: `{}`,
 			want: []string{`"errors":{"idempotency_key":["is required, here or in the Idempotency-Key header"],"items":["is required"],"user_id":["is required"]}`},
 		},
 		{
@@ -183,7 +183,7 @@ func createScenarios() []scenario {
 			body: `{"User_Id":1,"IDEMPOTENCY_KEY":"a","Items":[]}`, want: []string{`"items":["is required"],"user_id":["is required"]`},
 		},
 		{
-			name: "no object", method: "POST", target: "/api/v1/orders", status: 422, body: `[1]`,
+			name: "not an object", method: "POST", target: "/api/v1/orders", status: 422, body: `[1]`,
 			want: []string{`"body":["must be an object"]`, `"user_id":["is required"]`},
 		},
 		{
@@ -208,7 +208,7 @@ func createScenarios() []scenario {
 			want: []string{`an object has a duplicate name`},
 		},
 		{
-			name: "a duplicate name in what is ignored", method: "POST", target: "/api/v1/orders", status: 400, body: `{"x":{"a":1,"a":2},"user_id":"1"}`,
+			name: "a duplicate name in an unknown field", method: "POST", target: "/api/v1/orders", status: 400, body: `{"x":{"a":1,"a":2},"user_id":"1"}`,
 			want: []string{`an object has a duplicate name`},
 		},
 		{
@@ -220,16 +220,16 @@ func createScenarios() []scenario {
 			want: []string{`more data after the end of the value`},
 		},
 		{
-			name: "trailing rubbish", method: "POST", target: "/api/v1/orders", status: 400, body: fine + `]`, want: []string{`"error":"malformed_json"`},
+			name: "trailing garbage", method: "POST", target: "/api/v1/orders", status: 400, body: fine + `]`, want: []string{`"error":"malformed_json"`},
 		},
 		{
-			name: "cut off", method: "POST", target: "/api/v1/orders", status: 400, body: fine[:40], want: []string{`it ends too early`},
+			name: "incomplete", method: "POST", target: "/api/v1/orders", status: 400, body: fine[:40], want: []string{`it ends too early`},
 		},
 		{
-			name: "only space", method: "POST", target: "/api/v1/orders", status: 400, body: " \n", want: []string{`it ends too early`},
+			name: "only white space", method: "POST", target: "/api/v1/orders", status: 400, body: " \n", want: []string{`it ends too early`},
 		},
 		{
-			name: "no UTF-8", method: "POST", target: "/api/v1/orders", status: 400, body: strings.Replace(fine, `"a"`, "\"\xff\"", 1), want: []string{`invalid UTF-8`},
+			name: "invalid UTF-8", method: "POST", target: "/api/v1/orders", status: 400, body: strings.Replace(fine, `"a"`, "\"\xff\"", 1), want: []string{`invalid UTF-8`},
 		},
 		{
 			name: "half a surrogate pair", method: "POST", target: "/api/v1/orders", status: 400, body: strings.Replace(fine, `"a"`, `"\ud800"`, 1),
@@ -240,7 +240,7 @@ func createScenarios() []scenario {
 			body: `{"x":` + strings.Repeat("[", 16) + strings.Repeat("]", 16) + `}`, want: []string{`more than 16 levels of nesting`, `at byte 20`},
 		},
 		{
-			name: "just deep enough, and brackets in strings", method: "POST", target: "/api/v1/orders", once: true, status: 201,
+			name: "maximum depth, and brackets in strings", method: "POST", target: "/api/v1/orders", once: true, status: 201,
 			body: strings.Replace(fine, "{", `{"x":`+strings.Repeat("[", 15)+`"[[[\"[[["`+strings.Repeat("]", 15)+`,"y":"[[[[[[[[[[[[[[[[[[\\",`, 1),
 		},
 		{
@@ -250,7 +250,7 @@ func createScenarios() []scenario {
 			name: "too large", method: "POST", target: "/api/v1/orders", status: 413, body: fine + strings.Repeat(" ", 64<<10), want: []string{`"error":"payload_too_large"`},
 		},
 		{
-			name: "as large as it may be", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine + strings.Repeat(" ", 64<<10-len(fine)),
+			name: "maximum size", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine + strings.Repeat(" ", 64<<10-len(fine)),
 		},
 	}
 }
@@ -263,13 +263,13 @@ func keyScenarios() []scenario {
 		{name: "key in quotes", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: keyless, headers: []string{`Idempotency-Key: "k \"1\" \\"`}, want: []string{`"idempotency_key":"k \"1\" \\"`}},
 		{name: "both and equal", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: fine, headers: []string{`Idempotency-Key: "a"`}, want: []string{`"idempotency_key":"a"`}},
 		{name: "both and different", method: "POST", target: "/api/v1/orders", status: 422, body: fine, headers: []string{"Idempotency-Key: A"}, want: []string{`"idempotency_key":["differs from the Idempotency-Key header"]`}},
-		{name: "null in the body is not nothing", method: "POST", target: "/api/v1/orders", status: 422, body: strings.Replace(fine, `"a"`, "null", 1), headers: []string{"Idempotency-Key: a"}, want: []string{`"errors":{"idempotency_key":["must be a string, not null"]}`}},
+		{name: "null in the body counts as present", method: "POST", target: "/api/v1/orders", status: 422, body: strings.Replace(fine, `"a"`, "null", 1), headers: []string{"Idempotency-Key: a"}, want: []string{`"errors":{"idempotency_key":["must be a string, not null"]}`}},
 		{name: "two headers", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{"Idempotency-Key: a", "Idempotency-Key: b"}, want: []string{"more than one"}},
 		{name: "an empty header", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{"Idempotency-Key: "}, want: []string{`"idempotency_key":["must have 1 to 255 characters"]`}},
-		{name: "an open quote", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{`Idempotency-Key: "a`}, want: []string{"is malformed"}},
+		{name: "an unclosed quote", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{`Idempotency-Key: "a`}, want: []string{"is malformed"}},
 		{name: "more after the quote", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{`Idempotency-Key: "a";b`}, want: []string{"is malformed"}},
-		{name: "a wrong escape", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{`Idempotency-Key: "\a"`}, want: []string{"is malformed"}},
-		{name: "a header that is no UTF-8", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{"Idempotency-Key: \xff"}, want: []string{"is malformed"}},
+		{name: "an invalid escape", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{`Idempotency-Key: "\a"`}, want: []string{"is malformed"}},
+		{name: "a header with invalid UTF-8", method: "POST", target: "/api/v1/orders", status: 422, body: keyless, headers: []string{"Idempotency-Key: \xff"}, want: []string{"is malformed"}},
 		{name: "an empty key", method: "POST", target: "/api/v1/orders", status: 422, body: strings.Replace(fine, `"a"`, `""`, 1), want: []string{`"errors":{"idempotency_key":["must have 1 to 255 characters"]}`}},
 		{name: "characters, not bytes", method: "POST", target: "/api/v1/orders", once: true, status: 201, body: strings.Replace(fine, `"a"`, `"`+long+`"`, 1), want: []string{long}},
 		{name: "one character too many", method: "POST", target: "/api/v1/orders", status: 422, body: strings.Replace(fine, `"a"`, `"`+long+`x"`, 1), want: []string{`"idempotency_key":["must have 1 to 255 characters"]`}},
@@ -302,7 +302,7 @@ func showScenarios() []scenario {
 	return []scenario{
 		{name: "show", prepare: placed, method: "GET", target: "/api/v1/orders/1", status: 200, want: []string{`{"data":{"id":1,"user_id":1,"status":"PENDING","total_amount":"59.98"`}, forbid: []string{"fingerprint", "lease"}},
 		{name: "show by the alias", prepare: placed, method: "GET", target: "/api/orders/1", status: 200, want: []string{`"id":1,`}},
-		{name: "show none", method: "GET", target: "/api/v1/orders/1", status: 404, want: []string{`"error":"not_found","message":"Order 1 does not exist."`}},
+		{name: "show an unknown order", method: "GET", target: "/api/v1/orders/1", status: 404, want: []string{`"error":"not_found","message":"Order 1 does not exist."`}},
 		{name: "show a word", method: "GET", target: "/api/v1/orders/abc", status: 404, want: []string{`"error":"not_found"`}},
 		{name: "show zero", method: "GET", target: "/api/v1/orders/0", status: 404, want: []string{`"error":"not_found"`}},
 		{name: "one spelling of an id", prepare: placed, method: "GET", target: "/api/v1/orders/01", status: 404, want: []string{`"error":"not_found"`}},
@@ -311,9 +311,9 @@ func showScenarios() []scenario {
 		{name: "an escaped slash", prepare: placed, method: "GET", target: "/api/v1/orders/1%2Fcancel", status: 404, want: []string{`"error":"not_found"`}},
 		{name: "head", prepare: placed, method: "HEAD", target: "/api/v1/orders/1", status: 200, wantHeaders: []string{"Content-Type: application/json"}},
 		{name: "cancel", prepare: placed, method: "POST", target: "/api/v1/orders/1/cancel", status: 200, want: []string{`"status":"CANCELLED"`, `"cancelled_at":"20`}, forbid: []string{`"cancelled_at":null`}},
-		{name: "cancel, with a body that nobody asked for", prepare: placed, method: "POST", target: "/api/v1/orders/1/cancel", status: 200, body: `{"reason":"x"}`, want: []string{`"status":"CANCELLED"`}},
-		{name: "cancel what is paid", prepare: ended(order.Succeeded), method: "POST", target: "/api/v1/orders/1/cancel", status: 422, want: []string{`"error":"order_not_cancellable","message":"Order 1 is PAID;`}, forbid: []string{`"errors"`}},
-		{name: "cancel none", method: "POST", target: "/api/v1/orders/1/cancel", status: 404, want: []string{`"error":"not_found"`}},
+		{name: "cancel with a body", prepare: placed, method: "POST", target: "/api/v1/orders/1/cancel", status: 200, body: `{"reason":"x"}`, want: []string{`"status":"CANCELLED"`}},
+		{name: "cancel a paid order", prepare: ended(order.Succeeded), method: "POST", target: "/api/v1/orders/1/cancel", status: 422, want: []string{`"error":"order_not_cancellable","message":"Order 1 is PAID;`}, forbid: []string{`"errors"`}},
+		{name: "cancel an unknown order", method: "POST", target: "/api/v1/orders/1/cancel", status: 404, want: []string{`"error":"not_found"`}},
 		{name: "cancel a word", method: "POST", target: "/api/v1/orders/x/cancel", status: 404, want: []string{`"error":"not_found"`}},
 		{
 			name: "history", prepare: ended(order.Declined), method: "GET", target: "/api/v1/orders/1/events", status: 200,
@@ -324,11 +324,11 @@ func showScenarios() []scenario {
 			},
 			wantHeaders: []string{"Content-Type: application/json"},
 		},
-		{name: "history, if anything", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0.1, application/json, */*"}, status: 200, want: []string{`{"data":[`}},
-		{name: "history, said first", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: application/json", "Accept: text/event-stream"}, status: 200, want: []string{`{"data":[`}},
-		{name: "history for who takes no stream", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0, text/event-stream;q=x, ;"}, status: 200, want: []string{`{"data":[`}},
-		{name: "history of none", method: "GET", target: "/api/v1/orders/1/events", status: 404, want: []string{`"error":"not_found"`}},
-		{name: "stream of none", method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream"}, status: 404, want: []string{`"error":"not_found"`}, wantHeaders: []string{"Content-Type: application/json"}},
+		{name: "history by quality", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0.1, application/json, */*"}, status: 200, want: []string{`{"data":[`}},
+		{name: "history listed first", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: application/json", "Accept: text/event-stream"}, status: 200, want: []string{`{"data":[`}},
+		{name: "history where no stream is accepted", prepare: placed, method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream;q=0, text/event-stream;q=x, ;"}, status: 200, want: []string{`{"data":[`}},
+		{name: "history of an unknown order", method: "GET", target: "/api/v1/orders/1/events", status: 404, want: []string{`"error":"not_found"`}},
+		{name: "stream of an unknown order", method: "GET", target: "/api/v1/orders/1/events", headers: []string{"Accept: text/event-stream"}, status: 404, want: []string{`"error":"not_found"`}, wantHeaders: []string{"Content-Type: application/json"}},
 	}
 }
 
@@ -340,12 +340,12 @@ func listScenarios() []scenario {
 		n.do(t, "POST", "/api/v1/orders", orderJSON(2, "3", 2, 1))
 	}
 	return []scenario{
-		{name: "list nothing", method: "GET", target: "/api/v1/orders", status: 200, want: []string{`{"data":[],"meta":{"current_page":1,"per_page":15,"total":0,"last_page":1}}`}},
+		{name: "list without orders", method: "GET", target: "/api/v1/orders", status: 200, want: []string{`{"data":[],"meta":{"current_page":1,"per_page":15,"total":0,"last_page":1}}`}},
 		{name: "list", prepare: three, method: "GET", target: "/api/v1/orders", status: 200, want: []string{`{"data":[{"id":3,`, `}]},{"id":1,`, `"meta":{"current_page":1,"per_page":15,"total":3,"last_page":1}`}},
 		{name: "list a page", prepare: three, method: "GET", target: "/api/v1/orders?per_page=2&page=2", status: 200, want: []string{`{"data":[{"id":1,`, `"meta":{"current_page":2,"per_page":2,"total":3,"last_page":2}`}, forbid: []string{`"id":2,`}},
 		{name: "list beyond the end", prepare: three, method: "GET", target: "/api/v1/orders?page=10000", status: 200, want: []string{`{"data":[],"meta":{"current_page":10000,"per_page":15,"total":3,"last_page":1}`}},
 		{name: "list by user and status", prepare: three, method: "GET", target: "/api/v1/orders?user_id=1&status=PAID", status: 200, want: []string{`{"data":[{"id":2,`, `"total":1`}, forbid: []string{`"id":1,`, `"id":3,`}},
-		{name: "list an unknown user's", prepare: three, method: "GET", target: "/api/v1/orders?user_id=99", status: 200, want: []string{`"data":[]`}},
+		{name: "list of an unknown user", prepare: three, method: "GET", target: "/api/v1/orders?user_id=99", status: 200, want: []string{`"data":[]`}},
 		{name: "list by cursor", prepare: three, method: "GET", target: "/api/v1/orders?cursor=&per_page=2", status: 200, want: []string{`{"data":[{"id":3,`, `"meta":{"per_page":2,"next_cursor":"`}, forbid: []string{`"total"`, `"id":1,`}},
 		{name: "list the last by cursor", prepare: three, method: "GET", target: "/api/v1/orders?cursor=&per_page=3", status: 200, want: []string{`"next_cursor":null`}},
 		{name: "50 a page", method: "GET", target: "/api/v1/orders?per_page=50", status: 200, want: []string{`"per_page":50`}},
@@ -358,7 +358,7 @@ func listScenarios() []scenario {
 		{name: "a filter that does not exist", prepare: three, method: "GET", target: "/api/v1/orders?created_after=2026-01-01&userid=1&page=0", status: 422, want: []string{`"created_after":["is not a parameter of this address, which takes user_id, status, per_page, page, cursor"]`, `"userid":[`, `"page":[`}, forbid: []string{`"data"`}},
 		{name: "statuses in a list", method: "GET", target: "/api/v1/orders?status=PAID,FAILED", status: 422, want: []string{`"status":["must be one of `}},
 		{name: "an order with parameters", method: "POST", target: "/api/v1/orders?x=1", body: fine, status: 422, want: []string{`"errors":{"x":["is not a parameter of this address, which takes none"]}`}},
-		{name: "twice", method: "GET", target: "/api/v1/orders?status=PAID&status=FAILED", status: 422, want: []string{`"errors":{"status":["must be given once"]}`}},
+		{name: "a repeated parameter", method: "GET", target: "/api/v1/orders?status=PAID&status=FAILED", status: 422, want: []string{`"errors":{"status":["must be given once"]}`}},
 		{name: "page and cursor", method: "GET", target: "/api/v1/orders?page=1&cursor=", status: 422, want: []string{`"errors":{"cursor":["cannot be combined with page"]}`}},
 		{name: "a malformed query", method: "GET", target: "/api/v1/orders?page=%zz", status: 422, want: []string{`"errors":{"query":`}},
 		{name: "a semicolon", method: "GET", target: "/api/v1/orders?page=1;status=PAID", status: 422, want: []string{`"errors":{"query":`}},
@@ -370,7 +370,7 @@ func otherScenarios() []scenario {
 		{name: "products", method: "GET", target: "/api/v1/products", status: 200, want: []string{`{"data":[{"id":1,"name":"Laptop Pro","price":"999.99","currency":"USD","stock":50,"active":true,"created_at":"20`, `"id":5,"name":"Limited Edition Headphones","price":"299.99","currency":"USD","stock":1,`}},
 		{name: "health", method: "GET", target: "/api/v1/health", status: 200, want: []string{`{"status":"ok","services":{"database":"connected","redis":"embedded"},"timestamp":"20`}},
 		{name: "health by the alias", method: "GET", target: "/api/health", status: 200, want: []string{`"status":"ok"`}},
-		{name: "alive", method: "GET", target: "/livez", status: 200, want: []string{`{"status":"ok"}`}},
+		{name: "live", method: "GET", target: "/livez", status: 200, want: []string{`{"status":"ok"}`}},
 		{name: "ready", method: "GET", target: "/readyz", status: 200, want: []string{`{"status":"ready"}`}},
 		{name: "unknown", method: "GET", target: "/api/v1/nothing", status: 404, want: []string{`"error":"not_found"`, `"trace_id":"`}, wantHeaders: []string{"Content-Type: application/json"}},
 		{name: "the root", method: "GET", target: "/", status: 200, want: []string{`"api":"/api/v1"`, `"docs":"/docs"`}, forbid: []string{"console"}, wantHeaders: []string{"Vary: Origin, Accept"}},
@@ -382,7 +382,7 @@ func otherScenarios() []scenario {
 		{name: "dots", method: "GET", target: "/api/v1/x/../orders", status: 404, want: []string{`"error":"not_found"`}, wantHeaders: []string{"Location: -"}},
 		{name: "a wrong method", method: "DELETE", target: "/api/v1/orders/1", status: 405, want: []string{`"error":"method_not_allowed"`, "DELETE"}, wantHeaders: []string{"Allow: GET, HEAD, OPTIONS"}},
 		{name: "a wrong method on two", method: "PUT", target: "/api/orders", status: 405, want: []string{`"error":"method_not_allowed"`}, wantHeaders: []string{"Allow: GET, HEAD, OPTIONS, POST"}},
-		{name: "get a cancel", method: "GET", target: "/api/v1/orders/1/cancel", status: 405, wantHeaders: []string{"Allow: OPTIONS, POST"}},
+		{name: "GET of a cancel", method: "GET", target: "/api/v1/orders/1/cancel", status: 405, wantHeaders: []string{"Allow: OPTIONS, POST"}},
 		{name: "an invented method", method: strings.Repeat("X", 100), target: "/livez", status: 405, forbid: []string{"XXX"}},
 		{name: "options", method: "OPTIONS", target: "/api/v1/orders", status: 204, wantHeaders: []string{"Allow: GET, HEAD, OPTIONS, POST", "Access-Control-Allow-Origin: -"}},
 		{name: "head of health", method: "HEAD", target: "/api/v1/health", status: 200},
