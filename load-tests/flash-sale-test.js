@@ -4,7 +4,7 @@
 //   k6 run load-tests/flash-sale-test.js      VUS=2000  DURATION=30s  PRODUCT=1  SLACK=1
 //
 // k6 needs more processor time than the server: on one machine, k6 determines the response times.
-import { key, order, report, slack, summary } from './shop.js';
+import { key, order, report, slack, summary } from './client.js';
 
 const product = Number(__ENV.PRODUCT || 1);
 

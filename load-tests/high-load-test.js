@@ -2,7 +2,7 @@
 //
 //   k6 run load-tests/high-load-test.js       RAMP=30s  HOLD=10s  SLACK=1
 import { check } from 'k6';
-import { get, key, order, pick, products, report, slack, summary } from './shop.js';
+import { get, key, order, pick, products, report, slack, summary } from './client.js';
 
 const quick = [`p(95)<${500 * slack}`, `p(99)<${1000 * slack}`];
 

@@ -2,7 +2,7 @@
 //
 //   k6 run load-tests/idempotency-test.js     PRODUCT=1
 import { check } from 'k6';
-import { order, report, run, summary } from './shop.js';
+import { order, report, run, summary } from './client.js';
 
 const product = Number(__ENV.PRODUCT || 1);
 

@@ -5,7 +5,7 @@
 // A declined payment returns the unit, and the next order may take it. Run the server with --simulated-success 1, or without a
 // worker.
 import { fail } from 'k6';
-import { key, order, products, report, summary } from './shop.js';
+import { key, order, products, report, summary } from './client.js';
 
 const product = Number(__ENV.PRODUCT || 5);
 

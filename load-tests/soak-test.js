@@ -3,7 +3,7 @@
 //
 //   k6 run load-tests/soak-test.js            SOAK=30s  RATE=50 (orders a second)  SLACK=1
 import { check, sleep } from 'k6';
-import { get, key, order, pick, post, products, report, slack, summary } from './shop.js';
+import { get, key, order, pick, post, products, report, slack, summary } from './client.js';
 
 export const options = {
   ...summary,
