@@ -70,18 +70,6 @@ func (l *Local) Features() Features {
 	return Features{Shared: false, Keys: len(l.shards) * l.shards[0].max}
 }
 
-// Len returns the number of buckets that are kept.
-func (l *Local) Len() int {
-	n := 0
-	for i := range l.shards {
-		s := &l.shards[i]
-		s.mu.Lock()
-		n += len(s.buckets)
-		s.mu.Unlock()
-	}
-	return n
-}
-
 // Allow implements Limiter. It does not wait and ignores ctx; its only error is that of a rate outside its bounds.
 func (l *Local) Allow(_ context.Context, key string, rate Rate) (Decision, error) {
 	if rate.Off() {
