@@ -35,7 +35,7 @@ func (s *testEnv) try(d *demo, kind string) *demoRun {
 }
 
 // A run that other clients disturbed is neither kept nor broken.
-func TestDemoVerdict(t *testing.T) {
+func TestDemoOutcome(t *testing.T) {
 	t.Parallel()
 	won := func(id int64) demoResult { return demoResult{Status: http.StatusCreated, OrderID: id} }
 	shown := func(id int64) demoResult { return demoResult{Status: http.StatusOK, OrderID: id} }

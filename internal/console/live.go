@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"orderflow/internal/order"
+	"orderflow/internal/pusher"
 )
 
 const (
@@ -127,14 +128,14 @@ func (l *live) isDraining() bool {
 
 // liveView is the data of the page Live.
 type liveView struct {
-	Key, Socket string // of the WebSocket server
+	Key, Socket, Channel string // of the WebSocket server
 
 	NoWorker, NoRealtime bool // roles that the process does not have
 }
 
 func (c *Console) showLive(rc *requestContext) (any, error) {
 	o := &c.options
-	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(rc.r), NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
+	return liveView{Key: o.Feed.Key, Socket: o.Feed.URL(rc.r), Channel: pusher.FeedChannel, NoWorker: o.NoWorker, NoRealtime: o.NoRealtime}, nil
 }
 
 // streamLive sends the samples of the last ten minutes as one server-sent event, then each new sample. The stream ends when the

@@ -68,7 +68,7 @@ func rooms() [][]room {
 		},
 		{ // edges
 			{path: api, imports: []string{order, limit, bus, tracing, web, pusher}},
-			{path: console, imports: []string{order, web}},
+			{path: console, imports: []string{order, web, pusher}},
 			{path: config},
 		},
 		{ // assembly: the one level whose rows may import rows above them within it

@@ -9,7 +9,7 @@
     state.dataset.state = kind
     state.textContent = text
   }
-  const { key, socket, missing } = state.dataset
+  const { key, socket, channel: feed, missing } = state.dataset
   let waiting = [] // events not yet drawn
   let received = false // an event, since the page was opened
 
@@ -74,7 +74,6 @@
       if (missing && !connected) return show('disconnected', missing)
       show(connected || current !== 'connecting' ? 'disconnected' : 'loading', connected || current !== 'connecting' ? 'Disconnected. Reconnecting…' : 'Connecting…')
     })
-    const feed = 'private-orders-feed'
     const channel = pusher.subscribe(feed)
     channel.bind('pusher:subscription_succeeded', () => {
       connected = true
