@@ -53,7 +53,7 @@ func (g *group) ack(tag uint64) {
 
 // requeue ends the deliveries for which ended returns true. Their messages go back to the front of waiting, in their old order.
 // It dead-letters and returns those that have reached the delivery limit.
-func (g *group) requeue(ended func(*entry) bool) (aside []Message) {
+func (g *group) requeue(ended func(*entry) bool) (deadLettered []Message) {
 	for e := g.unacked.last; e != nil; {
 		previous := e.prev
 		if ended(e) {
@@ -63,12 +63,12 @@ func (g *group) requeue(ended func(*entry) bool) (aside []Message) {
 				g.wake.notify()
 			} else {
 				g.deadLettered++
-				aside = append(aside, e.message)
+				deadLettered = append(deadLettered, e.message)
 			}
 		}
 		e = previous
 	}
-	return aside
+	return deadLettered
 }
 
 // arm sets the timer for the first deadline. A running timer is set for an earlier deadline, and requeueOverdue sets it again.
@@ -89,19 +89,19 @@ func (g *group) arm() {
 func (g *group) requeueOverdue() {
 	g.bus.mu.Lock()
 	g.armed = false
-	var aside []Message
+	var deadLettered []Message
 	if !isClosed(g.bus.closed) {
 		now := time.Now()
-		aside = g.requeue(func(e *entry) bool { return !now.Before(e.deadline) })
+		deadLettered = g.requeue(func(e *entry) bool { return !now.Before(e.deadline) })
 		g.arm()
 	}
 	g.bus.mu.Unlock()
-	g.reportDeadLettered(aside)
+	g.reportDeadLettered(deadLettered)
 }
 
 // reportDeadLettered calls the hook for dead-lettered messages. The mutex must not be held.
-func (g *group) reportDeadLettered(aside []Message) {
-	for _, message := range aside {
+func (g *group) reportDeadLettered(deadLettered []Message) {
+	for _, message := range deadLettered {
 		g.bus.options.DeadLettered(g.name, message)
 	}
 }
@@ -186,8 +186,8 @@ func (c *consumer) Close() error {
 		return nil
 	}
 	close(c.closed)
-	aside := g.requeue(func(e *entry) bool { return e.consumer == c })
+	deadLettered := g.requeue(func(e *entry) bool { return e.consumer == c })
 	g.bus.mu.Unlock()
-	g.reportDeadLettered(aside)
+	g.reportDeadLettered(deadLettered)
 	return nil
 }

@@ -261,9 +261,9 @@ func TestHTTPTimeOut(t *testing.T) {
 func TestHTTPEndlessAnswers(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
-			gone := make(chan struct{})
+			closed := make(chan struct{})
 			g := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				defer close(gone)
+				defer close(closed)
 				w.WriteHeader(status)
 				for r.Context().Err() == nil {
 					if _, err := io.WriteString(w, strings.Repeat(" ", 4096)); err != nil {
@@ -273,7 +273,7 @@ func TestHTTPEndlessAnswers(t *testing.T) {
 			})
 			result, err := g.Charge(t.Context(), plausible())
 			noAnswer(t, result, err, fmt.Sprint("status ", status))
-			<-gone // the connection was closed before its end
+			<-closed // the connection was closed before its end
 		})
 	}
 }

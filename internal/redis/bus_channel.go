@@ -26,7 +26,9 @@ type channel struct {
 }
 
 func newChannel(name, topic string, onChange func(), onMessage func(string)) *channel {
-	return &channel{name: name, subscribe: operation{"subscribe to topic", topic}, onMessage: onMessage, onChange: onChange, changed: make(chan struct{})}
+	return &channel{
+		name: name, subscribe: operation{"subscribe to topic", topic}, onMessage: onMessage, onChange: onChange, changed: make(chan struct{}),
+	}
 }
 
 func (c *channel) setConnected(connected bool) {

@@ -92,15 +92,15 @@ func TestBusUnsubscribes(t *testing.T) {
 	comers.Wait()
 	last := open()
 	publishAll(ctx, t, p.buses[0], numbered(4, 6))
-	for heard := 0; heard < 3; {
+	for received := 0; received < 3; {
 		some, err := last.Next(ctx)
 		if err != nil && !errors.Is(err, bus.ErrLagged) {
-			t.Fatalf("received %d, %v", heard, err)
+			t.Fatalf("received %d, %v", received, err)
 		}
 		if err != nil { // a lost message is published again
 			publishAll(ctx, t, p.buses[0], numbered(4, 6))
 		}
-		heard += len(some)
+		received += len(some)
 	}
 	if err := last.Close(); err != nil {
 		t.Fatal(err)

@@ -72,8 +72,9 @@ func New(address string, options Options) (*Client, error) {
 		options.Changed = func(bool) {}
 	}
 	return &Client{
-		options: options, option: option, within: probeTimeout, node: rand.Text()[:12], wake: make(chan struct{}, 1), commandProbe: newScript(probeText),
-		health: health{logger: options.Logger, changed: options.Changed, failures: map[operation]*failure{}},
+		options: options, option: option, within: probeTimeout, node: rand.Text()[:12], wake: make(chan struct{}, 1),
+		commandProbe: newScript(probeText),
+		health:       health{logger: options.Logger, changed: options.Changed, failures: map[operation]*failure{}},
 	}, nil
 }
 

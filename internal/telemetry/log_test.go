@@ -242,8 +242,8 @@ func TestStuckPipe(t *testing.T) {
 			t.Error("no line was dropped")
 		}
 		before := lost.Load()
-		logger.Info("no room")
-		logger.Error("room")
+		logger.Info("does not fit")
+		logger.Error("fits")
 		if lost.Load() != before+1 {
 			t.Errorf("%d dropped, want %d", lost.Load(), before+1)
 		}

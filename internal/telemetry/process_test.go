@@ -18,7 +18,7 @@ func TestProcessSurvivesABrokenPipe(t *testing.T) {
 		l := NewLog(os.Stderr, LogOptions{})
 		lost := make(chan struct{}, 1)
 		l.options.Dropped = func(int) { notify(lost) }
-		l.Logger().Error("nobody reads this")
+		l.Logger().Error("the reader has exited")
 		<-lost
 		if err := l.Close(context.Background()); err != nil {
 			os.Exit(1)

@@ -51,7 +51,7 @@ func NewTraces(ctx context.Context, o TraceOptions) (*sdktrace.TracerProvider, e
 		attribute.String("service.instance.id", o.Node))
 	spans := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "orderflow_trace_spans_total",
-		Help: "Spans by outcome: made, and of these sent to the OTLP endpoint or failed. The others wait, or were dropped because the queue was full.",
+		Help: "Spans by outcome: made, and of these sent or failed. The others wait, or were dropped because the queue was full.",
 	}, []string{"outcome"})
 	o.Registerer.MustRegister(spans)
 	sender := &sender{Exporter: exporter, log: o.Logger, sent: spans.WithLabelValues("sent"), failed: spans.WithLabelValues("failed")}

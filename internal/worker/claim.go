@@ -21,7 +21,7 @@ type candidate struct {
 // ctx ends. It returns how many claims were decided, won or not. An error means that a claim failed for a lasting reason; the sweeper
 // backs off from its order.
 func (w *Worker) claimAll(
-	ctx, life context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
+	ctx, drainCtx context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
 ) (decided int, lasting error) {
 	pause := firstPause
 	for len(orders) > 0 {
@@ -29,7 +29,7 @@ func (w *Worker) claimAll(
 		if n == 0 {
 			return decided, ctx.Err()
 		}
-		done, failed, err := w.claim(ctx, life, a, orders[:n], acknowledge)
+		done, failed, err := w.claim(ctx, drainCtx, a, orders[:n], acknowledge)
 		decided += done
 		orders = orders[n:]
 		switch {
@@ -62,7 +62,7 @@ func (w *Worker) claimAll(
 // The claim leaves out a locked order. Its message is acknowledged all the same: its row is due, and the sweeper finds it. An
 // unacknowledged message would be redelivered while the row is locked, and dead-lettered in the end.
 func (w *Worker) claim(
-	ctx, life context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
+	ctx, drainCtx context.Context, a *admission, orders []candidate, acknowledge func([]bus.Delivery),
 ) (decided int, failed []candidate, err error) {
 	requests := make([]order.ClaimRequest, len(orders))
 	for i := range orders {
@@ -94,7 +94,7 @@ func (w *Worker) claim(
 		}
 		w.running.Go(func() {
 			defer w.slots.give(1)
-			w.process(ctx, life, a, answer.Value)
+			w.process(ctx, drainCtx, a, answer.Value)
 		})
 	}
 	a.release(idle)

@@ -21,11 +21,11 @@ func TestDuplicateAndLateMessagesAreSkipped(t *testing.T) {
 		env := newTestEnv(t)
 		defer env.close()
 		ids := env.create(4)
-		paid, cancelled, held, gone := ids[0], ids[1], ids[2], int64(987_654)
+		paid, cancelled, claimed, missing := ids[0], ids[1], ids[2], int64(987_654)
 		if _, _, err := env.store.CancelOrders(t.Context(), []order.CancelRequest{{OrderID: cancelled, Actor: "user:1"}}); err != nil {
 			t.Fatal(err)
 		}
-		env.claim(held) // by another worker
+		env.claim(claimed) // by another worker
 		stop := env.run(env.worker(env.options()))
 		defer stop()
 		synctest.Wait()
@@ -33,12 +33,12 @@ func TestDuplicateAndLateMessagesAreSkipped(t *testing.T) {
 
 		var again []bus.Message
 		for range 3 {
-			for _, id := range []int64{gone, held, cancelled, paid, ids[3]} {
+			for _, id := range []int64{missing, claimed, cancelled, paid, ids[3]} {
 				e := order.Event{OrderID: id, Seq: 1, Type: order.OrderCreated, UserID: 1, Total: 1, Currency: "USD", At: time.Now()}
 				again = append(again, bus.Message{ID: e.ID(), Key: fmt.Sprint(id), Topic: bus.TopicJobs, Body: e.Append(nil)})
 			}
 		}
-		again = append(again, bus.Message{ID: "poison", Topic: bus.TopicJobs, Body: []byte("{not an event")})
+		again = append(again, bus.Message{ID: "unreadable", Topic: bus.TopicJobs, Body: []byte("{not an event")})
 		before := env.gateway.count()
 		if err := env.bus.Publish(t.Context(), again); err != nil {
 			t.Fatal(err)
@@ -51,7 +51,7 @@ func TestDuplicateAndLateMessagesAreSkipped(t *testing.T) {
 		env.expect(after, order.Paid)
 		env.expect(paid, order.Paid)
 		env.expect(cancelled, order.Cancelled)
-		env.expect(held, order.Processing)
+		env.expect(claimed, order.Processing)
 		if left := env.queueDepth(); left != (bus.Depth{}) {
 			t.Errorf("queue depth %+v, want all messages acknowledged", left)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // consume takes new orders from the bus until ctx ends. While the bus is unavailable, the sweeper finds them later.
-func (w *Worker) consume(ctx, life context.Context) {
+func (w *Worker) consume(ctx, drainCtx context.Context) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		var err error
@@ -16,7 +16,7 @@ func (w *Worker) consume(ctx, life context.Context) {
 			err = w.Join(ctx)
 		}
 		if err == nil {
-			err = w.consumeOnce(ctx, life)
+			err = w.consumeOnce(ctx, drainCtx)
 		}
 		if ctx.Err() != nil {
 			break
@@ -36,12 +36,13 @@ func (w *Worker) consume(ctx, life context.Context) {
 		return
 	}
 	if err := w.group.Close(); err != nil {
-		w.options.Logger.WarnContext(ctx, "The consumer could not be closed. Its unacknowledged messages are delivered again later.", "event", "worker.close_failed", "error", err.Error())
+		w.options.Logger.WarnContext(ctx, "The consumer could not be closed. Its unacknowledged messages are delivered again later.",
+			"event", "worker.close_failed", "error", err.Error())
 	}
 }
 
 // consumeOnce waits for free slots, fetches as many messages, and claims their orders.
-func (w *Worker) consumeOnce(ctx, life context.Context) error {
+func (w *Worker) consumeOnce(ctx, drainCtx context.Context) error {
 	slots := w.charges.availableSlots(ctx)
 	if slots == 0 {
 		return ctx.Err()
@@ -63,7 +64,7 @@ func (w *Worker) consumeOnce(ctx, life context.Context) error {
 		acknowledge(unreadable)
 	}
 	// A lasting error was logged. The message is delivered again, and the sweeper finds the order.
-	_, _ = w.claimAll(ctx, life, w.charges, orders, acknowledge)
+	_, _ = w.claimAll(ctx, drainCtx, w.charges, orders, acknowledge)
 	return nil
 }
 
@@ -76,7 +77,8 @@ func (w *Worker) parse(ctx context.Context, deliveries []bus.Delivery) (orders [
 		if err != nil {
 			unreadable = append(unreadable, delivery)
 			w.metrics.poisoned.Inc()
-			w.options.Logger.ErrorContext(ctx, "A message on the bus is not a valid event. It was acknowledged and not processed.", "event", "message.rejected",
+			w.options.Logger.ErrorContext(ctx, "A message on the bus is not a valid event. It was acknowledged and not processed.",
+				"event", "message.rejected",
 				"message_id", sanitize(delivery.ID, ""), "attempt", delivery.Attempt, "bytes", len(delivery.Body), "error", sanitize(err.Error(), ""))
 			continue
 		}

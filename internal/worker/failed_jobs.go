@@ -60,25 +60,25 @@ func NewFailedJobService(o FailedJobServiceOptions) *FailedJobService {
 }
 
 // List returns the open failed jobs, at most MaxListed of them.
-func (d *FailedJobService) List(ctx context.Context) ([]order.FailedJob, error) {
-	return d.jobs.FailedJobs(ctx, true, MaxListed)
+func (f *FailedJobService) List(ctx context.Context) ([]order.FailedJob, error) {
+	return f.jobs.FailedJobs(ctx, true, MaxListed)
 }
 
 // Retry gives the order of a failed job all its payment attempts again, due at once, and returns the order. The error has CodeNotFound, or
 // CodeJobInProgress when the job is resolved or its order is being processed.
-func (d *FailedJobService) Retry(ctx context.Context, jobID int64) (*order.Order, error) {
-	job, err := d.openJob(ctx, jobID)
+func (f *FailedJobService) Retry(ctx context.Context, jobID int64) (*order.Order, error) {
+	job, err := f.openJob(ctx, jobID)
 	if err != nil {
 		return nil, err
 	}
-	changed, err := d.jobs.RetryOrders(ctx, []int64{job.OrderID})
+	changed, err := f.jobs.RetryOrders(ctx, []int64{job.OrderID})
 	if err != nil {
 		return nil, err
 	}
 	if err := changed[0].Err; err != nil {
 		return nil, err
 	}
-	d.caller.log.InfoContext(ctx, "An operator retried a failed job.", "event", "payment.retried", "order_id", job.OrderID, "job_id", jobID)
+	f.caller.log.InfoContext(ctx, "An operator retried a failed job.", "event", "payment.retried", "order_id", job.OrderID, "job_id", jobID)
 	return changed[0].Order, nil
 }
 
@@ -88,37 +88,38 @@ func (d *FailedJobService) Retry(ctx context.Context, jobID int64) (*order.Order
 // The error has CodeNotFound; CodeJobInProgress when the job is resolved or its order is being processed; or CodeUnavailable when
 // the gateway did not confirm the void or the database could not record it. The order then stays as it was and can be
 // abandoned or retried again; after a failure to record, only once the operator's lease has expired.
-func (d *FailedJobService) Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error) {
-	job, err := d.openJob(ctx, jobID)
+func (f *FailedJobService) Abandon(ctx context.Context, jobID int64, operator string) (*order.Order, error) {
+	job, err := f.openJob(ctx, jobID)
 	if err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	trace := order.Trace{ID: uuid.NewString()} // a trace of the operator's own, not of the order's creation
-	claimed, events, err := d.jobs.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: job.OrderID, Abandon: true, Actor: operator, Trace: trace}})
+	claimed, events, err := f.jobs.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: job.OrderID, Abandon: true, Actor: operator, Trace: trace}})
 	if err != nil {
 		return nil, err
 	}
-	d.publisher.Publish(events)
+	f.publisher.Publish(events)
 	if err := claimed[0].Err; err != nil {
 		return nil, err
 	}
 	s := settlement(claimed[0], operator)
-	d.caller.call(ctx, claimed[0].Order, &s)
+	f.caller.call(ctx, claimed[0].Order, &s)
 	if s.Outcome != order.Succeeded {
-		d.caller.log.WarnContext(ctx, "The gateway did not confirm a void. The failed job waits for an operator again.", "event", "payment.void_failed",
+		f.caller.log.WarnContext(ctx, "The gateway did not confirm a void. The failed job waits for an operator again.",
+			"event", "payment.void_failed",
 			"order_id", s.OrderID, "job_id", jobID, "trace_id", s.Trace.ID, "operator", operator, "outcome", string(s.Outcome), "error", s.Reason)
 	}
-	o, err := d.settle(ctx, s)
+	o, err := f.settle(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	return d.abandoned(ctx, s, o)
+	return f.abandoned(ctx, s, o)
 }
 
 // openJob returns a job that waits for an operator.
-func (d *FailedJobService) openJob(ctx context.Context, jobID int64) (order.FailedJob, error) {
-	job, err := d.jobs.FailedJob(ctx, jobID)
+func (f *FailedJobService) openJob(ctx context.Context, jobID int64) (order.FailedJob, error) {
+	job, err := f.jobs.FailedJob(ctx, jobID)
 	if err != nil {
 		return order.FailedJob{}, err
 	}
@@ -129,15 +130,15 @@ func (d *FailedJobService) openJob(ctx context.Context, jobID int64) (order.Fail
 }
 
 // settle records the outcome of a void. It retries for a few seconds only, since an operator waits.
-func (d *FailedJobService) settle(ctx context.Context, s order.Settlement) (*order.Order, error) {
+func (f *FailedJobService) settle(ctx context.Context, s order.Settlement) (*order.Order, error) {
 	retries := retrypolicy.NewBuilder[order.Changed]().HandleIf(func(_ order.Changed, err error) bool { return err != nil && transient(err) }).
 		WithMaxRetries(settleRetries).WithBackoff(firstPause, lastPause).ReturnLastFailure().Build()
 	settled, err := failsafe.With(retries).Get(func() (order.Changed, error) {
-		changed, events, err := d.jobs.SettleOrders(ctx, []order.Settlement{s})
+		changed, events, err := f.jobs.SettleOrders(ctx, []order.Settlement{s})
 		if err != nil {
 			return order.Changed{}, err
 		}
-		d.publisher.Publish(events)
+		f.publisher.Publish(events)
 		if errors.Is(changed[0].Err, order.ErrLocked) {
 			return order.Changed{}, changed[0].Err
 		}
@@ -153,10 +154,10 @@ func (d *FailedJobService) settle(ctx context.Context, s order.Settlement) (*ord
 }
 
 // abandoned returns the result of a void to the operator.
-func (d *FailedJobService) abandoned(ctx context.Context, s order.Settlement, o *order.Order) (*order.Order, error) {
+func (f *FailedJobService) abandoned(ctx context.Context, s order.Settlement, o *order.Order) (*order.Order, error) {
 	switch {
 	case s.Outcome == order.Succeeded && o.Status == order.Failed:
-		d.caller.log.InfoContext(ctx, "An operator abandoned a failed job.",
+		f.caller.log.InfoContext(ctx, "An operator abandoned a failed job.",
 			"event", "order.failed", "order_id", o.ID, "user_id", o.UserID, "trace_id", s.Trace.ID, "operator", s.Actor)
 		return o, nil
 	case s.Outcome == order.Succeeded:
@@ -166,8 +167,8 @@ func (d *FailedJobService) abandoned(ctx context.Context, s order.Settlement, o 
 		return nil, order.Errorf(order.CodeUnavailable,
 			"The payment gateway is unavailable and was not called. Order %d stays as it was. Try again later.", o.ID)
 	case s.Outcome == order.Declined:
-		return nil, order.Errorf(order.CodeUnavailable, "The payment gateway refused to void the charge of order %d (%s). The order stays as it was. "+
-			"Ask the payment provider, or retry the job.", o.ID, s.Reason)
+		return nil, order.Errorf(order.CodeUnavailable, "The payment gateway refused to void the charge of order %d (%s). "+
+			"The order stays as it was. Ask the payment provider, or retry the job.", o.ID, s.Reason)
 	default:
 		return nil, order.Errorf(order.CodeUnavailable,
 			"The payment gateway did not confirm the void of order %d (%s). The order stays as it was. Try again later.", o.ID, s.Reason)

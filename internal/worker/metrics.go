@@ -40,7 +40,8 @@ func newMetrics(to prometheus.Registerer) *metrics {
 			Name: "orderflow_worker_claims_total", Help: "Claims by task: charge, void, or none (another worker had the order).",
 		}, []string{"task"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "orderflow_worker_calls_total", Help: "Calls to the gateway by kind and outcome. With the outcome handed_back the gateway was not called.",
+			Name: "orderflow_worker_calls_total",
+			Help: "Calls to the gateway by kind and outcome. With the outcome handed_back the gateway was not called.",
 		}, []string{"kind", "outcome"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "orderflow_worker_call_seconds", Help: "Duration of calls to the gateway, by kind and outcome.",

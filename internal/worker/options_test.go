@@ -140,7 +140,7 @@ func TestMetrics(t *testing.T) {
 		w := env.worker(o)
 		stop := env.run(w)
 		ids := env.create(9)
-		if err := env.bus.Publish(t.Context(), []bus.Message{{ID: "poison", Topic: bus.TopicJobs, Body: []byte("?")}}); err != nil {
+		if err := env.bus.Publish(t.Context(), []bus.Message{{ID: "unreadable", Topic: bus.TopicJobs, Body: []byte("?")}}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

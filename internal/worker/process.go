@@ -13,7 +13,7 @@ import (
 const settleRetries = 4
 
 // process calls the gateway for a claim and settles the outcome. During a shutdown it hands the claim back instead.
-func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.Claimed) {
+func (w *Worker) process(ctx, drainCtx context.Context, a *admission, claimed order.Claimed) {
 	s := settlement(claimed, w.options.Node)
 	span := w.options.Tracer.ChildOf(s.Trace.Parent, "process", tracing.Internal)
 	defer span.End(nil)
@@ -23,19 +23,19 @@ func (w *Worker) process(ctx, life context.Context, a *admission, claimed order.
 		s.Outcome = order.HandedBack
 	} else {
 		start := time.Now()
-		w.caller.call(span.In(life), claimed.Order, &s)
+		w.caller.call(span.In(drainCtx), claimed.Order, &s)
 		if s.Outcome != order.HandedBack {
 			w.metrics.latency.WithLabelValues(string(s.Kind), string(s.Outcome)).Observe(time.Since(start).Seconds())
 		}
 	}
 	w.metrics.calls.WithLabelValues(string(s.Kind), string(s.Outcome)).Inc()
-	w.settle(life, s)
+	w.settle(drainCtx, s)
 }
 
 // settle records the outcome of a call. It keeps trying while the database is unavailable, so that the outcome is not lost. If the
 // process ends before, the lease expires and the same charge is repeated.
-func (w *Worker) settle(life context.Context, s order.Settlement) {
-	commits := context.WithoutCancel(life) // the batcher answers every request, so this wait ends by itself
+func (w *Worker) settle(drainCtx context.Context, s order.Settlement) {
+	commits := context.WithoutCancel(drainCtx) // the batcher answers every request, so this wait ends by itself
 	pause := firstPause
 	for retries := 0; ; retries++ {
 		changed, err := w.settles.Do(commits, s)
@@ -43,7 +43,7 @@ func (w *Worker) settle(life context.Context, s order.Settlement) {
 			w.reportSettled(commits, s, changed.Order)
 			return
 		}
-		if life.Err() != nil || (retries >= settleRetries && !transient(err)) {
+		if drainCtx.Err() != nil || (retries >= settleRetries && !transient(err)) {
 			w.options.Logger.ErrorContext(commits,
 				"The outcome of a payment could not be recorded. When the lease has expired, the call is repeated with the same key.",
 				"event", "payment.settle_failed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "attempt", s.Claim,
@@ -55,7 +55,7 @@ func (w *Worker) settle(life context.Context, s order.Settlement) {
 			w.options.Logger.WarnContext(commits, "The outcome of a payment cannot be recorded at the moment. The worker keeps trying.",
 				"event", "payment.settle_delayed", "order_id", s.OrderID, "trace_id", s.Trace.ID, "error", err.Error())
 		}
-		w.sleep(life, pause)
+		w.sleep(drainCtx, pause)
 		pause = min(2*pause, lastPause)
 	}
 }
@@ -68,7 +68,7 @@ func (w *Worker) reportSettled(ctx context.Context, s order.Settlement, o *order
 		event, message = "payment.handed_back", "A claim was handed back. The gateway was not called."
 	case s.Outcome == order.NoAnswer && o.Status == order.Processing && o.DueAt.IsZero():
 		w.metrics.failedJobs.Inc()
-		level, event, message = slog.LevelError, "failed_job.created", "A payment used up its attempts. An operator must retry or abandon the failed job."
+		level, event, message = slog.LevelError, "failed_job.created", "A payment used up its attempts. Retry or abandon the failed job."
 	case s.Outcome == order.NoAnswer:
 		w.admissionOf(s.Kind).sweepTimer.set(o.DueAt)
 		level, event, message = slog.LevelWarn, "payment.no_answer", "The gateway did not answer. The payment will be attempted again."

@@ -61,22 +61,22 @@ func TestThousandOrdersEnd(t *testing.T) {
 func mixed(g *fakeGateway, random *rand.Rand) func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 	return func(ctx context.Context, r payment.Request) (order.Outcome, error) {
 		g.mu.Lock()
-		lot, wait := random.IntN(100), time.Duration(random.IntN(300))*time.Millisecond
+		draw, wait := random.IntN(100), time.Duration(random.IntN(300))*time.Millisecond
 		g.mu.Unlock()
 		if err := slow(ctx, wait); err != nil {
 			return "", err
 		}
 		switch {
-		case lot < 50:
+		case draw < 50:
 			return order.Succeeded, nil
-		case lot < 60:
+		case draw < 60:
 			return order.Declined, nil
-		case lot < 75:
+		case draw < 75:
 			return "", errReset
-		case lot < 90:
+		case draw < 90:
 			g.charge(r.Key, order.Succeeded) // charged, but the answer is lost
 			return "", errReset
-		case lot < 95:
+		case draw < 95:
 			return "", slow(ctx, time.Hour)
 		default:
 			panic("a bug in the gateway")

@@ -85,20 +85,20 @@ func (w *Worker) Join(ctx context.Context) error {
 // Run processes orders until ctx ends. Then it stops claiming, hands back claims whose charge has not started, lets the charges in
 // flight finish within the drain limit, settles them and returns nil. Call it once.
 func (w *Worker) Run(ctx context.Context) error {
-	life, die := context.WithCancel(context.WithoutCancel(ctx)) // of claimed orders
-	defer die()
+	drainCtx, cancelDrain := context.WithCancel(context.WithoutCancel(ctx)) // for claimed orders; ends DrainLimit after ctx
+	defer cancelDrain()
 	commits, stopCommits := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCommits()
 
 	var committers, loops sync.WaitGroup
 	committers.Go(func() { _ = w.claims.Run(commits) }) // always returns nil
 	committers.Go(func() { _ = w.settles.Run(commits) })
-	loops.Go(func() { w.consume(ctx, life) })
-	loops.Go(func() { w.sweep(ctx, life, w.charges) })
-	loops.Go(func() { w.sweep(ctx, life, w.voids) })
+	loops.Go(func() { w.consume(ctx, drainCtx) })
+	loops.Go(func() { w.sweep(ctx, drainCtx, w.charges) })
+	loops.Go(func() { w.sweep(ctx, drainCtx, w.voids) })
 
 	<-ctx.Done()
-	limit := time.AfterFunc(w.options.DrainLimit, die)
+	limit := time.AfterFunc(w.options.DrainLimit, cancelDrain)
 	defer limit.Stop()
 	loops.Wait()
 	w.running.Wait()

@@ -231,10 +231,10 @@ func vanishedConsumer(t *testing.T, s suite) {
 
 func deadLetters(t *testing.T, s suite) {
 	s.consumer(t, s.a, "g")
-	s.publish(t, s.a, []bus.Message{s.message("poison")})
+	s.publish(t, s.a, []bus.Message{s.message("rejected")})
 	for attempt := 1; attempt <= 3; attempt++ {
 		consumer := s.consumer(t, s.b, "g")
-		if got := s.fetch(t, consumer, 1)[0]; got.ID != "poison" || got.Attempt != attempt {
+		if got := s.fetch(t, consumer, 1)[0]; got.ID != "rejected" || got.Attempt != attempt {
 			t.Fatalf("delivery %d is of message %s and says attempt %d", attempt, got.ID, got.Attempt)
 		}
 		if attempt == 2 { // the second consumer neither acknowledges nor closes in time
