@@ -63,7 +63,7 @@ func TestRebinding(t *testing.T) {
 	open(t).do(t, "GET", "/console/login", "", "Host: shop.example").is(200) // with log-ins any Host is allowed
 }
 
-// By default nginx sends no header of a proxy, and the Host of its upstream. It is recognized by HTTP/1.0.
+// By default nginx sends no header of a proxy, and the Host of its upstream. It is recognised by HTTP/1.0.
 func TestProxyThatHides(t *testing.T) {
 	for name, c := range map[string]struct {
 		server *server

@@ -63,7 +63,8 @@ func TestPagesWithoutADatabase(t *testing.T) {
 		"/failed-jobs/confirm?do=retry&all=on", "/try",
 	} {
 		for _, header := range []string{"X-Trace-Id: mine", "HX-Request: true"} {
-			c.send(http.MethodGet, path, nil, header).has(503, "The database does not answer.", "Trace id", "!There are no", "!No order is", "!Waiting for payment: <b>0")
+			c.send(http.MethodGet, path, nil, header).
+				has(503, "The database does not answer.", "Trace id", "!There are no", "!No order matches", "!Waiting for payment: <b>0")
 		}
 	}
 	c.send(http.MethodGet, "/try?part=gateway", nil, "HX-Request: true").has(503, "The number of waiting orders is unknown", "breaker-closed")

@@ -28,7 +28,8 @@ func document(t *testing.T) string {
 
 // The document has each code with its text and the reaction of clients, in the order of the table, and no other.
 func TestCodesInTheDocument(t *testing.T) {
-	reaction := map[int]string{40: "gives up", 41: "reconnects after a second", 42: "reconnects at once", 43: "stays connected: `pusher:error`", 10: "reconnects after a second"}
+	const later = "reconnects after a second"
+	reaction := map[int]string{10: later, 40: "gives up", 41: later, 42: "reconnects at once", 43: "stays connected: `pusher:error`"}
 	var want []string
 	for i, codes := 0, reflect.ValueOf(pusher.AllCodes()); i < codes.NumField(); i++ {
 		number, text := codes.Field(i).Field(0).Int(), codes.Field(i).Field(1).String()

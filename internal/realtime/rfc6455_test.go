@@ -60,7 +60,7 @@ func fragments(text string, sizes ...int) []byte {
 	return append(frames, clientFrame(final|opcode, text)...)
 }
 
-// received summarizes the frames of the server until the end of the connection.
+// received describes the frames of the server until the end of the connection.
 type received struct {
 	Errors int      // pusher:error
 	Pongs  []string // payloads

@@ -337,7 +337,10 @@ func TestRefusals(t *testing.T) {
 		{`{"event":"pusher:subscribe","data":{"channel":"as-text"}}`, eventSubscribed, "as-text", "{}"},
 		{`{"event":"pusher:subscribe","data":{"channel":"two"}}`, eventSubscribed, "two", "{}"},
 		{`{"event":"pusher:subscribe","data":{"channel":"three"}}`, eventSubscribed, "three", "{}"},
-		{`{"event":"pusher:subscribe","data":{"channel":"four"}}`, eventSubscriptionError, "four", `{"type":"LimitReached","error":"The connection has reached its limit of channels.","status":429}`},
+		{
+			`{"event":"pusher:subscribe","data":{"channel":"four"}}`, eventSubscriptionError, "four",
+			`{"type":"LimitReached","error":"The connection has reached its limit of channels.","status":429}`,
+		},
 		{`{"event":"pusher:unsubscribe","data":{"channel":"never"}}{`, eventError, "", "4301"},
 	} {
 		c.write(test.say)
