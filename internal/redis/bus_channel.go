@@ -49,11 +49,6 @@ func (c *channel) state() (connected bool, changed <-chan struct{}) {
 	return c.connected, c.changed
 }
 
-func (c *channel) isConnected() bool {
-	connected, _ := c.state()
-	return connected
-}
-
 // acquire adds a user to a channel, until release; false when the bus is closed.
 func (b *Bus) acquire(c *channel) bool {
 	b.mu.Lock()
@@ -101,12 +96,7 @@ func (b *Bus) keepSubscribed(c *channel) {
 	for ctx := b.subscriptionContext(c); ctx != nil; ctx = b.subscriptionContext(c) {
 		began := time.Now()
 		err := b.receive(ctx, c)
-		pause := time.NewTimer(retry.after(ctx, err, began))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		retry.wait(ctx, err, began)
 	}
 }
 

@@ -111,7 +111,7 @@ func (c *consumer) Fetch(ctx context.Context, limit int) ([]bus.Delivery, error)
 			return deliveries, err
 		}
 		pause := busDisconnectedPoll
-		if c.topic.wakeups.isConnected() {
+		if connected, _ := c.topic.wakeups.state(); connected {
 			pause = min(busPoll, c.bus.options.AckWithin/4)
 		}
 		timer := time.NewTimer(pause)

@@ -75,12 +75,7 @@ func (l *Locker) Run(ctx context.Context) error {
 		if conn, down := l.client.conn(); down == nil {
 			err = l.receive(ctx, conn)
 		}
-		pause := time.NewTimer(retry.after(ctx, err, began))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		retry.wait(ctx, err, began)
 	}
 	return nil
 }

@@ -17,19 +17,23 @@ type resubscription struct {
 	failed int // failures in a row
 }
 
-// after returns the pause after a subscription that started at began and ended with err. A nil err means that Redis was down
+// wait waits before the next try, after a subscription that started at began has ended with err. A nil err means that Redis was down
 // and the subscription was not tried.
-func (r *resubscription) after(ctx context.Context, err error, began time.Time) time.Duration {
-	if err == nil || ctx.Err() != nil {
-		r.failed = 0
-		r.pause.reset()
-		return r.pause.first
-	}
-	if time.Since(began) >= stableAfter {
+func (r *resubscription) wait(ctx context.Context, err error, began time.Time) {
+	if err == nil || ctx.Err() != nil || time.Since(began) >= stableAfter {
 		r.failed = 0
 		r.pause.reset()
 	}
-	r.failed++
-	r.client.unsubscribed(r.op, err, r.failed)
-	return r.pause.next()
+	pause := r.pause.first
+	if err != nil && ctx.Err() == nil {
+		r.failed++
+		r.client.unsubscribed(r.op, err, r.failed)
+		pause = r.pause.next()
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }

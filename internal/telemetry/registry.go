@@ -24,28 +24,24 @@ func NewRegistry(version string) *prometheus.Registry {
 	return registry
 }
 
-// formerName returns the name that a metric had before it was renamed; "" when it never had another one.
-func formerName(name string) string {
-	switch name {
-	case "orderflow_failed_jobs":
-		return "orderflow_dead_letters"
-	case "orderflow_worker_failed_jobs_total":
-		return "orderflow_worker_dead_letters_total"
-	case "orderflow_bus_dead_lettered_total":
-		return "orderflow_bus_set_aside_total"
-	case "orderflow_lock_stale_total":
-		return "orderflow_lock_dead_holder_total"
+// formerNames returns the former names of renamed metrics.
+func formerNames() map[string]string {
+	return map[string]string{
+		"orderflow_failed_jobs":              "orderflow_dead_letters",
+		"orderflow_worker_failed_jobs_total": "orderflow_worker_dead_letters_total",
+		"orderflow_bus_dead_lettered_total":  "orderflow_bus_set_aside_total",
+		"orderflow_lock_stale_total":         "orderflow_lock_dead_holder_total",
 	}
-	return ""
 }
 
 // WithFormerNames returns a gatherer that also exports each renamed metric under its former name, with the same value:
 // dashboards and alert rules of an installation may still use that name.
 func WithFormerNames(metrics prometheus.Gatherer) prometheus.Gatherer {
+	names := formerNames()
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := metrics.Gather()
 		for _, family := range families {
-			if name := formerName(family.GetName()); name != "" {
+			if name, renamed := names[family.GetName()]; renamed {
 				help := "Former name of " + family.GetName() + "."
 				families = append(families, &dto.MetricFamily{Name: &name, Help: &help, Type: family.Type, Metric: family.Metric})
 			}
