@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,10 +16,11 @@ import (
 	"orderflow/internal/auth"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
+	"orderflow/test/env"
 )
 
-// env is an Authenticator over a real store with the sample users.
-type env struct {
+// testAuth is an Authenticator over a real store with the sample users.
+type testAuth struct {
 	*auth.Authenticator
 	store  *store.Store
 	tokens *tokens
@@ -88,7 +88,7 @@ var template = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-func open(t *testing.T) *env {
+func open(t *testing.T) *testAuth {
 	t.Helper()
 	content, err := template()
 	if err != nil {
@@ -107,21 +107,21 @@ func open(t *testing.T) *env {
 			t.Error(err)
 		}
 	})
-	h := &env{store: s, tokens: &tokens{Store: s}}
+	h := &testAuth{store: s, tokens: &tokens{Store: s}}
 	h.Authenticator = auth.New(auth.Options{
 		Tokens: h.tokens, Users: h.tokens, Passwords: auth.NewPasswords(auth.PasswordOptions{Concurrency: 2, Observe: h.observe}),
 	})
 	return h
 }
 
-func (h *env) observe(change int) {
+func (h *testAuth) observe(change int) {
 	raise(&h.most, h.inFlight.Add(int64(change)))
 	if change > 0 {
 		h.hashes.Add(1)
 	}
 }
 
-func (h *env) token(t *testing.T, about order.Token, lifetime time.Duration) (string, order.Token) {
+func (h *testAuth) token(t *testing.T, about order.Token, lifetime time.Duration) (string, order.Token) {
 	t.Helper()
 	token, about, err := auth.NewToken(t.Context(), h.store, about, lifetime)
 	if err != nil {
@@ -226,7 +226,7 @@ func TestLogInQueue(t *testing.T) {
 	<-begun
 	ctx, leave := context.WithCancel(t.Context())
 	second := start(ctx)
-	until(t, func() bool { // the second waits, so a third is refused
+	env.Eventually(t, "a third check is refused while the second waits", func() bool {
 		_, err := p.Matches(alreadyOver(t), "x", "")
 		return order.CodeOf(err) == order.CodeOverloaded
 	})
@@ -269,16 +269,6 @@ func alreadyOver(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
-}
-
-// until waits for a condition.
-func until(t *testing.T, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatal("the condition did not become true within a minute")
-		}
-	}
 }
 
 func TestMalformedTokensNeedNoLookUp(t *testing.T) {
@@ -352,7 +342,7 @@ func TestLookUpsAreShared(t *testing.T) {
 			}
 		})
 	}
-	until(t, func() bool { return h.tokens.lookUps.Load() > 0 })
+	env.Eventually(t, "a look-up has begun", func() bool { return h.tokens.lookUps.Load() > 0 })
 	if _, err := h.Check(alreadyOver(t), token); !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller that left got %v, want context.Canceled", err)
 	}
@@ -362,7 +352,7 @@ func TestLookUpsAreShared(t *testing.T) {
 			wantCode(t, err, order.CodeUnauthenticated)
 		})
 	}
-	until(t, func() bool { return h.tokens.running.Load() == 16 })
+	env.Eventually(t, "16 look-ups run", func() bool { return h.tokens.running.Load() == 16 })
 	close(hold)
 	all.Wait()
 	if lookUps, most := h.tokens.lookUps.Load(), h.tokens.most.Load(); lookUps != 101 || most != 16 {

@@ -160,15 +160,3 @@ func (s *testEnv) order(id int64) *order.Order {
 	}
 	return o
 }
-
-// waitFor waits for a condition.
-func (s *testEnv) waitFor(what string, condition func() bool) {
-	s.Helper()
-	for deadline := time.Now().Add(patience); !condition(); {
-		if time.Now().After(deadline) {
-			s.Fatalf("timed out: %s", what)
-		}
-		pause := time.NewTimer(2 * time.Millisecond)
-		<-pause.C
-	}
-}

@@ -20,6 +20,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/payment"
 	"orderflow/internal/telemetry"
+	"orderflow/test/env"
 )
 
 // switchableGateway is the environment's gateway for the console.
@@ -193,7 +194,7 @@ func TestPageOrder(t *testing.T) {
 	s := newEnv(t, true)
 	c := s.open()
 	id := s.place(1, "one", 2)
-	s.waitFor("it is paid", func() bool { return s.order(id).Status == order.Paid })
+	env.Eventually(s, "it is paid", func() bool { return s.order(id).Status == order.Paid })
 	c.get(href(id)).has(200, "Created", "by user:1, trace <code>trace-one", "Claimed for payment", "by worker:test", "Charge 1 succeeded", "<strong>Paid</strong>",
 		"sim_charge_", "Wireless Mouse", "29.99 USD", "!every 1s", "!Cancel…")
 	c.get("/orders/99").has(404, "Order 99 does not exist")
@@ -266,7 +267,7 @@ func TestPageProducts(t *testing.T) {
 func (s *testEnv) settle(id int64, outcome order.Outcome, text string) {
 	s.Helper()
 	var claimed []order.Claimed
-	s.waitFor("it can be claimed", func() (ok bool) {
+	env.Eventually(s, "it can be claimed", func() (ok bool) {
 		var err error
 		claimed, _, err = s.store.ClaimOrders(context.Background(), []order.ClaimRequest{{OrderID: id, Actor: "worker:test"}})
 		if err != nil {
@@ -396,17 +397,17 @@ func TestPageTryFaults(t *testing.T) {
 	c.post("/try/faults", "delay", "soon").has(422, "delay: must be")
 	c.post("/try/faults", "delay", "10001").has(422, "from 0 to 10000 ms")
 	c.follow(c.post("/try/many")).has(200, "30 of 30 orders were placed")
-	s.waitFor("the breaker opens", func() bool { return strings.Contains(c.get("/try").text, `breaker-open">open`) })
+	env.Eventually(s, "the breaker opens", func() bool { return strings.Contains(c.get("/try").text, `breaker-open">open`) })
 	if waiting, err := s.store.Backlog(t.Context()); err != nil || waiting.Pending+waiting.Processing == 0 {
 		t.Errorf("no order waits: %+v, %v", waiting, err)
 	}
 	c.follow(c.post("/try/faults", "delay", "1")).has(200, "delayed by 1ms")
 	c.follow(c.post("/try/faults")).has(200, ">working<")
-	s.waitFor("the orders drain", func() bool {
+	env.Eventually(s, "the orders drain", func() bool {
 		left, err := s.store.Backlog(t.Context())
 		return err == nil && left.Pending+left.Processing == 0
 	})
-	s.waitFor("the breaker closes", func() bool { return strings.Contains(c.get("/try").text, `breaker-closed">closed`) })
+	env.Eventually(s, "the breaker closes", func() bool { return strings.Contains(c.get("/try").text, `breaker-closed">closed`) })
 }
 
 func TestPageAudit(t *testing.T) {

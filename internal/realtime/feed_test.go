@@ -15,6 +15,7 @@ import (
 	"orderflow/internal/bus"
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
+	"orderflow/test/env"
 )
 
 // countingBus counts the open subscriptions of its topic jobs.
@@ -89,7 +90,7 @@ func TestFeed(t *testing.T) {
 	}
 	first, second := n.connect(), n.connect()
 	first.subscribe(pusher.FeedChannel)
-	n.waitFor(func() bool { return n.feed.active.Load() && b.open.Load() == 1 })
+	env.Eventually(t, "the feed is active with one subscription", func() bool { return n.feed.active.Load() && b.open.Load() == 1 })
 	n.publishJobs(created(100, 7))
 	const at = `"2026-11-27T10:00:00.123456Z"`
 	first.want(feedEvent, pusher.FeedChannel, `{"event_id":"100-1","order_id":100,"user_id":7,"status":"PENDING","total_amount":"2029.97","timestamp":`+
@@ -109,10 +110,10 @@ func TestFeed(t *testing.T) {
 	n.publishJobs(created(101, 7))
 	second.want(feedEvent, pusher.FeedChannel, `"order_id":101`)
 	_ = second.ws.Close() // without unsubscribing
-	n.waitFor(func() bool { return !n.feed.active.Load() && b.open.Load() == 0 })
+	env.Eventually(t, "the feed is inactive without a subscription", func() bool { return !n.feed.active.Load() && b.open.Load() == 0 })
 	n.publishJobs(created(102, 7))
 	first.subscribe(pusher.FeedChannel)
-	n.waitFor(func() bool { return b.open.Load() == 1 })
+	env.Eventually(t, "the feed is subscribed to the bus", func() bool { return b.open.Load() == 1 })
 	n.publishJobs(created(103, 7))
 	if received := first.feed(); received.OrderID != 103 {
 		t.Errorf("a later subscriber received order %d", received.OrderID)
@@ -126,7 +127,7 @@ func TestFeedOfMany(t *testing.T) {
 	n.waitUntilSubscribed()
 	c := n.connect()
 	c.subscribe(pusher.FeedChannel)
-	n.waitFor(func() bool { return b.open.Load() == 1 })
+	env.Eventually(t, "the feed is subscribed to the bus", func() bool { return b.open.Load() == 1 })
 	const orders = 5000
 	for i := range orders / 50 {
 		var events []order.Event
@@ -183,7 +184,7 @@ func TestFeedOfMalformedMessages(t *testing.T) {
 	n := newNode(t, b, nil)
 	c := n.connect()
 	c.subscribe(pusher.FeedChannel)
-	n.waitFor(func() bool { return b.open.Load() == 1 })
+	env.Eventually(t, "the feed is subscribed to the bus", func() bool { return b.open.Load() == 1 })
 	if err := b.Publish(t.Context(), []bus.Message{{ID: "x", Topic: bus.TopicJobs, Body: []byte("{")}}); err != nil {
 		t.Fatal(err)
 	}

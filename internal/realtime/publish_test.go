@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"orderflow/test/env"
 )
 
 // post sends a signed request, as Pusher's SDKs do, and returns the status and the body.
@@ -161,7 +163,7 @@ func TestGate(t *testing.T) {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
-	n.waitFor(func() bool {
+	env.Eventually(t, "no delivery is outstanding", func() bool {
 		n.gate.mu.Lock()
 		defer n.gate.mu.Unlock()
 		return n.gate.outstanding == 0
@@ -197,13 +199,13 @@ func TestSlowReader(t *testing.T) {
 	if err := <-received; err != nil {
 		t.Fatal(err)
 	}
-	n.waitFor(func() bool { return n.hub.count() == 1 })
+	env.Eventually(t, "one client is connected", func() bool { return n.hub.count() == 1 })
 }
 
 // waitUntilRead waits until the client's queue is empty.
 func (c *client) waitUntilRead(n *node) {
 	c.Helper()
-	n.waitFor(func() bool {
+	env.Eventually(c, "the client has read its queue", func() bool {
 		for _, own := range n.hub.all() {
 			if own.id != c.id {
 				continue
@@ -230,7 +232,7 @@ func TestNodes(t *testing.T) {
 	one.want("OrderPaid", "private-orders.7", `"order_id":100`)
 	two.want("OrderPaid", "private-orders.7", `"order_id":100`)
 	first.post("/apps/3/events", `{"name":"hello","channel":"cache-x","data":"1"}`)
-	first.waitFor(func() bool { return cache.has("cache-x") })
+	env.Eventually(t, "the event is cached", func() bool { return cache.has("cache-x") })
 	if err := errors.Join(first.stop(), second.stop()); err != nil {
 		t.Fatal(err)
 	}

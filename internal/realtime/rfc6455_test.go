@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"orderflow/test/env"
 )
 
 // Opcodes that only clients use here.
@@ -247,7 +249,7 @@ func TestRFC6455(t *testing.T) {
 			}
 		})
 	}
-	n.waitFor(func() bool { return n.hub.count() == 0 })
+	env.Eventually(t, "no client is connected", func() bool { return n.hub.count() == 0 })
 }
 
 // Handshakes of another version of WebSockets or of HTTP are refused as RFC 6455 requires. No extension is
@@ -340,7 +342,7 @@ func TestClosingIsBounded(t *testing.T) {
 				}
 			}
 		}()
-		n.waitFor(func() bool { return n.hub.count() == 0 })
+		env.Eventually(t, "no client is connected", func() bool { return n.hub.count() == 0 })
 		<-ended
 		_ = connection.Close()
 	}

@@ -22,6 +22,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
 	"orderflow/internal/web"
+	"orderflow/test/env"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -229,24 +230,12 @@ func (n *node) waitUntilSubscribed() {
 		select {
 		case <-ready:
 			pause.Stop()
-			n.waitFor(func() bool { return n.hub.lastEvents.get(pusher.CacheOrdersChannel(1<<40)) != nil })
+			env.Eventually(n, "the hub caches the event", func() bool { return n.hub.lastEvents.get(pusher.CacheOrdersChannel(1<<40)) != nil })
 			return
 		case <-pause.C:
 		case <-deadline.C:
 			n.Fatal("the node does not subscribe to the bus")
 		}
-	}
-}
-
-// waitFor waits for a condition.
-func (n *node) waitFor(condition func() bool) {
-	n.Helper()
-	for deadline := time.Now().Add(wait); !condition(); {
-		if time.Now().After(deadline) {
-			n.Fatal("timed out")
-		}
-		pause := time.NewTimer(time.Millisecond)
-		<-pause.C
 	}
 }
 
@@ -364,7 +353,7 @@ func TestFloods(t *testing.T) {
 		flooder.write(`{"event":"pusher:ping","data":{}}`)
 	}
 	flooder.wantCloseAfterPongs(4100)
-	n.waitFor(func() bool { return n.hub.count() == 1 })
+	env.Eventually(n, "one client is connected", func() bool { return n.hub.count() == 1 })
 	n.connect()
 	other.write(`{"event":"pusher:ping","data":{}}`)
 	other.want(eventPong, "", "{}")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"orderflow/internal/web"
+	"orderflow/test/env"
 )
 
 // tcp opens a TCP connection to the node.
@@ -119,7 +120,7 @@ func TestInvalidFrames(t *testing.T) {
 	}
 	bystander.write(`{"event":"pusher:ping"}`)
 	bystander.want(eventPong, "", "{}")
-	n.waitFor(func() bool { return n.hub.count() == 1 })
+	env.Eventually(t, "one client is connected", func() bool { return n.hub.count() == 1 })
 }
 
 // A client that does not finish its request is disconnected.
@@ -183,7 +184,7 @@ func TestSubscriptionFlood(t *testing.T) {
 		}
 	}
 	_ = c.ws.Close()
-	n.waitFor(func() bool {
+	env.Eventually(t, "the hub is empty", func() bool {
 		n.hub.mu.RLock()
 		defer n.hub.mu.RUnlock()
 		return len(n.hub.conns) == 0 && len(n.hub.channels) == 0 && len(n.hub.clients) == 0

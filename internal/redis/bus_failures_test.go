@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -131,10 +132,10 @@ func (f *traffic) failed(ctx context.Context) {
 }
 
 // more waits for n messages that were published after this call.
-func (f *traffic) more(ctx context.Context, t *testing.T, n int) {
+func (f *traffic) more(t *testing.T, n int) {
 	t.Helper()
 	mark := int(f.next.Load())
-	f.until(ctx, t, func() bool {
+	f.until(t, fmt.Sprintf("%d more messages arrive", n), func() bool {
 		count := 0
 		for id := range f.got {
 			if i, err := strconv.Atoi(id); err == nil && i > mark {
@@ -145,28 +146,24 @@ func (f *traffic) more(ctx context.Context, t *testing.T, n int) {
 	})
 }
 
-func (f *traffic) until(ctx context.Context, t *testing.T, holds func() bool) {
+// until waits for a condition on the messages that were published and received.
+func (f *traffic) until(t *testing.T, condition string, holds func() bool) {
 	t.Helper()
-	for {
+	env.EventuallyNil(t, condition, func() error {
 		f.mu.Lock()
-		ok := holds()
-		published, got, failures := len(f.published), len(f.got), f.failures
-		f.mu.Unlock()
-		if ok {
-			return
+		defer f.mu.Unlock()
+		if holds() {
+			return nil
 		}
-		if ctx.Err() != nil {
-			t.Fatalf("%d messages published, %d received, %d failed calls, and no progress", published, got, failures)
-		}
-		pause(ctx, 25*time.Millisecond)
-	}
+		return fmt.Errorf("%d messages published, %d received, %d failed calls", len(f.published), len(f.got), f.failures)
+	})
 }
 
 // all stops publishing, and waits until all published messages have arrived.
-func (f *traffic) all(ctx context.Context, t *testing.T) {
+func (f *traffic) all(t *testing.T) {
 	t.Helper()
 	close(f.stop)
-	f.until(ctx, t, func() bool {
+	f.until(t, "all messages arrive", func() bool {
 		for id := range f.published {
 			if !f.got[id] {
 				return false
@@ -184,15 +181,15 @@ func survive(t *testing.T, p buses, loses bool, happens func(t *testing.T, p bus
 	f := p.traffic(ctx, t)
 	defer f.tasks.Wait()
 	defer cancel()
-	f.more(ctx, t, 2000)
+	f.more(t, 2000)
 	happens(t, p)
-	f.more(ctx, t, 500)
+	f.more(t, 500)
 	if loses {
 		f.mu.Lock()
 		clear(f.published)
 		f.mu.Unlock()
 	}
-	f.all(ctx, t)
+	f.all(t)
 	for {
 		depth, err := p.buses[0].Depth(ctx, "t", "g")
 		if err == nil && depth == (bus.Depth{}) {

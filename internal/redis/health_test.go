@@ -53,7 +53,7 @@ func TestKeysOutsideTheRights(t *testing.T) {
 	t.Parallel()
 	server, address, prefix := env.RestrictedRedis(t)
 	p := startProcess(t, address, prefix)
-	eventually(t, p.client.Healthy)
+	env.Eventually(t, "Redis is healthy", p.client.Healthy)
 	env.Command(t, server.Addr(), "ACL", "SETUSER", "orderflow", "resetkeys", "~shop:orderflow:*", "~shop:{shop:orderflow:*")
 	if !p.comes(func() bool { return !p.client.Healthy() }) {
 		t.Fatal("healthy without the permission for locks")
@@ -68,7 +68,7 @@ func TestKeysOutsideTheRights(t *testing.T) {
 	}) {
 		t.Errorf("reason %q", p.client.Reason())
 	}
-	eventually(t, func() bool { return p.bus.Publish(t.Context(), numbered(1, 1)) == nil })
+	env.Eventually(t, "the bus publishes", func() bool { return p.bus.Publish(t.Context(), numbered(1, 1)) == nil })
 	if lines := p.changes.events(); len(lines) > 50 { // usually two; more when a busy machine makes Redis appear down
 		t.Errorf("%d log lines about 1,000 failures: %q", len(lines), lines)
 	}
@@ -92,7 +92,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			server, err := servers.Redis(t.Context(), env.Folder(t))
 			env.Started(t, server, err)
 			p := startProcess(t, servers.RedisURL(server.Addr()), "")
-			eventually(t, p.client.Healthy)
+			env.Eventually(t, "Redis is healthy", p.client.Healthy)
 			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewChannelCache(p.client)
 			rate := limit.Rate{Tokens: 1000, Per: limit.MaxPer}
 			use := func() { // what the process itself does not use: a contested product, a limit, a cache channel
@@ -161,7 +161,7 @@ func TestServerThatCannotWrite(t *testing.T) {
 			do("BGSAVE")
 		}},
 	} {
-		eventually(t, p.client.Healthy)
+		env.Eventually(t, "Redis is healthy", p.client.Healthy)
 		c.spoil()
 		if !p.comes(func() bool { return !p.client.Up() && strings.Contains(p.client.Reason(), c.code) }) {
 			t.Fatalf("%s: up %t, %q", c.code, p.client.Up(), p.client.Reason())

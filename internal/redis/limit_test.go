@@ -60,19 +60,8 @@ func TestLimiterWithoutRedis(t *testing.T) {
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, c.Up)
+	env.Eventually(t, "Redis is up", c.Up)
 	if d := take(); !d.Allowed {
 		t.Errorf("after Redis is back: %+v", d)
-	}
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for tick := time.NewTicker(10 * time.Millisecond); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("the condition was not met in time")
-		}
 	}
 }

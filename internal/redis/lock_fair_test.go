@@ -157,7 +157,7 @@ func TestDeadProcessHasOneTurn(t *testing.T) {
 	if n := env.Command(t, server.Addr(), "ZCARD", "{inventory:product:1}:waiting"); n != int64(0) {
 		t.Errorf("%v processes are in the queue", n)
 	}
-	eventually(t, func() bool {
+	env.Eventually(t, "product 1 can be locked", func() bool {
 		grant, err := holder.TryLock(t.Context(), []int64{1})
 		return err == nil && len(grant.Locked) == 1
 	})
@@ -191,7 +191,7 @@ func TestPlaceIsKept(t *testing.T) {
 	if err := holder.Unlock(t.Context(), grant.Token, grant.Locked, true); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { // the turn of the first process has ended
+	env.Eventually(t, "the turn of the first process has ended", func() bool {
 		return env.Command(t, server.Addr(), "EXISTS", "inventory:product:1") == int64(0)
 	})
 	takes(t, holder, 1)

@@ -126,8 +126,8 @@ func TestFrozenRedis(t *testing.T) {
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, c.Up)
-	eventually(t, func() bool { // the frozen server granted the lock later, and the process released it
+	env.Eventually(t, "Redis is up", c.Up)
+	env.Eventually(t, "product 1 can be locked", func() bool { // the frozen server granted the lock later, and the process released it
 		grant, err := l.TryLock(t.Context(), []int64{1})
 		return err == nil && len(grant.Locked) == 1
 	})
@@ -149,7 +149,7 @@ func TestRestartedRedis(t *testing.T) {
 		if grant, err := l.TryLock(t.Context(), []int64{6}); err == nil {
 			t.Errorf("killed: %+v", grant)
 		}
-		eventually(t, func() bool { // waiters may have missed a release
+		env.Eventually(t, "the waiter is notified of the release", func() bool { // waiters may have missed a release
 			select {
 			case <-waiter.Busy[0].Released:
 				return true
@@ -165,7 +165,7 @@ func TestRestartedRedis(t *testing.T) {
 		if err := server.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, c.Up)
+		env.Eventually(t, "Redis is up", c.Up)
 		if err := l.Unlock(t.Context(), holder.Token, holder.Locked, true); err != nil {
 			t.Error(err)
 		}
@@ -191,7 +191,7 @@ func TestFullRedis(t *testing.T) {
 		t.Errorf("without memory: %v, up %t", err, c.Up())
 	}
 	memory("0")
-	eventually(t, c.Up)
+	env.Eventually(t, "Redis is up", c.Up)
 	takes(t, l, 1)
 }
 
@@ -220,7 +220,7 @@ func TestStartsWithoutRedis(t *testing.T) {
 	if err := server.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, c.Up)
+	env.Eventually(t, "Redis is up", c.Up)
 	takes(t, l, 1)
 }
 
@@ -299,7 +299,7 @@ func lockOfAnotherType(t *testing.T, c *redis.Client, l *redis.Locker, raw rueid
 	if err := l.Unlock(ctx, holder.Token, holder.Locked, true); err == nil {
 		t.Error("a failed release returned no error")
 	}
-	eventually(t, func() bool {
+	env.Eventually(t, "the waiter is notified of the release", func() bool {
 		select {
 		case <-waiter.Busy[0].Released:
 			return true

@@ -75,7 +75,7 @@ func TestPlainLockerWaits(t *testing.T) {
 		locked <- unlock
 	}()
 	channel := prefix + "orderflow:unlocked:" + lock.Key(2)
-	eventually(t, func() bool { return subscribers(t, host, channel) == int64(1) })
+	env.Eventually(t, "the locker subscribes to the release", func() bool { return subscribers(t, host, channel) == int64(1) })
 	if key := env.Command(t, host, "EXISTS", prefix+lock.Key(1)); key != int64(0) {
 		t.Errorf("a waiting order holds the lock of another product: %v", key)
 	}
@@ -100,7 +100,7 @@ func TestPlainLockerRespectsOtherPrograms(t *testing.T) {
 		}
 		refused <- err
 	}()
-	eventually(t, func() bool { return subscribers(t, host, prefix+"orderflow:unlocked:"+lock.Key(1)) == int64(1) })
+	env.Eventually(t, "the locker subscribes to the release", func() bool { return subscribers(t, host, prefix+"orderflow:unlocked:"+lock.Key(1)) == int64(1) })
 	cancel()
 	if err := <-refused; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)

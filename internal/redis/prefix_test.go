@@ -24,7 +24,7 @@ func TestPrefixBeginsEveryName(t *testing.T) {
 
 	for _, question := range [][]string{{"KEYS", "*"}, {"PUBSUB", "CHANNELS"}, {"PUBSUB", "SHARDCHANNELS"}} {
 		var names []any
-		eventually(t, func() bool {
+		env.Eventually(t, strings.Join(question, " ")+" lists names", func() bool {
 			names, _ = env.Command(t, server.Addr(), question...).([]any)
 			return len(names) > 0
 		})
@@ -70,7 +70,7 @@ func useEverything(t *testing.T, c *redis.Client) {
 	locker := redis.NewLocker(c, lock.TTL, products)
 	running(t, locker.Run)
 	var holder lock.Grant
-	eventually(t, func() bool { // a busy machine may exceed the time limit of a try
+	env.Eventually(t, "products 1 and 2 can be locked", func() bool { // a busy machine may exceed the time limit of a try
 		var err error
 		holder, err = locker.TryLock(ctx, []int64{1, 2})
 		return err == nil && len(holder.Locked) == 2

@@ -93,13 +93,7 @@ func (c *traffic) trade(ctx context.Context, key string) error {
 func (c *traffic) goesOn(n int64) {
 	c.t.Helper()
 	before := c.done.Load()
-	await(c.t, func() bool { return c.done.Load() >= before+n || c.t.Failed() })
-}
-
-// await is eventually for what takes a slow machine longer.
-func await(t *testing.T, holds func() bool) {
-	t.Helper()
-	within(t, time.Minute, holds)
+	env.Eventually(c.t, fmt.Sprintf("%d more orders end", n), func() bool { return c.done.Load() >= before+n || c.t.Failed() })
 }
 
 // fullTable is how many orders there are before a migration of MySQL. (Under the race detector SQLite's driver, which is Go,
@@ -198,8 +192,8 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 		return waiting > 0
 	}
 	for range 2 { // it tries again, and lets orders pass meanwhile
-		await(t, waits)
-		await(t, func() bool { return !waits() })
+		env.Eventually(t, "the migration waits for the reader", waits)
+		env.Eventually(t, "the migration lets others pass", func() bool { return !waits() })
 		customers.goesOn(5)
 	}
 	select {
@@ -212,7 +206,7 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 		t.Errorf("after its context ended: %v", err)
 	}
 	go func() { migrated <- later.Migrate(t.Context()) }()
-	await(t, waits)
+	env.Eventually(t, "the migration waits for the reader", waits)
 	if err := reading.Rollback(); err != nil {
 		t.Fatal(err)
 	}

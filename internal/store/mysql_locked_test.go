@@ -326,10 +326,10 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, func() bool { return running(2) > 0 })
+	env.Eventually(t, "the write has waited for 2 s", func() bool { return running(2) > 0 })
 	first()
 	<-done
-	eventually(t, func() bool { return running(0) == 0 }) // the server waits on for the write that was given up
+	env.Eventually(t, "no write runs", func() bool { return running(0) == 0 }) // the server waits on for the write that was given up
 	l.without("the write after it", func() {
 		answers := l.create(1, 2)
 		l.wantFine("product 1", answers[0].Err)

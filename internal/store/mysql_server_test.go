@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"orderflow/internal/order"
 	"orderflow/internal/store"
@@ -174,7 +173,7 @@ func TestTooFewConnections(t *testing.T) {
 	s := openAt(t, limited, store.Options{Rules: storetest.Rules(), Pool: 8})
 	var held []*sql.Conn
 	hold := env.Admin(t, limited)
-	eventually(t, func() bool { // the server may still be busy closing others
+	env.Eventually(t, "all connections are taken", func() bool { // the server may still be busy closing others
 		if conn, err := hold.Conn(t.Context()); err == nil {
 			held = append(held, conn)
 		}
@@ -187,25 +186,7 @@ func TestTooFewConnections(t *testing.T) {
 		_ = conn.Close()
 	}
 	_ = hold.Close()
-	eventually(t, func() bool { _, err := s.Products(t.Context()); return err == nil })
-}
-
-// eventually waits for a condition that others bring about.
-func eventually(t *testing.T, holds func() bool) {
-	t.Helper()
-	within(t, patience, holds)
-}
-
-// within looks whether a condition holds, with pauses for those who bring it about.
-func within(t *testing.T, limit time.Duration, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(limit); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came about")
-		}
-	}
+	env.EventuallyNil(t, "products can be read", func() error { _, err := s.Products(t.Context()); return err })
 }
 
 // TestKilledDatabase kills the server under writers, again and again: what was confirmed is there, once, and the store
@@ -234,14 +215,14 @@ func TestKilledDatabase(t *testing.T) {
 	}
 	for range 3 {
 		before := storetest.Figure(t, s, 3, "orders")
-		eventually(t, func() bool { return storetest.Figure(t, s, 3, "orders") > before+5 })
+		env.Eventually(t, "more than 5 orders are created", func() bool { return storetest.Figure(t, s, 3, "orders") > before+5 })
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		if err := server.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, func() bool { return s.Ping(t.Context()) == nil })
+		env.EventuallyNil(t, "the database answers", func() error { return s.Ping(t.Context()) })
 	}
 	stop()
 	writers.Wait()
@@ -271,7 +252,7 @@ func TestFrozenDatabase(t *testing.T) {
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	env.Eventually(t, "an order is created", func() bool {
 		answers, _, err := s.CreateOrders(t.Context(), draft)
 		return err == nil && answers[0].Err == nil
 	})
@@ -299,7 +280,7 @@ func TestStrandedConnections(t *testing.T) {
 	}
 	waiting.Wait()
 	proxy.Restore()
-	eventually(t, func() bool { _, err := s.Products(t.Context()); return err == nil })
+	env.EventuallyNil(t, "products can be read", func() error { _, err := s.Products(t.Context()); return err })
 	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1)})
 	if err != nil || answers[0].Err != nil {
 		t.Errorf("after it: %+v, %v", answers, err)
@@ -348,6 +329,6 @@ func TestReplica(t *testing.T) {
 	if err := replica.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { name, _ := look(); return name == "of the replica" })
+	env.Eventually(t, "reads come from the replica", func() bool { name, _ := look(); return name == "of the replica" })
 	_ = server
 }

@@ -35,7 +35,7 @@ func TestClientVanishes(t *testing.T) {
 		answered <- err
 	}()
 	<-vanished
-	eventually(t, func() bool {
+	env.Eventually(t, "an order is created", func() bool {
 		answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 2, "other", 1, 1)})
 		return err == nil && answers[0].Err == nil
 	})
@@ -74,7 +74,7 @@ func TestIdleWritersStayOpen(t *testing.T) {
 	if _, err := alone.ExecContext(t.Context(), fmt.Sprint("SET SESSION wait_timeout = ", sqldb.SessionTimeout)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return !slices.Contains(sessionsOf(t, admin, databaseOf(address)), id) })
+	env.Eventually(t, "the session has ended", func() bool { return !slices.Contains(sessionsOf(t, admin, databaseOf(address)), id) })
 	after, err := s.WriterSession(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -215,13 +215,12 @@ func TestSwitchOverWithAGap(t *testing.T) {
 	}
 	o.redirect()
 	var placed *order.Order
-	eventually(t, func() (ok bool) {
-		var err error
+	env.EventuallyNil(t, "an order is created", func() (err error) {
 		placed, err = write("placed")
-		return err == nil
+		return err
 	})
 	reads := 0
-	eventually(t, func() bool {
+	env.Eventually(t, "20 reads in a row succeed", func() bool {
 		reads++
 		if _, err := s.Order(t.Context(), placed.ID); err != nil {
 			reads = 0
@@ -269,9 +268,9 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
+	env.EventuallyNil(t, "the order can be read", func() error {
 		_, err := s.Order(t.Context(), placed[0].Order.ID)
-		return err == nil
+		return err
 	})
 	stop()
 	if err := <-ended; err != nil {

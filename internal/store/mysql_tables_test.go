@@ -51,9 +51,9 @@ func TestMySQLTablesBeforeProducts(t *testing.T) {
 					_, err := admin.ExecContext(t.Context(), "ALTER TABLE "+table+" COMMENT = '"+name+"'")
 					altered <- err
 				}()
-				await(t, func() bool { return awaiting(t, admin) == 1 })
+				env.Eventually(t, "the migration waits for the reader", func() bool { return awaiting(t, admin) == 1 })
 				go func() { written <- write(t.Context(), table+"-"+name) }()
-				await(t, func() bool { return awaiting(t, admin) == 2 })
+				env.Eventually(t, "the write waits for the migration", func() bool { return awaiting(t, admin) == 2 })
 				var id int64
 				if err := admin.QueryRowContext(t.Context(), "SELECT id FROM products WHERE id = 1 FOR UPDATE NOWAIT").Scan(&id); err != nil {
 					t.Errorf("the product's row, while the write waits for the table: %v", err)
