@@ -30,7 +30,10 @@ func (a *API) table() []route {
 		{method: http.MethodPost, path: "/orders", handle: a.createOrder, refused: func(err error) { a.options.Intake.OrderRefused(err) }},
 		{method: http.MethodGet, path: "/orders", handle: a.listOrders, query: orderParameters()},
 		{method: http.MethodGet, path: "/orders/{id}", handle: a.showOrder},
-		{method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder, refused: func(err error) { a.options.Intake.CancelRefused(err) }},
+		{
+			method: http.MethodPost, path: "/orders/{id}/cancel", handle: a.cancelOrder,
+			refused: func(err error) { a.options.Intake.CancelRefused(err) },
+		},
 		{method: http.MethodGet, path: "/orders/{id}/events", handle: a.orderEvents},
 		{method: http.MethodGet, path: "/products", handle: a.listProducts},
 		{method: http.MethodPost, path: "/products", handle: a.createProduct, admin: true},
@@ -107,34 +110,15 @@ func (a *API) routes() *http.ServeMux {
 	return mux
 }
 
-// endpoint returns the handler of one route. It checks, in this order: the token, the rate limit, the admin's token, the query string, and the
-// origin of a change.
+// endpoint returns the handler of one route.
 func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
-	changes := route.method != "" && route.method != http.MethodGet
 	return func(w http.ResponseWriter, r *http.Request) {
 		rc := w.(*requestContext) //nolint:forcetypeassert // only ServeHTTP calls the mux
 		rc.r, rc.timing = r, timing
 		if !route.exempt {
 			rc.startSpan() //nolint:contextcheck // the requestContext has the context of the request
 		}
-		var err error
-		if !route.public {
-			err = a.authenticate(rc) //nolint:contextcheck // likewise
-		}
-		if !route.exempt { // also with an invalid token, which counts against the address
-			if exceeded := a.allowCaller(rc); exceeded != nil { //nolint:contextcheck // likewise
-				err = exceeded
-			}
-		}
-		if err == nil && route.admin {
-			err = rc.requireAdmin()
-		}
-		if err == nil && !route.anyQuery {
-			err = rc.readQuery(route.query)
-		}
-		if err == nil && changes {
-			err = a.origins.CheckChange(r)
-		}
+		err := a.check(rc, &route) //nolint:contextcheck // likewise
 		if err == nil {
 			err = route.handle(rc)
 		}
@@ -145,6 +129,30 @@ func (a *API) endpoint(route route, timing *timing) http.HandlerFunc {
 			rc.fail(err) //nolint:contextcheck // likewise
 		}
 	}
+}
+
+// check checks whether a request may be handled, in this order: the token, the rate limit, whether the token is an admin's, the query
+// string, and the origin of a change.
+func (a *API) check(rc *requestContext, route *route) error {
+	var err error
+	if !route.public {
+		err = a.authenticate(rc)
+	}
+	if !route.exempt { // also with an invalid token, which counts against the address
+		if exceeded := a.allowCaller(rc); exceeded != nil {
+			err = exceeded
+		}
+	}
+	if err == nil && route.admin {
+		err = rc.requireAdmin()
+	}
+	if err == nil && !route.anyQuery {
+		err = rc.readQuery(route.query)
+	}
+	if changes := route.method != "" && route.method != http.MethodGet; err == nil && changes {
+		err = a.origins.CheckChange(rc.r)
+	}
+	return err
 }
 
 // unknownPath answers every path without a route.
