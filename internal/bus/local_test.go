@@ -303,7 +303,7 @@ func TestLocalLaggedSubscriptionWakesTheNextCaller(t *testing.T) {
 	})
 }
 
-// BenchmarkLocal is one publisher of slices, one group with some consumers who acknowledge, and one subscription.
+// BenchmarkLocal measures one publisher of slices, one group with some consumers that acknowledge, and one subscription.
 func BenchmarkLocal(b *testing.B) {
 	for _, shape := range []struct{ size, consumers int }{{1, 1}, {64, 1}, {64, 4}, {512, 1}} {
 		b.Run(fmt.Sprintf("slices of %d, %d consumers", shape.size, shape.consumers), func(b *testing.B) {

@@ -4,7 +4,7 @@
 // receive. Two services publish them:
 //
 //	commit ──EventBatch──▶ Publisher ───────────▶ bus     at once, from memory: the usual path
-//	   └───outbox row────▶ Relay (per process) ─▶ bus     seconds later, from the table: what the Publisher did not publish
+//	   └───outbox row────▶ Relay (per process) ─▶ bus     seconds later, from the table: rows that stayed unpublished
 //
 // After publishing, both report the row's id to the store, which marks the row as published with its next write. The relay
 // deletes published rows after a minute. No event is lost, because its row commits together with the change. An event may be

@@ -144,7 +144,7 @@ func TestRelayPausesAfterARefusal(t *testing.T) {
 	})
 }
 
-// sweeper is a counting that counts what is purged.
+// countingStore is a store that counts purged rows.
 type countingStore struct {
 	*store.Store
 	purged atomic.Int64
@@ -162,11 +162,11 @@ func TestUnreadableRowDoesNotBlockOthers(t *testing.T) {
 		env := newTestEnv(t)
 		defer env.close()
 		good := env.create(2)
-		counting := &unreadableStore{Store: env.store, batches: []order.EventBatch{good}, err: errors.New("unreadable row")}
-		r := NewRelay(RelayOptions{Bus: env.bus, Store: counting})
+		unreadable := &unreadableStore{Store: env.store, batches: []order.EventBatch{good}, err: errors.New("unreadable row")}
+		r := NewRelay(RelayOptions{Bus: env.bus, Store: unreadable})
 		done, err := r.runOnce(t.Context())
-		if !errors.Is(err, counting.err) || done.delivered != 1 || !counting.purged {
-			t.Errorf("result %+v, error %v, purged %t; want the readable row published, the error returned and the purge done", done, err, counting.purged)
+		if !errors.Is(err, unreadable.err) || done.delivered != 1 || !unreadable.purged {
+			t.Errorf("result %+v, error %v, purged %t; want the readable row published, the error returned and the purge done", done, err, unreadable.purged)
 		}
 		if got := env.received(env.jobs); !slices.Equal(got, ids(good)) {
 			t.Errorf("jobs %v, want %v", got, ids(good))
@@ -174,7 +174,7 @@ func TestUnreadableRowDoesNotBlockOthers(t *testing.T) {
 	})
 }
 
-// faulty is a counting with a row that cannot be read.
+// unreadableStore is a store with an unreadable row.
 type unreadableStore struct {
 	*store.Store
 	batches []order.EventBatch

@@ -95,7 +95,7 @@ func TestKeysOfAnotherType(t *testing.T) {
 			env.Eventually(t, "Redis is healthy", p.client.Healthy)
 			limiter, lasts := redis.NewLimiter(p.client, 10), redis.NewChannelCache(p.client)
 			rate := limit.Rate{Tokens: 1000, Per: limit.MaxPer}
-			use := func() { // what the process itself does not use: a contested product, a limit, a cache channel
+			use := func() { // operations that the process itself does not use: a contested product, a limit, a cache channel
 				if first, err := p.locker.TryLock(t.Context(), []int64{1}); err == nil {
 					_, _ = p.locker.TryLock(t.Context(), []int64{1})
 					_ = p.locker.Unlock(t.Context(), first.Token, first.Locked, true)

@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/bus"
 )
 
-// Adapter is a Bus that can be closed, measured and asked what it promises.
+// Adapter is a Bus with the methods that all adapters have.
 type Adapter interface {
 	bus.Bus
 	Features() bus.Features
