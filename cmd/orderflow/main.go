@@ -1,4 +1,4 @@
-// Command orderflow is the order engine: server, tools and load driver in one binary. See orderflow --help.
+// Command orderflow is the order engine: server, commands and load driver in one binary. See orderflow --help.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"orderflow/internal/cli"
 )
 
-// version is the release, set by the linker; "" for a build from a checkout.
+// version is the release, set by the linker; "" for a build without make.
 var version string
 
 func main() { os.Exit(cli.Main(version)) }

@@ -1,9 +1,9 @@
-// Command with runs another command beside a private database server (see servers.Database) and a private Redis. The other finds
-// their addresses in DATABASE_URL and REDIS_URL:
+// Command with-servers runs a command with a private database server (see servers.Database) and a private Redis. The command gets their
+// addresses in DATABASE_URL and REDIS_URL:
 //
 //	go run ./cmd/with-servers bin/orderflow serve
 //
-// Both servers end with it, and their data is deleted.
+// Both servers end with the command, and their data is deleted. The exit code is that of the command.
 package main
 
 import (
@@ -20,17 +20,17 @@ import (
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		if ended, ok := errors.AsType[*exec.ExitError](err); ok && ended.ExitCode() > 0 {
-			os.Exit(ended.ExitCode())
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
+			os.Exit(exit.ExitCode())
 		}
-		fmt.Fprintln(os.Stderr, "with:", err)
+		fmt.Fprintln(os.Stderr, "with-servers:", err)
 		os.Exit(1)
 	}
 }
 
 func run(args []string) (err error) {
 	if len(args) == 0 {
-		return errors.New("usage: with COMMAND [ARGUMENT ...]")
+		return errors.New("name the command to run, such as: with-servers bin/orderflow serve")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

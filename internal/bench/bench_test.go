@@ -63,7 +63,7 @@ func TestRunComparesInTurn(t *testing.T) {
 		t.Errorf("%g × the orders/s of the unbatched server", report.Compare.OrdersPerSecond)
 	}
 	if report.Locked.OrdersPerSecond <= 0 {
-		t.Errorf("%g × the orders/s of the one with product locks", report.Locked.OrdersPerSecond)
+		t.Errorf("%g × the orders/s with product locks", report.Locked.OrdersPerSecond)
 	}
 	ours := report.Servers[0]
 	if ours.Orders == 0 || len(ours.Rounds) != 2 || ours.Answers["201"] != ours.Orders || ours.Audit == nil || !ours.Audit.Audited || !ours.Audit.Verified {
@@ -149,7 +149,7 @@ func TestRunStopsWhatItStarted(t *testing.T) {
 	}
 }
 
-func TestRunRefusesOptionsThatDoNotFit(t *testing.T) {
+func TestRunRefusesInvalidOptions(t *testing.T) {
 	start := func(context.Context, Server) (Running, error) { return Running{}, errors.New("it was started") }
 	running := &Running{URLs: []string{"http://127.0.0.1:1"}}
 	for name, o := range map[string]Options{
@@ -244,7 +244,7 @@ func TestMedianAndRatio(t *testing.T) {
 	}
 }
 
-// measured is a subject whose rounds made so many orders in a second each, for so much processor time an order.
+// measured returns a server whose rounds of one second each created this number of orders, at this processor time per order.
 func measured(name string, cost time.Duration, rates ...int64) *measuredServer {
 	s := &measuredServer{name: name}
 	for _, rate := range rates {
@@ -265,13 +265,13 @@ func TestRatiosAreOfMedians(t *testing.T) {
 		t.Errorf("against the unbatched server: %+v", got)
 	}
 	if got := report.Locked; got.OrdersPerSecond != 60 || math.Abs(*got.ServerCPU-25) > 1e-9 {
-		t.Errorf("against the one with product locks: %+v", got)
+		t.Errorf("against product locks: %+v", got)
 	}
 	if got := report.Ceiling; got.OrdersPerSecond != 0.25 {
 		t.Errorf("against the no-op handler: %+v", got)
 	}
 	if report.Servers[0].DriverCPU != nil {
-		t.Error("processor time that is not known has a figure")
+		t.Error("unknown processor time has a figure")
 	}
 	run := &table{}
 	run.rates("hot", [][2]float64{{6, 12}, {6, 12}}, ours, []*measuredServer{unbatched, locked})

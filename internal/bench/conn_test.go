@@ -85,7 +85,7 @@ func TestReadAnswerRefuses(t *testing.T) {
 	}
 }
 
-// What we read is what net/http reads, where it reads anything.
+// The parser returns what net/http returns, if net/http accepts the answer.
 func FuzzReadAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 200 OK\n\nrest", "HTTP/1.0 200 OK\r\n\r\n",

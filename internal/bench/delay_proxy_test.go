@@ -58,7 +58,7 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-func TestForwarderDelays(t *testing.T) {
+func TestDelayProxyDelays(t *testing.T) {
 	const delay, trips = 20 * time.Millisecond, 25
 	conn := dial(t, forwarder(t, echo(t), delay).Addr())
 	var took []time.Duration
@@ -72,13 +72,13 @@ func TestForwarderDelays(t *testing.T) {
 		}
 		took = append(took, time.Since(began))
 	}
-	if least := slices.Min(took); least < delay || least > 2*delay { // the others may have waited for the processor
+	if least := slices.Min(took); least < delay || least > 2*delay { // other round trips may have waited for the processor
 		t.Errorf("the fastest round trip took %s, want %s", least, delay)
 	}
 }
 
-// Many connections at once, more on the way than a connection may have: all of it comes, in order, and the end too.
-func TestForwarderKeepsOrder(t *testing.T) {
+// Concurrent connections with more data in flight than the limit: all data arrives in order, and then the end.
+func TestDelayProxyKeepsOrder(t *testing.T) {
 	addr := forwarder(t, echo(t), time.Millisecond).Addr()
 	var conns sync.WaitGroup
 	for seed := range uint64(4) {
@@ -111,8 +111,8 @@ func TestForwarderKeepsOrder(t *testing.T) {
 	conns.Wait()
 }
 
-// Whoever is connected through a DelayProxy learns of its end, and of a target that is not there.
-func TestForwarderEnds(t *testing.T) {
+// The end of the proxy, and a target that cannot be reached, end the connection of the client.
+func TestDelayProxyEnds(t *testing.T) {
 	f := forwarder(t, echo(t), time.Millisecond)
 	conn := dial(t, f.Addr())
 	if _, err := conn.Write([]byte{1}); err != nil {
@@ -125,11 +125,11 @@ func TestForwarderEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Errorf("%d bytes from a forwarder that is closed", n)
+		t.Errorf("%d bytes from a closed proxy", n)
 	}
 	gone := forwarder(t, "127.0.0.1:1", 0)
 	if n, err := dial(t, gone.Addr()).Read(make([]byte, 1)); err == nil {
-		t.Errorf("%d bytes from nowhere", n)
+		t.Errorf("%d bytes without a target", n)
 	}
 	if _, err := NewDelayProxy(t.Context(), "127.0.0.1:1", -1); err == nil {
 		t.Error("a negative delay was accepted")

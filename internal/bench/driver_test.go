@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// forEver is a duration that no test waits for: the load has to end for another reason.
+// forEver is a duration that no test waits for: the load ends for another reason.
 const forEver = 10 * time.Minute
 
 func serve(t *testing.T, handler http.HandlerFunc) string {
@@ -36,7 +36,7 @@ func created(w http.ResponseWriter, id int64) {
 	_, _ = fmt.Fprintf(w, `{"data":{"id":%d}}`, id)
 }
 
-func TestDriveCountsWhatTheServerAnswered(t *testing.T) {
+func TestDriveCountsAnswers(t *testing.T) {
 	server := newFakeServer(3, 40) // 120 units, then it is sold out
 	server.limit = 1000            // ends the load
 	result, err := Drive(t.Context(), []string{server.serve(t)}, Load{Clients: 8, Duration: forEver, Products: []int64{1, 2, 3}, Users: 3})
@@ -72,7 +72,7 @@ func decoded(t *testing.T, r *http.Request) (order noopOrder) {
 	return order
 }
 
-func TestRequestsAreWhatTheServerReads(t *testing.T) {
+func TestRequests(t *testing.T) {
 	var mu sync.Mutex
 	keys, users, products := map[string]bool{}, map[int64]bool{}, map[int64]bool{}
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -83,7 +83,7 @@ func TestRequestsAreWhatTheServerReads(t *testing.T) {
 			len(order.Items) != 1 || order.Items[0].Quantity != 1 || keys[order.Key] {
 			t.Errorf("%s %s %v %+v", r.Method, r.URL, r.Header, order)
 		}
-		if len(keys) == 200 { // enough to see every user and product
+		if len(keys) == 200 { // enough for every user and product
 			http.Error(w, "", http.StatusTooManyRequests)
 			return
 		}
@@ -133,8 +133,8 @@ func TestDriveSpreadsOverServers(t *testing.T) {
 	}
 }
 
-// Two loads with the same keys and a number of orders are the same orders, each client's in the same order.
-func TestDrivePlacesSoManyOrders(t *testing.T) {
+// Two loads with the same keys and number of orders send the same orders, those of each client in the same sequence.
+func TestDriveWithANumberOfOrders(t *testing.T) {
 	place := func() map[string][]int64 {
 		var mu sync.Mutex
 		placed := map[string][]int64{} // products by key
@@ -204,13 +204,13 @@ func TestDriveStopsAtTheFirst429(t *testing.T) {
 	if !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "429, Retry-After 1 s") || !strings.Contains(err.Error(), "--rate-limit off") {
 		t.Errorf("error %v", err)
 	}
-	// Each of the others may have had one request under way.
+	// Every other client may have had one request in flight.
 	if n := result.Answers["429 too_many_requests"]; result.Created != 50 || n < 1 || n > 4 {
 		t.Errorf("answers %v", result.Answers)
 	}
 }
 
-func TestDriveComesBackToAServerThatHangsUp(t *testing.T) {
+func TestDriveReconnects(t *testing.T) {
 	for _, kind := range []string{"announced", "not announced", "through net/http"} {
 		t.Run(kind, func(t *testing.T) {
 			var seen, hungUp, sold atomic.Int64
@@ -250,7 +250,7 @@ func hangUp(t *testing.T, w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-func TestDriveEndsWhenTheServerIsGone(t *testing.T) {
+func TestDriveEndsWithTheServer(t *testing.T) {
 	var seen atomic.Int64
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		n := seen.Add(1)
@@ -283,7 +283,7 @@ func TestDriveCannotConnect(t *testing.T) {
 	}
 }
 
-// A server that answers in bytes of the test's choosing.
+// The server answers with the bytes of the case.
 func TestDriveRefusesWrongLengths(t *testing.T) {
 	tests := []struct{ name, answer, want string }{
 		{"too long", "HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{\"data\":{\"id\":1}}", "connection lost"},
@@ -315,7 +315,7 @@ func TestDriveRefusesWrongLengths(t *testing.T) {
 	}
 }
 
-func TestDriveWaitsForStragglers(t *testing.T) {
+func TestDriveWaitsForLateAnswers(t *testing.T) {
 	over := make(chan struct{})
 	var last, once atomic.Int64
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -11,26 +11,25 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should come in milliseconds: machines that run tests are busy.
+// patience limits every wait.
 const patience = time.Minute
 
-// background is a server that a test started.
+// background is a server in a process of its own.
 type background struct {
 	command *exec.Cmd
 	url     string
 	out     *collector
 	err     *collector
-	ended   chan struct{} // closed when the process and all that it started are gone
-	result  error         // of the process; read it after ended
+	ended   chan struct{} // closed when the process and its children have ended
+	result  error         // of the process; valid after ended
 }
 
-// startServer starts a command that becomes a server, by itself or as make does, and waits until it says that it is
-// ready.
+// startServer starts a server, directly or by a command such as make, and waits for its ready line.
 func startServer(folder string, env []string, name string, args ...string) (*background, error) {
 	b := &background{command: exec.Command(name, args...), out: newCollector(), err: newCollector(), ended: make(chan struct{})}
 	b.command.Dir, b.command.Env = folder, env
 	b.command.Stdout, b.command.Stderr = b.out, b.err
-	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that stop reaches what make started
+	b.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // stop reaches the children of make
 	if err := b.command.Start(); err != nil {
 		return nil, err
 	}
@@ -50,7 +49,7 @@ func startServer(folder string, env []string, name string, args ...string) (*bac
 	}
 }
 
-// stop asks the server to end, as Ctrl-C and supervisors do, and waits for it. The error is that of the process.
+// stop sends a signal, as Ctrl-C and supervisors do, and waits for the end. It returns the error of the process.
 func (b *background) stop(signal syscall.Signal) error {
 	if err := syscall.Kill(-b.command.Process.Pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
@@ -65,7 +64,7 @@ func (b *background) stop(signal syscall.Signal) error {
 	}
 }
 
-// kill leaves nothing behind.
+// kill kills the process and its children.
 func (b *background) kill() error {
 	err := syscall.Kill(-b.command.Process.Pid, syscall.SIGKILL)
 	<-b.ended
@@ -75,13 +74,13 @@ func (b *background) kill() error {
 	return err
 }
 
-// collector keeps what a process prints, and tells the address of a ready line as soon as there is one.
+// collector keeps the output of a process, and sends the address in its ready line.
 type collector struct {
-	ready chan string // has room for the one address
+	ready chan string // has a buffer for the address
 
 	lock sync.Mutex
 	text strings.Builder
-	told bool
+	sent bool
 }
 
 func newCollector() *collector { return &collector{ready: make(chan string, 1)} }
@@ -91,10 +90,10 @@ func (c *collector) Write(p []byte) (int, error) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.text.Write(p)
-	if !c.told {
+	if !c.sent {
 		if _, rest, found := strings.Cut(c.text.String(), " is ready on "); found {
 			if url, _, whole := strings.Cut(rest, "\n"); whole {
-				c.told = true
+				c.sent = true
 				c.ready <- url
 			}
 		}
@@ -102,14 +101,14 @@ func (c *collector) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is all that was printed.
+// String returns the output.
 func (c *collector) String() string {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	return c.text.String()
 }
 
-// stackTrace reports whether a text looks like what a Go program prints when it panics.
+// stackTrace reports whether a text looks like the stack trace of a panic.
 func stackTrace(text string) bool {
 	return strings.Contains(text, "goroutine ") || strings.Contains(text, "panic: ") || strings.Contains(text, "runtime error")
 }

@@ -21,8 +21,8 @@ import (
 	"orderflow/test/env"
 )
 
-// benchOn is a load on private servers over a database and Redis of the test's, and a function that fails the test when
-// the load has left anything there.
+// benchOn returns the command of a load on private servers over a MySQL server and a Redis, and a function that fails the test when the load
+// left data there.
 func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 	t.Helper()
 	database := env.MySQL(t)
@@ -43,14 +43,14 @@ func benchOn(t *testing.T, args ...string) (command *exec.Cmd, clean func()) {
 	}
 }
 
-// reportOf runs a load to its end and returns its report, and that as it was printed.
+// reportOf runs a load and returns its report, parsed and as printed.
 func reportOf(t *testing.T, command *exec.Cmd) (report bench.Report, out []byte) {
 	t.Helper()
-	var said strings.Builder
-	command.Stderr = &said
+	var stderr strings.Builder
+	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, said.String())
+		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func ask(t *testing.T, redis, command string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }() // it has answered, or the test fails
+	defer func() { _ = conn.Close() }() // after the answer, or the test fails
 	if err := errors.Join(conn.SetDeadline(time.Now().Add(patience)), write(conn, command+"\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func write(w io.Writer, text string) error {
 	return err
 }
 
-// Private servers over MySQL and Redis: the books are proved, the servers that keep the data are counted, several
-// processes share the load, and nothing is left behind.
+// Private servers over MySQL and Redis: the audit runs, the processor time includes the stores, several processes share the load, and the data
+// is removed.
 func TestBenchOnSharedStores(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "600ms", "--products", "4", "--lines", "2", "--servers", "2", "--pipeline", "--json")
 	report, out := reportOf(t, command)
@@ -94,12 +94,12 @@ func TestBenchOnSharedStores(t *testing.T) {
 		t.Errorf("the processes' orders are %+v, of %d", ours.Processes, ours.Orders)
 	}
 	if ours.ServerCPU == nil || !strings.Contains(ours.ServerCPUOf, "server, ") || !strings.Contains(ours.ServerCPUOf, "redis-server") {
-		t.Errorf("processor time is that of %q", ours.ServerCPUOf)
+		t.Errorf("the processor time includes %q", ours.ServerCPUOf)
 	}
 	clean()
 }
 
-// A removal that fails is tried again, but not for ever.
+// A removal that fails is retried a limited number of times.
 func TestRemovalIsRetried(t *testing.T) {
 	for name, test := range map[string]struct {
 		failures, tries int
@@ -152,31 +152,31 @@ func TestBenchComparesOnSharedStores(t *testing.T) {
 	clean()
 }
 
-// An interrupted load leaves nothing behind either.
+// An interrupted load removes its data, too.
 func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "1m")
-	said := newCollector()
-	command.Stderr = said
+	stderr := newCollector()
+	command.Stderr = stderr
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
 	err := eventually(func() error {
-		if !strings.Contains(said.String(), "round 1 of 1") {
+		if !strings.Contains(stderr.String(), "round 1 of 1") {
 			return errors.New("the load has not begun")
 		}
 		return nil
 	})
 	if err != nil {
-		t.Errorf("%v: %s", err, said.String())
+		t.Errorf("%v: %s", err, stderr.String())
 	}
 	if err := command.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	_ = command.Wait() // what it says is looked at
-	if !strings.Contains(said.String(), "interrupted") || command.ProcessState.ExitCode() != exitFailure {
-		t.Errorf("exit code %d: %s", command.ProcessState.ExitCode(), said.String())
+	_ = command.Wait() // the output is checked
+	if !strings.Contains(stderr.String(), "interrupted") || command.ProcessState.ExitCode() != exitFailure {
+		t.Errorf("exit code %d: %s", command.ProcessState.ExitCode(), stderr.String())
 	}
 	if clean(); t.Failed() {
-		t.Log(said.String())
+		t.Log(stderr.String())
 	}
 }

@@ -14,11 +14,11 @@ import (
 	"orderflow/test/env"
 )
 
-// builtVersion is what the binary under test calls itself.
+// builtVersion is the version of the binary under test.
 const builtVersion = "v0.0.0-test"
 
-// checkout is a copy of the repository in a temporary folder, built as the documents say. What the tests make there
-// (binaries, databases) is gone afterwards, and a server that runs from the real checkout is not disturbed.
+// checkout is a copy of the repository in a temporary folder, built with make. Binaries and databases of the tests are created there, so that
+// they do not affect the real repository.
 var checkout string
 
 func TestMain(m *testing.M) {
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// repository is the root of the repository, seen from this package.
+// repository is the path of the root of the repository.
 const repository = "../.."
 
 func newCheckout() (folder string, err error) {
@@ -55,8 +55,7 @@ func newCheckout() (folder string, err error) {
 	return folder, nil
 }
 
-// copySources copies a file or a folder of the repository, without what only tests need: other tests may be writing
-// there right now.
+// copySources copies a file or a folder of the repository without test files, since other tests may be writing them.
 func copySources(folder, name string) error {
 	return filepath.WalkDir(filepath.Join(repository, name), func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -86,12 +85,12 @@ func copySources(folder, name string) error {
 	})
 }
 
-// withoutSettings is an environment in which the product has its defaults, and make is not part of another make.
+// withoutSettings returns an environment without settings of the product, and without the variables of a calling make.
 func withoutSettings(environ []string) []string {
 	return slices.DeleteFunc(config.Without(environ), func(entry string) bool {
 		return strings.HasPrefix(entry, "MAKE") || strings.HasPrefix(entry, "MFLAGS")
 	})
 }
 
-// binary is the product, as make build leaves it.
+// binary returns the path of the product, built by make build.
 func binary() string { return filepath.Join(checkout, "bin", "orderflow") }

@@ -22,11 +22,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScripts runs the command line as its users do: the real binary, its output, its exit codes. The scripts stand in
-// testdata/script, one for each verb or matter; besides the usual words of testscript they know those of words.
+// TestScripts tests the command line with the real binary, its output and its exit codes. testdata/script has a script per command or subject.
+// Besides the commands of testscript they use those of scriptCommands.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", Cmds: words(), RequireUniqueNames: true,
+		Dir: "testdata/script", Cmds: scriptCommands(), RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", filepath.Dir(binary())+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("VERSION", builtVersion)
@@ -38,34 +38,34 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// words are what scripts can say:
+// scriptCommands are the additional commands of scripts:
 //
-//	refused CODE PATTERN ARG...  orderflow ARG... exits with CODE; it prints nothing but one line of error, which matches
+//	refused CODE PATTERN ARG...  orderflow ARG... exits with CODE and prints only one line of error, which matches
 //	serve NAME ARG...            starts orderflow serve on a free port, waits until it is ready, puts its address into $NAME
-//	stop NAME                    ends that server by SIGTERM; it exits with 0. NAME.out and NAME.err have what it printed
+//	stop NAME                    stops that server with SIGTERM; it exits with 0. NAME.out and NAME.err have its output
 //	post STATUS URL BODY         posts JSON, and prints the answer, which has this status
 //	bearer STATUS TOKEN URL      gets URL with that token (- for none) until the answer has this status, and prints it
 //	secret NAME FILE             puts the last line of FILE into $NAME
 //	await PATTERN URL            gets URL until the answer matches
-//	until PATTERN ARG...         runs orderflow ARG... until what it prints matches
-//	sql FILE STATEMENT           changes an SQLite database behind the product's back
+//	until PATTERN ARG...         runs orderflow ARG... until its output matches
+//	sql FILE STATEMENT           changes an SQLite database directly
 //	holds FILE KEY...            FILE is one JSON object that has these keys
-func words() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	all := map[string]func(ts *testscript.TestScript, args []string){
-		"refused": refused, "serve": serveWord, "stop": stopWord, "post": post, "await": await, "until": until,
+		"refused": refused, "serve": serveInScript, "stop": stopInScript, "post": post, "await": await, "until": until,
 		"sql": change, "holds": holds, "bearer": bearer, "secret": secret,
 	}
 	least := map[string]int{"refused": 2, "serve": 1, "stop": 1, "post": 3, "await": 2, "until": 2, "sql": 2, "holds": 2, "bearer": 3, "secret": 2}
-	words := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
-	for name, word := range all {
-		words[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
+	for name, command := range all {
+		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg || len(args) < least[name] {
 				ts.Fatalf("%s takes no ! and at least %d arguments", name, least[name])
 			}
-			word(ts, args)
+			command(ts, args)
 		}
 	}
-	return words
+	return commands
 }
 
 func refused(ts *testscript.TestScript, args []string) {
@@ -78,14 +78,14 @@ func refused(ts *testscript.TestScript, args []string) {
 	if got := strconv.Itoa(exit.ExitCode()); got != code {
 		ts.Fatalf("exit code %s, want %s", got, code)
 	}
-	out, said := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	out, stderr := ts.ReadFile("stdout"), ts.ReadFile("stderr")
 	if out != "" {
-		ts.Fatalf("printed on the output besides its error")
+		ts.Fatalf("it printed output besides the error")
 	}
-	if strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "orderflow: ") || !strings.HasSuffix(said, "\n") || stackTrace(said) {
+	if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "orderflow: ") || !strings.HasSuffix(stderr, "\n") || stackTrace(stderr) {
 		ts.Fatalf("the error is not one line")
 	}
-	if !regexp.MustCompile("(?m)" + pattern).MatchString(said) {
+	if !regexp.MustCompile("(?m)" + pattern).MatchString(stderr) {
 		ts.Fatalf("the error does not match %s", pattern)
 	}
 }
@@ -94,7 +94,7 @@ func serversOf(ts *testscript.TestScript) map[string]*background {
 	return ts.Value("servers").(map[string]*background)
 }
 
-func serveWord(ts *testscript.TestScript, args []string) {
+func serveInScript(ts *testscript.TestScript, args []string) {
 	name := args[0]
 	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0"}, args[1:]...)...)
 	ts.Check(err)
@@ -104,22 +104,22 @@ func serveWord(ts *testscript.TestScript, args []string) {
 	ts.Setenv(name+"_addr", strings.TrimPrefix(server.url, "http://"))
 }
 
-// scriptEnv is of a script's environment what a server needs.
+// scriptEnv returns the part of a script's environment that a server needs.
 func scriptEnv(ts *testscript.TestScript) []string {
 	return []string{"PATH=" + ts.Getenv("PATH"), "TMPDIR=" + ts.Getenv("TMPDIR"), "DATABASE_URL=" + ts.Getenv("DATABASE_URL")}
 }
 
-func stopWord(ts *testscript.TestScript, args []string) {
+func stopInScript(ts *testscript.TestScript, args []string) {
 	server := serversOf(ts)[args[0]]
 	if server == nil {
 		ts.Fatalf("no server is called %s", args[0])
 	}
 	result := server.stop(syscall.SIGTERM)
-	out, said := server.out.String(), server.err.String()
+	out, stderr := server.out.String(), server.err.String()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), []byte(out), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(said), 0o600))
-	if result != nil || stackTrace(out+said) {
-		ts.Fatalf("the server ended with %v: %s", result, said)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(stderr), 0o600))
+	if result != nil || stackTrace(out+stderr) {
+		ts.Fatalf("the server ended with %v: %s", result, stderr)
 	}
 }
 
@@ -140,7 +140,7 @@ func exchange(method, url, body string, headers ...string) (status int, answer s
 	if err != nil {
 		return 0, "", err
 	}
-	defer func() { _ = response.Body.Close() }() // it is read to its end, or the test fails
+	defer func() { _ = response.Body.Close() }() // read to its end, or the test fails
 	data, err := io.ReadAll(response.Body)
 	return response.StatusCode, string(data), err
 }
@@ -177,7 +177,7 @@ func secret(ts *testscript.TestScript, args []string) {
 	ts.Setenv(args[0], lines[len(lines)-1])
 }
 
-// eventually tries until it works, and gives the last error when it does not.
+// eventually repeats try until it succeeds, or returns its last error.
 func eventually(try func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -191,7 +191,7 @@ func eventually(try func() error) error {
 		select {
 		case <-tick.C:
 		case <-end.C:
-			return fmt.Errorf("in vain for %s: %w", patience, err)
+			return fmt.Errorf("not within %s: %w", patience, err)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func await(ts *testscript.TestScript, args []string) {
 
 func until(ts *testscript.TestScript, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
-	ts.Check(eventually(func() error { // not by ts.Exec, which logs each try
+	ts.Check(eventually(func() error { // ts.Exec would log each try
 		command := exec.Command(binary(), args[1:]...)
 		command.Dir, command.Env = ts.MkAbs("."), scriptEnv(ts)
 		out, err := command.CombinedOutput()
@@ -218,10 +218,10 @@ func until(ts *testscript.TestScript, args []string) {
 		}
 		return err
 	}))
-	ts.Check(ts.Exec("orderflow", args[1:]...)) // for the words that look at stdout
+	ts.Check(ts.Exec("orderflow", args[1:]...)) // for the commands that check stdout
 }
 
-// change uses the driver that the binary has, too.
+// change uses the SQLite driver of the product.
 func change(ts *testscript.TestScript, args []string) {
 	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?mode=rw&_pragma=busy_timeout(5000)")
 	ts.Check(err)

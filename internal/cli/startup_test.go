@@ -23,7 +23,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// authority signs certificates of servers. Its own lies in file.
+// authority is a CA; file has its certificate.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -39,7 +39,7 @@ func newAuthority(t *testing.T, folder, name string) *authority {
 	return a
 }
 
-// certify writes a certificate that signer signs (nil: its own key), valid for two hours, and beside it its key, as NAME.key.
+// certify writes a certificate that is valid for two hours, and its key as NAME.key. A nil signer makes it self-signed.
 func certify(t *testing.T, file string, template *x509.Certificate, signer *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -59,7 +59,7 @@ func certify(t *testing.T, file string, template *x509.Certificate, signer *auth
 		t.Fatal(err)
 	}
 	for name, block := range map[string]*pem.Block{file: {Type: "CERTIFICATE", Bytes: der}, file + ".key": {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o644); err != nil { // for the user that the server runs as
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o644); err != nil { // readable for the user of the server
 			t.Fatal(err)
 		}
 	}
@@ -70,8 +70,7 @@ func certify(t *testing.T, file string, template *x509.Certificate, signer *auth
 	return certificate, key
 }
 
-// encrypted is a MariaDB server whose certificate is for 127.0.0.1 alone, with the authority that has signed it. It returns
-// HOST:PORT.
+// encrypted starts a MariaDB server with a certificate for 127.0.0.1 only. It returns HOST:PORT and the authority of the certificate.
 func encrypted(t *testing.T, flags ...string) (addr string, by *authority) {
 	t.Helper()
 	folder := env.Folder(t)
@@ -84,22 +83,21 @@ func encrypted(t *testing.T, flags ...string) (addr string, by *authority) {
 	return env.Started(t, server, err).Addr(), by
 }
 
-// runBinary runs the binary and returns its exit code and what it printed.
-func runBinary(t *testing.T, env []string, args ...string) (code int, out, said string) {
+// runBinary runs the binary and returns its exit code, output and error output.
+func runBinary(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), binary(), args...)
 	command.Env = append(withoutSettings(os.Environ()), env...)
-	var stdout, stderr strings.Builder
-	command.Stdout, command.Stderr = &stdout, &stderr
+	var out, messages strings.Builder
+	command.Stdout, command.Stderr = &out, &messages
 	err := command.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		t.Fatal(err)
 	}
-	return command.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	return command.ProcessState.ExitCode(), out.String(), messages.String()
 }
 
-// A server whose certificate a private authority has signed is used when the settings name that authority, by ca= or as an
-// authority of the system.
+// A certificate of a private authority is accepted when the settings name the authority, with ca= or as an authority of the system.
 func TestPrivateAuthority(t *testing.T) {
 	t.Parallel()
 	addr, by := encrypted(t, "--require-secure-transport=ON")
@@ -109,14 +107,14 @@ func TestPrivateAuthority(t *testing.T) {
 		"in the environment": {"SSL_CERT_FILE=" + by.file, base + "?tls=true"},
 		"not checked":        {"", base + "?tls=skip-verify"},
 	} {
-		if code, out, said := runBinary(t, []string{c.env}, "migrate", "up", "--database", c.address); code != 0 || said != "" {
-			t.Errorf("%s: exit code %d: %s%s", name, code, out, said)
+		if code, out, stderr := runBinary(t, []string{c.env}, "migrate", "up", "--database", c.address); code != 0 || stderr != "" {
+			t.Errorf("%s: exit code %d: %s%s", name, code, out, stderr)
 		}
 	}
 }
 
-// What keeps a server from its database is one line with its cause and what to do, without the password.
-func TestStartUpSaysWhatIsWrong(t *testing.T) {
+// The error of a server that cannot use its database is one line with the cause and the remedy, without the password.
+func TestStartUpErrors(t *testing.T) {
 	t.Parallel()
 	addr, by := encrypted(t)
 	admin := env.Admin(t, "mysql://root@"+addr+"/")
@@ -165,24 +163,24 @@ func TestStartUpSaysWhatIsWrong(t *testing.T) {
 			if strings.HasPrefix(name, "roles") {
 				args = append(args, "--roles", "api")
 			}
-			code, out, said := runBinary(t, nil, args...)
+			code, out, stderr := runBinary(t, nil, args...)
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
-			if out != "" || strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "orderflow: ") {
-				t.Errorf("it printed more than one line of error: %s%s", out, said)
+			if out != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "orderflow: ") {
+				t.Errorf("it printed more than one line of error: %s%s", out, stderr)
 			}
-			if !regexp.MustCompile(c.want).MatchString(said) {
-				t.Errorf("got %s\nwant %s", said, c.want)
+			if !regexp.MustCompile(c.want).MatchString(stderr) {
+				t.Errorf("got %s\nwant %s", stderr, c.want)
 			}
-			if strings.Contains(said, "hunter") {
-				t.Errorf("the error shows the password: %s", said)
+			if strings.Contains(stderr, "hunter") {
+				t.Errorf("the error shows the password: %s", stderr)
 			}
 		})
 	}
 }
 
-// freePort is a port of the loopback address that nobody listens on.
+// freePort returns a loopback port without a listener.
 func freePort(t *testing.T) string {
 	t.Helper()
 	port, err := servers.FreePort()
@@ -192,7 +190,7 @@ func freePort(t *testing.T) string {
 	return fmt.Sprint(port)
 }
 
-// A server starts without its Redis, and says why it has none and what to do.
+// A server starts when Redis cannot be used, and logs the cause and the remedy.
 func TestStartUpWithoutRedis(t *testing.T) {
 	t.Parallel()
 	started, err := servers.Redis(t.Context(), env.Folder(t))
@@ -207,16 +205,16 @@ func TestStartUpWithoutRedis(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, _, said := runBinary(t, []string{"REDIS_URL=" + c.address}, "serve", "--roles", "worker", "--addr", "off", "--max-time", "1ms",
+			code, _, stderr := runBinary(t, []string{"REDIS_URL=" + c.address}, "serve", "--roles", "worker", "--addr", "off", "--max-time", "1ms",
 				"--log-format", "json", "--database", "sqlite:"+filepath.Join(t.TempDir(), "shop.db"))
 			if code != 0 {
-				t.Errorf("exit code %d: %s", code, said)
+				t.Errorf("exit code %d: %s", code, stderr)
 			}
-			if line := regexp.MustCompile(`.*"event":"redis.down".*`).FindString(said); !regexp.MustCompile(c.want).MatchString(line) {
-				t.Errorf("got %s\nwant a line of the event redis.down with %s", said, c.want)
+			if line := regexp.MustCompile(`.*"event":"redis.down".*`).FindString(stderr); !regexp.MustCompile(c.want).MatchString(line) {
+				t.Errorf("got %s\nwant a line of the event redis.down with %s", stderr, c.want)
 			}
-			if strings.Contains(said, "hunter2") {
-				t.Errorf("the log shows the password: %s", said)
+			if strings.Contains(stderr, "hunter2") {
+				t.Errorf("the log shows the password: %s", stderr)
 			}
 		})
 	}
