@@ -89,7 +89,7 @@ func (c *caller) send(ctx context.Context, kind order.PaymentKind, request payme
 	defer func() {
 		if value := recover(); value != nil {
 			c.log.ErrorContext(ctx, "The payment gateway panicked. The call counts as unanswered.",
-				"event", "payment.panic", "order_id", request.OrderID, "trace_id", request.Trace.ID,
+				"event", "gateway.panicked", "order_id", request.OrderID, "trace_id", request.Trace.ID,
 				"error", sanitize(fmt.Sprint(value), request.Method), "stack", string(debug.Stack()))
 			result, err = payment.Result{}, errors.New("internal error of the gateway")
 		}

@@ -76,7 +76,7 @@ func (w *Worker) parse(ctx context.Context, deliveries []bus.Delivery) (orders [
 		event, err := order.ParseEvent(delivery.Body)
 		if err != nil {
 			unreadable = append(unreadable, delivery)
-			w.metrics.poisoned.Inc()
+			w.metrics.unreadable.Inc()
 			w.options.Logger.ErrorContext(ctx, "A message on the bus is not a valid event. It was acknowledged and not processed.",
 				"event", "message.rejected",
 				"message_id", sanitize(delivery.ID, ""), "attempt", delivery.Attempt, "bytes", len(delivery.Body), "error", sanitize(err.Error(), ""))

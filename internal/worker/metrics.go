@@ -18,7 +18,7 @@ type metrics struct {
 	lag        prometheus.Histogram
 	swept      prometheus.Counter
 	failedJobs prometheus.Counter
-	poisoned   prometheus.Counter
+	unreadable prometheus.Counter
 	unsettled  prometheus.Counter
 	locked     prometheus.Counter
 	batchSize  *prometheus.HistogramVec // by kind, as the two below
@@ -53,7 +53,7 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		}),
 		swept:      counter("orderflow_worker_swept_total", "Due orders that the sweeper found."),
 		failedJobs: counter("orderflow_worker_failed_jobs_total", "Payments that used up their attempts in this process."),
-		poisoned:   counter("orderflow_worker_poisoned_total", "Messages that could not be read."),
+		unreadable: counter("orderflow_worker_poisoned_total", "Messages that could not be read."),
 		unsettled:  counter("orderflow_worker_unsettled_total", "Outcomes that could not be recorded; their charges are repeated with the same key."),
 		locked:     counter("orderflow_worker_locked_total", "Orders that a claim left out because another transaction kept their rows locked."),
 		batchSize:  byKind("orderflow_worker_batch_size", "Claims or settlements per transaction.", prometheus.ExponentialBuckets(1, 2, 11)),
@@ -70,7 +70,7 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		}
 	}
 	if to != nil {
-		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.failedJobs, m.poisoned, m.unsettled, m.locked,
+		to.MustRegister(m.claims, m.calls, m.latency, m.lag, m.swept, m.failedJobs, m.unreadable, m.unsettled, m.locked,
 			m.batchSize, m.batchWait, m.batchTime)
 	}
 	return m

@@ -168,7 +168,7 @@ func TestMetrics(t *testing.T) {
 			"no answer":   {w.metrics.calls.WithLabelValues("charge", "no_answer"), 3 * 3},
 			"swept":       {w.metrics.swept, 3 * 2},
 			"failed jobs": {w.metrics.failedJobs, 3},
-			"poisoned":    {w.metrics.poisoned, 1},
+			"unreadable":  {w.metrics.unreadable, 1},
 			"unsettled":   {w.metrics.unsettled, 0},
 		} {
 			if got := testutil.ToFloat64(c.got); got != c.want {

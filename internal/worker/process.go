@@ -71,12 +71,12 @@ func (w *Worker) reportSettled(ctx context.Context, s order.Settlement, o *order
 		level, event, message = slog.LevelError, "failed_job.created", "A payment used up its attempts. Retry or abandon the failed job."
 	case s.Outcome == order.NoAnswer:
 		w.admissionOf(s.Kind).sweepTimer.set(o.DueAt)
-		level, event, message = slog.LevelWarn, "payment.no_answer", "The gateway did not answer. The payment will be attempted again."
+		level, event, message = slog.LevelWarn, "payment.unanswered", "The gateway did not answer. The payment will be attempted again."
 	case s.Kind == order.KindVoid:
 		level, event, message = slog.LevelWarn, "payment.voided", "A late charge was voided."
 	case o.Status == order.Failed && s.Outcome == order.Succeeded:
 		w.voids.sweepTimer.set(o.DueAt)
-		level, event, message = slog.LevelWarn, "payment.late_charge", "A charge succeeded after its order had failed. It will be voided."
+		level, event, message = slog.LevelWarn, "payment.charged_late", "A charge succeeded after its order had failed. It will be voided."
 	case o.Status == order.Paid:
 		level, event, message = slog.LevelInfo, "order.paid", "Order paid."
 	case o.Status == order.Failed:
