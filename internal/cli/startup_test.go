@@ -147,7 +147,7 @@ func TestStartUpErrors(t *testing.T) {
 		"no right to create":   {"mysql://poor:hunter2@" + addr + "/new", 1, "the user has no right to the database .*'new'.*; create the database and grant"},
 		"no right to migrate":  {"mysql://reader:hunter2@" + addr + "/shop", 1, "the user lacks a right .*CREATE command denied.*; grant it. docs/operations/configure.md"},
 		"tables of another":    {"mysql://root@" + addr + "/other", 1, "tables of another program; give Orderflow a database of its own"},
-		"account wants TLS":    {"mysql://careful:hunter2@" + addr + "/shop", 1, `add \?tls=true where the server asks for encryption`},
+		"account wants TLS":    {"mysql://careful:hunter2@" + addr + "/shop", 1, `add \?tls=true where the server requires encryption`},
 		"unknown authority":    {"mysql://root:hunter2@" + addr + "/shop?tls=true", 1, "signed by an authority that is not known here; name the file .*ca=FILE"},
 		"wrong authority":      {"mysql://root:hunter2@" + addr + "/shop?tls=true&ca=" + stranger.file, 1, "not signed by an authority in the file of ca=; check the file"},
 		"name of another":      {"mysql://root:hunter2@localhost:" + port + "/shop?tls=true&ca=" + by.file, 1, "not for the host in the address .*; name the host as the certificate does"},

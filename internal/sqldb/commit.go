@@ -74,4 +74,4 @@ func (db *DB) committed(ctx context.Context, t *Tx) (bool, error) {
 }
 
 // errOtherServer reports that a transaction of unknown outcome ran on a server that the address no longer leads to.
-var errOtherServer = errors.New("the address leads to another server than the one that was asked to commit")
+var errOtherServer = errors.New("the address leads to another server than the one that received the COMMIT")

@@ -156,7 +156,7 @@ func (db *DB) IDFloor(ctx context.Context) (int64, error) {
 // backupLimit is the time for the copy of one file.
 const backupLimit = time.Hour
 
-// BackupIDs says which ids must not be given again after a backup is restored.
+// BackupIDs are the ids that must not be given again after a backup is restored.
 type BackupIDs struct {
 	Table string // whose column id is the highest id
 	Max   int64  // the highest id that the product accepts

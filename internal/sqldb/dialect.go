@@ -47,7 +47,7 @@ type Syntax interface {
 	// ShareUnlocked ends a SELECT that takes shared locks and leaves out locked rows; "" without row locks.
 	ShareUnlocked() string
 	// LockTables is a condition that is always true, with an AND before it. It keeps tables from being altered until the
-	// transaction ends; "" where nobody alters them beside a transaction.
+	// transaction ends; "" where tables are not altered beside a transaction.
 	LockTables(names ...string) string
 	// Clock is the expression of the database's time; "" where the process's time counts.
 	Clock() string
@@ -145,7 +145,7 @@ type errorClasses interface {
 	mayReturn(err error) bool
 	// lockTimedOut reports whether a row stayed locked by another transaction for too long.
 	lockTimedOut(err error) bool
-	// needsRemedy reports whether somebody has to remove the reason of an error, such as a full disk.
+	// needsRemedy reports whether an operator has to remove the reason of an error, such as a full disk.
 	needsRemedy(err error) bool
 	// unavailable is the message of an error that prevents an operation, with cause and remedy where a client may read them.
 	unavailable(err error) string

@@ -16,7 +16,7 @@ type health struct {
 	failed atomic.Pointer[failedWrite]
 }
 
-// failedWrite is a write that failed for a reason that somebody has to remove.
+// failedWrite is a write that failed for a reason that an operator has to remove.
 type failedWrite struct {
 	at  time.Time
 	err error
@@ -39,14 +39,14 @@ func (db *DB) CheckDamage() error {
 	return nil
 }
 
-// noteFailedWrite records a failed write if somebody has to remove the reason.
+// noteFailedWrite records a failed write if an operator has to remove the reason.
 func (db *DB) noteFailedWrite(err error) {
 	if db.dialect.needsRemedy(err) {
 		db.health.failed.Store(&failedWrite{time.Now(), db.explained(err)})
 	}
 }
 
-// CheckWritable returns Unavailable, with cause and remedy, when a write failed shortly before for a reason that somebody has
+// CheckWritable returns Unavailable, with cause and remedy, when a write failed shortly before for a reason that an operator has
 // to remove, such as a full disk or a server that accepts no writes. Reads may still work.
 func (db *DB) CheckWritable() error {
 	failed := db.health.failed.Load()

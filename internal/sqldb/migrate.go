@@ -121,13 +121,13 @@ func (db *DB) CheckSchema(ctx context.Context, schema Schema) error {
 	if err != nil {
 		return err
 	}
-	var knows, has int64
+	var newest, has int64
 	for _, file := range files {
 		number, err := goose.NumericComponent(file)
 		if err != nil {
 			return err
 		}
-		knows = max(knows, number)
+		newest = max(newest, number)
 	}
 	err = db.Read(ctx, func(ctx context.Context) error {
 		return db.Reader.QueryRowContext(ctx, "SELECT COALESCE(max(version_id), 0) FROM goose_db_version").Scan(&has)
@@ -135,16 +135,16 @@ func (db *DB) CheckSchema(ctx context.Context, schema Schema) error {
 	switch {
 	case err != nil:
 		return err
-	case has > knows:
-		return newerSchema(has, knows)
-	case has < knows:
-		return errorf(Unavailable, "The database has schema %d, this binary needs %d: run orderflow migrate up.", has, knows)
+	case has > newest:
+		return newerSchema(has, newest)
+	case has < newest:
+		return errorf(Unavailable, "The database has schema %d, this binary needs %d: run orderflow migrate up.", has, newest)
 	}
 	return nil
 }
 
-func newerSchema(has, knows int64) error {
-	return errorf(Unavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, knows)
+func newerSchema(has, newest int64) error {
+	return errorf(Unavailable, "The database has schema %d, this binary knows up to %d: use a newer orderflow.", has, newest)
 }
 
 // migrating runs work while no other transaction of this process writes and no other process migrates. It refuses a schema
@@ -197,8 +197,8 @@ func (db *DB) migrating(ctx context.Context, schema Schema, work func(migration)
 		return db.migrateError(err)
 	}
 	sources := p.ListSources()
-	if knows := sources[len(sources)-1].Version; has > knows {
-		return newerSchema(has, knows)
+	if newest := sources[len(sources)-1].Version; has > newest {
+		return newerSchema(has, newest)
 	}
 	return db.migrateError(work(migration{p, conns, files}))
 }

@@ -136,7 +136,7 @@ func (d *mysqlDialect) endTransaction(ctx context.Context, pool *sql.DB, w *writ
 			return nil
 		}
 		if try == 0 {
-			_, _ = conn.ExecContext(ctx, "KILL ?", holder.Int64) // an error means that it is gone, or shows below
+			_, _ = conn.ExecContext(ctx, "KILL ?", holder.Int64) // after an error the lock below shows whether it has ended
 		}
 		select {
 		case <-tick.C:
@@ -146,7 +146,7 @@ func (d *mysqlDialect) endTransaction(ctx context.Context, pool *sql.DB, w *writ
 	}
 }
 
-// mysqlGonePause is the time between two checks whether a killed connection is gone.
+// mysqlGonePause is the time between two checks whether a killed connection has ended.
 const mysqlGonePause = 5 * time.Millisecond
 
 func (*mysqlDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err error) {

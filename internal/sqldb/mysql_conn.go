@@ -37,8 +37,8 @@ type driverConn interface {
 	driver.Validator
 }
 
-// mysqlConn is a connection whose session is set up as the store needs it, and that its pool gives up when it has become
-// old or leads to a server that has been replaced.
+// mysqlConn is a connection with the session variables set. Its pool gives it up when it is old, or leads to a server that has been
+// replaced.
 type mysqlConn struct {
 	driverConn
 
@@ -51,7 +51,7 @@ type mysqlConn struct {
 	mariaDB    bool
 }
 
-// expired reports whether the connection should make way for a new one.
+// expired reports whether the connection should be replaced by a new one.
 func (c *mysqlConn) expired() bool {
 	now := time.Now()
 	return now.After(c.expires) || c.primary != nil && c.primary.replaced(c, now)
@@ -68,7 +68,7 @@ func (c *mysqlConn) ResetSession(ctx context.Context) error {
 // IsValid implements driver.Validator.
 func (c *mysqlConn) IsValid() bool { return !c.expired() && c.driverConn.IsValid() }
 
-// Close implements driver.Conn. The server may have closed the connection already, which is no failure.
+// Close implements driver.Conn. The server may have closed the connection already, which is not an error.
 func (c *mysqlConn) Close() error {
 	_ = c.driverConn.Close()
 	return nil
@@ -105,10 +105,10 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// mysqlUnknownVariable is the error of a variable that the server does not know.
+// mysqlUnknownVariable is the error of a variable that the server lacks.
 const mysqlUnknownVariable = 1193
 
-// setUp sets the session's variables and learns which server it is on.
+// setUp sets the session's variables and reads which server it is on.
 func (c connector) setUp(ctx context.Context, conn *mysqlConn) error {
 	if err := c.identify(ctx, conn); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (c connector) setUp(ctx context.Context, conn *mysqlConn) error {
 		}
 		_, err = conn.ExecContext(ctx, setStatement(sessionVariables(c.dialect.galera), names, c.purpose), nil)
 		if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == mysqlUnknownVariable && try == 1 {
-			continue // another release of the server has taken the place of the one that was asked
+			continue // another release of the server has replaced the one whose names were read
 		}
 		return err
 	}
@@ -151,8 +151,8 @@ func (c connector) identify(ctx context.Context, conn *mysqlConn) error {
 	return nil
 }
 
-// unlimited begins a SELECT on a session whose limits are still the server's, each server reading its own comment. A LIMIT has
-// to end it, which sql_select_limit gives way to.
+// unlimited begins a SELECT on a session that still has the server's limits; each kind of server reads its own comment. A LIMIT must
+// end the SELECT, since it overrides sql_select_limit.
 const unlimited = "/*M!100600 SET STATEMENT max_statement_time = 2 FOR */ SELECT /*+ MAX_EXECUTION_TIME(2000) */ "
 
 // identity is an expression that tells servers apart: by the name and the port, and by the number where these are the same in

@@ -77,7 +77,7 @@ func classOfNumber(number uint16) Class {
 	case 1290, 1792, 1836: // read-only
 		return moved
 	case 1040, 1203, 1226, // too many connections, of all or of this user
-		1044, 1045, 1049, 1142, // not allowed in, no such database
+		1044, 1045, 1049, 1142, // no access, no such database
 		1047,                               // a Galera node without quorum
 		3024,                               // took too long
 		1021, 1030, 1037, 1041, 1114, 1135, // no disk, memory or threads

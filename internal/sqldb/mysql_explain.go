@@ -39,14 +39,14 @@ func (d *mysqlDialect) explainConnecting(err error) string {
 	return ""
 }
 
-// explainRefusal makes an answer by which the server keeps this user out one clear line; "" for another answer. The server's
-// own words name the user and the right, never the password.
+// explainRefusal makes an error by which the server rejects this user one clear line; "" for another error. The server's text names
+// the user and the right, never the password.
 func (d *mysqlDialect) explainRefusal(e *mysql.MySQLError) string {
 	switch e.Number {
 	case 1045, 1130, 1698, 1820, 1862, 3118, 4151: // wrong password or host, a locked account, an expired password
 		hint := ""
 		if d.server.config.TLSConfig == "false" {
-			hint = ", and add ?tls=true where the server asks for encryption"
+			hint = ", and add ?tls=true where the server requires encryption"
 		}
 		return fmt.Sprintf("the server refuses the user (%s); check user and password%s.", oneLine(e), hint)
 	case 1044:
@@ -54,7 +54,7 @@ func (d *mysqlDialect) explainRefusal(e *mysql.MySQLError) string {
 	case 1142, 1143, 1227, 1370:
 		return fmt.Sprintf("the user lacks a right (%s); grant it. docs/operations/configure.md names the rights that are needed.", oneLine(e))
 	case 3159:
-		return "the server asks for encryption; add ?tls=true to the address."
+		return "the server requires encryption; add ?tls=true to the address."
 	}
 	return ""
 }

@@ -19,23 +19,23 @@ type mysqlServer struct {
 	config  *mysql.Config
 	replica *mysql.Config // nil for none
 	pool    int           // connections for writes, and as many for reads
-	create  bool          // a database that is not there is created
+	create  bool          // create a missing database
 	warn    func(string)
 }
 
 const (
 	mysqlDial      = 2 * time.Second
-	mysqlOpen      = 10 * time.Second // for all that opening does
+	mysqlOpen      = 10 * time.Second // for opening all pools
 	mysqlIdle      = 5 * time.Minute  // connections for reads that are idle for longer are closed
-	mysqlLife      = 5 * time.Minute  // of a connection, give or take a quarter: addresses may come to lead elsewhere
+	mysqlLife      = 5 * time.Minute  // of a connection, ± 25 %: the address may lead to another server by then
 	mysqlPacketMin = 16 << 20         // bytes; the default of MariaDB, MySQL 8 has 64 MB
-	mysqlLockWait  = 3                // seconds that a statement waits for a row; a write may take writeLimit in all
-	mysqlTableWait = 1                // seconds that a change of the schema waits for a table, and all others behind it
+	mysqlLockWait  = 3                // seconds that a statement waits for a row; Limits.Write bounds all of them
+	mysqlTableWait = 1                // seconds that a change of the schema waits for a table; later statements wait behind it
 	mysqlPort      = "3306"
 )
 
-// parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true&ca=FILE. Its errors do not show the address, which has the
-// password in it.
+// parseMySQL reads mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true&ca=FILE. Its errors do not show the address, which
+// contains the password.
 func parseMySQL(address string) (*mysql.Config, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -57,9 +57,9 @@ func parseMySQL(address string) (*mysql.Config, error) {
 		return nil, err
 	}
 	c.ParseTime, c.Loc, c.InterpolateParams, c.ClientFoundRows = true, time.UTC, true, true
-	c.Collation = "utf8mb4_bin" // those of MySQL 8's own making are not known to MariaDB
+	c.Collation = "utf8mb4_bin" // MariaDB lacks the 0900 collations of MySQL 8
 	c.Timeout = mysqlDial
-	c.Logger = &mysql.NopLogger{} // its errors come back as errors
+	c.Logger = &mysql.NopLogger{} // calls return its errors
 	return c, nil
 }
 
@@ -126,7 +126,7 @@ func (d *mysqlDialect) createDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }() // it has done what it was for
+	defer func() { _ = db.Close() }() // it is not needed any more
 	var there int
 	const query = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = ?"
 	if err := db.QueryRowContext(ctx, query, name).Scan(&there); err != nil || there > 0 {
@@ -138,14 +138,14 @@ func (d *mysqlDialect) createDatabase(ctx context.Context) error {
 
 func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// check refuses a server that cannot keep the promises, and warns of settings by which it would not. galera says that the
-// server is a node of a cluster.
+// check refuses a server that lacks what the statements need, and warns of settings that would lose orders. galera reports whether
+// the server is a node of a Galera cluster.
 func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
 	db, err := d.connect(d.server.config, forReads, nil, 1)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = db.Close() }() // it was only asked
+	defer func() { _ = db.Close() }() // it was only queried
 	variables := map[string]string{}
 	found, err := db.QueryContext(ctx, "SHOW GLOBAL VARIABLES WHERE variable_name IN ('version', 'innodb_flush_log_at_trx_commit', "+
 		"'sync_binlog', 'log_bin', 'binlog_format', 'innodb_doublewrite', 'max_allowed_packet', 'wsrep_on', 'read_only', 'super_read_only')")
@@ -171,11 +171,11 @@ func (d *mysqlDialect) check(ctx context.Context) (galera bool, err error) {
 	return galera, nil
 }
 
-// refuse says what makes a server one that Orderflow does not run on.
+// refuse returns an error for a server on which Orderflow does not run.
 func refuse(variables map[string]string) error {
 	version := variables["version"]
 	var major, minor, patch int
-	_, _ = fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch) // what it cannot read stays 0 and is too old
+	_, _ = fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch) // an unreadable version stays 0, which is too old
 	least, name := [3]int{8, 0, 16}, "MySQL"
 	if strings.Contains(version, "MARIADB") {
 		least, name = [3]int{10, 6, 0}, "MariaDB"
@@ -196,7 +196,7 @@ func refuse(variables map[string]string) error {
 	return nil
 }
 
-// warnings are the settings that break a promise only when the machine, not the server, fails, or that will hinder.
+// warnings are the settings that lose orders when the machine fails, or that prevent writes.
 func warnings(variables map[string]string, galera bool) (all []string) {
 	if v := variables["innodb_flush_log_at_trx_commit"]; v != "1" && !galera {
 		all = append(all, "innodb_flush_log_at_trx_commit is "+v+": orders that were confirmed may be lost when the machine fails; set it to 1")

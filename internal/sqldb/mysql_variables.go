@@ -33,8 +33,8 @@ const sqlMode = "'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIV
 // sessionVariable is a variable that a statement depends on, with the value that every session gets. The
 // server's defaults are the operator's and may be anything. The names follow
 // https://dev.mysql.com/doc/refman/9.7/en/server-system-variables.html and
-// https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables; each server knows a part
-// of them.
+// https://mariadb.com/docs/server/server-management/variables-and-modes/server-system-variables; each server has a part of
+// them.
 type sessionVariable struct {
 	name  string
 	value func(purpose) string

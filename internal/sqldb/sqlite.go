@@ -45,10 +45,10 @@ func newSQLite(path string) (*sqliteDialect, error) {
 	return &sqliteDialect{path: path, file: file}, err
 }
 
-// errOrphanedLog says that the database file is gone and its log is not.
-var errOrphanedLog = errors.New("the file is gone, but its -wal beside it holds data; put the file back, or move the -wal away too")
+// errOrphanedLog reports that the database file is missing but its log exists.
+var errOrphanedLog = errors.New("the file is missing, but its -wal beside it contains data; put the file back, or move the -wal away too")
 
-// errIsFolder says that the path of the database is that of a folder.
+// errIsFolder reports that the path of the database is a folder.
 var errIsFolder = errors.New("it is a folder; name a file in it")
 
 // exists reports whether the file is there.

@@ -36,7 +36,7 @@ func (*sqliteDialect) backup(ctx context.Context, db *sql.DB, file string, ids B
 	}
 	for _, name := range []string{file, file + "-wal", file + "-journal"} { // a log would be taken for the new file's
 		if _, err := os.Lstat(name); err == nil {
-			return errorf(Unavailable, "The file %s exists already; a backup replaces none.", name)
+			return errorf(Unavailable, "The file %s exists already; a backup does not replace a file.", name)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return explained(err)
 		}
@@ -81,25 +81,25 @@ func copyFile(ctx context.Context, db *sql.DB, file string, ids BackupIDs) (err 
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", file); err != nil {
 		return err
 	}
-	taken, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=rw")
+	copied, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?mode=rw")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, taken.Close()) }()
-	taken.SetMaxOpenConns(1)
-	floor, err := readFloor(ctx, taken)
+	defer func() { err = errors.Join(err, copied.Close()) }()
+	copied.SetMaxOpenConns(1)
+	floor, err := readFloor(ctx, copied)
 	if err != nil {
 		return err
 	}
 	var last int64
-	if err := taken.QueryRowContext(ctx, "SELECT COALESCE(max(id), 0) FROM "+ids.Table).Scan(&last); err != nil {
+	if err := copied.QueryRowContext(ctx, "SELECT COALESCE(max(id), 0) FROM "+ids.Table).Scan(&last); err != nil {
 		return err
 	}
 	next := max(last, floor) + backupGap
 	if next > ids.Max {
 		return fmt.Errorf("no ids are left for the orders that follow when it is restored: the last one was %d", max(last, floor))
 	}
-	_, err = taken.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", encodeFloor(next)))
+	_, err = copied.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", encodeFloor(next)))
 	return err
 }
 

@@ -15,7 +15,7 @@ const writeTries = 8
 // Tx is a running write transaction. One goroutine uses it. After an error it can only be given up.
 type Tx struct {
 	ID  string    // random
-	Now time.Time // of the whole transaction, UTC, whole microseconds; zero until a database with a clock of its own is asked
+	Now time.Time // of the whole transaction, UTC, whole microseconds; zero until it is read from a database with a clock of its own
 
 	ctx      context.Context
 	db       *DB

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestIdleWriterStaysLast: a writer that was only kept alive is not taken before those that work, so that after a peak its
-// connection has no work for long enough to be closed.
+// TestIdleWriterStaysLast: a writer that was only pinged is not taken before those that work, so that after a peak its connection is
+// idle for long enough to be closed.
 func TestIdleWriterStaysLast(t *testing.T) {
 	all := newWriters(3)
 	for range 3 {

@@ -16,7 +16,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// buys places orders, one for each key, which must be taken, and returns their ids.
+// buys places an order for each key, and returns their ids.
 func buys(t *testing.T, s *store.Store, keys ...string) (ids []int64) {
 	t.Helper()
 	var drafts []order.Draft

@@ -37,7 +37,7 @@ func TestUnknownOutcome(t *testing.T) {
 			}
 			for i, a := range again[:2] {
 				if a.Err != nil || a.Replayed != done {
-					t.Errorf("asked again: %+v, want replayed %t", a, done)
+					t.Errorf("repeated: %+v, want replayed %t", a, done)
 				}
 				if done && a.Order.ID != answers[i].Order.ID {
 					t.Errorf("creator %d has orders %d and %d", i, answers[i].Order.ID, a.Order.ID)
@@ -107,8 +107,8 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 	}
 }
 
-// unknownProductWrites repeats what an administrator asked for after a lost answer: it happens once. What is left of it
-// are a product and two units of product 3.
+// unknownProductWrites repeats the requests of an administrator after a lost answer: each takes effect once. They leave a product
+// and two units of product 3.
 func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -119,7 +119,7 @@ func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	}
 	added, err := s.CreateProducts(ctx, draft)
 	if err != nil || added[0].Err != nil || added[0].Replayed != done || added[0].Product.ID != 6 || added[0].Product.Stock != 3 {
-		t.Errorf("a new product, asked for again: %+v, %v", added, err)
+		t.Errorf("a new product, repeated: %+v, %v", added, err)
 	}
 	restock := []order.Restock{{ProductID: 3, Quantity: 2, Reason: "r", Key: "k"}}
 	s.FailCommit(done, errLost)
@@ -128,7 +128,7 @@ func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	}
 	moved, err := s.Restock(ctx, restock)
 	if err != nil || moved[0].Err != nil || moved[0].Replayed != done || moved[0].Product.Stock != 102 {
-		t.Errorf("a restock, asked for again: %+v, %v", moved, err)
+		t.Errorf("a restock, repeated: %+v, %v", moved, err)
 	}
 	active := false
 	change := []order.ProductChange{{ProductID: 3, Active: &active}}
@@ -138,7 +138,7 @@ func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	}
 	changed, err := s.ChangeProducts(ctx, change)
 	if err != nil || changed[0].Err != nil || changed[0].Product.Active || changed[0].Product.Stock != 102 {
-		t.Errorf("a change, asked for again: %+v, %v", changed, err)
+		t.Errorf("a change, repeated: %+v, %v", changed, err)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 	}
 	answers, _, err := open(t, path, storetest.Rules()).CreateOrders(t.Context(), draft)
 	if err != nil || !answers[0].Replayed {
-		t.Errorf("asked again: %+v, %v", answers, err)
+		t.Errorf("repeated: %+v, %v", answers, err)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestRunWritesMarks(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the mark is still not written")
 		}
-		if err := s.Ping(ctx); err != nil { // something to do meanwhile
+		if err := s.Ping(ctx); err != nil { // a request between the checks
 			t.Fatal(err)
 		}
 	}

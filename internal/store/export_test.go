@@ -116,7 +116,7 @@ func (s *Store) HoldReaders(ctx context.Context, n int) error {
 	return nil
 }
 
-// Write runs work as a write that knows nothing but that it may fail.
+// Write runs work in a write transaction.
 func (s *Store) Write(ctx context.Context, work func() error) error {
 	return s.write(ctx, "test", func(*tx) error { return work() })
 }
@@ -236,7 +236,7 @@ func (s *Store) SpyOnWrites(ctx context.Context, path string) (texts func() []st
 	}
 }
 
-// spy is a connector whose connections write down what they are asked.
+// spy is a connector whose connections record the statements.
 type spy struct {
 	dsn             string
 	lock            sync.Mutex

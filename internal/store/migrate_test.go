@@ -22,7 +22,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// step is one migration file, taken apart.
+// step is one migration file, parsed.
 type step struct{ number, name, up, down string }
 
 func steps(t *testing.T, dialect string) (all []step) {
@@ -103,7 +103,7 @@ func TestMySQLStaysInTheIntersection(t *testing.T) {
 			}
 			words := strings.Fields(s.up) // a step that was cut off runs again: CREATE TABLE IF NOT EXISTS name
 			if want := "DROP TABLE IF EXISTS " + words[5] + ";"; words[2] != "IF" || s.down != want {
-				t.Errorf("step %s is taken back by %q, want %q", s.number, s.down, want)
+				t.Errorf("step %s is reverted by %q, want %q", s.number, s.down, want)
 			}
 		}
 	}

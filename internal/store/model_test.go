@@ -185,7 +185,7 @@ func (m *model) expectOutbox(batch order.EventBatch, events int) {
 	}
 }
 
-// some draws ids, a few of which do not exist and some of which come twice.
+// some draws ids, a few of which do not exist and some of which are duplicates.
 func (m *model) some(t *rapid.T) []int64 {
 	ids := append(slices.Sorted(maps.Keys(m.orders)), 777)
 	return rapid.SliceOfN(rapid.SampledFrom(ids), 1, 6).Draw(t, "orders")

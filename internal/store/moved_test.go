@@ -13,7 +13,7 @@ import (
 )
 
 // TestMovedUnderTheServer: once its file or its lock is not the one that it opened, the store acknowledges nothing; a
-// file that comes back is taken up again.
+// file that comes back is used again.
 func TestMovedUnderTheServer(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
@@ -54,7 +54,7 @@ func TestMovedUnderTheServer(t *testing.T) {
 	refused("lock removed")
 }
 
-// TestOrphanedLog: a file that is gone while its log is there is not made anew, which would delete the log.
+// TestOrphanedLog: a missing file whose log exists is not created, which would delete the log.
 func TestOrphanedLog(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "t.db")
@@ -66,7 +66,7 @@ func TestOrphanedLog(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if left, err := os.ReadFile(path + "-wal"); err != nil || len(left) == 0 {
-		t.Errorf("the log is gone: %v", err)
+		t.Errorf("the log is missing: %v", err)
 	}
 }
 

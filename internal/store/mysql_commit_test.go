@@ -13,11 +13,11 @@ import (
 	"orderflow/test/env"
 )
 
-// moments are when a connection is cut at COMMIT. The one who asked is answered all the same.
+// moments are when a connection is cut at COMMIT. The caller is answered all the same.
 var moments = map[string]env.Moment{
-	"the server never hears of it":      env.BeforeCommit,
-	"the answer is lost":                env.AfterCommit,
-	"it is on its way when it is asked": env.LateCommit,
+	"the server does not receive it": env.BeforeCommit,
+	"the answer is lost":             env.AfterCommit,
+	"it arrives after the check":     env.LateCommit,
 }
 
 // TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: no order is lost or
@@ -112,7 +112,7 @@ func TestCutBeforeCommit(t *testing.T) {
 	}
 	var cuts atomic.Int64
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // ever more seldom, so that something comes through however slow the machine is
+	go func() { // with growing pauses, so that some writes succeed on a slow machine too
 		defer close(stopped)
 		timer := time.NewTimer(0)
 		defer timer.Stop()

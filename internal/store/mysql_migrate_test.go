@@ -51,7 +51,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	db.SetMaxIdleConns(0) // the schema is not taken down while others are connected
+	db.SetMaxIdleConns(0) // the schema is not reverted while others are connected
 	first, count := mysqlSchema(t, db), len(steps(t, "mysql"))
 	for range count {
 		if err := down(t.Context(), s); err != nil {
@@ -81,7 +81,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 	}
 }
 
-// TestMySQLMigrateBesideServers: the schema is not taken away from who is connected, and is once they have gone.
+// TestMySQLMigrateBesideServers: the schema is not reverted while servers are connected, and is after they have left.
 func TestMySQLMigrateBesideServers(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)

@@ -105,7 +105,7 @@ func TestMySQLOpenErrors(t *testing.T) {
 		want    string
 	}{
 		"no server there": {fmt.Sprintf("mysql://u:secret@127.0.0.1:%d/db", port), order.CodeUnavailable, "check the address and that the server runs."},
-		"wrong user":      {"mysql://stranger:secret@" + host + "/db", order.CodeUnavailable, "check user and password, and add ?tls=true where the server asks for encryption."},
+		"wrong user":      {"mysql://stranger:secret@" + host + "/db", order.CodeUnavailable, "check user and password, and add ?tls=true where the server requires encryption."},
 		"no database":     {"mysql://root@" + host + "/nothing", order.CodeNotFound, "make one with orderflow migrate up."},
 		"no name":         {"mysql://u:secret@" + host, order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},
 		"not a number":    {"mysql://u:secret@host:port/db", order.CodeUnavailable, "use mysql://USER:PASSWORD@HOST:PORT/NAME."},

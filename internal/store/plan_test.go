@@ -63,7 +63,7 @@ func checkPlan(t *testing.T, path, query, index string, allowed ...string) {
 
 const byID = "INTEGER PRIMARY KEY"
 
-// TestReadPlans runs every read and has SQLite explain what the store really asked.
+// TestReadPlans runs every read and has SQLite explain the statements that the store sent.
 func TestReadPlans(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)

@@ -124,7 +124,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // CheckDamage returns the damage of the database file that an operation found; nil for none. It stays until the process ends.
 func (s *Store) CheckDamage() error { return coded(s.db.CheckDamage()) }
 
-// CheckWritable returns CodeUnavailable, with cause and remedy, when a write failed shortly before for a reason that somebody has
+// CheckWritable returns CodeUnavailable, with cause and remedy, when a write failed shortly before for a reason that an operator has
 // to remove, such as a full disk or a server that accepts no writes. Reads may still work.
 func (s *Store) CheckWritable() error { return coded(s.db.CheckWritable()) }
 

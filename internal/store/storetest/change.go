@@ -100,7 +100,7 @@ func claimOnce(env *testEnv) {
 		env.Errorf("the row: %+v", now)
 	}
 	if again := env.claim(o.ID); again.Task != order.TaskNone {
-		env.Errorf("claimed twice: %+v", again)
+		env.Errorf("claimed again: %+v", again)
 	}
 	if diff := cmp.Diff(now, env.read(o.ID)); diff != "" {
 		env.Errorf("a claim in vain changed the order:\n%s", diff)
@@ -117,7 +117,7 @@ func claimAgain(env *testEnv) {
 		env.Errorf("the second claim: %+v of %+v", second, second.Order)
 	}
 	if got := env.history(o.ID); len(got) != 2 {
-		env.Errorf("a later claim is no event: %v", got)
+		env.Errorf("a later claim wrote an event: %v", got)
 	}
 	env.checkInvariants()
 }
@@ -209,7 +209,7 @@ func claimAbandon(env *testEnv) {
 
 var settleTests = map[string]func(*testEnv){
 	"every outcome of a charge":              settleOutcomes,
-	"the same twice changes nothing":         settleTwice,
+	"a repetition changes nothing":           settleTwice,
 	"a mixed batch":                          settleMixed,
 	"only the holder may give no answer":     settleStranger,
 	"a claim handed back gives its try back": settleHandedBack,
@@ -429,7 +429,7 @@ func failedJobAtOnce(env *testEnv) {
 	}
 	env.checkInvariants()
 
-	// The same in one batch of claims: dead-lettered, and taken by an operator at once.
+	// The same in one batch of claims: made a failed job, and abandoned by an operator at once.
 	o = env.place("claims")
 	env.claim(o.ID)
 	env.claim(o.ID)

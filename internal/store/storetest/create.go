@@ -18,7 +18,7 @@ var createTests = map[string]func(*testEnv){
 	"keys are compared byte for byte":                            createKeys,
 	"refusals do not affect other orders":                        createRefusals,
 	"duplicates within a batch":                                  createDuplicates,
-	"a user that is gone":                                        createGone,
+	"a user that is missing":                                     createGone,
 	"stock is used up exactly, first come first served":          createSoldOut,
 	"a batch of more than a thousand, some with a hundred lines": createHuge,
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var downTests = map[string]func(*testEnv){
-	"says what it deletes":           downDeletes,
+	"reports what it deletes":        downDeletes,
 	"renamed columns keep values":    downRenames,
 	"keeps open failed jobs":         downJobs,
 	"keeps events not published":     downOutbox,
@@ -56,7 +56,7 @@ func (env *testEnv) stays(want string) {
 		env.Errorf("taking it back: %v, want an error with %q", err, want)
 	}
 	if again, _ := env.LastStep(env.Context()); again.Version != last.Version {
-		env.Errorf("step %d was taken back all the same", last.Version)
+		env.Errorf("migration %d was reverted all the same", last.Version)
 	}
 }
 

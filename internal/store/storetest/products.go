@@ -184,7 +184,7 @@ func changeNext(env *testEnv) {
 	refused := env.create(env.draft(1, "stopped", 1, 1))[0]
 	env.wantCode(refused.Err, order.CodeProductInactive)
 	if replay := env.create(env.draft(1, "cheap", 1, 1))[0]; replay.Err != nil || !replay.Replayed {
-		env.Errorf("an order of before the stop, asked for again: %+v", replay)
+		env.Errorf("an order from before the stop, repeated: %+v", replay)
 	}
 	if r := env.move(env.restock(1, 2, "r"))[0]; r.Err != nil || r.Product.Stock != 10 || r.Product.Active {
 		env.Errorf("a restock of what is not sold: %+v", r)

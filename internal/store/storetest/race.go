@@ -192,7 +192,7 @@ func (c *client) step(env *testEnv) error {
 	}
 }
 
-// some is a few ids of orders, as chance has it, some of them twice.
+// some is a few ids of orders, at random, some of them duplicates.
 func (c *client) some(n int) (ids []int64) {
 	c.ids.Range(func(id, _ any) bool {
 		if c.rng.IntN(3) == 0 {

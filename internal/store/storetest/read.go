@@ -302,10 +302,10 @@ func readCancelled(env *testEnv) {
 	if err := env.Seed(env.Context(), store.SeedPlan{Orders: 1_000}); err != nil {
 		env.Fatal(err)
 	}
-	gone, cancel := context.WithCancel(env.Context())
+	cancelled, cancel := context.WithCancel(env.Context())
 	cancel()
-	if _, err := env.Order(gone, 1); !errors.Is(err, context.Canceled) {
-		env.Errorf("a read for a caller who is gone: %v", err)
+	if _, err := env.Order(cancelled, 1); !errors.Is(err, context.Canceled) {
+		env.Errorf("a read for a caller that left: %v", err)
 	}
 	for i := range 60 { // the end comes at every stage of the read
 		ctx, cancel := context.WithCancel(env.Context())
@@ -324,7 +324,7 @@ func readCancelled(env *testEnv) {
 	}
 	env.checkInvariants()
 	// A write that has begun is not undone by a caller who leaves.
-	if answers, _, err := env.CreateOrders(gone, []order.Draft{env.draft(1, "k", 1, 1)}); err != nil || answers[0].Err != nil {
-		env.Errorf("a write for a caller who is gone: %+v, %v", answers, err)
+	if answers, _, err := env.CreateOrders(cancelled, []order.Draft{env.draft(1, "k", 1, 1)}); err != nil || answers[0].Err != nil {
+		env.Errorf("a write for a caller that left: %+v, %v", answers, err)
 	}
 }

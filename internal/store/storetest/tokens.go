@@ -12,7 +12,7 @@ import (
 var tokenTests = map[string]func(*testEnv){
 	"a token's life":                   tokenLife,
 	"a token is over":                  tokenOver,
-	"who is no user has no token":      tokenOfNobody,
+	"no token for a missing user":      tokenOfNobody,
 	"users by e-mail, whatever a case": usersByEmail,
 }
 
@@ -31,7 +31,7 @@ func (env *testEnv) token(text string, token order.Token) order.Token {
 	return made
 }
 
-// wantToken looks for a token; the zero Token is for one that does not count.
+// wantToken looks for a token; the zero Token is for an invalid one.
 func (env *testEnv) wantToken(text string, want order.Token) {
 	env.Helper()
 	got, err := env.TokenByHash(env.Context(), hashOf(text))
@@ -78,7 +78,7 @@ func tokenLife(env *testEnv) {
 		env.Fatalf("%d tokens, %v", len(list), err)
 	}
 	if list[2].RevokedAt.IsZero() || list[2].RevokedAt.Before(first.CreatedAt) {
-		env.Errorf("taken back at %s", list[2].RevokedAt)
+		env.Errorf("revoked at %s", list[2].RevokedAt)
 	}
 	list[2].RevokedAt = time.Time{}
 	if diff := cmp.Diff([]order.Token{third, second, first}, list); diff != "" {

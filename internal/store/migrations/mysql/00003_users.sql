@@ -1,4 +1,4 @@
--- Who may order.
+-- Users.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS users (

@@ -1,4 +1,4 @@
--- What is sold. The CHECK on stock is the last line: the database itself refuses to oversell.
+-- Products. The CHECK on stock is the last check: the database itself refuses to oversell.
 -- Money is DECIMAL(10,2) here, minor units in SQLite; times are UTC, microseconds since 1970 in SQLite.
 
 -- +goose Up

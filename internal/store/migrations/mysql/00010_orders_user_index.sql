@@ -1,4 +1,4 @@
--- Serves: a user's orders, newest first. (In MySQL it stands in the table.)
+-- Serves: a user's orders, newest first. (In MySQL the table contains it.)
 
 -- +goose Up
 SELECT 1;

@@ -1,4 +1,4 @@
--- Serves: an order's lines. (In MySQL it stands in the table.)
+-- Serves: an order's lines. (In MySQL the table contains it.)
 
 -- +goose Up
 SELECT 1;

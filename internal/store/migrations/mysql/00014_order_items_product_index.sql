@@ -1,4 +1,4 @@
--- Serves: a product's lines. (In MySQL it stands in the table.)
+-- Serves: a product's lines. (In MySQL the table contains it.)
 
 -- +goose Up
 SELECT 1;

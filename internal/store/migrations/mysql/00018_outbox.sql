@@ -1,4 +1,4 @@
--- What a transaction still owes the bus: one row a transaction, under the transaction's random id.
+-- The events of a transaction that the bus does not have yet: one row per transaction, under the transaction's random id.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS outbox (

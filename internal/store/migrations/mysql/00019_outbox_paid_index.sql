@@ -1,4 +1,4 @@
--- Serves: the relay (what is owed, oldest first) and the purge of what is paid. (In MySQL it stands in the table.)
+-- Serves: the relay (unpublished rows, oldest first) and the purge of published rows. (In MySQL the table contains it.)
 
 -- +goose Up
 SELECT 1;

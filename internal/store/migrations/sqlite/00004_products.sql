@@ -1,4 +1,4 @@
--- What is sold. The CHECK on stock is the last line: the database itself refuses to oversell.
+-- Products. The CHECK on stock is the last check: the database itself refuses to oversell.
 -- Money is in minor units here, DECIMAL(10,2) in MySQL; times are microseconds since 1970, DATETIME(6) in MySQL.
 
 -- +goose Up

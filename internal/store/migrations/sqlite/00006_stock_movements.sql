@@ -1,4 +1,4 @@
--- All that was ever put into stock or taken out by hand. With the orders it proves the stock (invariant 1).
+-- All units that were ever added to stock or removed by hand. With the orders they prove the stock (invariant 1).
 
 -- +goose Up
 CREATE TABLE stock_movements (

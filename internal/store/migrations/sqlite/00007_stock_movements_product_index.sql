@@ -1,4 +1,4 @@
--- Serves: the audit's sum of movements by product. (In MySQL the foreign key's index stands in the table.)
+-- Serves: the audit's sum of movements by product. (In MySQL the table contains the foreign key's index.)
 
 -- +goose Up
 CREATE INDEX idx_stock_movements_product ON stock_movements (product_id);

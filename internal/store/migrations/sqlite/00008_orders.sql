@@ -1,5 +1,5 @@
--- An order, with all that a worker needs to know to go on with it after a crash.
--- idx_orders_idempotency is the promise of one order a (user, key); idx_orders_user serves the lists by user, newest
+-- An order, with all that a worker needs to continue it after a crash.
+-- idx_orders_idempotency enforces one order per (user, key); idx_orders_user serves the lists by user, newest
 -- first; idx_orders_status serves the sweeper (what is due, oldest first) and the lists by status.
 
 -- +goose Up

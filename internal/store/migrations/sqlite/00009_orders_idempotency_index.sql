@@ -1,4 +1,4 @@
--- The promise itself: one order a (user, key). (In MySQL it stands in the table.)
+-- Enforces one order per (user, key). (In MySQL the table contains it.)
 
 -- +goose Up
 CREATE UNIQUE INDEX idx_orders_idempotency ON orders (user_id, idempotency_key);

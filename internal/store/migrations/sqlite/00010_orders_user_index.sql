@@ -1,4 +1,4 @@
--- Serves: a user's orders, newest first. (In MySQL it stands in the table.)
+-- Serves: a user's orders, newest first. (In MySQL the table contains it.)
 
 -- +goose Up
 CREATE INDEX idx_orders_user ON orders (user_id);

@@ -1,4 +1,4 @@
--- Serves: the sweeper (what is due, oldest first), the lists by status, invariant 7. (In MySQL it stands in the table.)
+-- Serves: the sweeper (what is due, oldest first), the lists by status, invariant 7. (In MySQL the table contains it.)
 
 -- +goose Up
 CREATE INDEX idx_orders_status ON orders (status, due_at);

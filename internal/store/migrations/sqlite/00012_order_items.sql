@@ -1,4 +1,4 @@
--- The lines of an order, with the price of a piece at the time of purchase.
+-- The lines of an order, with the price of a unit at the time of purchase.
 -- idx_order_items_order serves reading an order; idx_order_items_product serves the audit and the foreign key.
 
 -- +goose Up

@@ -1,4 +1,4 @@
--- Serves: an order's lines. (In MySQL it stands in the table.)
+-- Serves: an order's lines. (In MySQL the table contains it.)
 
 -- +goose Up
 CREATE UNIQUE INDEX idx_order_items_order ON order_items (order_id, product_id);

@@ -1,5 +1,5 @@
--- Dead letters: orders out of tries, open (resolved_at NULL) until an operator deals with them. One row an order, opened
--- again when it fails again, so that its id stays good.
+-- Orders whose payment used up its attempts, open (resolved_at NULL) until an operator retries or abandons them. One row per order,
+-- reopened when it fails again, so that its id stays valid.
 
 -- +goose Up
 CREATE TABLE failed_jobs (

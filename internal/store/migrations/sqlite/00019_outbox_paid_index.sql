@@ -1,4 +1,4 @@
--- Serves: the relay (what is owed, oldest first) and the purge of what is paid. (In MySQL it stands in the table.)
+-- Serves: the relay (unpublished rows, oldest first) and the purge of published rows. (In MySQL the table contains it.)
 
 -- +goose Up
 CREATE INDEX idx_outbox_paid ON outbox (paid_at, created_at);

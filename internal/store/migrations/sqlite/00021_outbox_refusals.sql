@@ -1,4 +1,4 @@
--- When a full bus last refused events: one row for the installation. The audit tells by it a bus that is full from a relay that
+-- When a full bus last refused events: one row for the installation. By it the audit distinguishes a full bus from a relay that
 -- does not publish. Nothing on the path of an order writes here.
 
 -- +goose Up
