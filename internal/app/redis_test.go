@@ -75,7 +75,7 @@ func TestRedisRefuses(t *testing.T) {
 			if err := r.Kill(); err != nil {
 				t.Fatal(err)
 			}
-		}, "is unreachable"},
+		}, "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -41,7 +41,7 @@ func remedy(err error) string {
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
 	case unknown, errors.Is(err, syscall.ECONNREFUSED):
-		return "It is unreachable: check the address in --redis, and that the server runs."
+		return "It does not answer: check the address in --redis, and that the server runs."
 	case noTLS:
 		return "It does not use TLS as --redis says: use rediss:// for a server with TLS, and redis:// for one without."
 	}
