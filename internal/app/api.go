@@ -34,7 +34,8 @@ func (s *Server) addAPI(ctx context.Context) error {
 	}
 	if s.settings.Roles.API {
 		if !s.settings.Roles.Worker && s.ports.client == nil {
-			log.Warn("This process takes orders, but does not process payments. The orders wait until a server with the role worker runs on this database.",
+			log.Warn("This process takes orders, but does not process payments. "+
+				"The orders wait until a server with the role worker runs on this database.",
 				"event", "roles.no_worker")
 		}
 		options.Intake = s.addIntake()

@@ -91,8 +91,10 @@ type Server struct {
 // Start opens the database, migrates it, starts to listen and prepares the services of the roles, which Run starts. After an error
 // nothing remains open.
 func Start(ctx context.Context, settings config.Settings, options Options) (server *Server, err error) {
-	s := &Server{settings: settings, unbatched: options.Unbatched, registry: prometheus.NewRegistry(), onScrape: telemetry.NewRegistry(options.Version)}
-	s.openLog(options)
+	s := &Server{
+		settings: settings, unbatched: options.Unbatched, registry: prometheus.NewRegistry(), onScrape: telemetry.NewRegistry(options.Version),
+	}
+	s.openLog(options) //nolint:contextcheck // its writer lives until close
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -139,7 +141,9 @@ func Node(role string) string {
 
 // openLog opens the log.
 func (s *Server) openLog(options Options) {
-	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "orderflow_log_dropped_total", Help: "Log lines dropped because the buffer was full."})
+	dropped := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "orderflow_log_dropped_total", Help: "Log lines dropped because the buffer was full.",
+	})
 	s.registry.MustRegister(dropped)
 	s.log = telemetry.NewLog(options.Log, telemetry.LogOptions{
 		Text: options.Text, Level: s.settings.LogLevel, Dropped: func(lines int) { dropped.Add(float64(lines)) },

@@ -38,9 +38,10 @@ func newBacklog(read func(ctx context.Context) (order.Backlog, error)) *backlog 
 		open: desc("orderflow_orders_open", "Unfinished orders of the whole installation, by status; counted up to 10,000.", "status"),
 		overdue: desc("orderflow_orders_overdue_seconds",
 			"Age of the oldest due time in the whole installation; 0 when no order is due."),
-		failedJobs:  desc("orderflow_failed_jobs", "Open failed jobs of the whole installation; counted up to 10,000."),
-		unpublished: desc("orderflow_outbox_backlog", "Outbox rows of the whole installation that are not marked as published; counted up to 10,000."),
-		oldest:      desc("orderflow_outbox_backlog_seconds", "Age of the oldest outbox row that is not marked as published; 0 when there is none."),
+		failedJobs: desc("orderflow_failed_jobs", "Open failed jobs of the whole installation; counted up to 10,000."),
+		unpublished: desc("orderflow_outbox_backlog",
+			"Outbox rows of the whole installation that are not marked as published; counted up to 10,000."),
+		oldest: desc("orderflow_outbox_backlog_seconds", "Age of the oldest outbox row that is not marked as published; 0 when there is none."),
 	}
 }
 

@@ -76,7 +76,8 @@ func (s *Server) checkCurrency(ctx context.Context) error {
 	products, err := s.db.Products(ctx)
 	for _, p := range products {
 		if p.Currency != s.settings.Currency {
-			return order.Errorf(order.CodeValidation, "The price of product %d is in %s, and --currency is %s. Set --currency to the currency of the prices.",
+			return order.Errorf(order.CodeValidation,
+				"The price of product %d is in %s, and --currency is %s. Set --currency to the currency of the prices.",
 				p.ID, p.Currency, s.settings.Currency)
 		}
 	}

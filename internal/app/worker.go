@@ -85,7 +85,9 @@ func NewGateway(settings config.Settings, installation string) (payment.Gateway,
 }
 
 // newFailedJobService returns a service for failed jobs with the gateway of the settings.
-func newFailedJobService(ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions) (*FailedJobService, error) {
+func newFailedJobService(
+	ctx context.Context, settings config.Settings, db *store.Store, options worker.FailedJobServiceOptions,
+) (*FailedJobService, error) {
 	installation, err := db.Installation(ctx)
 	if err != nil {
 		return nil, err

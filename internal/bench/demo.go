@@ -127,7 +127,10 @@ func (t *tour) race(ctx context.Context) error {
 	last := t.products[at]
 	t.heading(ctx, 2, "Fifty buyers, one item",
 		fmt.Sprintf("%s: 1 in stock, %d orders at the same time.", last.Name, raceSize))
-	answers, err := t.placeTogether(ctx, func(i int) (int64, string) { return int64(1 + i%sampleUsers), fmt.Sprintf("race-%s-%d", t.run, i) }, last.ID)
+	buyer := func(i int) (user int64, key string) {
+		return int64(1 + i%sampleUsers), fmt.Sprintf("race-%s-%d", t.run, i)
+	}
+	answers, err := t.placeTogether(ctx, buyer, last.ID)
 	if err != nil {
 		return err
 	}

@@ -46,19 +46,18 @@ func TestProcess(t *testing.T) {
 }
 
 func TestProcessDoesNotStart(t *testing.T) {
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	for name, c := range map[string]struct {
-		ctx            context.Context //nolint:containedctx // of one case
-		binary, script string
-		want           string
-	}{
-		"ends before it is ready": {t.Context(), "/bin/sh", "echo broken >&2", "the server did not start: broken"},
-		"no such binary":          {t.Context(), "/nonexistent/sh", "", "no such file"},
-		"interrupted":             {ended, "/bin/sh", wait, "context canceled"},
+	for name, c := range map[string]struct{ binary, script, want string }{
+		"ends before it is ready": {"/bin/sh", "echo broken >&2", "the server did not start: broken"},
+		"no such binary":          {"/nonexistent/sh", "", "no such file"},
+		"interrupted":             {"/bin/sh", wait, "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := StartProcess(c.ctx, c.binary, []string{"-c", c.script}, nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if name == "interrupted" {
+				cancel()
+			}
+			_, err := StartProcess(ctx, c.binary, []string{"-c", c.script}, nil)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}

@@ -183,7 +183,8 @@ func fullName(name string) string {
 // rates compares the orders/s of ours with those of others; marks has a floor and a goal for each.
 func (t *table) rates(what string, marks [][2]float64, ours *measuredServer, others []*measuredServer) {
 	for i, other := range others {
-		t.add(threshold{what + ", " + count(int64(t.Clients)) + " clients: orders/s against " + fullName(other.name), "×", marks[i][0], marks[i][1], false},
+		figure := what + ", " + count(int64(t.Clients)) + " clients: orders/s against " + fullName(other.name)
+		t.add(threshold{figure, "×", marks[i][0], marks[i][1], false},
 			ratio(ours.medianRate(), other.medianRate()), "%s against %s orders/s%s", number(ours.medianRate()), number(other.medianRate()),
 			refusals(ours, other))
 	}

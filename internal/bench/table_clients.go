@@ -72,7 +72,8 @@ func (t *table) twoProcesses(ctx context.Context) error {
 		one, two := servers[0], servers[1]
 		all := two.total()
 		t.add(threshold{"two API processes on one hot product: the smaller share of the orders", "", 0.25, 1.0 / 3, false},
-			two.smallestShare(), "%s and %s orders; p99 %s ms%s", count(all.ByServer[0]), count(all.ByServer[1]), number(latencyOf(all.Latency).P99), refusals(two))
+			two.smallestShare(), "%s and %s orders; p99 %s ms%s",
+			count(all.ByServer[0]), count(all.ByServer[1]), number(latencyOf(all.Latency).P99), refusals(two))
 		t.add(threshold{"two API processes on one hot product: orders/s of both against one alone", "×", 0.8, 1, false},
 			ratio(two.medianRate(), one.medianRate()), "%s against %s orders/s", number(two.medianRate()), number(one.medianRate()))
 		return nil

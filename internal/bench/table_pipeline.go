@@ -49,7 +49,8 @@ func (t *table) pipeline(ctx context.Context) error {
 			ratio(t.sustained, servers[1].medianRate()), "%s finished against %s created orders/s",
 			number(t.sustained), number(servers[1].medianRate()))
 		return nil
-	}, wantedServer{"whole pipeline", pipelineServer()}, wantedServer{"create alone", Server{Roles: "api", Products: manyProducts, Stock: largeStock}})
+	}, wantedServer{"whole pipeline", pipelineServer()},
+		wantedServer{"create alone", Server{Roles: "api", Products: manyProducts, Stock: largeStock}})
 }
 
 // loadOnce sends one load and keeps its result.

@@ -23,7 +23,7 @@ type benchCommand struct {
 	config.Shared
 	URL      []string      `help:"Load a running server; repeatable. With --database the run ends with the audit." placeholder:"URL"`
 	Clients  int           `help:"Connections, each with one request in flight (default: ${default})." default:"256" placeholder:"N"`
-	Duration time.Duration `help:"Load time per server; three rounds with --compare and --ceiling (default: ${default})." default:"12s" placeholder:"DURATION"`
+	Duration time.Duration `help:"Load time per server, in three rounds when compared (default: ${default})." default:"12s" placeholder:"DURATION"`
 	Products int           `help:"Products that are bought at random (default: up to 100)." placeholder:"N"`
 	Lines    int           `help:"Different products in an order (default: ${default})." default:"1" placeholder:"N"`
 	Hot      bool          `help:"Buy one hot product only; with --lines N, the same N in every order."`

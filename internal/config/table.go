@@ -151,8 +151,8 @@ func tableServer() []Setting {
 		binding: bind(func(s *Settings) *Addr { return &s.Addr }, addr()),
 	}, {
 		Flag: "auth", Env: "ORDERFLOW_AUTH", Group: groupServer, Value: "MODE", Unset: "optional on a loopback address, else it must be set",
-		Help: "required: every request needs a token, except health, metrics, documentation and log-in. optional: a request without a token may act " +
-			"for any user; a request with a token may act only for the token's user.",
+		Help: "required: every request needs a token, except health, metrics, documentation and log-in. optional: a request without a token " +
+			"may act for any user; a request with a token may act only for the token's user.",
 		binding: bind(func(s *Settings) *string { return &s.Auth }, auth()),
 	}, {
 		Flag: "rate-limit", Env: "ORDERFLOW_RATE_LIMIT", Group: groupServer, Value: "RATE", Default: "60/m",

@@ -20,13 +20,15 @@ func (s Settings) Validate() error {
 	}
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
 	case s.DatabaseRead != URL{} && !s.Database.MySQL():
-		return fmt.Errorf("--database-read (%s) needs a MySQL database, and --database is %s: set --database to the primary, or remove --database-read",
+		return fmt.Errorf("--database-read (%s) needs a MySQL database, and --database is %s: "+
+			"set --database to the primary, or remove --database-read",
 			s.DatabaseRead, s.Database)
 	case s.Database.MySQL() && s.Redis == URL{} && (!s.Roles.API || !s.Roles.Worker):
 		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: api and worker processes exchange events through it; "+
 			"set --redis, or run the roles api and worker in one process", s.Roles, s.Database)
 	case s.Roles == Roles{Realtime: true} && s.Redis == URL{}:
-		return fmt.Errorf("--roles realtime needs --redis, through which it receives the events of orders: set --redis, or add the roles api and worker")
+		return fmt.Errorf("--roles realtime needs --redis, through which it receives the events of orders: " +
+			"set --redis, or add the roles api and worker")
 	case s.Roles.Realtime && s.Database.MySQL() && s.Redis != URL{} && s.RealtimeSecret == Secret{}:
 		return fmt.Errorf("--roles %s over MySQL and Redis needs --realtime-secret: set the same value for every process, since one verifies what "+
 			"another has signed", s.Roles)
@@ -39,8 +41,9 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("--samples cannot be used with --auth required, since the password of the sample users is public: remove --samples, " +
 			"and add your own products and users")
 	case s.Roles.API && !s.Addr.Loopback() && s.Auth == "":
-		return fmt.Errorf("--addr (%s) can be reached from other machines, and --auth is not set: set --auth required, so that every request needs a token; "+
-			"or --auth optional, so that any client may order for any user; or listen on a loopback address such as 127.0.0.1:8000", s.Addr)
+		return fmt.Errorf("--addr (%s) can be reached from other machines, and --auth is not set: "+
+			"set --auth required, so that every request needs a token; or --auth optional, so that any client may order for any user; "+
+			"or listen on a loopback address such as 127.0.0.1:8000", s.Addr)
 	}
 	return nil
 }
