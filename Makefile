@@ -38,10 +38,10 @@ test-feature: ## Run the tests that need MySQL and Redis: private servers, or th
 	scripts/test-deps.sh
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 14m $(SERVED)
 
-test-mysql: ## Run the tests of store, application, chaos and command line on MySQL; fetches the server on first use
+test-mysql: ## Run the tests of store, databases, application, chaos and command line on MySQL; fetches the server on first use
 	scripts/test-deps.sh
 	mysql="$$(scripts/mysql.sh)" && ORDERFLOW_TEST_MYSQL= ORDERFLOW_TEST_MYSQLD="$$mysql" CGO_ENABLED=1 \
-		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/app ./test/chaos ./internal/cli ./test/servers/...
+		$(GO) test -race -shuffle=on -timeout 14m ./internal/store ./internal/sqldb ./internal/app ./test/chaos ./internal/cli ./test/servers/...
 
 test-cluster: ## Test over clusters: Galera, Redis Cluster, Sentinel; installs missing software
 	scripts/test-deps.sh cluster

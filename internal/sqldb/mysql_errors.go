@@ -38,7 +38,6 @@ func (*mysqlDialect) classify(err error) Class {
 	return Other
 }
 
-// mayReturn implements errorClasses.
 func (d *mysqlDialect) mayReturn(err error) bool {
 	class := d.classify(err)
 	return class == lost || class == unavailable
@@ -47,7 +46,6 @@ func (d *mysqlDialect) mayReturn(err error) bool {
 // unavailable does not explain: errors of a server name its accounts and hosts.
 func (*mysqlDialect) unavailable(error) string { return unavailableMessage }
 
-// lockTimedOut implements errorClasses.
 func (*mysqlDialect) lockTimedOut(err error) bool {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	return ok && (e.Number == 1205 || e.Number == 3572) // lock wait time-out; NOWAIT
@@ -89,7 +87,6 @@ func classOfNumber(number uint16) Class {
 	return Other
 }
 
-// needsRemedy implements errorClasses.
 func (*mysqlDialect) needsRemedy(err error) bool {
 	e, ok := errors.AsType[*mysql.MySQLError](err)
 	if !ok {

@@ -14,17 +14,24 @@ const mysqlRows = 2000
 // would cost a round trip for each new length of a batch.
 func (*mysqlDialect) Prepares() bool { return false }
 
-// RowsPerInsert implements Batching.
 func (*mysqlDialect) RowsPerInsert(n int) int { return min(n, mysqlRows) }
+func (*mysqlDialect) ListLength(n int) int    { return min(n, mysqlRows) }
+func (*mysqlDialect) Insert() string          { return "INSERT INTO " }
+func (*mysqlDialect) Update() string          { return "UPDATE " }
+func (*mysqlDialect) LockRows() string        { return " FOR UPDATE" }
+func (*mysqlDialect) SkipLocked() string      { return " SKIP LOCKED" }
+func (*mysqlDialect) Concat(parts ...string) string {
+	return "CONCAT(" + strings.Join(parts, ", ") + ")"
+}
+func (*mysqlDialect) IgnoreDuplicate(key string) string {
+	return " ON DUPLICATE KEY UPDATE " + key + " = " + key
+}
+func (*mysqlDialect) StoresDecimals() bool                  { return true }
+func (*mysqlDialect) BinaryMark(value []byte) string        { return "X'" + hex.EncodeToString(value) + "'" }
+func (*mysqlDialect) WithBinary(args []any, _ []byte) []any { return args }
 
-// ListLength implements Batching.
-func (*mysqlDialect) ListLength(n int) int { return min(n, mysqlRows) }
-
-// Insert implements Syntax.
-func (*mysqlDialect) Insert() string { return "INSERT INTO " }
-
-// Update implements Syntax.
-func (*mysqlDialect) Update() string { return "UPDATE " }
+// Clock is the server's: processes on many machines compare times.
+func (*mysqlDialect) Clock() string { return "UTC_TIMESTAMP(6)" }
 
 // ByPrimaryKey: with few rows in a table the optimizer reads all of them instead of the named ones, and waits for rows that
 // other transactions have locked.
@@ -40,12 +47,6 @@ func (*mysqlDialect) DeleteFrom(table string) string {
 	return "DELETE " + table + " FROM " + table + " FORCE INDEX (PRIMARY)"
 }
 
-// LockRows implements Syntax.
-func (*mysqlDialect) LockRows() string { return " FOR UPDATE" }
-
-// SkipLocked implements Syntax.
-func (*mysqlDialect) SkipLocked() string { return " SKIP LOCKED" }
-
 // ShareUnlocked: MySQL accepts SKIP LOCKED only behind FOR SHARE, which MariaDB lacks. Each reads its own comment.
 func (*mysqlDialect) ShareUnlocked() string {
 	return " /*!80001 FOR SHARE SKIP LOCKED */ /*M!100600 LOCK IN SHARE MODE SKIP LOCKED */"
@@ -56,35 +57,11 @@ func (*mysqlDialect) LockTables(names ...string) string {
 	return " AND NOT EXISTS (SELECT 1 FROM " + strings.Join(names, ", ") + " WHERE FALSE FOR UPDATE)"
 }
 
-// Clock is the server's: processes on many machines compare times.
-func (*mysqlDialect) Clock() string { return "UTC_TIMESTAMP(6)" }
-
-// SelectPairs implements Syntax.
 func (*mysqlDialect) SelectPairs(columns string, i PairIndex, n int) string {
 	return "SELECT " + columns + " FROM " + i.Table + " " + i.Alias + " FORCE INDEX (" + i.Index + ") WHERE (" +
 		i.Alias + "." + i.First + ", " + i.Alias + "." + i.Second + ") IN (" + Rows(n, 2) + ")"
 }
 
-// Concat implements Syntax.
-func (*mysqlDialect) Concat(parts ...string) string {
-	return "CONCAT(" + strings.Join(parts, ", ") + ")"
-}
-
-// IgnoreDuplicate implements Syntax.
-func (*mysqlDialect) IgnoreDuplicate(keyColumn string) string {
-	return " ON DUPLICATE KEY UPDATE " + keyColumn + " = " + keyColumn
-}
-
-// StoresDecimals implements Binding.
-func (*mysqlDialect) StoresDecimals() bool { return true }
-
-// BinaryMark implements Binding.
-func (*mysqlDialect) BinaryMark(value []byte) string { return "X'" + hex.EncodeToString(value) + "'" }
-
-// WithBinary implements Binding.
-func (*mysqlDialect) WithBinary(args []any, _ []byte) []any { return args }
-
-// Time implements Binding.
 func (*mysqlDialect) Time(t time.Time) any {
 	if t.IsZero() {
 		return nil

@@ -180,8 +180,6 @@ func (*sqliteDialect) Clock() string { return "" }
 // each page that the statement changes: a quarter of a batch's time when the keys are random (docs/performance.md). The
 // foreign keys are checked at the COMMIT for the same reason.
 func (*sqliteDialect) Insert() string { return "INSERT OR ROLLBACK INTO " }
-
-// Update implements Syntax; see Insert.
 func (*sqliteDialect) Update() string { return "UPDATE OR ROLLBACK " }
 
 // RowsPerInsert is the largest power of two in n, up to sqliteRows.
@@ -190,10 +188,9 @@ func (*sqliteDialect) RowsPerInsert(n int) int { return min(sqliteRows, 1<<(bits
 // ListLength is the smallest power of two that contains n, up to sqliteRows.
 func (*sqliteDialect) ListLength(n int) int { return min(sqliteRows, 1<<bits.Len(uint(n-1))) }
 
-// WithBinary implements Binding.
 func (*sqliteDialect) WithBinary(args []any, value []byte) []any { return append(args, value) }
 
-// Time implements Binding: microseconds since 1970.
+// Time is microseconds since 1970.
 func (*sqliteDialect) Time(t time.Time) any {
 	if t.IsZero() {
 		return nil

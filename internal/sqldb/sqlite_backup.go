@@ -22,7 +22,6 @@ const (
 	floorUnitBig = 1_000_000_000
 )
 
-// backup implements singleFile.
 func (*sqliteDialect) backup(ctx context.Context, db *sql.DB, file string, ids BackupIDs) (err error) {
 	if file == "" || strings.HasPrefix(file, "sqlite:") {
 		return errorf(Invalid, "A backup is written to the path of a new file, such as backup.db, not to %q.", file)
@@ -119,7 +118,6 @@ func decodeFloor(version int32) int64 {
 	return int64(version) * floorUnit
 }
 
-// idFloor implements singleFile.
 func (d *sqliteDialect) idFloor(ctx context.Context, db *sql.DB) (int64, error) {
 	floor, err := readFloor(ctx, db)
 	if err != nil {

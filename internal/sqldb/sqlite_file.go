@@ -50,7 +50,6 @@ func (d *sqliteDialect) lockFile() (release func() error, err error) {
 	return nil, d.openError(fmt.Errorf("lock %s: %w", file.Name(), err))
 }
 
-// checkUnchanged implements singleFile.
 func (d *sqliteDialect) checkUnchanged() error {
 	if !sameFile(d.file, d.opened) {
 		return errorf(Unavailable, "The database file %s was moved or deleted under the server; put it back, or restart.", d.path)
@@ -77,7 +76,6 @@ func (d *sqliteDialect) lockPath() string {
 	return d.file + ".lock"
 }
 
-// hasServer implements singleFile.
 func (d *sqliteDialect) hasServer() (has, known bool) {
 	file, err := os.Open(d.lockPath())
 	if err != nil {

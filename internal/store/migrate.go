@@ -30,13 +30,11 @@ func schema() sqldb.Schema {
 	return sqldb.Schema{Files: files, MayDelete: mayDelete}
 }
 
-// Migrate brings the schema up to this binary's, and makes sure that the database can be written. A schema that is newer
-// than the binary is an error and stays as it is. Several processes may migrate at once: one does it, the others wait. It
-// returns CodeUnavailable when others read the tables for longer than forty seconds.
+// Migrate brings the schema up to this binary's (see sqldb.DB.Migrate). Several processes may migrate at once: one does it, the
+// others wait.
 func (s *Store) Migrate(ctx context.Context) error { return coded(s.db.Migrate(ctx, s.schema)) }
 
-// MigrateFresh drops everything and builds the schema anew. It refuses like MigrateDown: a worker that continued would charge
-// new orders under the old ones' keys.
+// MigrateFresh drops everything and builds the schema anew (see sqldb.DB.MigrateFresh).
 func (s *Store) MigrateFresh(ctx context.Context) error {
 	return coded(s.db.MigrateFresh(ctx, s.schema))
 }
@@ -56,13 +54,8 @@ func (s *Store) LastStep(ctx context.Context) (LastStep, error) {
 	return last, coded(err)
 }
 
-// MigrateDown reverts the last step, which must still be the one with this version. It returns CodeNotFound when there is
-// none, and CodeUnavailable in these cases:
-//
-//   - others are connected to a MySQL database: a server could continue with what no longer exists (an SQLite file has its
-//     lock file);
-//   - the step deletes failed jobs that are open, or events that are not published;
-//   - another process has reverted the step.
+// MigrateDown reverts the last step, which must still be the one with this version (see sqldb.DB.MigrateDown). It returns
+// CodeNotFound when there is none, and CodeUnavailable also when the step deletes open failed jobs or unpublished events.
 func (s *Store) MigrateDown(ctx context.Context, version int64) error {
 	return coded(s.db.MigrateDown(ctx, s.schema, version))
 }
