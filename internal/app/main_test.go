@@ -23,7 +23,7 @@ import (
 )
 
 // patience limits every wait.
-const patience = time.Minute
+const patience = env.Patience
 
 // TestMain fails when a server leaves a goroutine behind.
 func TestMain(m *testing.M) {
@@ -158,12 +158,14 @@ func (s *testServer) logs(want string) {
 // eventually waits until done returns true; else the test fails with the message.
 func eventually(t *testing.T, done func() bool, message func() string) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !done(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal(message())
+	err := env.Poll(func() error {
+		if done() {
+			return nil
 		}
+		return errors.New("not yet")
+	})
+	if err != nil {
+		t.Fatal(message())
 	}
 }
 

@@ -93,13 +93,13 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	subjects, err := startServers(ctx, options)
+	servers, err := startServers(ctx, options)
 	if err == nil {
 		var report *Report
-		report, err = measure(ctx, options, subjects)
-		return report, stopAll(ctx, err, subjects...)
+		report, err = measure(ctx, options, servers)
+		return report, stopAll(ctx, err, servers...)
 	}
-	return nil, stopAll(ctx, err, subjects...)
+	return nil, stopAll(ctx, err, servers...)
 }
 
 // startServers returns the servers of the options; with an error, those that were started.
@@ -120,22 +120,22 @@ func startServers(ctx context.Context, o Options) ([]*measuredServer, error) {
 		{nameLocked, o.Compare && o.Redis, ours.unbatched(ProductLocks)},
 		{nameNoop, o.Ceiling, Server{Noop: true, Products: o.Products}},
 	}
-	var subjects []*measuredServer
+	var servers []*measuredServer
 	for _, want := range wanted {
 		if !want.needed {
 			continue
 		}
 		s, err := startServer(ctx, o.Start, want.name, want.Server)
 		if err != nil {
-			return subjects, err
+			return servers, err
 		}
-		subjects = append(subjects, s)
+		servers = append(servers, s)
 	}
-	return subjects, nil
+	return servers, nil
 }
 
-func measure(ctx context.Context, o Options, subjects []*measuredServer) (*Report, error) {
-	web := newAPIClient(subjects[0].running.URLs[0])
+func measure(ctx context.Context, o Options, servers []*measuredServer) (*Report, error) {
+	web := newAPIClient(servers[0].running.URLs[0])
 	defer web.close()
 	products, err := web.forSale(ctx, max(o.Lines, o.Products), max(o.Lines, cmp.Or(o.Products, manyProducts)))
 	if err != nil {
@@ -146,12 +146,12 @@ func measure(ctx context.Context, o Options, subjects []*measuredServer) (*Repor
 	if len(products) == 1 {
 		what = fmt.Sprintf("product %d", products[0])
 	}
-	failure := alternate(ctx, o.Show, what, load, o.Rounds, subjects...)
-	report := newReport(o, products, subjects)
+	failure := alternate(ctx, o.Show, what, load, o.Rounds, servers...)
+	report := newReport(o, products, servers)
 	if failure != nil {
 		return report, failure
 	}
-	for i, s := range subjects {
+	for i, s := range servers {
 		if s.noop {
 			continue
 		}

@@ -110,10 +110,10 @@ type AuditResult struct {
 }
 
 // stopAll stops servers, also when ctx has ended, and joins the errors with err.
-func stopAll(ctx context.Context, err error, subjects ...*measuredServer) error {
+func stopAll(ctx context.Context, err error, servers ...*measuredServer) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	for _, s := range subjects {
+	for _, s := range servers {
 		if s == nil || s.running.Stop == nil {
 			continue
 		}
@@ -201,9 +201,9 @@ func ratio(a, b float64) float64 {
 }
 
 // alternate warms up each server and then sends the load to each in turn, in rounds.
-func alternate(ctx context.Context, show Display, what string, load Load, rounds int, subjects ...*measuredServer) error {
+func alternate(ctx context.Context, show Display, what string, load Load, rounds int, servers ...*measuredServer) error {
 	for turn := range rounds + 1 {
-		for _, s := range subjects {
+		for _, s := range servers {
 			this, title := load, fmt.Sprintf("%s, %s: round %d of %d", what, s.name, turn, rounds)
 			if turn == 0 {
 				this.Duration, title = warmUp(load.Duration), fmt.Sprintf("%s, %s: warm-up", what, s.name)

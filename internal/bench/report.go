@@ -86,14 +86,14 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 	return Latency{P50: ms(50), P95: ms(95), P99: ms(99), Max: float64(h.Max()) / 1e3}
 }
 
-func newReport(o Options, products []int64, subjects []*measuredServer) *Report {
+func newReport(o Options, products []int64, servers []*measuredServer) *Report {
 	report := &Report{Machine: o.Machine, Clients: o.Clients, Rounds: o.Rounds, Products: products, Lines: o.Lines}
 	if o.At != nil {
 		report.URLs = o.At.URLs
 	} else {
 		report.Roles, report.Store = o.Roles, o.Store
 	}
-	for _, s := range subjects {
+	for _, s := range servers {
 		all := s.total()
 		server := ServerReport{
 			Name: s.name, OrdersPerSecond: finite(s.medianRate()), Rounds: []float64{}, Orders: all.Created,

@@ -102,23 +102,23 @@ func (t *table) add(b threshold, measured float64, note string, args ...any) {
 
 // withServers starts servers, measures, audits and stops them.
 func (t *table) withServers(ctx context.Context, measure func(servers []*measuredServer) error, wanted ...wantedServer) error {
-	var subjects []*measuredServer
+	var servers []*measuredServer
 	var err error
 	for _, want := range wanted {
 		var s *measuredServer
 		if s, err = startServer(ctx, t.Start, want.name, want.Server); err != nil {
-			return stopAll(ctx, err, subjects...)
+			return stopAll(ctx, err, servers...)
 		}
-		subjects = append(subjects, s)
+		servers = append(servers, s)
 	}
-	err = measure(subjects)
-	for _, s := range subjects {
+	err = measure(servers)
+	for _, s := range servers {
 		if err == nil && !s.noop {
 			t.Show.status("%s: audit", s.name)
 			_, err = s.verify(ctx)
 		}
 	}
-	return stopAll(ctx, err, subjects...)
+	return stopAll(ctx, err, servers...)
 }
 
 // wantedServer is a server to start, and its name in reports.
@@ -191,9 +191,9 @@ func (t *table) rates(what string, marks [][2]float64, ours *measuredServer, oth
 }
 
 // refusals describes the share of answers other than 201, if any.
-func refusals(subjects ...*measuredServer) string {
+func refusals(servers ...*measuredServer) string {
 	var text strings.Builder
-	for _, s := range subjects {
+	for _, s := range servers {
 		all := s.total()
 		if n := refused(all); n > 0 {
 			fmt.Fprintf(&text, "; %s: %s%% refused", s.name, number(100*float64(n)/float64(n+all.Created)))

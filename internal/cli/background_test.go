@@ -9,10 +9,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"orderflow/test/env"
 )
 
 // patience limits every wait.
-const patience = time.Minute
+const patience = env.Patience
 
 // background is a server in a process of its own.
 type background struct {

@@ -160,7 +160,7 @@ func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	err := eventually(func() error {
+	err := env.Poll(func() error {
 		if !strings.Contains(stderr.String(), "round 1 of 1") {
 			return errors.New("the load has not begun")
 		}

@@ -17,9 +17,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"orderflow/test/env"
 )
 
 // TestScripts tests the command line with the real binary, its output and its exit codes. testdata/script has a script per command or subject.
@@ -27,12 +28,12 @@ import (
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", Cmds: scriptCommands(), RequireUniqueNames: true,
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("PATH", filepath.Dir(binary())+string(os.PathListSeparator)+env.Getenv("PATH"))
-			env.Setenv("VERSION", builtVersion)
-			env.Setenv("BINARY", binary())
-			env.Setenv("CHECKOUT", checkout)
-			env.Values["servers"] = map[string]*background{}
+		Setup: func(script *testscript.Env) error {
+			script.Setenv("PATH", filepath.Dir(binary())+string(os.PathListSeparator)+script.Getenv("PATH"))
+			script.Setenv("VERSION", builtVersion)
+			script.Setenv("BINARY", binary())
+			script.Setenv("CHECKOUT", checkout)
+			script.Values["servers"] = map[string]*background{}
 			return nil
 		},
 	})
@@ -161,7 +162,7 @@ func bearer(ts *testscript.TestScript, args []string) {
 		headers = []string{"Authorization", "Bearer " + args[1]}
 	}
 	var answer string
-	ts.Check(eventually(func() error {
+	ts.Check(env.Poll(func() error {
 		status, found, err := exchange(http.MethodGet, args[2], "", headers...)
 		if answer = found; err == nil && strconv.Itoa(status) != args[0] {
 			err = fmt.Errorf("status %d, want %s: %s", status, args[0], answer)
@@ -177,28 +178,9 @@ func secret(ts *testscript.TestScript, args []string) {
 	ts.Setenv(args[0], lines[len(lines)-1])
 }
 
-// eventually repeats try until it succeeds, or returns its last error.
-func eventually(try func() error) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	end := time.NewTimer(patience)
-	defer end.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-end.C:
-			return fmt.Errorf("not within %s: %w", patience, err)
-		}
-	}
-}
-
 func await(ts *testscript.TestScript, args []string) {
 	pattern := regexp.MustCompile(args[0])
-	ts.Check(eventually(func() error {
+	ts.Check(env.Poll(func() error {
 		_, answer, err := exchange(http.MethodGet, args[1], "")
 		if err == nil && !pattern.MatchString(answer) {
 			err = fmt.Errorf("%s does not match %s", answer, pattern)
@@ -209,7 +191,7 @@ func await(ts *testscript.TestScript, args []string) {
 
 func until(ts *testscript.TestScript, args []string) {
 	pattern := regexp.MustCompile("(?m)" + args[0])
-	ts.Check(eventually(func() error { // ts.Exec would log each try
+	ts.Check(env.Poll(func() error { // ts.Exec would log each try
 		command := exec.Command(binary(), args[1:]...)
 		command.Dir, command.Env = ts.MkAbs("."), scriptEnv(ts)
 		out, err := command.CombinedOutput()
