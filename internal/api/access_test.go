@@ -14,6 +14,7 @@ import (
 	"orderflow/internal/auth"
 	"orderflow/internal/order"
 	"orderflow/internal/store"
+	"orderflow/test/env"
 )
 
 // tokenStore is the store of tokens and users. Tests can inject a fault.
@@ -189,7 +190,7 @@ func TestAccess(t *testing.T) {
 
 func checkAccess(t *testing.T, caller string, required bool) {
 	t.Helper()
-	lines := &logs{}
+	lines := &env.Output{}
 	n := open(t, withAuth(required, nil), func(o *api.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("figures")) })

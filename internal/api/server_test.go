@@ -26,6 +26,7 @@ import (
 	"orderflow/internal/order"
 	"orderflow/internal/pusher"
 	"orderflow/internal/store"
+	"orderflow/test/env"
 )
 
 // server is an API with a database of its own and the parts of the embedded product: the real store with the sample data, intake,
@@ -36,7 +37,7 @@ type server struct {
 	path     string
 	intake   *testIntake
 	bus      *testBus
-	logs     *logs
+	logs     *env.Output
 	registry *prometheus.Registry
 }
 
@@ -180,24 +181,6 @@ func (r *reader) Ping(ctx context.Context) error {
 	return r.Store.Ping(ctx)
 }
 
-// logs collects log lines.
-type logs struct {
-	mu    sync.Mutex
-	lines strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.String()
-}
-
 // template is one migrated database with the sample data. Each test gets a copy of the file.
 var template = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "orderflow-api")
@@ -232,7 +215,7 @@ func open(t testing.TB, change ...func(*api.Options)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &server{store: s, path: path, bus: newTestBus(), logs: &logs{}, registry: prometheus.NewRegistry()}
+	n := &server{store: s, path: path, bus: newTestBus(), logs: &env.Output{}, registry: prometheus.NewRegistry()}
 	n.intake = &testIntake{store: s, bus: n.bus}
 	n.intake.Service = intake.New(intake.Options{
 		Orders: s, Locker: lock.NewLocal(10 * time.Second), Publisher: n.intake, BatchMax: 10, QueueMax: 100, Lines: 1000,

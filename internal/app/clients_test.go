@@ -16,6 +16,7 @@ import (
 	"github.com/pusher/pusher-http-go/v5"
 
 	"orderflow/internal/config"
+	"orderflow/test/env"
 )
 
 // clientsFolder has the programs that run real clients, and the clients in its node_modules.
@@ -124,7 +125,7 @@ func runNode(t *testing.T, stdin io.Reader, args ...string) *nodeClient {
 	command := exec.CommandContext(t.Context(), "node", args...)
 	command.Dir, command.Stdin = filepath.FromSlash(clientsFolder), stdin
 	c := &nodeClient{observer: &observer{t: t, lines: make(chan string, 1000)}}
-	said := &logBuffer{}
+	said := &env.Output{}
 	command.Stderr = said
 	if stdin == nil {
 		in, err := command.StdinPipe() // the program ends when it is closed, also when the test is killed

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -76,13 +77,17 @@ func (v *visitor) click(text string) {
 // await waits until an expression is true, also across a change of the page.
 func (v *visitor) await(expression string) {
 	v.t.Helper()
-	eventually(v.t, func() bool {
-		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
-		return err == nil && is // there is an error between two pages
-	}, func() string {
-		body, _ := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText")) // "" without a page
-		return fmt.Sprintf("%s is never true. The page shows\n%s", expression, body)
+	err := env.Poll(func() error {
+		is, err := chromedp.Run(v.ctx, chromedp.Evaluate[bool]("!!("+expression+")")) // an error between two pages
+		if err == nil && !is {
+			err = errors.New("false")
+		}
+		return err
 	})
+	if err != nil {
+		body, _ := chromedp.Run(v.ctx, chromedp.Evaluate[string]("document.body.innerText")) // "" without a page
+		v.t.Fatalf("%s: %v. The page shows\n%s", expression, err, body)
+	}
 }
 
 // awaitText waits until the page shows a text.

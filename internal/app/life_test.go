@@ -20,6 +20,7 @@ import (
 	"orderflow/internal/app"
 	"orderflow/internal/config"
 	"orderflow/internal/order"
+	"orderflow/test/env"
 )
 
 // TestStartThatFails: a start that fails releases what it opened.
@@ -34,17 +35,17 @@ func TestStartThatFails(t *testing.T) {
 	set := settings(path)
 	set.Addr = config.Addr(used.Addr().String())
 	for range 2 {
-		if _, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), used.Addr().String()) {
+		if _, err := app.Start(t.Context(), set, app.Options{Log: &env.Output{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), used.Addr().String()) {
 			t.Errorf("on an address in use: %v", err)
 		}
 	}
 	set = settings(path)
 	set.Gateway = "http://user:secret@shop.example"
-	if _, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}}); err == nil || strings.Contains(err.Error(), "secret") {
+	if _, err := app.Start(t.Context(), set, app.Options{Log: &env.Output{}}); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("with an invalid gateway: %v", err)
 	}
 	s := serveOn(t, path, nil)
-	if _, err := app.Start(t.Context(), settings(path), app.Options{Log: &logBuffer{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server") {
+	if _, err := app.Start(t.Context(), settings(path), app.Options{Log: &env.Output{}}); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "Another orderflow server") {
 		t.Errorf("a second server: %v", err)
 	}
 	if r := s.get("/readyz"); r.status != http.StatusOK {
@@ -63,7 +64,7 @@ func TestServersOneAfterTheOther(t *testing.T) {
 
 	set := settings(path)
 	set.Addr, set.Roles = config.AddrOff, config.Roles{Worker: true}
-	server, err := app.Start(t.Context(), set, app.Options{Log: &logBuffer{}})
+	server, err := app.Start(t.Context(), set, app.Options{Log: &env.Output{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,13 +76,13 @@ func TestServersOneAfterTheOther(t *testing.T) {
 	go func() { ended <- server.Run(ctx) }()
 	db := first.open()
 	defer func() { _ = db.Close() }()
-	var o *order.Order
-	eventually(t, func() bool {
-		if o, err = db.Order(t.Context(), id); err != nil {
-			t.Fatal(err)
+	env.EventuallyNil(t, "the order is paid", func() error {
+		o, err := db.Order(t.Context(), id)
+		if err == nil && o.Status != order.Paid {
+			err = fmt.Errorf("it is %+v", o)
 		}
-		return o.Status == order.Paid
-	}, func() string { return fmt.Sprintf("the order is not paid: %+v", o) })
+		return err
+	})
 	end()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -97,7 +98,7 @@ func TestMaxTime(t *testing.T) {
 	t.Parallel()
 	set := settings(filepath.Join(t.TempDir(), "orderflow.db"))
 	set.Roles, set.MaxTime = config.Roles{Worker: true}, time.Millisecond
-	log := &logBuffer{}
+	log := &env.Output{}
 	server, err := app.Start(t.Context(), set, app.Options{Log: log})
 	if err != nil {
 		t.Fatal(err)

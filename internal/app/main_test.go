@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,7 +77,7 @@ type testServer struct {
 	realtimeURL string // address of WebSockets
 	settings    config.Settings
 	client      *http.Client
-	log         *logBuffer
+	log         *env.Output
 	stop        func() // stops the server and runs the audit
 }
 
@@ -115,7 +114,7 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *testServ
 	if err := set.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := &testServer{t: t, settings: set, log: &logBuffer{}}
+	s := &testServer{t: t, settings: set, log: &env.Output{}}
 	server, err := app.Start(t.Context(), set, app.Options{Version: "test", Log: s.log})
 	if err != nil {
 		t.Fatal(err)
@@ -150,23 +149,12 @@ func (s *testServer) lostRedis() bool {
 // logs waits until the log has a text. Log lines are written asynchronously.
 func (s *testServer) logs(want string) {
 	s.t.Helper()
-	eventually(s.t, func() bool { return strings.Contains(s.log.String(), want) }, func() string {
-		return fmt.Sprintf("the log lacks %s:\n%s", want, s.log)
-	})
-}
-
-// eventually waits until done returns true; else the test fails with the message.
-func eventually(t *testing.T, done func() bool, message func() string) {
-	t.Helper()
-	err := env.Poll(func() error {
-		if done() {
-			return nil
+	env.EventuallyNil(s.t, "the log has "+want, func() error {
+		if text := s.log.String(); !strings.Contains(text, want) {
+			return fmt.Errorf("the log is\n%s", text)
 		}
-		return errors.New("not yet")
+		return nil
 	})
-	if err != nil {
-		t.Fatal(message())
-	}
 }
 
 // open opens the database beside the server.
@@ -331,24 +319,4 @@ func (s *testServer) expect(r response, status int, code string) {
 	if r.status != status || r.errorBody().Error != code {
 		s.t.Errorf("%d %s; want %d %s", r.status, r.body, status, code)
 	}
-}
-
-// logBuffer keeps the log.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (m *logBuffer) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.text.Write(p)
-}
-
-// String returns the log.
-func (m *logBuffer) String() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.text.String()
 }

@@ -39,7 +39,7 @@ func TestManyServers(t *testing.T) {
 		two.await(created.order().ID, "PAID")
 	}
 	want := one.stock(2)
-	eventually(t, func() bool { return two.stock(2) == want }, func() string { return "the other process does not show the new stock" })
+	env.Eventually(t, "the other process shows the new stock", func() bool { return two.stock(2) == want })
 	replay := two.buy(1, "key-0", 2, 1)
 	two.expect(replay, http.StatusOK, "")
 	if got := worker.get("/api/v1/products").status; got != http.StatusNotFound {

@@ -25,8 +25,11 @@ func serveWithRestrictedRedis(t *testing.T) (*servers.Server, *testServer) {
 func (s *testServer) awaitHealth(status int) response {
 	s.t.Helper()
 	var health response
-	eventually(s.t, func() bool { health = s.get("/api/v1/health"); return health.status == status }, func() string {
-		return fmt.Sprintf("the health is %+v, want %d", health, status)
+	env.EventuallyNil(s.t, fmt.Sprintf("the health is %d", status), func() error {
+		if health = s.get("/api/v1/health"); health.status != status {
+			return fmt.Errorf("it is %+v", health)
+		}
+		return nil
 	})
 	return health
 }

@@ -10,6 +10,7 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
+	"orderflow/test/env"
 )
 
 // TestBackEnd: an admin token may send more requests than one user, up to the limits of the settings.
@@ -83,8 +84,8 @@ func TestTokensAtManyServers(t *testing.T) {
 		t.Errorf("revoking a token answers %d", got)
 	}
 	one.expect(one.do(http.MethodGet, path, "", sent), http.StatusUnauthorized, "unauthenticated")
-	eventually(t, func() bool { return two.do(http.MethodGet, path, "", sent).status == http.StatusUnauthorized }, func() string {
-		return "the other process still accepts the revoked token"
+	env.Eventually(t, "the other process refuses the revoked token", func() bool {
+		return two.do(http.MethodGet, path, "", sent).status == http.StatusUnauthorized
 	})
 
 	over := 0

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"orderflow/internal/config"
+	"orderflow/test/env"
 )
 
 // receiver is an OTLP receiver over HTTP.
@@ -210,5 +211,5 @@ func TestReceiverElsewhere(t *testing.T) {
 func (s *testServer) awaitLostSpans() {
 	s.t.Helper()
 	lost := regexp.MustCompile(`orderflow_trace_spans_total\{outcome="failed"\} [1-9]`)
-	eventually(s.t, func() bool { return lost.MatchString(s.get("/metrics").body) }, func() string { return "lost spans are not counted" })
+	env.Eventually(s.t, "lost spans are counted", func() bool { return lost.MatchString(s.get("/metrics").body) })
 }

@@ -66,7 +66,7 @@ func ask(t *testing.T, redis, command string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }() // after the answer, or the test fails
-	if err := errors.Join(conn.SetDeadline(time.Now().Add(patience)), write(conn, command+"\r\n")); err != nil {
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(env.Patience)), write(conn, command+"\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
@@ -155,7 +155,7 @@ func TestBenchComparesOnSharedStores(t *testing.T) {
 // An interrupted load removes its data, too.
 func TestBenchOnSharedStoresIsInterrupted(t *testing.T) {
 	command, clean := benchOn(t, "--duration", "1m")
-	stderr := newCollector()
+	stderr := &env.Output{}
 	command.Stderr = stderr
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

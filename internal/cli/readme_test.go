@@ -162,7 +162,7 @@ func newReader(t *testing.T) *reader {
 		"ORDERFLOW_SIMULATED_SUCCESS=1", "VERSION="+builtVersion, "TMPDIR="+t.TempDir())
 	t.Cleanup(func() {
 		for _, server := range r.servers {
-			if err := server.kill(); err != nil {
+			if err := server.Kill(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -201,7 +201,7 @@ func (r *reader) follow(t *testing.T, c command) {
 	if isBench.MatchString(text) {
 		text = duration.ReplaceAllString(text, "") + " --duration 300ms"
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*env.Patience)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", text)
 	shell.Dir, shell.Env = checkout, r.env
@@ -249,7 +249,7 @@ func (r *reader) serve(t *testing.T, c command) {
 		t.Fatalf("line %d: %s: %v", c.line, c.text, err)
 	}
 	r.servers = append(r.servers, server)
-	r.places[place] = strings.TrimPrefix(server.url, "http://")
+	r.places[place] = server.addr
 }
 
 // leave stops the servers as Ctrl-C does. (The exit code is that of make, which was interrupted too.)
@@ -257,7 +257,7 @@ func (r *reader) leave(t *testing.T) {
 	t.Helper()
 	for _, server := range r.servers {
 		_ = server.stop(syscall.SIGINT)
-		if text := server.out.String() + server.err.String(); stackTrace(text) {
+		if text := server.Log.String() + server.stderr.String(); stackTrace(text) {
 			t.Errorf("a server printed a stack trace: %s", text)
 		}
 	}

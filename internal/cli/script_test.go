@@ -99,10 +99,10 @@ func serveInScript(ts *testscript.TestScript, args []string) {
 	name := args[0]
 	server, err := startServer(ts.MkAbs("."), scriptEnv(ts), binary(), append([]string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0"}, args[1:]...)...)
 	ts.Check(err)
-	ts.Defer(func() { ts.Check(server.kill()) })
+	ts.Defer(func() { ts.Check(server.Kill()) })
 	serversOf(ts)[name] = server
-	ts.Setenv(name, server.url)
-	ts.Setenv(name+"_addr", strings.TrimPrefix(server.url, "http://"))
+	ts.Setenv(name, "http://"+server.addr)
+	ts.Setenv(name+"_addr", server.addr)
 }
 
 // scriptEnv returns the part of a script's environment that a server needs.
@@ -116,7 +116,7 @@ func stopInScript(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("no server is called %s", args[0])
 	}
 	result := server.stop(syscall.SIGTERM)
-	out, stderr := server.out.String(), server.err.String()
+	out, stderr := server.Log.String(), server.stderr.String()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), []byte(out), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(stderr), 0o600))
 	if result != nil || stackTrace(out+stderr) {
@@ -126,7 +126,7 @@ func stopInScript(ts *testscript.TestScript, args []string) {
 
 // exchange sends one request and returns the answer.
 func exchange(method, url, body string, headers ...string) (status int, answer string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), env.Patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {

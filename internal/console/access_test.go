@@ -169,7 +169,7 @@ func TestInternalErrors(t *testing.T) {
 	if text := h.log.String(); strings.Count(text, `"event":"console.failed","trace_id":"mine"`) != 4 || !strings.Contains(text, "secret of the handler") {
 		t.Errorf("log:\n%s", text)
 	}
-	h.log.forget()
+	h.log.Reset()
 }
 
 func TestAssets(t *testing.T) {

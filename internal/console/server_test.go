@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -29,6 +28,7 @@ import (
 	"orderflow/internal/payment"
 	"orderflow/internal/pusher"
 	"orderflow/internal/store"
+	"orderflow/test/env"
 )
 
 // realtimeApp signs channels in tests.
@@ -39,31 +39,7 @@ type server struct {
 	*Console
 	api   *api.API
 	store *store.Store
-	log   *lines
-}
-
-// lines keeps log lines.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *lines) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Reset()
+	log   *env.Output
 }
 
 // sampleDatabase is a migrated database with the sample data; each test gets a copy of the file.
@@ -104,7 +80,7 @@ func open(t testing.TB, change ...func(*Options, *api.Options)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &server{store: s, log: &lines{}}
+	h := &server{store: s, log: &env.Output{}}
 	registry, local := prometheus.NewRegistry(), bus.NewLocal(bus.Options{})
 	orders := intake.New(intake.Options{
 		Orders: s, Locker: lock.NewLocal(lock.TTL), Publisher: discard{}, BatchMax: 10, QueueMax: 100, Lines: 1000, Registerer: registry,

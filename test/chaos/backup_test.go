@@ -36,7 +36,7 @@ func TestBackupOfSQLite(t *testing.T) {
 	script, away := fickle()
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: script})
 	dir := t.TempDir()
-	run := launch{database: newDatabase(t, dir, 1_000_000), pained: true, args: []string{
+	run := launch{database: newDatabase(t, dir, 1_000_000), errorsLogged: true, args: []string{
 		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}}
 	admin := newOperator(t, dir, "DATABASE_URL="+addressOf(run.database))

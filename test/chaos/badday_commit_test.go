@@ -18,7 +18,7 @@ func TestChaosManyCommits(t *testing.T) {
 		for range 2 {
 			for _, moment := range []env.Moment{env.BeforeCommit, env.AfterCommit, env.LateCommit} {
 				for _, statement := range []string{"INSERT INTO orders", "UPDATE orders", ""} {
-					within(t, cutter.Arm(moment, statement), "a transaction with "+statement)
+					env.Closed(t, "a transaction with "+statement, cutter.Arm(moment, statement))
 					if moment == env.LateCommit {
 						wait(t.Context(), random(300*time.Millisecond))
 						cutter.Deliver()

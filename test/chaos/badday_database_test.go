@@ -143,7 +143,7 @@ func TestChaosManyDeadlocks(t *testing.T) {
 	}
 	m.repeat(func() {
 		victims, before := 0, deadlocks()
-		for end := time.Now().Add(patience); victims < 3; {
+		for end := time.Now().Add(env.Patience); victims < 3; {
 			if time.Now().After(end) {
 				t.Fatalf("only %d transactions of orders were rolled back in a minute", victims)
 			}

@@ -25,7 +25,7 @@ func TestChaosManyProcesses(t *testing.T) {
 		for _, n := range m.nodes {
 			wait(t.Context(), random(200*time.Millisecond))
 			n.terminate()
-			n.gone(0)
+			n.awaitExit(0)
 			n.addr = ""
 			m.publish()
 			m.sells(10, "while a "+n.role+" has ended")
@@ -33,7 +33,7 @@ func TestChaosManyProcesses(t *testing.T) {
 		}
 		brief := m.start("worker", "--max-time", "1s")
 		brief.ready()
-		brief.gone(0)
+		brief.awaitExit(0)
 	})
 	m.close()
 }

@@ -39,7 +39,7 @@ func TestChaosManyStopped(t *testing.T) {
 // signal sends a signal to the process.
 func (s *server) signal(signal syscall.Signal) {
 	s.t.Helper()
-	if err := s.command.Process.Signal(signal); err != nil {
+	if err := s.Signal(signal); err != nil {
 		s.t.Error(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"orderflow/internal/order"
 	"orderflow/internal/payment/paymenttest"
+	"orderflow/test/env"
 )
 
 // wait waits for d, or until ctx ends.
@@ -25,18 +26,6 @@ func wait(ctx context.Context, d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-// within waits for done to be closed.
-func within(t *testing.T, done <-chan struct{}, what string) {
-	t.Helper()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-		t.Fatalf("waited a minute for %s", what)
 	}
 }
 
@@ -65,11 +54,9 @@ func moody(c paymenttest.Call) paymenttest.Behaviour {
 // ended waits until no order is open any more.
 func ended(t *testing.T, addr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	var w wire
 	defer w.close()
-	for ctx.Err() == nil {
+	env.Eventually(t, "all orders have ended", func() bool {
 		open := false
 		for _, status := range []order.Status{order.Pending, order.Processing} {
 			a, err := w.ask(addr, http.MethodGet, "/api/v1/orders?per_page=1&status="+string(status), "")
@@ -78,12 +65,8 @@ func ended(t *testing.T, addr string) {
 			}
 			open = open || !strings.Contains(string(a.body), `"total":0`)
 		}
-		if !open {
-			return
-		}
-		wait(ctx, 50*time.Millisecond)
-	}
-	t.Error("some orders do not come to an end")
+		return !open
+	})
 }
 
 // moodyHouse is a server to be launched, again and again, on one database, and the provider that it charges at, which has
@@ -108,7 +91,7 @@ func TestChaosKill(t *testing.T) {
 	kills := 0
 	enough := func(end time.Time) bool { // on a busy machine a start alone may take seconds
 		short := kills < 5 || books.orders() < 50
-		return time.Now().After(end) && (!short || time.Now().After(end.Add(patience)))
+		return time.Now().After(end) && (!short || time.Now().After(end.Add(env.Patience)))
 	}
 	for end := time.Now().Add(span(t, 8*time.Second)); !enough(end) && !t.Failed(); kills++ {
 		s := start(t, run)
@@ -186,7 +169,7 @@ func killBetween(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, charged, "a charge")
+	env.Closed(t, "a charge", charged)
 	db := openDatabase(t, run.database)
 	if left, err := db.Order(t.Context(), o.ID); err != nil || left.Status != order.Processing {
 		t.Errorf("the server left the order behind as %+v, %v", left, err)

@@ -15,7 +15,7 @@ func TestDamagedFile(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t, t.TempDir(), 100)
 	damagePage(t, database, "order_items")
-	s := start(t, launch{database: database, pained: true, args: []string{"--gateway", "simulated"}})
+	s := start(t, launch{database: database, errorsLogged: true, args: []string{"--gateway", "simulated"}})
 	addr := s.ready()
 	var w wire
 	defer w.close()
@@ -49,11 +49,11 @@ func TestDamagedFile(t *testing.T) {
 		t.Errorf("what is whole is read: %v", a)
 	}
 	s.stop()
-	if n := strings.Count(s.said(), `"event":"database.damaged"`); n != 1 {
-		t.Errorf("the log reports the damage %d times:\n%s", n, s.said())
+	if n := strings.Count(s.Log.String(), `"event":"database.damaged"`); n != 1 {
+		t.Errorf("the log reports the damage %d times:\n%s", n, s.Log.String())
 	}
-	if strings.Contains(s.said(), "database.unreachable") {
-		t.Errorf("the log calls a damaged database unreachable:\n%s", s.said())
+	if strings.Contains(s.Log.String(), "database.unreachable") {
+		t.Errorf("the log calls a damaged database unreachable:\n%s", s.Log.String())
 	}
 }
 

@@ -24,7 +24,7 @@ func TestDeadLetters(t *testing.T) {
 		return paymenttest.Succeed
 	}})
 	dir := t.TempDir()
-	run := launch{database: newDatabase(t, dir, 100), pained: true, args: []string{"--gateway", provider.URL(), "--payment-attempts", "1"}}
+	run := launch{database: newDatabase(t, dir, 100), errorsLogged: true, args: []string{"--gateway", provider.URL(), "--payment-attempts", "1"}}
 	s := start(t, run)
 	addr := s.ready()
 	admin := newOperator(t, dir, "DATABASE_URL="+addressOf(run.database), "ORDERFLOW_GATEWAY="+provider.URL())

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"orderflow/internal/payment/paymenttest"
+	"orderflow/test/env"
 )
 
 // diskEnv tells this binary that it runs in a mount namespace of its own, where it may have a disk of its own.
@@ -85,7 +86,7 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 	limit := func(s *server, size string) {
 		t.Helper()
-		output, err := exec.CommandContext(t.Context(), tool, "--pid", strconv.Itoa(s.command.Process.Pid), "--fsize="+size+":").CombinedOutput()
+		output, err := exec.CommandContext(t.Context(), tool, "--pid", strconv.Itoa(s.PID()), "--fsize="+size+":").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, output)
 		}
@@ -98,7 +99,7 @@ func TestFileSizeLimit(t *testing.T) {
 func fillUp(t *testing.T, dir string, full, room func(*server)) {
 	provider := paymenttest.NewProvider(t, paymenttest.Options{})
 	database := newDatabase(t, dir, 1_000_000)
-	s := start(t, launch{database: database, pained: true, args: []string{
+	s := start(t, launch{database: database, errorsLogged: true, args: []string{
 		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}})
 	addr := s.ready()
@@ -171,7 +172,7 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 		}
 	}
 	room(s)
-	end := time.Now().Add(patience)
+	end := time.Now().Add(env.Patience)
 	each(func(i int, w *wire) {
 		for !place(w, open[i]) && time.Now().Before(end) && !t.Failed() {
 			wait(t.Context(), 50*time.Millisecond)

@@ -20,7 +20,7 @@ func TestChaosTerminate(t *testing.T) {
 		shop.move(s.ready())
 		wait(t.Context(), 200*time.Millisecond+random(time.Second))
 		s.terminate() // while the shoppers go on: they see it drain
-		s.gone(0)
+		s.awaitExit(0)
 		shop.move()
 	}
 	last := start(t, run)

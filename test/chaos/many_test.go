@@ -1,8 +1,8 @@
 package chaos
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -86,7 +86,7 @@ func (m *many) start(role string, args ...string) *node {
 		n.toDatabase, database = env.Proxy(m.t, database)
 		n.toRedis, redis = env.Proxy(m.t, redis)
 	}
-	n.run = launch{database: database, pained: true, args: append([]string{
+	n.run = launch{database: database, errorsLogged: true, args: append([]string{
 		"--roles", role, "--redis", redis, "--redis-prefix", m.prefix, "--database-pool", "8",
 		"--gateway", m.provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}, args...)}
@@ -123,22 +123,16 @@ func (m *many) sells(n int, when string) {
 	})
 }
 
-// until waits for a condition, which says how things stand, too.
+// until waits for a condition, which also reports the state so far.
 func (m *many) until(what string, holds func() (string, bool)) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
-	defer cancel()
-	for began := time.Now(); ; {
+	env.EventuallyNil(m.t, what, func() error {
 		state, ok := holds()
 		if ok {
-			m.t.Logf("%s: after %s", what, time.Since(began).Round(10*time.Millisecond))
-			return
+			return nil
 		}
-		if ctx.Err() != nil {
-			m.t.Fatalf("waited a minute for %s: %s", what, state)
-		}
-		wait(ctx, 50*time.Millisecond)
-	}
+		return errors.New(state)
+	})
 }
 
 // condition is what the probes of a process say.

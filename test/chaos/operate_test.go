@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"orderflow/test/env"
 )
 
 // operator runs commands of docs/operations with the product in its PATH and no other settings than those that it is given.
@@ -21,7 +23,7 @@ type operator struct {
 func newOperator(t *testing.T, dir string, settings ...string) *operator {
 	t.Helper()
 	return &operator{t: t, dir: dir, env: append([]string{
-		"PATH=" + filepath.Dir(binary(t)) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + folder,
+		"PATH=" + filepath.Dir(binary(t)) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + env.SharedFolder(t),
 		"GORACE=halt_on_error=1 atexit_sleep_ms=0",
 	}, settings...)}
 }
@@ -29,7 +31,7 @@ func newOperator(t *testing.T, dir string, settings ...string) *operator {
 // run runs one block of commands, as bash does, and returns what it printed.
 func (o *operator) run(block string) string {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(o.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(o.t.Context(), env.Patience)
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", block)
 	shell.Dir, shell.Env = o.dir, o.env

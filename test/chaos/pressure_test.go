@@ -115,7 +115,7 @@ func TestFullQueue(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	if most := peak(t, s.command.Process.Pid); most > 512<<20 {
+	if most := peak(t, s.PID()); most > 512<<20 {
 		t.Errorf("the server needed %d MB", most>>20)
 	}
 	s.stop()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"orderflow/test/env"
 )
 
 // verdict is how a command ended.
@@ -171,7 +173,7 @@ func overwrite(t *testing.T, path string, from, to int64) {
 // TestReadOnlyDatabase: neither a file nor a folder that may not be written is served.
 func TestReadOnlyDatabase(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp(folder, "read-only") //nolint:usetesting // nobody may look into the test's own
+	dir, err := os.MkdirTemp(env.SharedFolder(t), "read-only") //nolint:usetesting // nobody may look into the test's own
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,7 @@
 package chaos
 
 import (
-	"bufio"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,161 +12,109 @@ import (
 
 	"orderflow/internal/app"
 	"orderflow/internal/config"
+	"orderflow/test/env"
 )
 
-// server is the real binary as a process of its own.
+// server is the product as a process of its own.
 type server struct {
-	t       *testing.T
-	command *exec.Cmd
-	first   chan string   // its first line
-	ended   chan struct{} // closed when the process is gone
-	err     error         // of the process; read it after ended
-	log     string        // the file of its standard error, "" when it goes elsewhere
-	pained  bool          // it may log errors
+	*env.Process
+	t            *testing.T
+	errorsLogged bool // the test causes errors in the log
 }
 
-// launch says how to start a server.
+// launch is how to start a server.
 type launch struct {
-	database string // path, or mysql://…
-	args     []string
-	stderr   *os.File            // nil for a file of its own
-	as       *syscall.Credential // nil for this user
-	pained   bool                // what is done to it is worth errors in its log
+	database     string // path, or mysql://…
+	args         []string
+	stderr       *os.File            // nil for the log of the process
+	user         *syscall.Credential // nil for this user
+	errorsLogged bool                // the test causes errors in the log
 }
 
 // command makes the command of the server's binary, with no settings but those in args.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(binary(t), args...)
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder, "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
+	c.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + env.SharedFolder(t), "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
 	return c
 }
 
-// start starts a server and does not wait until it is ready. It is killed at the latest when the test ends.
+// start starts a server without waiting until it is ready. The server is killed when the test ends.
 func start(t *testing.T, l launch) *server {
 	t.Helper()
-	s := &server{t: t, pained: l.pained, first: make(chan string, 1), ended: make(chan struct{})}
-	s.command = command(t, append([]string{
+	c := command(t, append([]string{
 		"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--database", addressOf(l.database), "--rate-limit", "off",
 		"--log-format", "json", "--log-level", "warn",
 	}, l.args...)...)
-	s.command.SysProcAttr = &syscall.SysProcAttr{Credential: l.as}
-	if l.stderr == nil {
-		file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = file.Close() }()
-		l.stderr, s.log = file, file.Name()
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: l.user}
+	if l.stderr != nil {
+		c.Stderr = l.stderr
 	}
-	s.command.Stderr = l.stderr
-	out, err := s.command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(s.ended)
-		reader := bufio.NewReader(out)
-		line, _ := reader.ReadString('\n') // a server that ends early leaves it short
-		s.first <- line
-		_, _ = io.Copy(io.Discard, reader) // until the process is gone
-		s.err = s.command.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = s.command.Process.Kill() // it may be gone already
-		<-s.ended
-	})
-	return s
+	return &server{env.StartProcess(t, c), t, l.errorsLogged}
 }
 
 // ready waits until the server listens and returns its address.
 func (s *server) ready() string {
 	s.t.Helper()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case line := <-s.first:
-		_, addr, found := strings.Cut(strings.TrimSpace(line), " is ready on http://")
-		if !found {
-			<-s.ended
-			s.t.Fatalf("the server did not start: %q, %v\n%s", line, s.err, s.said())
-		}
-		return addr
-	case <-timer.C:
-		s.t.Fatalf("the server is not ready\n%s", s.said())
+	addr, err := s.Ready()
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	return ""
+	return addr
 }
 
 // kill is kill -9; when it returns, the process is gone.
 func (s *server) kill() {
 	s.t.Helper()
-	if err := s.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.Kill(); err != nil {
 		s.t.Error(err)
 	}
-	<-s.ended
-	s.sound()
+	s.checkLog()
 }
 
 // terminate asks the server to end.
 func (s *server) terminate() {
 	s.t.Helper()
-	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Errorf("SIGTERM: %v\n%s", err, s.said())
+	if err := s.Signal(syscall.SIGTERM); err != nil {
+		s.t.Errorf("SIGTERM: %v\n%s", err, s.logTail())
 	}
 }
 
-// gone waits until the server has ended by itself, which it must within the 30 s that it promises, with this exit code.
-func (s *server) gone(code int) {
+// awaitExit waits until the server ends by itself with an exit code, within the 30 s that the product guarantees.
+func (s *server) awaitExit(code int) {
 	s.t.Helper()
-	timer := time.NewTimer(30 * time.Second)
-	defer timer.Stop()
-	select {
-	case <-s.ended:
-		if got := s.command.ProcessState.ExitCode(); got != code {
-			s.t.Errorf("the server ended with %d (%v), want %d\n%s", got, s.err, code, s.said())
-		}
-	case <-timer.C:
-		s.t.Errorf("the server did not end within 30 s\n%s", s.said())
-		s.kill()
+	err := s.Wait(30 * time.Second)
+	if got := s.ExitCode(); got != code {
+		s.t.Errorf("the server ended with %d (%v), want %d\n%s", got, err, code, s.logTail())
 	}
-	s.sound()
+	s.checkLog()
 }
 
 // stop ends the server in order.
 func (s *server) stop() {
 	s.t.Helper()
 	s.terminate()
-	s.gone(0)
+	s.awaitExit(0)
 }
 
-// sound looks for panics and data races in what the server said.
-func (s *server) sound() {
+// checkLog fails the test when the log has a panic, a data race or an unexpected error.
+func (s *server) checkLog() {
 	s.t.Helper()
-	said := s.said()
+	log := s.Log.String()
 	for _, sign := range []string{"DATA RACE", "panic", "fatal error", `"level":"error"`} {
-		if s.pained && strings.HasPrefix(sign, `"`) {
+		if s.errorsLogged && strings.HasPrefix(sign, `"`) {
 			continue
 		}
-		if strings.Contains(said, sign) {
-			s.t.Errorf("the server's log has a %s:\n%s", sign, said)
+		if strings.Contains(log, sign) {
+			s.t.Errorf("the server's log has a %s:\n%s", sign, s.logTail())
 		}
 	}
 }
 
-// said is the server's log, at most the last 32 kB of it.
-func (s *server) said() string {
-	if s.log == "" {
-		return ""
-	}
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text[max(0, len(text)-32<<10):])
+// logTail returns the last 32 kB of the log.
+func (s *server) logTail() string {
+	log := s.Log.String()
+	return log[max(0, len(log)-32<<10):]
 }
 
 // newDatabase makes a database file with the sample data and this much stock of every product, and returns its path.

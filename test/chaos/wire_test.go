@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"orderflow/test/env"
 )
 
 // The ways in which an exchange can end without an answer. An ordinary HTTP client would not tell the first two apart,
@@ -52,13 +54,13 @@ func (w *wire) exchange(addr, method, path, body string) (answer, error) {
 		w.close()
 	}
 	if w.conn == nil {
-		conn, err := net.DialTimeout("tcp", addr, patience)
+		conn, err := net.DialTimeout("tcp", addr, env.Patience)
 		if err != nil {
 			return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
 		}
 		w.addr, w.conn, w.in = addr, conn, bufio.NewReader(conn)
 	}
-	if err := w.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := w.conn.SetDeadline(time.Now().Add(env.Patience)); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	var request strings.Builder

@@ -1,13 +1,13 @@
 package deploy
 
 import (
-	"context"
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"orderflow/test/env"
 )
 
 // dockerRun is the documented command that starts one container.
@@ -57,25 +57,18 @@ func TestDockerRun(t *testing.T) {
 
 	settings := strings.NewReplacer("0.0.0.0:"+run.port, "0.0.0.0:0", "0.0.0.0:8080", "0.0.0.0:0", "sqlite:"+run.volume, "sqlite:"+t.TempDir()).
 		Replace(image["ENV"])
-	var env []string
+	var environ []string
 	for _, setting := range strings.Fields(settings) {
 		if !strings.HasPrefix(setting, "PATH=") {
-			env = append(env, setting)
+			environ = append(environ, setting)
 		}
 	}
-	p := start(t, environment(t, env...), binary(t), strings.Fields(run.arguments)...)
-	eventually(t, "the server of the container is ready, with sample data", func(context.Context) error {
-		select {
-		case <-p.ended:
-			t.Fatalf("it ended: %v: %s", p.err, p.out)
-		default:
-		}
-		if p.out.after(" is ready on http://") == "" || p.out.after("  Samples  ") == "" {
-			return errors.New(p.out.String())
-		}
-		return nil
-	})
-	if err := p.stop(t, syscall.SIGTERM); err != nil {
-		t.Errorf("after SIGTERM it ended with %v", err)
+	p := start(t, environment(t, environ...), binary(t), strings.Fields(run.arguments)...)
+	if _, err := p.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	env.Eventually(t, "the server announces sample data", func() bool { return p.Log.After("  Samples  ") != "" })
+	if err := p.Stop(syscall.SIGTERM); err != nil {
+		t.Errorf("after SIGTERM the server ended with %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package deploy
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,9 +69,9 @@ func nginx(t *testing.T, api, realtime string, changes ...string) string {
 		t.Fatalf("nginx -t: %v: %s", err, said)
 	}
 	p := start(t, settings, path, "-e", "stderr", "-p", dir, "-c", conf, "-g", "daemon off;")
-	t.Cleanup(func() { _ = p.stop(t, syscall.SIGTERM) })
-	eventually(t, "nginx listens", func(ctx context.Context) error {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	t.Cleanup(func() { _ = p.Stop(syscall.SIGTERM) })
+	env.EventuallyNil(t, "nginx listens", func() error {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 		if err == nil {
 			err = conn.Close()
 		}
@@ -91,7 +90,7 @@ func from(t *testing.T, address string) *http.Client {
 	t.Helper()
 	transport := &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).DialContext}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: patience}
+	return &http.Client{Transport: transport, Timeout: env.Patience}
 }
 
 // answer is a response that was read to its end.
@@ -155,7 +154,7 @@ func TestThroughNginx(t *testing.T) {
 	addr := nginx(t, upstream(api.addr), upstream(realtime.sockets))
 	client := from(t, "127.0.0.1")
 
-	worker.signal(t, syscall.SIGSTOP)
+	signal(t, worker, syscall.SIGSTOP)
 	socket := subscribed(t, client, addr)
 	id, placing := placed(t, client, addr, "by-nginx")
 	if placing.status != http.StatusCreated {
@@ -166,7 +165,7 @@ func TestThroughNginx(t *testing.T) {
 	if event := events.next(t); event != "OrderCreated" {
 		t.Errorf("the stream begins with %s", event)
 	}
-	worker.signal(t, syscall.SIGCONT)
+	signal(t, worker, syscall.SIGCONT)
 	for _, want := range []string{"OrderProcessing", "OrderPaid"} {
 		if event := events.next(t); event != want {
 			t.Errorf("the stream says %s, want %s", event, want)
@@ -182,11 +181,11 @@ func TestThroughNginx(t *testing.T) {
 	if got := ask(t, client, http.MethodPost, "http://"+addr+"/apps/orderflow/events", "{}"); got.status != http.StatusUnauthorized {
 		t.Errorf("the signed API answers %d: %s", got.status, got.text)
 	}
-	secureOnce(t, client, addr, api.stop)
+	secureOnce(t, client, addr, api.Stop)
 }
 
 // secureOnce looks for each security header on answers of every origin. last ends the API.
-func secureOnce(t *testing.T, client *http.Client, addr string, last func(*testing.T, syscall.Signal) error) {
+func secureOnce(t *testing.T, client *http.Client, addr string, stop func(syscall.Signal) error) {
 	t.Helper()
 	type request struct {
 		method, path, body string
@@ -226,7 +225,7 @@ func secureOnce(t *testing.T, client *http.Client, addr string, last func(*testi
 	} {
 		look(r)
 	}
-	if err := last(t, syscall.SIGTERM); err != nil {
+	if err := stop(syscall.SIGTERM); err != nil {
 		t.Errorf("the API ended with %v", err)
 	}
 	look(request{http.MethodGet, "/api/v1/products", "", http.StatusServiceUnavailable}) // nginx's
@@ -272,7 +271,7 @@ func subscribed(t *testing.T, client *http.Client, addr string) socket {
 // next returns the data of the next message, which has to be of this event.
 func (s socket) next(t *testing.T, event string) string {
 	t.Helper()
-	if err := s.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := s.conn.SetReadDeadline(time.Now().Add(env.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	var message struct{ Event, Data string }
@@ -416,7 +415,7 @@ func TestNginxWaitsForTheConsole(t *testing.T) {
 func cutAnswers(t *testing.T, target string) (addr string, requests <-chan string) {
 	t.Helper()
 	lines, onward := make(chan string, 16), &http.Transport{DisableKeepAlives: true}
-	front := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	front := &http.Server{ReadHeaderTimeout: env.Patience, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		lines <- r.Method + " " + r.URL.Path + " "
 		r.URL = &url.URL{Scheme: "http", Host: target, Path: r.URL.Path}
 		r.RequestURI = ""

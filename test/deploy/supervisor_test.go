@@ -40,29 +40,29 @@ func TestSupervisor(t *testing.T) {
 	}
 	supervisor := start(t, settings, path, "-c", conf)
 	for n := 1; n <= 2; n++ {
-		eventually(t, "a worker is ready", func(ctx context.Context) error { return ready(ctx, base+n) })
+		env.EventuallyNil(t, "a worker is ready", func() error { return ready(t.Context(), base+n) })
 	}
 	victim := pidOf(t.Context(), t, conf, 1)
 	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the worker is back", func(ctx context.Context) error {
-		if pid := pidOf(ctx, t, conf, 1); pid == victim || pid == 0 {
+	env.EventuallyNil(t, "the worker is back", func() error {
+		if pid := pidOf(t.Context(), t, conf, 1); pid == victim || pid == 0 {
 			return errors.New("it is not there")
 		}
-		return ready(ctx, base+1)
+		return ready(t.Context(), base+1)
 	})
 	api := serve(t, settings, "--roles", "api", "--rate-limit", "off")
 	client := from(t, "127.0.0.1")
 	id, _ := placed(t, client, api.addr, "supervised")
-	eventually(t, "the order is paid", func(context.Context) error {
-		got := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/v1/orders/%d", api.addr, id), "") //nolint:contextcheck // the test's does
+	env.EventuallyNil(t, "the order is paid", func() error {
+		got := ask(t, client, http.MethodGet, fmt.Sprintf("http://%s/api/v1/orders/%d", api.addr, id), "")
 		if !strings.Contains(got.text, `"PAID"`) {
 			return errors.New(got.text)
 		}
 		return nil
 	})
-	if err := supervisor.stop(t, syscall.SIGTERM); err != nil {
+	if err := supervisor.Stop(syscall.SIGTERM); err != nil {
 		t.Errorf("supervisord ended with %v", err)
 	}
 	for n := 1; n <= 2; n++ {

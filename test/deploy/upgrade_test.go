@@ -2,13 +2,11 @@ package deploy
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,11 +43,11 @@ func TestRollingUpgrade(t *testing.T) {
 	customers := queue(t, addr, 6)
 	for _, n := range nodes {
 		customers.served(t, 30, "before the "+n.role+" at "+n.host)
-		if err := n.stop(t, syscall.SIGTERM); err != nil {
-			t.Errorf("the %s at %s ended with %v: %s", n.role, n.host, err, n.out)
+		if err := n.Stop(syscall.SIGTERM); err != nil {
+			t.Errorf("the %s at %s ended with %v: %s", n.role, n.host, err, n.Log)
 		}
 		customers.served(t, 30, "without the "+n.role+" at "+n.host)
-		n.server = serveBy(t, newer, settings, n.args...)
+		n.server = serveBinary(t, newer, settings, n.args...)
 		tell(t, settings, newer, "health", "--url", "http://"+n.addr)
 	}
 	customers.served(t, 30, "at the newer release")
@@ -80,13 +78,7 @@ const nextVersion = "9.9.9-next"
 // nextRelease builds the product as of another release.
 func nextRelease(t *testing.T) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "orderflow")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+nextVersion, "-o", path, "orderflow/cmd/orderflow")
-	build.Env = append(build.Environ(), "CGO_ENABLED=0")
-	if said, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, said)
-	}
-	return path
+	return env.Product(t, "-trimpath", "-ldflags", "-s -w -X main.version="+nextVersion)
 }
 
 // tell runs a verb, which must succeed, and returns what it printed.
@@ -198,7 +190,7 @@ func (c *customers) expect(client *http.Client, method, address, body string, st
 func (c *customers) served(t *testing.T, n int64, when string) {
 	t.Helper()
 	before := c.done.Load()
-	eventually(t, when, func(context.Context) error {
+	env.EventuallyNil(t, fmt.Sprintf("%d requests are served %s", n, when), func() error {
 		if more := c.done.Load() - before; more < n && !t.Failed() {
 			return fmt.Errorf("%d requests were served", more)
 		}

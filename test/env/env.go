@@ -38,12 +38,15 @@ type shared struct {
 	mu      sync.Mutex
 	started []*servers.Server
 	folder  string
+
+	building sync.Mutex
+	built    map[string]string // paths of the product, by flags of go build
 }
 
 var binary = newShared() // a test binary has one TestMain, and its tests share the servers
 
 func newShared() *shared {
-	s := &shared{}
+	s := &shared{built: map[string]string{}}
 	s.dir = sync.OnceValues(func() (string, error) {
 		dir, err := servers.Folder()
 		s.mu.Lock()

@@ -10,11 +10,10 @@ import (
 // Patience bounds every wait of a test. Nothing takes that long unless it is broken.
 const Patience = time.Minute
 
-// Poll calls try until it returns nil. After Patience it returns the last error.
+// Poll calls try, at growing intervals of 1 to 50 ms, until it returns nil. After Patience it returns the last error.
 func Poll(try func() error) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(Patience); ; <-tick.C {
+	deadline := time.Now().Add(Patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := try()
 		if err == nil {
 			return nil
@@ -22,6 +21,7 @@ func Poll(try func() error) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited %s: %w", Patience, err)
 		}
+		<-time.After(pause)
 	}
 }
 
