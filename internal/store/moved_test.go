@@ -34,6 +34,9 @@ func TestMovedUnderTheServer(t *testing.T) {
 		if err := s.Ping(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
 			t.Errorf("%s: Ping reports no error: %v", what, err)
 		}
+		if _, err := s.Backlog(t.Context()); order.CodeOf(err) != order.CodeUnavailable {
+			t.Errorf("%s: Backlog: %v", what, err)
+		}
 	}
 	if err := create("before"); err != nil {
 		t.Fatal(err)
