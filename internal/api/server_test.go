@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -266,14 +265,6 @@ func withReader(into **reader) func(*api.Options) {
 	return func(o *api.Options) {
 		*into = &reader{Store: o.Reader.(*store.Store)}
 		o.Reader = *into
-	}
-}
-
-func withProxies(prefixes ...string) func(*api.Options) {
-	return func(o *api.Options) {
-		for _, p := range prefixes {
-			o.TrustedProxies = append(o.TrustedProxies, netip.MustParsePrefix(p))
-		}
 	}
 }
 

@@ -215,6 +215,7 @@ func (s *testServer) do(method, path, body string, headers ...string) response {
 }
 
 func (s *testServer) get(path string) response { s.t.Helper(); return s.do(http.MethodGet, path, "") }
+
 func (s *testServer) post(path, body string, headers ...string) response {
 	s.t.Helper()
 	return s.do(http.MethodPost, path, body, headers...)

@@ -89,7 +89,8 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Invariants []invariant `json:"invariants"`
 	}{Holds: r.Holds()}
 	for _, f := range r.Results {
-		i := invariant{f.Number, f.Name, f.ViolationCount == 0, map[string]int64{}, f.ViolationCount, f.ViolationCount, append([]string{}, f.Violations...)}
+		rows := append([]string{}, f.Violations...)
+		i := invariant{f.Number, f.Name, f.ViolationCount == 0, map[string]int64{}, f.ViolationCount, f.ViolationCount, rows}
 		for _, figure := range f.Figures {
 			i.Figures[figure.Name] = figure.Value
 		}

@@ -32,7 +32,7 @@ var notRun = []struct{ command, reason, by string }{
 	{"docker compose exec app orderflow audit", "likewise", "the same"},
 	{"make logs", "it runs until it is interrupted", "nothing"},
 	{"make down", "it stops the containers", "the job docker of .github/workflows/ci.yml"},
-	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs systemd", "test/deploy checks the units with systemd-analyze"},
+	{"systemctl enable --now orderflow@api orderflow@worker orderflow@realtime", "it needs systemd", "test/deploy checks the units with systemd"},
 	{"kubectl apply -f deploy/kubernetes/", "it needs a cluster", "test/deploy checks the manifests"},
 	{"kubectl exec deploy/orderflow-api -- orderflow seed", "likewise", "the same"},
 }

@@ -25,9 +25,6 @@ import (
 	"orderflow/internal/worker"
 )
 
-// patience limits every wait of a test.
-const patience = 30 * time.Second
-
 // testEnv is the parts of a real server on a database of its own, with the sample data.
 type testEnv struct {
 	testing.TB

@@ -77,7 +77,7 @@ func (c *Console) loadTemplates() (map[string]*template.Template, error) {
 func (rc *requestContext) readQuery() error {
 	values, wrong := web.Query(rc.r.URL.RawQuery, rc.page.query...)
 	rc.query = values
-	return order.ValidationErrors(wrong).Err()
+	return wrong.Err()
 }
 
 // Limits of a form in bytes.

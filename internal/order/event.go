@@ -3,6 +3,7 @@ package order
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -40,8 +41,8 @@ func (t EventType) Status() Status {
 
 // LastStatus returns the status of the last event that has one; "" when none has. The events are of one order, in sequence.
 func LastStatus(events []Event) Status {
-	for i := len(events) - 1; i >= 0; i-- {
-		if status := events[i].Type.Status(); status != "" {
+	for _, event := range slices.Backward(events) {
+		if status := event.Type.Status(); status != "" {
 			return status
 		}
 	}

@@ -51,7 +51,7 @@ func (a App) SignChannel(socketID, channel string) string {
 	return a.Key + ":" + a.sign(socketID+":"+channel)
 }
 
-// AllowsChannel reports whether auth authorizes the connection for the channel. data is the channel_data that the signature
+// AllowsChannel reports whether auth authorises the connection for the channel. data is the channel_data that the signature
 // covers, "" for none.
 func (a App) AllowsChannel(auth, socketID, channel, data string) bool {
 	if data != "" {

@@ -22,9 +22,9 @@ const (
 	subscriptionTries = 3                // consecutive failures of a subscription, after which it counts as failing, whatever the cause
 	logAgainAfter     = 5 * time.Minute  // between two log lines about one lasting state
 
-	stableAfter    = 10 * time.Second // of being up, after which the next return is not delayed
-	returnDelayMin = 500 * time.Millisecond
-	returnDelayMax = 30 * time.Second // the longest delay, for a server that goes down again at once each time
+	stableAfter         = 10 * time.Second // of being up, after which the next return is not delayed
+	shortestReturnDelay = 500 * time.Millisecond
+	longestReturnDelay  = 30 * time.Second // the longest delay, for a server that goes down again at once each time
 )
 
 // operation is something that the adapters do in Redis, such as publishing to a topic. The health tracks each operation
@@ -32,10 +32,11 @@ const (
 type operation struct{ action, subject string }
 
 // The operations without a subject. Those of the bus have a topic as their subject.
-func takeLocks() operation          { return operation{action: "take product locks"} }
-func releaseLocks() operation       { return operation{action: "release product locks"} }
-func receiveReleases() operation    { return operation{action: "subscribe to released locks"} }
-func countRequests() operation      { return operation{action: "count requests for the rate limit"} }
+func takeLocks() operation       { return operation{action: "take product locks"} }
+func releaseLocks() operation    { return operation{action: "release product locks"} }
+func receiveReleases() operation { return operation{action: "subscribe to released locks"} }
+func countRequests() operation   { return operation{action: "count requests for the rate limit"} }
+
 func invalidateProducts() operation { return operation{action: "invalidate the cached product list"} }
 func cacheProducts() operation      { return operation{action: "cache the product list"} }
 func cacheEvents() operation        { return operation{action: "cache the last events of channels"} }
@@ -108,7 +109,7 @@ func (h *health) markDown(cause error) {
 func (h *health) delayReturn(now time.Time) {
 	if h.outages == 0 || now.Sub(h.since) >= stableAfter {
 		h.outages = 0
-		h.delay = backoff{first: returnDelayMin, longest: returnDelayMax}
+		h.delay = backoff{first: shortestReturnDelay, longest: longestReturnDelay}
 	}
 	h.notBefore = now
 	if h.outages++; h.outages > 1 {

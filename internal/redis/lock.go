@@ -18,8 +18,8 @@ import (
 // Bounds of a Locker.
 const (
 	lockTimeout      = 100 * time.Millisecond // of one call
-	turnMin          = 25 * time.Millisecond  // the shortest time for which a released lock is reserved for the first waiter
-	turnMax          = 1600 * time.Millisecond
+	shortestTurn     = 25 * time.Millisecond  // the shortest time for which a released lock is reserved for the first waiter
+	longestTurn      = 1600 * time.Millisecond
 	placeExpiry      = 20 * time.Second      // without a try, after which a process has lost its place in a queue
 	placesMax        = 10_000                // places in queues that are remembered
 	disconnectedPoll = 50 * time.Millisecond // between two tries while the subscription to releases is disconnected
@@ -325,7 +325,7 @@ func (l *Locker) releaseUnknown(ctx context.Context, token string, products []in
 func (l *Locker) unlock(ctx context.Context, conn rueidis.Client, token string, products []int64, used bool) error {
 	turn := "0"
 	if used {
-		turn = strconv.FormatInt(turnMax.Milliseconds(), 10)
+		turn = strconv.FormatInt(longestTurn.Milliseconds(), 10)
 	}
 	var parts [][]int64
 	if len(products) > 0 {

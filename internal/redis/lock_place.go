@@ -17,12 +17,12 @@ type place struct {
 
 // turn returns the length of the turn that this process needs: a process in a transaction cannot take the lock before its end. mu is
 // held.
-func (l *Locker) turn() time.Duration { return min(max(2*l.reaction, turnMin), turnMax) }
+func (l *Locker) turn() time.Duration { return min(max(2*l.reaction, shortestTurn), longestTurn) }
 
 // recordReaction updates the reaction time; mu is held. A slower one counts at once and decays slowly. One far longer than any turn
 // is ignored, because no request needed the product meanwhile.
 func (l *Locker) recordReaction(took time.Duration) {
-	if took < 2*turnMax {
+	if took < 2*longestTurn {
 		l.reaction = max(took, l.reaction-l.reaction/8)
 	}
 }

@@ -23,6 +23,7 @@ func (*mysqlDialect) SkipLocked() string      { return " SKIP LOCKED" }
 func (*mysqlDialect) Concat(parts ...string) string {
 	return "CONCAT(" + strings.Join(parts, ", ") + ")"
 }
+
 func (*mysqlDialect) IgnoreDuplicate(key string) string {
 	return " ON DUPLICATE KEY UPDATE " + key + " = " + key
 }

@@ -164,9 +164,9 @@ func (t *tx) lockUsers(drafts []order.Draft) (locked map[int64]bool, err error) 
 	if !t.Skips() && !t.s.locked.any("users", ids) {
 		return nil, nil //nolint:nilnil // none is locked
 	}
-	has := map[int64]bool{}
+	has, d := map[int64]bool{}, t.s.dialect
 	return t.lockFree(rowLock{"users", ids, func(bool) error {
-		return t.QueryIn(addID(has), "SELECT id FROM "+t.s.dialect.ByPrimaryKey("users")+" WHERE id IN ", ids, " ORDER BY id"+t.s.dialect.ShareUnlocked())
+		return t.QueryIn(addID(has), "SELECT id FROM "+d.ByPrimaryKey("users")+" WHERE id IN ", ids, " ORDER BY id"+d.ShareUnlocked())
 	}, func(id int64) bool { return has[id] }}, true)
 }
 

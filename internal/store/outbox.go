@@ -109,8 +109,8 @@ func (t *tx) markPublished() ([]string, error) {
 		}
 	}
 	return ids, sqldb.Chunks(d, written, func(padded []string, _ int) error {
-		args := append([]any{d.Time(t.Now)}, sqldb.Anys(padded)...)
-		return t.Enqueue(sqldb.AnyRows, "", "UPDATE "+d.ByPrimaryKey("outbox")+" SET published_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
+		update := "UPDATE " + d.ByPrimaryKey("outbox") + " SET published_at = ? WHERE id IN " + sqldb.Placeholders(len(padded))
+		return t.Enqueue(sqldb.AnyRows, "", update, append([]any{d.Time(t.Now)}, sqldb.Anys(padded)...)...)
 	})
 }
 
@@ -119,12 +119,13 @@ func (t *tx) markPublished() ([]string, error) {
 func (t *tx) lockMarks(ids []string) (free []string, err error) {
 	d := t.s.dialect
 	err = sqldb.Chunks(d, ids, func(padded []string, _ int) error {
+		query := "SELECT id FROM " + d.ByPrimaryKey("outbox") + " WHERE id IN " + sqldb.Placeholders(len(padded)) + d.LockRows() + d.SkipLocked()
 		return t.Query(func(scan sqldb.Scan) error {
 			var id string
 			err := scan(&id)
 			free = append(free, id)
 			return err
-		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+d.LockRows()+d.SkipLocked(), sqldb.Anys(padded)...)
+		}, query, sqldb.Anys(padded)...)
 	})
 	return free, err
 }
@@ -243,13 +244,14 @@ func (t *tx) leaseRows(waiting []outboxRow, lease time.Duration) (leased []outbo
 	slices.Sort(ids) // in one order, so that two relays do not wait for each other
 	free := map[string]bool{}
 	err = sqldb.Chunks(d, ids, func(padded []string, _ int) error {
+		query := "SELECT id FROM " + d.ByPrimaryKey("outbox") + " WHERE id IN " + sqldb.Placeholders(len(padded)) +
+			" AND published_at IS NULL AND leased_until <= ? ORDER BY id" + d.LockRows() + d.SkipLocked()
 		return t.Query(func(scan sqldb.Scan) error {
 			var id string
 			err := scan(&id)
 			free[id] = true
 			return err
-		}, "SELECT id FROM "+d.ByPrimaryKey("outbox")+" WHERE id IN "+sqldb.Placeholders(len(padded))+" AND published_at IS NULL AND leased_until <= ? ORDER BY id"+
-			d.LockRows()+d.SkipLocked(), append(sqldb.Anys(padded), d.Time(t.Now))...)
+		}, query, append(sqldb.Anys(padded), d.Time(t.Now))...)
 	})
 	if err != nil {
 		return nil, err
@@ -260,8 +262,8 @@ func (t *tx) leaseRows(waiting []outboxRow, lease time.Duration) (leased []outbo
 		}
 	}
 	return leased, sqldb.Chunks(d, slices.Sorted(maps.Keys(free)), func(padded []string, n int) error {
-		return t.Enqueue(n, "outbox rows to lease", "UPDATE "+d.ByPrimaryKey("outbox")+" SET leased_until = ? WHERE id IN "+sqldb.Placeholders(len(padded)),
-			append([]any{d.Time(t.Now.Add(lease))}, sqldb.Anys(padded)...)...)
+		update := "UPDATE " + d.ByPrimaryKey("outbox") + " SET leased_until = ? WHERE id IN " + sqldb.Placeholders(len(padded))
+		return t.Enqueue(n, "outbox rows to lease", update, append([]any{d.Time(t.Now.Add(lease))}, sqldb.Anys(padded)...)...)
 	})
 }
 

@@ -78,9 +78,9 @@ func (s *Store) ChangeProducts(ctx context.Context, changes []order.ProductChang
 		answers, rows = order.ChangeProducts(products, free)
 		answers = withRefused(answers, refused, func(err error) order.ProductAnswer { return order.ProductAnswer{Err: err} })
 		d := s.dialect
+		update := d.Update() + d.ByPrimaryKey("products") + " SET name = ?, price = ?, active = ?, updated_at = ? WHERE id = ?"
 		for _, p := range rows {
-			err := t.Enqueue(1, "products to change", d.Update()+d.ByPrimaryKey("products")+" SET name = ?, price = ?, active = ?, updated_at = ? WHERE id = ?",
-				p.Name, t.s.money(p.Price), p.Active, d.Time(t.Now), p.ID)
+			err := t.Enqueue(1, "products to change", update, p.Name, t.s.money(p.Price), p.Active, d.Time(t.Now), p.ID)
 			if err != nil {
 				return err
 			}

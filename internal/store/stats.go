@@ -31,7 +31,8 @@ func (s *Store) Stats(ctx context.Context) (order.Stats, error) {
 		one := func(query string, targets ...any) error {
 			return s.query(ctx, func(scan sqldb.Scan) error { return scan(targets...) }, query)
 		}
-		if err := one("SELECT count(*), min(created_at) FROM outbox WHERE published_at IS NULL", &stats.Unpublished, sqldb.ScanTime(&oldest)); err != nil {
+		const unpublished = "SELECT count(*), min(created_at) FROM outbox WHERE published_at IS NULL"
+		if err := one(unpublished, &stats.Unpublished, sqldb.ScanTime(&oldest)); err != nil {
 			return err
 		}
 		if !oldest.IsZero() {

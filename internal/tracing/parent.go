@@ -41,13 +41,13 @@ func format(c trace.SpanContext) string {
 	return "00-" + c.TraceID().String() + "-" + c.SpanID().String() + "-" + c.TraceFlags().String()
 }
 
-// FromHeader returns the traceparent header of a request in the form of version 00, "" when it is malformed. Of the flags of a caller
-// only sampled is kept.
+// FromHeader returns the traceparent header of a request in the form of version 00, "" when it is malformed. Of the caller's flags it
+// keeps sampled and random, the two of W3C Trace Context level 2.
 func FromHeader(header string) string {
 	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": header})
 	caller := trace.SpanContextFromContext(ctx)
 	if !caller.IsValid() {
 		return ""
 	}
-	return format(caller.WithTraceFlags(caller.TraceFlags() & trace.FlagsSampled))
+	return format(caller)
 }

@@ -178,3 +178,20 @@ func TestUntracedOrdersCostNothing(t *testing.T) {
 		}
 	}
 }
+
+// A sampler of W3C Trace Context level 2 reads the random flag, so it must reach the spans of the callers' traces.
+func TestFromHeader(t *testing.T) {
+	const ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
+	for header, want := range map[string]string{
+		"00-" + ids + "-01":       "00-" + ids + "-01",
+		"00-" + ids + "-03":       "00-" + ids + "-03",
+		"01-" + ids + "-02-later": "00-" + ids + "-02",
+		"00-" + ids + "-08":       "", // a reserved flag
+		"00-" + ids:               "",
+		"":                        "",
+	} {
+		if got := tracing.FromHeader(header); got != want {
+			t.Errorf("FromHeader(%q) = %q, want %q", header, got, want)
+		}
+	}
+}

@@ -57,7 +57,7 @@ func WriteError(w http.ResponseWriter, traceID string, e *order.Error) {
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Trace-Id", traceID)
 	w.WriteHeader(StatusOf(e.Code))
-	_, _ = w.Write(body) // an error means that the caller has left
+	_, _ = w.Write(body) //nolint:gosec // it is JSON, and an error means that the caller has left
 }
 
 // AppendError appends the JSON body of an error: the one form that all errors of the product have.

@@ -60,10 +60,10 @@ func (c *caller) call(ctx context.Context, o *order.Order, s *order.Settlement) 
 	case err != nil:
 		s.Outcome, s.Reason = order.NoAnswer, c.reason(ctx, limited, err, request.Method)
 	case result.Outcome == order.Succeeded || result.Outcome == order.Declined:
-		s.Outcome, s.Reference, s.Reason = result.Outcome, sanitize(result.Reference, ""), sanitize(result.Reason, request.Method)
+		s.Outcome, s.Reference, s.Reason = result.Outcome, cleanText(result.Reference, ""), cleanText(result.Reason, request.Method)
 	default:
 		s.Outcome = order.NoAnswer
-		s.Reason = sanitize(fmt.Sprintf("the gateway returned the unknown outcome %q", result.Outcome), "")
+		s.Reason = cleanText(fmt.Sprintf("the gateway returned the unknown outcome %q", result.Outcome), "")
 	}
 }
 
@@ -90,7 +90,7 @@ func (c *caller) send(ctx context.Context, kind order.PaymentKind, request payme
 		if value := recover(); value != nil {
 			c.log.ErrorContext(ctx, "The payment gateway panicked. The call counts as unanswered.",
 				"event", "gateway.panicked", "order_id", request.OrderID, "trace_id", request.Trace.ID,
-				"error", sanitize(fmt.Sprint(value), request.Method), "stack", string(debug.Stack()))
+				"error", cleanText(fmt.Sprint(value), request.Method), "stack", string(debug.Stack()))
 			result, err = payment.Result{}, errors.New("internal error of the gateway")
 		}
 	}()
@@ -108,12 +108,12 @@ func (c *caller) reason(outer, limited context.Context, err error, method string
 	case errors.Is(limited.Err(), context.DeadlineExceeded):
 		return fmt.Sprintf("no answer within %s", c.timeout)
 	default:
-		return sanitize(err.Error(), method)
+		return cleanText(err.Error(), method)
 	}
 }
 
-// sanitize makes a gateway's text fit for storage: one line of valid text without the payment method, truncated to maxReason.
-func sanitize(text, method string) string {
+// cleanText makes a gateway's text fit for storage: one line of valid text without the payment method, truncated to maxReason.
+func cleanText(text, method string) string {
 	if isClean(text, method) {
 		return text
 	}
@@ -132,7 +132,7 @@ func sanitize(text, method string) string {
 	return string([]rune(text)[:maxReason-1]) + "…"
 }
 
-// isClean reports whether sanitize has nothing to do: the text is short printable ASCII without the payment method.
+// isClean reports whether cleanText has nothing to do: the text is short printable ASCII without the payment method.
 func isClean(text, method string) bool {
 	if len(text) > maxReason || (len(method) >= minRedacted && strings.Contains(text, method)) {
 		return false

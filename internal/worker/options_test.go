@@ -78,8 +78,8 @@ func TestSanitize(t *testing.T) {
 		{strings.Repeat("x", maxReason), "", strings.Repeat("x", maxReason)},
 		{strings.Repeat("x", maxReason+1), "", strings.Repeat("x", maxReason-1) + "…"},
 	} {
-		if got := sanitize(c.text, c.method); got != c.want {
-			t.Errorf("sanitize(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
+		if got := cleanText(c.text, c.method); got != c.want {
+			t.Errorf("cleanText(%q, %q) = %q, want %q", c.text, c.method, got, c.want)
 		}
 	}
 }
