@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -73,6 +74,9 @@ func NewDraft(found ValidationErrors, userID int64, key string, lines []Line, pa
 	}
 	if !utf8.ValidString(paymentMethod) {
 		rules.Add("payment_method", "must be valid UTF-8")
+	}
+	if strings.ContainsRune(paymentMethod, 0) { // texts of PostgreSQL cannot contain it
+		rules.Add("payment_method", "must have no NUL character")
 	}
 	requested := lines[:min(len(lines), MaxLines)]
 	lines, exceeding := normalise(requested)

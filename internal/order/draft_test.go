@@ -55,6 +55,7 @@ func TestNewDraftErrors(t *testing.T) {
 		{"too many lines", 1, "k", slices.Repeat(one, MaxLines+1), "", []string{"items"}},
 		{"method too long", 1, "k", one, strings.Repeat("m", MaxPaymentMethod+1), []string{"payment_method"}},
 		{"method is not UTF-8", 1, "k", one, "\xc3", []string{"payment_method"}},
+		{"method with a NUL", 1, "k", one, "a\x00b", []string{"payment_method"}},
 		{"quantity 0", 1, "k", []Line{{1, 0}}, "", []string{"items.0.quantity"}},
 		{"quantity too large", 1, "k", []Line{{1, 1}, {2, MaxQuantity + 1}}, "", []string{"items.1.quantity"}},
 		{"too large and twice: one message", 1, "k", []Line{{1, 1}, {1, MaxQuantity + 1}}, "", []string{"items.1.quantity"}},

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"strings"
+	"unicode/utf8"
 
 	"orderflow/internal/order"
 	"orderflow/internal/sqldb"
@@ -10,6 +12,9 @@ import (
 // UserByEmail returns the user with this e-mail address, whatever its case (see order.FoldEmail). The error carries
 // CodeNotFound when there is none.
 func (s *Store) UserByEmail(ctx context.Context, email string) (order.User, error) {
+	if !utf8.ValidString(email) || strings.ContainsRune(email, 0) { // no address is like that, and PostgreSQL refuses such a text
+		return order.User{}, order.NotFound("A user with this e-mail address")
+	}
 	var found []order.User
 	err := s.read(ctx, func(ctx context.Context) error {
 		found = nil
@@ -21,7 +26,7 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (order.User, erro
 				found = append(found, u)
 			}
 			return err
-		}, "SELECT id, name, email, password_hash FROM users WHERE email = ?", email)
+		}, "SELECT id, name, email, password_hash FROM users WHERE "+s.dialect.EqualEmail("email"), email)
 	})
 	if err == nil && len(found) == 0 {
 		err = order.NotFound("A user with this e-mail address")

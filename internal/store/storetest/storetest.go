@@ -5,6 +5,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,7 @@ func Trace(key string) order.Trace {
 	if len(key) > 40 { // a trace has its bounds
 		key = "a long key"
 	}
+	key = strings.ReplaceAll(key, "\x00", "NUL") // of these texts, only a key may have one
 	return order.Trace{ID: "trace-of-" + key, Parent: "parent-of-" + key}
 }
 
@@ -77,7 +79,7 @@ func Draft(t testing.TB, user int64, key string, pairs ...int64) order.Draft {
 	for i := 0; i < len(pairs); i += 2 {
 		lines = append(lines, order.Line{ProductID: pairs[i], Quantity: pairs[i+1]})
 	}
-	method := "method-of-" + key
+	method := "method-of-" + strings.ReplaceAll(key, "\x00", "NUL")
 	if len(method) > order.MaxPaymentMethod {
 		method = ""
 	}
