@@ -36,6 +36,8 @@ type Syntax interface {
 	Update() string
 	// DeleteFrom begins a DELETE that goes by the primary key.
 	DeleteFrom(table string) string
+	// NoIndex names a column in a condition that must not choose the index.
+	NoIndex(column string) string
 	// ByPrimaryKey names a table in a statement that goes by its primary key, and ByIndex in one that goes by an index. Both
 	// accept an alias behind the name.
 	ByPrimaryKey(table string) string
@@ -49,12 +51,18 @@ type Syntax interface {
 	// LockTables is a condition that is always true, with an AND before it. It keeps tables from being altered until the
 	// transaction ends; "" where tables are not altered beside a transaction.
 	LockTables(names ...string) string
+	// LockBeforeUpdate reports whether rows have to be locked, in the order of their ids, before one statement updates several.
+	LockBeforeUpdate() bool
 	// Clock is the expression of the database's time; "" where the process's time counts.
 	Clock() string
 	// SelectPairs returns a query for the rows with one of n pairs of values in the columns of a unique index.
 	SelectPairs(columns string, index PairIndex, n int) string
 	// Concat joins expressions to one text.
 	Concat(parts ...string) string
+	// EqualEmail is a condition, with one placeholder, on a column of e-mail addresses. It may match more than equal addresses.
+	EqualEmail(column string) string
+	// IntegerMark is a placeholder for an integer where nothing beside it shows its type.
+	IntegerMark() string
 	// IgnoreDuplicate ends an INSERT that leaves an existing row unchanged.
 	IgnoreDuplicate(keyColumn string) string
 }
@@ -66,6 +74,8 @@ type PairIndex struct{ Table, Alias, Index, First, Second string }
 type Binding interface {
 	// Time binds a time; the zero time is NULL. ScanTime reads it back.
 	Time(t time.Time) any
+	// Key binds a text that is compared byte by byte.
+	Key(text string) any
 	// StoresDecimals reports whether amounts of money are DECIMAL columns, rather than integers in minor units.
 	StoresDecimals() bool
 	// BinaryMark is the text of arbitrary bytes in a statement: a placeholder, for which WithBinary appends the argument, or a
@@ -123,6 +133,12 @@ type writing interface {
 	endsIdleSessions() bool
 	// begin is the statement that begins a write transaction; "" where the first statement does.
 	begin() string
+	// insertRows returns the statement that inserts rows, whose arguments are args. rows is the text of their values.
+	insertRows(into string, rows func() string, columns int, args []any, after string) (statement, error)
+	// returning ends an INSERT that returns the ids of its rows; "" where the database has only firstID.
+	returning() string
+	// reserveIDs returns statements by which new rows of a table get ids above last, after rows were inserted with ids up to it.
+	reserveIDs(table string, last int64) []statement
 	// firstID returns the id of the first row of an INSERT of n rows into a table with a rising id; false when the ids cannot
 	// be derived from it and must be read back.
 	firstID(w *writer, result sql.Result, n int) (int64, bool, error)

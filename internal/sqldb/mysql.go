@@ -157,6 +157,15 @@ func (*mysqlDialect) foreign(ctx context.Context, db *sql.DB) (foreign bool, err
 	return tables > 0 && ours == 0, err
 }
 
+func (d *mysqlDialect) insertRows(into string, rows func() string, _ int, args []any, after string) (statement, error) {
+	return insertValues(d.Insert(), into, rows, args, after), nil
+}
+
+func (*mysqlDialect) returning() string { return "" } // MariaDB has it, MySQL does not
+
+// reserveIDs: InnoDB notices the ids.
+func (*mysqlDialect) reserveIDs(string, int64) []statement { return nil }
+
 // firstID: InnoDB gives the rows of an INSERT, whose number is known beforehand, consecutive ids, except where a cluster makes
 // its nodes step over each other's.
 func (*mysqlDialect) firstID(w *writer, result sql.Result, _ int) (int64, bool, error) {

@@ -31,6 +31,14 @@ func (*mysqlDialect) StoresDecimals() bool                  { return true }
 func (*mysqlDialect) BinaryMark(value []byte) string        { return "X'" + hex.EncodeToString(value) + "'" }
 func (*mysqlDialect) WithBinary(args []any, _ []byte) []any { return args }
 
+func (*mysqlDialect) NoIndex(column string) string { return column } // ByPrimaryKey chooses the index
+func (*mysqlDialect) LockBeforeUpdate() bool       { return false }  // an UPDATE by the primary key locks in its order
+func (*mysqlDialect) IntegerMark() string          { return "?" }
+func (*mysqlDialect) Key(text string) any          { return text } // the columns are VARBINARY
+
+// EqualEmail: the collation of the column ignores case, and more.
+func (*mysqlDialect) EqualEmail(column string) string { return column + " = ?" }
+
 // Clock is the server's: processes on many machines compare times.
 func (*mysqlDialect) Clock() string { return "UTC_TIMESTAMP(6)" }
 

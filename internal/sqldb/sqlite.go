@@ -160,6 +160,11 @@ func (*sqliteDialect) begin() string                 { return "BEGIN IMMEDIATE" 
 func (*sqliteDialect) supportsPipelining() bool      { return false }
 func (*sqliteDialect) Prepares() bool                { return true }
 func (*sqliteDialect) LockRows() string              { return "" }
+func (*sqliteDialect) LockBeforeUpdate() bool        { return false }
+func (*sqliteDialect) EqualEmail(c string) string    { return c + " = ?" } // the column ignores the case of ASCII letters
+func (*sqliteDialect) IntegerMark() string           { return "?" }
+func (*sqliteDialect) Key(text string) any           { return text }
+func (*sqliteDialect) returning() string             { return "" }
 func (*sqliteDialect) SkipLocked() string            { return "" }
 func (*sqliteDialect) ShareUnlocked() string         { return "" }
 func (*sqliteDialect) LockTables(...string) string   { return "" }
@@ -174,6 +179,16 @@ func (*sqliteDialect) IgnoreDuplicate(string) string    { return " ON CONFLICT D
 
 // Clock: one file is served by one machine, whose process has the time.
 func (*sqliteDialect) Clock() string { return "" }
+
+// NoIndex: a column behind a plus is an expression, for which there is no index.
+func (*sqliteDialect) NoIndex(column string) string { return "+" + column }
+
+// reserveIDs: SQLite gives the largest id plus one.
+func (*sqliteDialect) reserveIDs(string, int64) []statement { return nil }
+
+func (d *sqliteDialect) insertRows(into string, rows func() string, _ int, args []any, after string) (statement, error) {
+	return insertValues(d.Insert(), into, rows, args, after), nil
+}
 
 // Insert and Update give the whole transaction up at the first row that violates a constraint, as this package would do
 // anyway. By default SQLite undoes that one statement, and for this it keeps, for every statement of several rows, a copy of

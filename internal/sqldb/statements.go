@@ -169,10 +169,10 @@ func (t *Tx) Insert(into string, columns, n int, fill func(args []any, i int) []
 }
 
 // InsertRows is Insert where text returns the values of n rows from the given one on. inserted, if not nil, is called after
-// each statement.
+// each statement with the ids of its rows; none when they must be read back.
 func (t *Tx) InsertRows(
 	into string, text func(from, n int) string, columns, n int, fill func(args []any, i int) []any, after string,
-	inserted func(result sql.Result, from, n int) error,
+	inserted func(ids []int64, from, n int) error,
 ) error {
 	for from := 0; from < n; {
 		size := t.db.dialect.RowsPerInsert(n - from)
@@ -180,17 +180,79 @@ func (t *Tx) InsertRows(
 		for i := from; i < from+size; i++ {
 			args = fill(args, i)
 		}
-		query := t.db.dialect.Insert() + into + " VALUES " + text(from, size) + after
-		if inserted == nil {
-			if err := t.Enqueue(AnyRows, "", query, args...); err != nil {
-				return err
-			}
-		} else if result, err := t.Exec(query, args...); err != nil {
+		s, err := t.db.dialect.insertRows(into, func() string { return text(from, size) }, columns, args, after)
+		if err != nil {
 			return err
-		} else if err := inserted(result, from, size); err != nil {
+		}
+		if inserted == nil {
+			err = t.Enqueue(AnyRows, "", s.query, s.args...)
+		} else {
+			var ids []int64
+			if ids, err = t.insertIDs(s, size); err == nil {
+				err = inserted(ids, from, size)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		from += size
 	}
 	return nil
+}
+
+// insertIDs runs an INSERT of n rows into a table with a rising id, and returns their ids in the order of the rows; none when
+// they must be read back.
+func (t *Tx) insertIDs(s statement, n int) (ids []int64, err error) {
+	if returning := t.db.dialect.returning(); returning != "" {
+		err := t.Query(func(scan Scan) error {
+			var id int64
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		}, s.query+returning, s.args...)
+		if err == nil && len(ids) != n {
+			err = fmt.Errorf("%d ids of %d new rows were returned", len(ids), n)
+		}
+		return ids, err
+	}
+	result, err := t.Exec(s.query, s.args...)
+	if err != nil {
+		return nil, err
+	}
+	first, known, err := t.db.dialect.firstID(t.w, result, n)
+	if err != nil || !known {
+		return nil, err
+	}
+	ids = make([]int64, n)
+	for i := range ids {
+		ids[i] = first + int64(i)
+	}
+	return ids, nil
+}
+
+// InsertOne runs an INSERT of one row into a table with a rising id, and returns its id.
+func (t *Tx) InsertOne(query string, args ...any) (id int64, err error) {
+	if returning := t.db.dialect.returning(); returning != "" {
+		return id, t.Query(func(scan Scan) error { return scan(&id) }, query+returning, args...)
+	}
+	result, err := t.Exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
+}
+
+// ReserveIDs makes new rows of a table get ids above last, after rows were inserted with ids up to it.
+func (t *Tx) ReserveIDs(table string, last int64) error {
+	for _, s := range t.db.dialect.reserveIDs(table, last) {
+		if err := t.Enqueue(AnyRows, "", s.query, s.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertValues is the INSERT of rows with their values in a list.
+func insertValues(insert, into string, rows func() string, args []any, after string) statement {
+	return statement{insert + into + " VALUES " + rows() + after, args}
 }

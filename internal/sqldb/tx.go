@@ -176,9 +176,3 @@ func (t *Tx) rollback() {
 // Skips reports whether the transaction leaves out locked rows instead of waiting for them, because an earlier run, or
 // another write, waited for too long.
 func (t *Tx) Skips() bool { return t.skips }
-
-// FirstID returns the id of the first row of an INSERT of n rows into a table with a rising id; false when the ids cannot be
-// derived from it and must be read back.
-func (t *Tx) FirstID(result sql.Result, n int) (int64, bool, error) {
-	return t.db.dialect.firstID(t.w, result, n)
-}

@@ -52,8 +52,8 @@ func (t *tx) insertNew(effects *order.Effects) error {
 }
 
 // changeOrders writes one UPDATE for all orders that change alike, guarded by the status that they were read with. Fewer rows
-// than expected mean that rows have changed since: nothing of the transaction may stay. The plus before status keeps SQLite
-// from scanning all orders of that status by its index instead of using the ids.
+// than expected mean that rows have changed since: nothing of the transaction may stay. NoIndex keeps SQLite from scanning
+// all orders of that status by its index instead of using the ids.
 func (t *tx) changeOrders(groups []order.ChangeGroup) error {
 	d := t.s.dialect
 	for _, g := range groups {
@@ -64,7 +64,7 @@ func (t *tx) changeOrders(groups []order.ChangeGroup) error {
 			return t.Enqueue(n, "orders to change from "+string(g.From)+" to "+string(g.To),
 				d.Update()+d.ByPrimaryKey("orders")+" SET status = ?, claims = claims + ?, attempts_left = attempts_left + ?, lease_token = ?, "+
 					"due_at = ?, version = version + ?, cancelled_at = COALESCE(?, cancelled_at), updated_at = ? "+
-					"WHERE +status = ? AND id IN "+sqldb.Placeholders(len(padded)), args...)
+					"WHERE "+d.NoIndex("status")+" = ? AND id IN "+sqldb.Placeholders(len(padded)), args...)
 		})
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func (t *tx) findOrders(wanted []order.OrderKey) (map[order.OrderKey]*order.Orde
 	err := sqldb.Chunks(d, wanted, func(padded []order.OrderKey, _ int) error {
 		args := make([]any, 0, 2*len(padded))
 		for _, r := range padded {
-			args = append(args, r.UserID, r.Key)
+			args = append(args, r.UserID, d.Key(r.Key))
 		}
 		return t.Query(func(scan sqldb.Scan) error {
 			o, err := scanOrder(scan)
@@ -245,7 +245,7 @@ const keyReach = 100_000
 func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit int) (orders []*order.Order, err error) {
 	err = s.read(ctx, func(ctx context.Context) (err error) {
 		if user > 0 {
-			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, key)
+			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, s.dialect.Key(key))
 			return err
 		}
 		var oldest int64 // ids may have gaps, huge ones after a restore
@@ -255,7 +255,7 @@ func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit i
 			return err
 		}
 		orders, err = s.readOrders(ctx, s.query,
-			"SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?", oldest, key, limit)
+			"SELECT "+orderColumns+" FROM orders o WHERE id >= ? AND idempotency_key = ? ORDER BY id DESC LIMIT ?", oldest, s.dialect.Key(key), limit)
 		return err
 	})
 	return orders, err

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"cmp"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +52,7 @@ func (t *tx) readIDs(orders []*order.Order) error {
 	args := make([]any, 0, 2*len(orders))
 	for _, o := range orders {
 		byKey[order.OrderKey{UserID: o.UserID, Key: o.Key}] = o
-		args = append(args, o.UserID, o.Key)
+		args = append(args, o.UserID, t.s.dialect.Key(o.Key))
 	}
 	found := 0
 	err := t.Query(func(scan sqldb.Scan) error {
@@ -158,16 +156,15 @@ func (t *tx) insertOrderRows(orders []*order.Order) error {
 		"lease_token, due_at, version, cancelled_at, created_at, updated_at)", t.orderRows(orders), 15, len(orders),
 		func(args []any, i int) []any {
 			o := orders[i]
-			args = d.WithBinary(append(args, o.UserID, string(o.Status), t.s.money(o.Total), o.Currency, o.Key), o.Fingerprint[:])
+			args = d.WithBinary(append(args, o.UserID, string(o.Status), t.s.money(o.Total), o.Currency, d.Key(o.Key)), o.Fingerprint[:])
 			return append(args, o.PaymentMethod,
 				o.Claims, o.AttemptsLeft, o.Lease, d.Time(o.DueAt), o.Version, d.Time(o.CancelledAt), d.Time(o.CreatedAt), d.Time(o.UpdatedAt))
-		}, "", func(result sql.Result, from, n int) error {
-			first, known, err := t.FirstID(result, n)
-			if err != nil || !known {
-				return cmp.Or(err, t.readIDs(orders[from:from+n]))
+		}, "", func(ids []int64, from, n int) error {
+			if ids == nil {
+				return t.readIDs(orders[from : from+n])
 			}
-			for i := range n {
-				orders[from+i].ID = first + int64(i)
+			for i, id := range ids {
+				orders[from+i].ID = id
 			}
 			return nil
 		})

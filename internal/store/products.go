@@ -50,14 +50,10 @@ func (s *Store) CreateProducts(ctx context.Context, drafts []order.ProductDraft)
 
 // insertProduct inserts a product and fills in its id. New products are rare, so each is a statement of its own, whose id
 // is known whatever the ids of rows inserted together are like.
-func (t *tx) insertProduct(p *order.Product) error {
+func (t *tx) insertProduct(p *order.Product) (err error) {
 	d := t.s.dialect
-	result, err := t.Exec(d.Insert()+"products (name, price, currency, stock, active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+	p.ID, err = t.InsertOne(d.Insert()+"products (name, price, currency, stock, active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
 		p.Name, t.s.money(p.Price), p.Currency, p.Stock, p.Active, d.Time(p.CreatedAt), d.Time(p.CreatedAt))
-	if err != nil {
-		return err
-	}
-	p.ID, err = result.LastInsertId()
 	return err
 }
 
@@ -132,13 +128,17 @@ func (s *Store) writeKeyed(ctx context.Context, name string, work func(*tx) erro
 func (t *tx) findMovements(keys []string) (map[string]order.Movement, error) {
 	found := map[string]order.Movement{}
 	return found, sqldb.Chunks(t.s.dialect, keys, func(padded []string, _ int) error {
+		args := make([]any, len(padded))
+		for i, key := range padded {
+			args[i] = t.s.dialect.Key(key)
+		}
 		return t.Query(func(scan sqldb.Scan) error {
 			var m order.Movement
 			err := scan(&m.ProductID, &m.Quantity, &m.Reason, &m.UniqueKey, &m.Actor, sqldb.ScanTime(&m.At))
 			found[m.UniqueKey] = m
 			return err
 		}, "SELECT product_id, quantity, reason, unique_key, actor, created_at FROM stock_movements WHERE unique_key IN "+
-			sqldb.Placeholders(len(padded)), sqldb.Anys(padded)...)
+			sqldb.Placeholders(len(padded)), args...)
 	})
 }
 
@@ -146,7 +146,7 @@ func (t *tx) insertMovements(movements []order.Movement) error {
 	return t.Insert("stock_movements (product_id, quantity, reason, unique_key, actor, created_at)", 6, len(movements),
 		func(args []any, i int) []any {
 			m := movements[i]
-			return append(args, m.ProductID, m.Quantity, m.Reason, m.UniqueKey, m.Actor, t.s.dialect.Time(m.At))
+			return append(args, m.ProductID, m.Quantity, m.Reason, t.s.dialect.Key(m.UniqueKey), m.Actor, t.s.dialect.Time(m.At))
 		}, "")
 }
 
@@ -169,14 +169,22 @@ func (t *tx) lockProducts(ids []int64) (products map[int64]order.Product, locked
 // moveStock writes one UPDATE for all products. The decision, under the rows' locks, lets no stock fall below 0; the CHECK of
 // the table refuses it again.
 func (t *tx) moveStock(effects *order.Effects) error {
-	return sqldb.Chunks(t.s.dialect, effects.Products(), func(padded []int64, n int) error {
+	d := t.s.dialect
+	return sqldb.Chunks(d, effects.Products(), func(padded []int64, n int) error {
+		if d.LockBeforeUpdate() {
+			err := t.Enqueue(sqldb.AnyRows, "", "SELECT id FROM products WHERE id IN "+sqldb.Placeholders(len(padded))+" ORDER BY id"+d.LockRows(),
+				sqldb.Anys(padded)...)
+			if err != nil {
+				return err
+			}
+		}
 		args := make([]any, 0, 3*len(padded)+1)
 		for _, id := range padded { // the first WHEN that matches counts, so padding changes nothing
 			args = append(args, id, effects.Stock[id])
 		}
-		args = append(append(args, t.s.dialect.Time(t.Now)), sqldb.Anys(padded)...)
-		return t.Enqueue(n, "products to move stock of", t.s.dialect.Update()+t.s.dialect.ByPrimaryKey("products")+" SET stock = stock + CASE id"+
-			strings.Repeat(" WHEN ? THEN ?", len(padded))+" END, updated_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
+		args = append(append(args, d.Time(t.Now)), sqldb.Anys(padded)...)
+		return t.Enqueue(n, "products to move stock of", d.Update()+d.ByPrimaryKey("products")+" SET stock = stock + CASE id"+
+			strings.Repeat(" WHEN ? THEN "+d.IntegerMark(), len(padded))+" END, updated_at = ? WHERE id IN "+sqldb.Placeholders(len(padded)), args...)
 	})
 }
 

@@ -61,11 +61,11 @@ func sampleProducts() []sampleProduct {
 
 // Empty reports whether there is neither a user nor a product.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
-	var n int
+	var some bool
 	err := s.read(ctx, func(ctx context.Context) error {
-		return s.db.Reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM products)").Scan(&n)
+		return s.db.Reader.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM products)").Scan(&some)
 	})
-	return n == 0, err
+	return !some, err
 }
 
 // SampleLogins returns how many users can log in with the password of the sample users.
@@ -130,13 +130,17 @@ func (t *tx) insertSampleUsers(ids []int64) error {
 		return err
 	}
 	samples := sampleUsers()
-	return t.Insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
+	err := t.Insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
 		name, email, hash := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i]), ""
 		if ids[i] <= int64(len(samples)) {
 			name, email, hash = samples[ids[i]-1].name, samples[ids[i]-1].email, sampleHash
 		}
 		return append(args, ids[i], name, email, hash, t.s.dialect.Time(t.Now))
 	}, "")
+	if err != nil {
+		return err
+	}
+	return t.ReserveIDs("users", ids[len(ids)-1])
 }
 
 // insertSampleProducts adds the products with these ids, and their stock.
@@ -156,6 +160,9 @@ func (t *tx) insertSampleProducts(ids []int64) error {
 		return append(args, ids[i], p.name, t.s.money(p.price), t.s.rules.Currency, p.stock, true, d.Time(t.Now), d.Time(t.Now))
 	}, "")
 	if err != nil {
+		return err
+	}
+	if err := t.ReserveIDs("products", ids[len(ids)-1]); err != nil {
 		return err
 	}
 	moves := make([]order.Movement, len(ids))

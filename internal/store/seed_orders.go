@@ -70,8 +70,8 @@ func (t *tx) copyOrders(first, last, by int64) error {
 	for _, c := range []statement{
 		{"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, claims, attempts_left, " +
 			"lease_token, due_at, version, cancelled_at, created_at, updated_at) SELECT id + ?, user_id, status, total_amount, currency, " +
-			d.Concat("idempotency_key", "'-'", "CAST(? AS CHAR(20))") + ", fingerprint, payment_method, claims, attempts_left, " +
-			"lease_token, due_at, version, cancelled_at, created_at, updated_at FROM orders WHERE id", []any{by, by}},
+			d.Concat("idempotency_key", "?") + ", fingerprint, payment_method, claims, attempts_left, " +
+			"lease_token, due_at, version, cancelled_at, created_at, updated_at FROM orders WHERE id", []any{by, d.Key(fmt.Sprint("-", by))}},
 		{"order_items (order_id, product_id, quantity, unit_price) SELECT order_id + ?, product_id, quantity, unit_price " +
 			"FROM order_items WHERE order_id", []any{by}},
 		{"order_events (order_id, sequence, type, payload, actor, trace_id, traceparent, created_at) SELECT order_id + ?, sequence, type, " +
@@ -83,6 +83,9 @@ func (t *tx) copyOrders(first, last, by int64) error {
 		if err := t.Enqueue(sqldb.AnyRows, "", query, append(c.args, first, last)...); err != nil {
 			return err
 		}
+	}
+	if err := t.ReserveIDs("orders", last+by); err != nil {
+		return err
 	}
 	var moves []order.Movement
 	err := t.Query(func(scan sqldb.Scan) error {

@@ -39,12 +39,9 @@ func (s *Store) CreateToken(ctx context.Context, token order.Token, hash []byte)
 			user = token.UserID
 		}
 		args := append(d.WithBinary([]any{user}, hash), token.Name, token.Admin, d.Time(created.CreatedAt), d.Time(created.ExpiresAt))
-		result, err := t.Exec(d.Insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
+		var err error
+		created.ID, err = t.InsertOne(d.Insert()+"api_tokens (user_id, token_hash, name, admin, created_at, expires_at) VALUES (?,"+
 			d.BinaryMark(hash)+",?,?,?,?)", args...)
-		if err != nil {
-			return err
-		}
-		created.ID, err = result.LastInsertId()
 		return err
 	})
 	if err != nil && s.db.Classify(err) == sqldb.ForeignKey {
