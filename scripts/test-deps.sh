@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the software that the tests need besides Go: a C compiler for the race detector; curl and openssl for the commands of
-# the documents; MariaDB with its client, and Redis; promtool for metrics and alert rules; Node.js, a browser and nginx for
+# the documents; MariaDB with its client, PostgreSQL, and Redis; promtool for metrics and alert rules; Node.js, a browser and nginx for
 # WebSocket clients; nginx, Supervisor and systemd-analyze for the files of deploy. "cluster" adds the software of clusters,
 # "contract" adds Python for clients of other projects. The product is built without any of these.
 set -euo pipefail
@@ -10,14 +10,15 @@ cc="$(go env CC)"
 cc="${cc%% *}"
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
-# Each need, as "PACKAGES|a test that it works|its name". The servers of ORDERFLOW_TEST_MYSQL and ORDERFLOW_TEST_REDIS replace
-# private ones, except in tests that kill theirs.
+# Each need, as "PACKAGES|a test that it works|its name". The servers of ORDERFLOW_TEST_MYSQL, ORDERFLOW_TEST_POSTGRES and
+# ORDERFLOW_TEST_REDIS replace private ones, except in tests that kill theirs.
 needs=(
 	"curl|command -v curl|curl"
 	"openssl|command -v openssl|OpenSSL (openssl)"
 	"gcc libc6-dev|compiles|a C compiler ($cc) with the headers of the C library"
 	"mariadb-server|command -v mariadbd && command -v mariadb-install-db|MariaDB (mariadbd)"
 	"mariadb-client|command -v mariadb && command -v mariadb-dump|the client of MariaDB (mariadb, mariadb-dump)"
+	"postgresql|postgres|PostgreSQL (postgres, initdb)"
 	"redis-server|command -v redis-server|Redis (redis-server)"
 	"prometheus|command -v promtool|Prometheus's promtool"
 	"nodejs|command -v node|Node.js (node)"
@@ -49,6 +50,15 @@ esac
 # A compiler needs the headers of the C library: try it.
 compiles() {
 	command -v "$cc" && echo '#include <stdlib.h>' | "$cc" -E -x c -
+}
+
+# Debian installs each version of the server in a folder of its own.
+postgres() {
+	local initdb
+	for initdb in "$(command -v initdb)" /usr/lib/postgresql/*/bin/initdb; do
+		[ ! -x "$initdb" ] || return 0
+	done
+	return 1
 }
 
 galera() {

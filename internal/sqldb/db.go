@@ -58,8 +58,8 @@ type DB struct {
 	closed  chan struct{} // closed by Close, so that no caller waits for a writer that does not come back
 }
 
-// Open opens the database that url names: sqlite:PATH, or mysql://USER:PASSWORD@HOST:PORT/NAME. It changes nothing there
-// except that it creates a missing file or database, unless Options say that it must exist. It returns an Error of one line.
+// Open opens the database that url names: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME, or
+// postgres://USER:PASSWORD@HOST:PORT/NAME. It changes nothing there except that it creates a missing file or database, unless Options say that it must exist. It returns an Error of one line.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	d, err := dialectOf(url, options)
 	if err != nil {
@@ -97,8 +97,10 @@ func dialectOf(url string, options Options) (dialect, error) {
 		return d, nil
 	case scheme == "mysql":
 		return newMySQL(url, options)
+	case scheme == "postgres" || scheme == "postgresql":
+		return newPostgres(url, options)
 	default:
-		return nil, errorf(Unavailable, "Database %q is not supported; use sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/NAME.", scheme+":…")
+		return nil, errorf(Unavailable, "Database %q is not supported; use sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or postgres://USER:PASSWORD@HOST:PORT/NAME.", scheme+":…")
 	}
 }
 
@@ -120,7 +122,7 @@ func (db *DB) Drop(ctx context.Context) error {
 	return db.explained(db.dialect.drop(ctx, db.Reader.DB))
 }
 
-// Name is the kind of database: "sqlite" or "mysql" (also for MariaDB).
+// Name is the kind of database: "sqlite", "mysql" (also for MariaDB) or "postgres".
 func (db *DB) Name() string { return db.dialect.name() }
 
 // Dialect is what statements need to know of the database.

@@ -1,4 +1,4 @@
-// Package sqldb runs transactions on SQLite, MySQL and MariaDB. It owns connections, retries, commits of unknown outcome,
+// Package sqldb runs transactions on SQLite, MySQL, MariaDB and PostgreSQL. It owns connections, retries, commits of unknown outcome,
 // pipelined statements, migrations, locks between processes, and the backup of an SQLite file. It contains no SQL of the
 // product: package store has all of it.
 //
@@ -15,6 +15,7 @@
 //	migrate*.go    migrations
 //	sqlite*.go     the dialect of SQLite
 //	mysql*.go      the dialect of MySQL and MariaDB
+//	postgres*.go   the dialect of PostgreSQL
 //
 // DESIGN.md beside this file explains retries, commits of unknown outcome, and the settings of each database.
 package sqldb

@@ -96,7 +96,7 @@ var (
 	deletesRows   = regexp.MustCompile(`(?i)^(DROP TABLE(?: IF EXISTS)?|DELETE FROM) (\w+);$`)
 	deletesColumn = regexp.MustCompile(`(?i)^ALTER TABLE (\w+) DROP COLUMN (\w+);$`)
 	deletesNone   = regexp.MustCompile(`(?i)^(?:(?:DROP INDEX \w+(?: ON \w+)?|CREATE INDEX \w+ ON \w+ \([\w, ]+\)|` +
-		`ALTER TABLE \w+ RENAME COLUMN \w+ TO \w+|` +
+		`ALTER TABLE \w+ RENAME COLUMN \w+ TO \w+|ALTER INDEX \w+ RENAME TO \w+|` +
 		`SET @rename = IF\(\(SELECT [^;']*'[^;']*'[^;']*'[^;']*'\) > 0,\s+'ALTER TABLE \w+(?:,? RENAME (?:COLUMN|INDEX) \w+ TO \w+)+` +
 		`, ALGORITHM=INPLACE, LOCK=NONE', 'DO 0'\)|PREPARE \w+ FROM @rename|EXECUTE \w+|DEALLOCATE PREPARE \w+|SELECT 1);\s*)+$`)
 )

@@ -16,14 +16,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// sessionID identifies a connection for writes to a server: by its server, and there by a named lock that the session holds from its
-// start to its end. The lock ends after the transaction, so a lock without a holder proves that the transaction is over. Its
-// holder is the session itself, never a foreign one that got the same number. To query it needs no privilege.
-type sessionID struct {
-	server string
-	lock   string // "" for a connection that holds none
-}
-
 // driverConn is what the driver's connections can do.
 type driverConn interface {
 	driver.Conn

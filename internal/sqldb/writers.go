@@ -17,9 +17,21 @@ type writer struct {
 
 	session   sessionID   // of a server
 	idsSpread bool        // MySQL: ids of rows inserted together need not follow each other
-	expired   func() bool // MySQL: whether the connection should make way for a new one
+	expired   func() bool // of a server: whether the connection should make way for a new one
 	used      time.Time   // when it was last put back after work
 	pinged    time.Time   // when KeepAlive last used it
+}
+
+// sessionID identifies a connection for writes to a server: by its server, and there by something that no other session has and
+// that ends after the session's transaction. When it has ended, the transaction is over. To query it needs no privilege.
+//
+// On MySQL this is a named lock, since the server may give the number of a session again. On PostgreSQL it is the process of the
+// session with the time at which it started.
+type sessionID struct {
+	server string
+	lock   string // MySQL; "" for a connection that holds none
+	pid    int64  // PostgreSQL; 0 before the connection is set up
+	start  string
 }
 
 // drop closes the connection, and with it its statements and any transaction that is still open. Closing a sql.Conn would

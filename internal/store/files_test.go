@@ -77,7 +77,7 @@ func TestOpenErrors(t *testing.T) {
 			}
 		})
 	}
-	for _, url := range []string{"", "sqlite:", "sqlite3:x.db", "postgres://root:secret@host/db", "/tmp/x.db"} {
+	for _, url := range []string{"", "sqlite:", "sqlite3:x.db", "oracle://root:secret@host/db", "/tmp/x.db"} {
 		_, err := store.Open(t.Context(), url, store.Options{})
 		if order.CodeOf(err) != order.CodeUnavailable || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "sqlite:PATH") {
 			t.Errorf("%q: %v", url, err)

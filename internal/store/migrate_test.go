@@ -47,10 +47,10 @@ func steps(t *testing.T, dialect string) (all []step) {
 	return all
 }
 
-func TestMigrationsOfBothDialects(t *testing.T) {
-	sqlite, mysql := steps(t, "sqlite"), steps(t, "mysql")
-	if len(sqlite) != len(mysql) || len(sqlite) == 0 {
-		t.Fatalf("%d steps for SQLite, %d for MySQL", len(sqlite), len(mysql))
+func TestMigrationsOfAllDialects(t *testing.T) {
+	sqlite, mysql, postgres := steps(t, "sqlite"), steps(t, "mysql"), steps(t, "postgres")
+	if len(sqlite) != len(mysql) || len(sqlite) != len(postgres) || len(sqlite) == 0 {
+		t.Fatalf("%d steps for SQLite, %d for MySQL, %d for PostgreSQL", len(sqlite), len(mysql), len(postgres))
 	}
 	for i, s := range sqlite {
 		if want := fmt.Sprintf("%05d", i+1); s.number != want || mysql[i].number != want {
@@ -58,6 +58,9 @@ func TestMigrationsOfBothDialects(t *testing.T) {
 		}
 		if s.name != mysql[i].name {
 			t.Errorf("step %s is %s and %s", s.number, s.name, mysql[i].name)
+		}
+		if s.number != postgres[i].number || s.name != postgres[i].name { // each of its steps is one transaction of any number of statements
+			t.Errorf("step %s is %s, and on PostgreSQL step %s is %s", s.number, s.name, postgres[i].number, postgres[i].name)
 		}
 		if s.name == "field_names" {
 			checkRenames(t, mysql[i])
@@ -118,7 +121,7 @@ func TestDialectsHaveTheSameColumns(t *testing.T) {
 		}
 		return names
 	}
-	mysql := steps(t, "mysql")
+	mysql, postgres := steps(t, "mysql"), steps(t, "postgres")
 	tables := 0
 	for i, s := range steps(t, "sqlite") {
 		if !strings.HasPrefix(s.up, "CREATE TABLE") {
@@ -127,6 +130,9 @@ func TestDialectsHaveTheSameColumns(t *testing.T) {
 		tables++
 		if diff := cmp.Diff(columns(s), columns(mysql[i])); diff != "" || len(columns(s)) < 2 {
 			t.Errorf("step %s (-sqlite +mysql):\n%s", s.number, diff)
+		}
+		if diff := cmp.Diff(columns(s), columns(postgres[i])); diff != "" {
+			t.Errorf("step %s (-sqlite +postgres):\n%s", s.number, diff)
 		}
 	}
 	if tables != 12 {

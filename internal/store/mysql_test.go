@@ -10,6 +10,9 @@ import (
 	"orderflow/test/env"
 )
 
+// onServers are the kinds of database servers, each with a function that returns the address of a new, migrated database.
+var onServers = map[string]func(t testing.TB) string{"MySQL": newMySQL, "PostgreSQL": newPostgres}
+
 // newMySQL is the address of a new, migrated database.
 func newMySQL(t testing.TB) string {
 	t.Helper()

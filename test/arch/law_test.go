@@ -105,6 +105,7 @@ func libraries() []library {
 	return []library{
 		{"modernc.org/sqlite", []string{"internal/sqldb"}},
 		{"github.com/go-sql-driver/mysql", []string{"internal/sqldb"}},
+		{"github.com/jackc/pgx/v5", []string{"internal/sqldb"}},
 		{"github.com/redis/rueidis", []string{"internal/redis"}},
 		{"github.com/pressly/goose/v3", []string{"internal/sqldb"}},
 		{"github.com/failsafe-go/failsafe-go", []string{"internal/payment", "internal/worker"}},
@@ -139,6 +140,7 @@ func testLibraries() []string {
 		"github.com/chromedp", // a real browser
 		"github.com/getkin/kin-openapi",
 		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
+		"github.com/jackc/pgx/v5",        // likewise
 		"github.com/google/go-cmp",
 		"github.com/gorilla/websocket",        // as a client
 		"github.com/pusher/pusher-http-go/v5", // a back end that publishes

@@ -1,8 +1,8 @@
-// Package env gives tests their servers: one MariaDB (or MySQL), one Redis and one Redis Cluster for a test binary, each started
+// Package env gives tests their servers: one MariaDB (or MySQL), one PostgreSQL, one Redis and one Redis Cluster for a test binary, each started
 // when a test first asks, and a database or a prefix of keys of its own for each test.
 //
-// ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases) and ORDERFLOW_TEST_REDIS
-// (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
+// ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases), ORDERFLOW_TEST_POSTGRES (postgres://…)
+// and ORDERFLOW_TEST_REDIS (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
 // ORDERFLOW_TEST_MYSQLD (see servers.EnvMySQLD) makes the servers that tests start MySQL.
 package env
 
@@ -18,22 +18,25 @@ import (
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // for Admin
 
 	"orderflow/test/servers"
 )
 
 // The environment that points tests at servers of somebody else's.
 const (
-	EnvMySQL = "ORDERFLOW_TEST_MYSQL"
-	EnvRedis = "ORDERFLOW_TEST_REDIS"
+	EnvMySQL    = "ORDERFLOW_TEST_MYSQL"
+	EnvPostgres = "ORDERFLOW_TEST_POSTGRES"
+	EnvRedis    = "ORDERFLOW_TEST_REDIS"
 )
 
 // shared are the servers of this test binary.
 type shared struct {
-	dir     func() (string, error)
-	mariadb func() ([]*servers.Server, error)
-	redis   func() ([]*servers.Server, error)
-	cluster func() ([]*servers.Server, error)
+	dir      func() (string, error)
+	mariadb  func() ([]*servers.Server, error)
+	postgres func() ([]*servers.Server, error)
+	redis    func() ([]*servers.Server, error)
+	cluster  func() ([]*servers.Server, error)
 
 	mu      sync.Mutex
 	started []*servers.Server
@@ -71,6 +74,9 @@ func newShared() *shared {
 	}
 	s.mariadb = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
 		return one(servers.Database(ctx, dir))
+	})
+	s.postgres = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
+		return one(servers.Postgres(ctx, dir))
 	})
 	s.redis = start(func(ctx context.Context, dir string) ([]*servers.Server, error) { return one(servers.Redis(ctx, dir)) })
 	s.cluster = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
@@ -137,7 +143,21 @@ func MySQL(t testing.TB) string {
 	return NewDatabase(t, base)
 }
 
-// NewDatabase makes a database on the server at base (mysql://USER:PASSWORD@HOST:PORT/), and drops it with the test.
+// Postgres is MySQL with a PostgreSQL server.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	base := os.Getenv(EnvPostgres)
+	if base == "" {
+		started, err := binary.postgres()
+		if err != nil {
+			t.Fatal(err)
+		}
+		base = servers.PostgresURL(started[0].Addr(), "")
+	}
+	return NewDatabase(t, base)
+}
+
+// NewDatabase makes a database on the server at base (mysql://USER:PASSWORD@HOST:PORT/ or postgres://…), and drops it with the test.
 func NewDatabase(t testing.TB, base string) string {
 	t.Helper()
 	name := "orderflow_test_" + strings.ToLower(rand.Text()[:12])
@@ -145,20 +165,32 @@ func NewDatabase(t testing.TB, base string) string {
 	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
+	drop := "DROP DATABASE " + name
+	if strings.HasPrefix(base, "postgres:") {
+		drop += " WITH (FORCE)" // the test may have left sessions
+	}
 	t.Cleanup(func() {
-		if _, err := db.Exec("DROP DATABASE " + name); err != nil {
+		if _, err := db.Exec(drop); err != nil {
 			t.Logf("drop the test's database: %v", err) // a test may have killed its server
 		}
 	})
 	return strings.TrimSuffix(base, "/") + "/" + name
 }
 
-// Admin connects to the server at a mysql:// address, beside the product.
+// Admin connects to the server at a mysql:// or postgres:// address, beside the product.
 func Admin(t testing.TB, address string) *sql.DB {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if u.Scheme == "postgres" {
+		db, err := sql.Open("pgx", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db
 	}
 	config := mysql.NewConfig()
 	config.User = u.User.Username()

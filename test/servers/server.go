@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -33,6 +34,9 @@ type Server struct {
 
 	// answers returns nil when the server at the other end does.
 	answers func(conn net.Conn) error
+
+	stop    syscall.Signal // by which it stops in order; 0 for SIGTERM
+	workers bool           // it works in child processes, which a signal to it does not reach
 
 	command *exec.Cmd
 	ended   chan struct{} // closed when the process is gone
@@ -101,16 +105,68 @@ func (s *Server) look(ctx context.Context) error {
 }
 
 // Kill is kill -9; it returns when the process is gone. A server that does not run is none.
-func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
+func (s *Server) Kill() error {
+	workers := s.children()
+	err := s.end(syscall.SIGKILL)
+	for _, worker := range workers {
+		err = errors.Join(err, worker.kill())
+	}
+	return err
+}
 
 // Stop ends the server in order; it returns when the process is gone. A server that does not run is none.
-func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
+func (s *Server) Stop() error { return s.end(cmp.Or(s.stop, syscall.SIGTERM)) }
 
 // Freeze stops the process where it is: connections stay open and nothing answers, until Thaw.
-func (s *Server) Freeze() error { return s.command.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
 
 // Thaw lets a frozen server go on.
-func (s *Server) Thaw() error { return s.command.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) error {
+	err := s.command.Process.Signal(signal)
+	for _, worker := range s.children() {
+		_ = syscall.Kill(int(worker), signal) // it may have ended by itself
+	}
+	return err
+}
+
+// process is the number of a child of a server.
+type process int
+
+// kill ends a process and waits until it is gone.
+func (p process) kill() error {
+	tick := time.NewTicker(readyPause)
+	defer tick.Stop()
+	for deadline := time.Now().Add(stopWithin); ; <-tick.C {
+		switch err := syscall.Kill(int(p), syscall.SIGKILL); {
+		case errors.Is(err, syscall.ESRCH):
+			return nil
+		case err != nil:
+			return err
+		case time.Now().After(deadline):
+			return fmt.Errorf("process %d did not end within %s", p, stopWithin)
+		}
+	}
+}
+
+// children are the processes that a server with workers has started. They are found by ps, which every system has.
+func (s *Server) children() (found []process) {
+	if !s.workers || s.command == nil || s.command.Process == nil {
+		return nil
+	}
+	text, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == s.command.Process.Pid {
+			found = append(found, process(pid))
+		}
+	}
+	return found
+}
 
 func (s *Server) end(signal syscall.Signal) error {
 	if s.command == nil || s.command.Process == nil {

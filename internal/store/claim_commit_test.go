@@ -9,10 +9,20 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestMySQLClaimOfUnknownOutcome: the answer to a COMMIT is lost, and before the claim is looked for, late answers of the
+// TestClaimOfUnknownOutcome: the answer to a COMMIT is lost, and before the claim is looked for, late answers of the
 // gateway settle some of its orders.
-func TestMySQLClaimOfUnknownOutcome(t *testing.T) {
+func TestClaimOfUnknownOutcome(t *testing.T) {
 	t.Parallel()
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			claimOfUnknownOutcome(t, newDatabase)
+		})
+	}
+}
+
+func claimOfUnknownOutcome(t *testing.T, newDatabase func(t testing.TB) string) {
+	t.Helper()
 	for name, c := range map[string]struct {
 		settled []int // of three claimed orders
 		tasks   [3]order.Task
@@ -25,7 +35,7 @@ func TestMySQLClaimOfUnknownOutcome(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules(), Pool: 2})
+			s := openAt(t, newDatabase(t), store.Options{Rules: storetest.Rules(), Pool: 2})
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)
 			}
