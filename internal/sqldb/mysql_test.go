@@ -115,6 +115,17 @@ func asShown(value string) string {
 	return strings.Trim(value, "'")
 }
 
+// TestClockWithoutAnswer: a server that does not return its time makes the operation unavailable.
+func TestClockWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	db := open(t, env.MySQL(t))
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if _, err := db.Clock(ctx); !isUnavailable(err) {
+		t.Errorf("Clock: %v, want an error that says unavailable", err)
+	}
+}
+
 // TestMigrateWaitsForAnother holds the lock under which another process would migrate.
 func TestMigrateWaitsForAnother(t *testing.T) {
 	t.Parallel()

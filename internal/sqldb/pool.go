@@ -118,7 +118,8 @@ func (db *DB) Clock(ctx context.Context) (now time.Time, err error) {
 	if expression == "" {
 		return db.now(), nil
 	}
-	return now, db.Reader.QueryRowContext(ctx, "SELECT "+expression).Scan(ScanTime(&now))
+	err = db.Reader.QueryRowContext(ctx, "SELECT "+expression).Scan(ScanTime(&now))
+	return now, db.explained(err)
 }
 
 // Lookup runs queries on one connection, without a transaction. On SQLite it is the writer's: that connection has the latest
