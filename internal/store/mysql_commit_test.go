@@ -24,23 +24,35 @@ var moments = map[string]env.Moment{
 // duplicated, no answer is lost, and a COMMIT that arrives late is too late.
 func TestCutAtCommit(t *testing.T) {
 	t.Parallel()
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			cutAtCommit(t, newDatabase)
+		})
+	}
+}
+
+func cutAtCommit(t *testing.T, newDatabase func(t testing.TB) string) {
+	t.Helper()
 	for name, moment := range moments {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := newMySQL(t)
+			address := newDatabase(t)
 			cutter := env.NewCommitCutter(t, address)
 			s := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 4})
 			if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {
 				t.Fatal(err)
 			}
 			ctx := t.Context()
+			var cut <-chan struct{}
 			late := func() {
+				env.Eventually(t, "a connection is cut at COMMIT", func() bool { return closed(cut) })
 				if moment == env.LateCommit && cutter.Deliver() {
 					t.Error("a COMMIT was carried out after its transaction was given up")
 				}
 			}
 
-			cutter.Arm(moment, "INSERT INTO orders")
+			cut = cutter.Arm(moment, "INSERT INTO orders")
 			drafts := []order.Draft{storetest.Draft(t, 1, "a", 1, 2), storetest.Draft(t, 2, "b", 2, 1), storetest.Draft(t, 3, "c", 5, 101)}
 			created, batch, err := s.CreateOrders(ctx, drafts)
 			if err != nil || created[0].Err != nil || created[0].Replayed || created[1].Err != nil || batch.ID == "" ||
@@ -50,14 +62,14 @@ func TestCutAtCommit(t *testing.T) {
 			late()
 			a, b := created[0].Order.ID, created[1].Order.ID
 
-			cutter.Arm(moment, "lease_token")
+			cut = cutter.Arm(moment, "lease_token")
 			claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: a}})
 			if err != nil || claims[0].Task != order.TaskCharge || claims[0].Order.Claims != 1 {
 				t.Fatalf("claimed: %+v, %v", claims, err)
 			}
 			late()
 
-			cutter.Arm(moment, "INSERT INTO payments")
+			cut = cutter.Arm(moment, "INSERT INTO payments")
 			settled, batch, err := s.SettleOrders(ctx, []order.Settlement{{
 				OrderID: a, Claim: 1, Lease: claims[0].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}})
@@ -66,7 +78,7 @@ func TestCutAtCommit(t *testing.T) {
 			}
 			late()
 
-			cutter.Arm(moment, "cancelled_at")
+			cut = cutter.Arm(moment, "cancelled_at")
 			cancelled, batch, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}})
 			if err != nil || cancelled[0].Err != nil || batch.ID == "" {
 				t.Fatalf("cancelled: %+v, %+v, %v", cancelled, batch, err)
@@ -75,14 +87,14 @@ func TestCutAtCommit(t *testing.T) {
 
 			// Under a unique key the work is run again where it was not done, and finds itself where it was.
 			again := moment == env.AfterCommit
-			cutter.Arm(moment, "INSERT INTO products")
+			cut = cutter.Arm(moment, "INSERT INTO products")
 			added, err := s.CreateProducts(ctx, []order.ProductDraft{{Key: "k", Name: "New", Price: 1, Stock: 3, Active: true}})
 			if err != nil || added[0].Err != nil || added[0].Replayed != again || added[0].Product.Stock != 3 {
 				t.Fatalf("added: %+v, %v", added, err)
 			}
 			late()
 
-			cutter.Arm(moment, "INSERT INTO stock_movements")
+			cut = cutter.Arm(moment, "INSERT INTO stock_movements")
 			moved, err := s.Restock(ctx, []order.Restock{{ProductID: 3, Quantity: 7, Reason: "r", Key: "k"}})
 			if err != nil || moved[0].Err != nil || moved[0].Replayed != again || moved[0].Product.Stock != 107 {
 				t.Fatalf("restocked: %+v, %v", moved, err)
@@ -101,10 +113,29 @@ func TestCutAtCommit(t *testing.T) {
 	}
 }
 
+// closed reports whether a channel is closed.
+func closed(channel <-chan struct{}) bool {
+	select {
+	case <-channel:
+		return true
+	default:
+		return false
+	}
+}
+
 // TestCutBeforeCommit cuts all connections, at any moment, again and again: who was answered has one order.
 func TestCutBeforeCommit(t *testing.T) {
 	t.Parallel()
-	address := newMySQL(t)
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			cutBeforeCommit(t, newDatabase(t))
+		})
+	}
+}
+
+func cutBeforeCommit(t *testing.T, address string) {
+	t.Helper()
 	proxy, proxied := env.Proxy(t, address)
 	s := openAt(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
 	if err := s.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 1_000_000}); err != nil {

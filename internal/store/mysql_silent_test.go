@@ -21,7 +21,16 @@ import (
 // The server's own defaults would keep the rows locked for eight hours.
 func TestClientVanishes(t *testing.T) {
 	t.Parallel()
-	address := newMySQL(t)
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			clientVanishes(t, newDatabase(t))
+		})
+	}
+}
+
+func clientVanishes(t *testing.T, address string) {
+	t.Helper()
 	cutter := env.NewCommitCutter(t, address)
 	gone := openAt(t, cutter.URL(), store.Options{Rules: storetest.Rules(), Pool: 2})
 	if err := gone.Seed(t.Context(), store.SeedPlan{SetStock: true, Stock: 100}); err != nil {

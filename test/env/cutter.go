@@ -3,7 +3,6 @@ package env
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -25,7 +24,7 @@ const (
 	Vanished                       // the client's machine is gone: this and all other connections, old and new, stay open and silent
 )
 
-// CommitCutter is a proxy before a MySQL server that cuts a connection at a COMMIT when it is told to. It knows as much of
+// CommitCutter is a proxy before a MySQL or PostgreSQL server that cuts a connection at a COMMIT when it is told to. It knows as much of
 // the protocol as that takes; connections through it can be neither encrypted nor compressed. It ends with its test.
 // Methods are safe for concurrent use.
 type CommitCutter struct {
@@ -46,7 +45,7 @@ type cut struct {
 	done   chan struct{}
 }
 
-// NewCommitCutter starts a proxy before the server at a mysql:// address.
+// NewCommitCutter starts a proxy before the server at a mysql:// or postgres:// address.
 func NewCommitCutter(t testing.TB, address string) *CommitCutter {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -85,7 +84,7 @@ func (c *CommitCutter) Deliver() bool {
 }
 
 func (c *CommitCutter) carry(relay *servers.Relay, client, server net.Conn) {
-	l := &link{cutter: c, relay: relay, client: client, server: server, answered: make(chan struct{})}
+	l := &link{cutter: c, relay: relay, client: client, server: server, wire: newWire(c.address), answered: make(chan struct{})}
 	var up sync.WaitGroup
 	up.Go(l.up)
 	l.down()
@@ -97,14 +96,14 @@ func (c *CommitCutter) carry(relay *servers.Relay, client, server net.Conn) {
 func (c *CommitCutter) due(l *link, packet []byte) *cut {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	statement, query := bytes.CutPrefix(packet[headLen:], []byte{comQuery})
+	statement := l.wire.statement(packet)
 	order := c.order
-	commit := query && bytes.EqualFold(statement, []byte("COMMIT"))
+	commit := bytes.EqualFold(statement, []byte("COMMIT"))
 	switch {
 	case commit && order != nil && (order.having == "" || l.matches == order):
 		c.order = nil
 		return order
-	case commit, query && bytes.EqualFold(statement, []byte("ROLLBACK")):
+	case commit, bytes.EqualFold(statement, []byte("ROLLBACK")):
 		l.matches = nil
 	case order != nil && bytes.Contains(statement, []byte(order.having)):
 		l.matches = order
@@ -112,17 +111,13 @@ func (c *CommitCutter) due(l *link, packet []byte) *cut {
 	return nil
 }
 
-const (
-	headLen  = 4 // of a packet: three bytes of length, the number of the packet
-	comQuery = 3 // the command, first byte of a packet, with which a statement comes as text
-)
-
 // link is a client's connection and the one to the server that belongs to it.
 type link struct {
 	cutter  *CommitCutter
 	relay   *servers.Relay
 	client  net.Conn
 	server  net.Conn
+	wire    wire
 	matches *cut // the order whose text this transaction has sent
 
 	lost     atomic.Bool   // what the server says from now on is the answer that gets lost
@@ -134,7 +129,7 @@ type link struct {
 func (l *link) up() {
 	in := bufio.NewReader(l.client)
 	for {
-		packet, err := readPacket(in)
+		packet, err := l.wire.next(in)
 		if err != nil {
 			break
 		}
@@ -189,7 +184,7 @@ func (l *link) down() {
 	for {
 		n, err := l.server.Read(buffer)
 		if l.lost.Load() {
-			l.carried = n > headLen && buffer[headLen] == 0 // the packet that says OK begins so
+			l.carried = l.wire.committed(buffer[:n])
 			l.relay.Drop(l.server)
 			close(l.answered)
 			return
@@ -211,17 +206,4 @@ func (l *link) down() {
 		}
 	}
 	l.relay.Drop(l.client, l.server)
-}
-
-// readPacket reads a packet with its head.
-func readPacket(in io.Reader) ([]byte, error) {
-	var head [headLen]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return nil, err
-	}
-	size := int(head[0]) | int(head[1])<<8 | int(head[2])<<16
-	packet := append(make([]byte, 0, headLen+size), head[:]...)
-	packet = packet[:headLen+size]
-	_, err := io.ReadFull(in, packet[headLen:])
-	return packet, err
 }

@@ -76,7 +76,7 @@ func newShared() *shared {
 		return one(servers.Database(ctx, dir))
 	})
 	s.postgres = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
-		return one(servers.Postgres(ctx, dir))
+		return one(servers.Postgres(ctx, dir, "fsync=off")) // no test kills it
 	})
 	s.redis = start(func(ctx context.Context, dir string) ([]*servers.Server, error) { return one(servers.Redis(ctx, dir)) })
 	s.cluster = start(func(ctx context.Context, dir string) ([]*servers.Server, error) {
