@@ -326,7 +326,7 @@ func TestAuthorizationHeader(t *testing.T) {
 			}
 		})
 	}
-	n.do(t, "GET", "/api/v1/products?access_token=of_x&token=of_x", "").expect(t, 422, []string{`"access_token":`, `"token":`}, "of_x") // nor told again
+	n.do(t, "GET", "/api/v1/products?access_token=of_x&token=of_x", "").expect(t, 422, []string{`"access_token":`, `"token":`}, "of_x") // not repeated
 }
 
 // While the database is unavailable, no token and no password is reported as invalid.

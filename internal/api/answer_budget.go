@@ -13,7 +13,8 @@ const (
 )
 
 // answerBudget bounds the memory of large answers. An answer stays in memory until its client has read it or its time limit has
-// passed, and it costs a client nothing not to read. Bytes that several requests share, such as the list of products, count once.
+// passed, and a client that does not read can open many requests. Bytes that several requests share, such as the list of products,
+// count once.
 type answerBudget struct {
 	mu      sync.Mutex
 	bytes   int

@@ -178,7 +178,7 @@ func TestPanics(t *testing.T) {
 	n.do(t, "GET", "/api/v1/orders/1", "").expect(t, http.StatusNotFound, nil)
 }
 
-// When a part of the answer is sent, only a broken connection tells the caller that it is incomplete.
+// When a part of the answer is sent, only a broken connection shows the caller that it is incomplete.
 func TestPanicAfterPartOfTheAnswer(t *testing.T) {
 	n := open(t)
 	n.Mount("/pages", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -43,7 +43,7 @@ type Reader interface {
 	Existing(ctx context.Context, users, products []int64) (existingUsers, existingProducts map[int64]bool, err error)
 	// Ping returns nil when the database answers.
 	Ping(ctx context.Context) error
-	// CheckWritable returns nil unless a recent write failed for a reason that an operator has to remove, such as a full disk.
+	// CheckWritable returns an error when a recent write failed for a reason that an operator has to remove, such as a full disk.
 	CheckWritable() error
 	// CheckDamage returns an error, with the remedy, when an operation has found the database file damaged.
 	CheckDamage() error

@@ -269,7 +269,7 @@ func malformed(at int64, reason string) error {
 }
 
 // tooDeep returns where a body is nested deeper than maxDepth. It distinguishes only strings from structure: the decoder refuses
-// what is not valid JSON.
+// invalid JSON.
 func tooDeep(body []byte) (at int64, deep bool) {
 	depth := 0
 	quoted := false

@@ -69,7 +69,7 @@ func (a *API) readDraft(rc *requestContext) (order.Draft, error) {
 	key := rc.idempotencyKey(body.key, &invalid)
 	draft, err := order.NewDraft(invalid, body.userID, key, body.lines, body.paymentMethod)
 	if refused, ok := errors.AsType[*order.Error](err); ok {
-		refused.Fields.Merge(a.missing(rc.r.Context(), &body, rc.caller)) // the transaction, which reports them otherwise, is never reached
+		refused.Fields.Merge(a.missing(rc.r.Context(), &body, rc.caller)) // no transaction will report them, since the draft is refused
 		return order.Draft{}, err
 	}
 	if draft.Actor = "user:" + strconv.FormatInt(draft.UserID, 10); rc.caller.Admin {

@@ -24,7 +24,7 @@ func (rc *requestContext) fail(err error) {
 		return
 	}
 	if rc.status != 0 {
-		// A part of the answer is sent. Only a broken connection tells the caller that it is incomplete.
+		// A part of the answer is sent. Only a broken connection shows the caller that it is incomplete.
 		rc.log(slog.LevelError, "An answer was cut off by an error.", "request.cut_off", err)
 		panic(http.ErrAbortHandler)
 	}

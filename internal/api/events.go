@@ -117,7 +117,7 @@ func (a *API) follow(rc *requestContext, s *sender, registered *stream, history 
 		}
 		events, err = a.options.Reader.Events(rc.r.Context(), registered.orderID, after)
 		status = cmp.Or(order.LastStatus(events), status)
-		failed = err != nil // the next token or keep-alive reads again
+		failed = err != nil // the next signal or keep-alive reads again
 	}
 }
 

@@ -26,7 +26,7 @@ type waker struct {
 // stream is the registration of an event stream.
 type stream struct {
 	orderID int64
-	wake    chan struct{} // capacity 1: a token tells the stream to read the table
+	wake    chan struct{} // capacity 1: a signal to read the table
 }
 
 func newWaker(limit int) *waker {
@@ -123,7 +123,7 @@ func (w *waker) wakeAll() {
 	}
 }
 
-// signal leaves a token, unless one is there already: one read of the table serves both.
+// signal sends the wake-up signal, unless one is in the channel: one read of the table serves both.
 func (s *stream) signal() {
 	select {
 	case s.wake <- struct{}{}:

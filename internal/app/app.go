@@ -1,8 +1,9 @@
-// Package app assembles the product: from settings to a running server. It is the only package that imports all parts.
+// Package app builds a running server from settings. It is the only package that imports all parts of the product.
 //
-// Start is one sequence of steps: it opens the database and the ports, adds the services of the roles as stages, and listens. Run starts
-// the stages in order and stops them in reverse order, so that a service ends before the services that it uses: requests, batches,
-// charges, the bus, the database.
+// Start opens the database and the adapters that processes share (bus, locks, limits), adds the services of the process's roles (api,
+// worker, realtime), and listens. Each service is a stage: a function that runs until its context ends. Run starts the stages in order
+// and stops them in reverse order, so that a service ends before the services that it uses: first requests, then batches, charges, the
+// bus and the database.
 package app
 
 import (

@@ -33,8 +33,8 @@ func (s *Server) addConsole(context.Context) (err error) {
 	return nil
 }
 
-// hasDemo reports whether the console has the page Try it: only where no real payment can result. The process itself must charge
-// with the simulated gateway (the workers of other processes could use a real one), on a loopback address.
+// hasDemo reports whether the console has the page Try it: only where no real payment can result. The process must listen on a
+// loopback address, and must charge by itself with the simulated gateway: the workers of other processes could use a real one.
 func (s *Server) hasDemo() bool {
 	return s.settings.Roles.Worker && s.settings.Gateway == config.GatewaySimulated && s.settings.Addr.Loopback()
 }

@@ -58,8 +58,8 @@ func openDatabase(ctx context.Context, settings config.Settings, existing bool) 
 	return &Database{db, settings}, nil
 }
 
-// busAnswers reports whether the bus of the servers on a database can be reached, as far as a command can know. Over SQLite without Redis
-// it can be reached while there is a server.
+// busAnswers reports whether the bus of the servers on a database can be reached, as far as a command can determine. Over SQLite
+// without Redis it can be reached while a server runs.
 func busAnswers(ctx context.Context, settings config.Settings) bool {
 	embedded := !settings.Database.MySQL() && settings.Redis == (config.URL{})
 	return embedded || RedisAnswers(ctx, settings)
@@ -150,5 +150,5 @@ func Terminal(w any) bool {
 	return ok && telemetry.Terminal(file)
 }
 
-// SurviveBrokenPipes keeps the process alive after the reader of its output has gone. It returns a function that undoes this.
+// SurviveBrokenPipes keeps the process alive when the reader of its output exits. It returns a function that undoes this.
 func SurviveBrokenPipes() (undo func()) { return telemetry.SurviveBrokenPipes() }

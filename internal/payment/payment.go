@@ -25,7 +25,8 @@ var ErrOpen = errors.New("payment: the circuit breaker is open; the gateway was 
 //   - A repeated Key is the same charge. It is made once, however many processes request it, at whatever time, also
 //     concurrently. Every request gets the same answer. Attempt and Trace may differ.
 //   - A nil error means a definite answer: Succeeded or Declined, which never changes. An error means no answer, with an empty
-//     Result: the charge may have been made, may still be made, or never. Repeating it with the same Key returns the answer.
+//     Result: the charge may have been made, may still be made, or may never be made. A repetition with the same Key returns the
+//     answer.
 //   - After a successful Void the Key has no charge. Void of an uncharged Key succeeds, and so does a repeated Void. A Declined
 //     void is a definite refusal to undo the charge.
 //   - With Features.VoidBlocksCharge a voided Key can never be charged: a later charge is Declined. Without it, such a charge

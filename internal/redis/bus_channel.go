@@ -119,7 +119,7 @@ func (b *Bus) receive(ctx context.Context, c *channel) error {
 	}
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), busTimeout)
 	defer cancel()
-	// Redis sends messages until it is told to stop. If this fails, nothing here receives them.
+	// Redis sends messages until the connection unsubscribes. If this fails, nothing here receives them.
 	_ = conn.Do(limited, conn.B().Sunsubscribe().Channel(c.name).Build()).Error()
 	return err
 }

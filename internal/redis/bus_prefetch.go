@@ -38,7 +38,7 @@ func (c *consumer) returnPrefetched() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), busTimeout)
 	defer cancel()
-	// After an error the messages stay here. At worst they are delivered twice.
+	// After an error the messages stay here. At worst they are delivered more than once.
 	err = c.split(ctx, conn, time.Since(c.prefetched[0].entry.since) > c.bus.options.AckWithin/4)
 	if err == nil {
 		c.returnRetry.reset()
@@ -50,7 +50,7 @@ func (c *consumer) returnPrefetched() {
 	}
 }
 
-// lostGroup reports whether an error means that the stream or its group is gone: Redis restarted without its data.
+// lostGroup reports whether an error means that the stream or its group is missing: Redis restarted without its data.
 func lostGroup(err error) bool {
 	word := code(err)
 	return word == "NOGROUP" || word == "NOKEY"

@@ -35,8 +35,8 @@ func (c *counted) Write(line []byte) (int, error) {
 
 var errRefused = errors.New("refused")
 
-// TestReturnsAreDelayed: the delay grows, up to a bound, for a server that goes down right after each return, and is gone once it has been
-// up for a while.
+// TestReturnsAreDelayed: the delay grows, up to a bound, for a server that goes down right after each return. It ends once the server
+// has been up for a while.
 func TestReturnsAreDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCounted()

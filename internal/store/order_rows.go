@@ -26,7 +26,7 @@ func (t *tx) lockOrders(ids []int64, skip bool) (orders map[int64]*order.Order, 
 
 // markClaim makes the new lease the commit marker: it is random. The lease of any claimed order suffices, since a late answer may
 // settle one of them before the marker is looked up. Where that happens to all of them, the claim counts as not committed and
-// runs again: it finds every order changed and leaves it alone.
+// runs again: it finds every order changed, and claims none.
 func (t *tx) markClaim(answers []order.Claimed) {
 	var ids []int64
 	lease := ""

@@ -200,8 +200,8 @@ func (s *Store) Run(ctx context.Context) error {
 }
 
 // LeaseOutbox finds up to limit outbox rows that are unpublished for longer than age and not leased, leases them for the given
-// time, and returns them with their events, oldest first. A row that cannot be read is in the error; it delays the others no
-// longer than its lease.
+// time, and returns them with their events, oldest first. The error names rows that cannot be read; they delay the others no
+// longer than their lease.
 func (s *Store) LeaseOutbox(ctx context.Context, age, lease time.Duration, limit int) ([]order.EventBatch, error) {
 	waiting, err := s.unpublishedBefore(ctx, age, limit)
 	if err != nil || len(waiting) == 0 {

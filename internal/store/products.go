@@ -48,8 +48,8 @@ func (s *Store) CreateProducts(ctx context.Context, drafts []order.ProductDraft)
 	return answers, err
 }
 
-// insertProduct inserts a product and fills in its id. New products are rare, so each is a statement of its own, whose id
-// is known whatever the ids of rows inserted together are like.
+// insertProduct inserts a product and fills in its id. New products are rare, so each has a statement of its own: a server may not
+// give consecutive ids to rows that are inserted together.
 func (t *tx) insertProduct(p *order.Product) (err error) {
 	d := t.s.dialect
 	p.ID, err = t.InsertOne(d.Insert()+"products (name, price, currency, stock, active, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",

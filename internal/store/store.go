@@ -1,9 +1,9 @@
-// Package store contains all SQL of Orderflow. Each exported write is one whole business transaction over a slice: it locks and
-// reads the rows, calls a pure function of package order for the decision, writes its effects, the events and the outbox row,
-// and commits. A transaction never leaves the package. Reads are plain queries.
+// Package store contains all SQL of Orderflow. Each exported write is one whole business transaction over a slice of requests: it
+// locks and reads the rows, calls a pure function of package order for the decision, writes its effects, the events and the outbox
+// row, and commits. A transaction never leaves the package. Reads are plain queries.
 //
 // Package sqldb runs the transactions, on SQLite, MySQL and MariaDB. DESIGN.md beside this file explains the order of
-// statements and locks, and what happens beside rows that others keep locked.
+// statements and locks, and the handling of rows that other transactions keep locked.
 package store
 
 import (
@@ -62,8 +62,7 @@ type Store struct {
 }
 
 // Open opens the database that url names: sqlite:PATH, or mysql://USER:PASSWORD@HOST:PORT/NAME. It changes nothing there
-// except that it creates a missing file or database, unless Options say that it must exist. An error is one line that says
-// what is wrong.
+// except that it creates a missing file or database, unless Options.Existing is set. An error is one line with its cause.
 func Open(ctx context.Context, url string, options Options) (*Store, error) {
 	s := &Store{rules: options.Rules, schema: schema(), steady: newSteadyClock()}
 	var err error
@@ -125,7 +124,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) CheckDamage() error { return coded(s.db.CheckDamage()) }
 
 // CheckWritable returns CodeUnavailable, with cause and remedy, when a write failed shortly before for a reason that an operator has
-// to remove, such as a full disk or a server that accepts no writes. Reads may still work.
+// to remove, such as a full disk or a read-only server. Reads may still work.
 func (s *Store) CheckWritable() error { return coded(s.db.CheckWritable()) }
 
 // Backup writes an SQLite database, as it is at one moment, into a new file (see sqldb.DB.Backup). A server on the copy gives

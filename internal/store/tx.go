@@ -10,8 +10,8 @@ import (
 	"orderflow/internal/tracing"
 )
 
-// tx is a running write transaction with what the store's statements need. One goroutine uses it. After an error it can only
-// be given up.
+// tx is a running write transaction with the values that the store's statements need. One goroutine uses it. After an error it can
+// only be rolled back.
 type tx struct {
 	*sqldb.Tx
 

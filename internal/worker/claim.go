@@ -120,7 +120,7 @@ func (w *Worker) deferLocked(ctx context.Context, locked []int64) {
 	}
 }
 
-// transient reports whether an error passes by itself.
+// transient reports whether a retry can succeed without a change to the order.
 func transient(err error) bool {
 	return order.CodeOf(err) == order.CodeUnavailable || errors.Is(err, batch.ErrOverloaded)
 }

@@ -6,9 +6,9 @@
 //	due ──▶ sweeper ──┘        │            └───────────────────────────┘
 //	                           └─▶ acknowledge, after the commit
 //
-// The bus is the fast way to find an order; the sweeper is the reliable one. Every second it looks for due orders: the message
-// was lost, the worker died, or the next payment attempt is due. Both may find the same order: the claim gives it to one
-// worker only.
+// The bus is the fast way to find an order; the sweeper is the reliable one. Every second the sweeper queries the orders that are due.
+// An order is due when its message was lost, when the lease of a crashed worker has expired, or when it is time for the next payment
+// attempt. Bus and sweeper may find the same order: the claim gives it to one worker only.
 //
 // FailedJobService lists, retries and abandons failed jobs: orders whose payment used up its attempts. It needs no running
 // Worker.
