@@ -17,23 +17,23 @@ import (
 	"orderflow/test/servers"
 )
 
-// fickle is the script of a moody provider that can be taken away.
-func fickle() (script func(paymenttest.Call) paymenttest.Behaviour, away *atomic.Bool) {
+// switchableProvider returns the script of a flaky provider that can be made unavailable.
+func switchableProvider() (script func(paymenttest.Call) paymenttest.Behaviour, away *atomic.Bool) {
 	away = &atomic.Bool{}
 	return func(c paymenttest.Call) paymenttest.Behaviour {
 		if away.Load() {
 			return paymenttest.Fail
 		}
-		return moody(c)
+		return flakyProvider(c)
 	}, away
 }
 
-// TestBackupOfSQLite backs a file up while orders come in, loses the original with what came in since, and goes on with
-// the copy: all by the commands of docs/operations/upgrade.md.
+// TestBackupOfSQLite backs a file up while orders arrive, loses the original and all later orders, and continues with the copy, by the
+// commands of docs/operations/upgrade.md.
 func TestBackupOfSQLite(t *testing.T) {
 	t.Parallel()
 	block := blocks(t, "upgrade.md", "### SQLite", 2)
-	script, away := fickle()
+	script, away := switchableProvider()
 	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: script})
 	dir := t.TempDir()
 	run := launch{database: newDatabase(t, dir, 1_000_000), errorsLogged: true, args: []string{
@@ -41,8 +41,8 @@ func TestBackupOfSQLite(t *testing.T) {
 	}}
 	admin := newOperator(t, dir, "DATABASE_URL="+addressOf(run.database))
 	first := start(t, run)
-	o := &outage{t: t, provider: provider, away: away, books: newLedger(t), shop: newShop()}
-	o.shop.move(first.ready())
+	o := &backupTest{t: t, provider: provider, away: away, acks: newAcknowledged(t), list: newServerList()}
+	o.list.set(first.ready())
 	o.lose(func() { admin.run(block[0]) }, func() {
 		first.kill()
 		if err := os.WriteFile(run.database+"-wal", []byte("what a crash has left"), 0o600); err != nil {
@@ -61,7 +61,7 @@ func TestBackupOfSQLite(t *testing.T) {
 	}
 }
 
-// TestBackupOfMySQL does the same with a database on a server. What Redis still has of what was lost does no harm.
+// TestBackupOfMySQL is TestBackupOfSQLite with a database server. What Redis still holds of lost orders is ignored.
 func TestBackupOfMySQL(t *testing.T) {
 	t.Parallel()
 	block := blocks(t, "upgrade.md", "### MySQL and MariaDB", 2)
@@ -69,20 +69,20 @@ func TestBackupOfMySQL(t *testing.T) {
 	redis, prefix := env.Redis(t)
 	root := admin(t, server)
 	execute(t, root, "CREATE DATABASE orderflow", "CREATE USER backup IDENTIFIED BY 'secret'", "GRANT SELECT ON orderflow.* TO backup")
-	script, away := fickle()
-	m := open(t, ground{
+	script, away := switchableProvider()
+	m := startInstallation(t, infrastructure{
 		databases: []string{servers.MySQLURL(server.Addr(), "orderflow")}, redis: redis, prefix: prefix, direct: true, stock: 1_000_000, script: script,
 	})
 	dir, restored := t.TempDir(), servers.MySQLURL(server.Addr(), "restored")
-	o := &outage{t: t, provider: m.provider, away: away, books: newLedger(t), shop: m.shop}
+	o := &backupTest{t: t, provider: m.provider, away: away, acks: newAcknowledged(t), list: m.servers}
 	o.lose(func() {
 		signIn(t, dir, server, "backup", "secret")
 		newOperator(t, dir).run(block[0])
 	}, func() {
-		for _, n := range m.nodes {
+		for _, n := range m.instances {
 			n.kill()
 		}
-	}, m.nodes[2].server, m.nodes[3].server)
+	}, m.instances[2].server, m.instances[3].server)
 	if keys, ok := env.Command(t, hostOf(redis), "KEYS", prefix+"*").([]any); !ok || len(keys) == 0 {
 		t.Errorf("Redis has forgotten everything: %v", keys)
 	}
@@ -92,20 +92,20 @@ func TestBackupOfMySQL(t *testing.T) {
 	db := openDatabase(t, restored)
 	o.check(db)
 	m.databases[0] = restored
-	for _, n := range slices.Backward(m.nodes) { // the workers first, as the page says
+	for _, n := range slices.Backward(m.instances) { // the workers first, as the page says
 		if n.run.database = restored; n.role == "api" {
 			m.until("orders that are open in the backup", func() (string, bool) {
 				return "", !slices.ContainsFunc(slices.Collect(maps.Values(ordersIn(t, db))), func(o order.Order) bool { return !o.Status.Terminal() })
 			})
 		}
-		m.again(n)
+		m.restart(n)
 	}
-	m.feel(well)
-	o.goOn(m.nodes[0].addr, m.nodes[0].server, m.nodes[1].server, m.nodes[2].server, m.nodes[3].server)
+	m.awaitHealth(healthy)
+	o.goOn(m.instances[0].addr, m.instances[0].server, m.instances[1].server, m.instances[2].server, m.instances[3].server)
 	o.close(db)
 }
 
-// signIn says in a folder's .my.cnf where a server is and who asks.
+// signIn writes the address of a server and a user into the .my.cnf of a folder.
 func signIn(t *testing.T, dir string, server *servers.Server, user, password string) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(server.Addr())
@@ -118,57 +118,56 @@ func signIn(t *testing.T, dir string, server *servers.Server, user, password str
 	}
 }
 
-// outage is an installation that loses what came in after its backup.
-type outage struct {
+// backupTest is an installation that loses the orders placed after its backup.
+type backupTest struct {
 	t        *testing.T
 	provider *paymenttest.Provider
 	away     *atomic.Bool
-	shop     *shop
-	books    *ledger // of those who ordered before
-	newer    *ledger // and after the restore
+	list     *serverList
+	acks     *acknowledged // of those who ordered before
+	newer    *acknowledged // and after the restore
 
 	before   map[order.OrderKey]int64 // confirmed when the backup began
 	restored map[int64]order.Order
 }
 
-// sells waits until so many more orders are acknowledged.
-func sells(t *testing.T, books *ledger, n int, when string) {
+// awaitOrders waits until n more orders are acknowledged.
+func awaitOrders(t *testing.T, acks *acknowledged, n int, when string) {
 	t.Helper()
-	m := &many{t: t, books: books}
-	m.sells(n, when)
+	m := &installation{t: t, acknowledged: acks}
+	m.awaitOrders(n, when)
 }
 
-// lose has the shoppers order before, while and after backup runs, and then disaster strike. The provider is away from
-// some time before the backup until it is done, so that orders are open in it, whose customers pay all the same. These
-// workers die first: there are orders that nobody has heard of when the database is lost.
-func (o *outage) lose(backup, disaster func(), workers ...*server) {
+// lose runs the backup and then the disaster while clients order. The provider is unavailable from before the backup until it is done,
+// so that the backup has open orders whose customers pay. The workers end first, so that the database is lost with unprocessed orders.
+func (o *backupTest) lose(backup, disaster func(), workers ...*server) {
 	o.t.Helper()
-	rest := crowd(o.t, 8, o.shop, o.books, false)
-	defer rest()
-	sells(o.t, o.books, 30, "before the backup")
+	stopClients := startClients(o.t, 8, o.list, o.acks, false)
+	defer stopClients()
+	awaitOrders(o.t, o.acks, 30, "before the backup")
 	o.away.Store(true)
-	sells(o.t, o.books, 30, "that nobody charges")
-	o.before = o.books.told()
+	awaitOrders(o.t, o.acks, 30, "that nobody charges")
+	o.before = o.acks.keys()
 	backup()
 	o.away.Store(false)
 	paid := len(o.provider.Charged())
-	(&many{t: o.t}).until("charges that will be forgotten", func() (string, bool) { return "", len(o.provider.Charged()) > paid+20 })
+	(&installation{t: o.t}).until("charges that will be forgotten", func() (string, bool) { return "", len(o.provider.Charged()) > paid+20 })
 	for _, w := range workers {
 		w.kill()
 	}
-	sells(o.t, o.books, 30, "that will be lost")
-	rest()
-	o.shop.move()
+	awaitOrders(o.t, o.acks, 30, "that will be lost")
+	stopClients()
+	o.list.set()
 	disaster()
 }
 
-// check looks at what was restored, before it is served: all that was confirmed before the backup began, and nothing that
-// was not confirmed at all.
-func (o *outage) check(db *app.Database) {
+// check checks a restored database before it is served: it has all orders confirmed before the backup began, and none that was not
+// confirmed.
+func (o *backupTest) check(db *app.Database) {
 	o.t.Helper()
-	prove(o.t, db)
+	audit(o.t, db)
 	o.restored = ordersIn(o.t, db)
-	told, open := o.books.told(), 0
+	told, open := o.acks.keys(), 0
 	for ref, id := range o.before {
 		if is, found := o.restored[id]; !found || is.Key != ref.Key || is.UserID != ref.UserID {
 			o.t.Errorf("order %d, key %s of user %d, was confirmed before the backup began, and is not in it", id, ref.Key, ref.UserID)
@@ -188,29 +187,28 @@ func (o *outage) check(db *app.Database) {
 	o.t.Logf("%d orders when the backup began, %d in it, of which %d are open, %d when it was lost", len(o.before), len(o.restored), open, len(told))
 }
 
-// goOn has others order at what was restored, at this address, until all orders have come to their end, and then ends the
-// servers.
-func (o *outage) goOn(addr string, servers ...*server) {
+// goOn has clients order from the restored database until all orders have ended, and then stops the servers.
+func (o *backupTest) goOn(addr string, servers ...*server) {
 	o.t.Helper()
 	o.t.Run("restored", func(t *testing.T) { // for other keys
-		o.newer = newLedger(t)
-		o.shop.move(addr)
-		rest := crowd(t, 8, o.shop, o.newer, false)
-		defer rest()
-		sells(t, o.newer, 30, "after the restore")
-		rest()
-		ended(t, addr)
+		o.newer = newAcknowledged(t)
+		o.list.set(addr)
+		stopClients := startClients(t, 8, o.list, o.newer, false)
+		defer stopClients()
+		awaitOrders(t, o.newer, 30, "after the restore")
+		stopClients()
+		awaitAllEnded(t, addr)
 	})
 	for _, s := range servers {
 		s.stop()
 	}
 }
 
-// close compares all books. What was lost was paid, and its id was given to nobody else.
-func (o *outage) close(db *app.Database) {
+// close compares the records. Lost orders were paid, and their ids were not given to other orders.
+func (o *backupTest) close(db *app.Database) {
 	o.t.Helper()
-	prove(o.t, db)
-	lost := o.books.told()
+	audit(o.t, db)
+	lost := o.acks.keys()
 	maps.DeleteFunc(lost, func(_ order.OrderKey, id int64) bool { _, kept := o.restored[id]; return kept })
 	ids, charged, after := slices.Collect(maps.Values(lost)), o.provider.Charged(), ordersIn(o.t, db)
 	for _, id := range ids {
@@ -224,7 +222,7 @@ func (o *outage) close(db *app.Database) {
 			o.t.Errorf("order %d was restored, and is now %s", id, is.Status)
 		}
 	}
-	if want := len(o.restored) + len(o.newer.told()); len(after) != want {
+	if want := len(o.restored) + len(o.newer.keys()); len(after) != want {
 		o.t.Errorf("%d orders, want %d", len(after), want)
 	}
 	for id, is := range after {

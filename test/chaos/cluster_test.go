@@ -35,11 +35,11 @@ func TestCluster(t *testing.T) {
 	}
 	// fresh is a new database on all nodes, and keys of its own.
 	prefixes := 0
-	fresh := func(t *testing.T) ground {
+	fresh := func(t *testing.T) infrastructure {
 		t.Helper()
 		prefixes++
 		name := nameOf(env.NewDatabase(t, servers.MySQLURL(galera[0].Addr(), "")))
-		g := on("", servers.RedisClusterURL(redis), fmt.Sprintf("%d:", prefixes))
+		g := mysqlAndRedis("", servers.RedisClusterURL(redis), fmt.Sprintf("%d:", prefixes))
 		g.databases, g.direct = nil, true
 		for _, node := range galera {
 			g.databases = append(g.databases, servers.MySQLURL(node.Addr(), name))
@@ -47,25 +47,25 @@ func TestCluster(t *testing.T) {
 		return g
 	}
 	t.Run("Migrate", func(t *testing.T) { migrateAtOnce(t, fresh(t)) })
-	t.Run("Races", func(t *testing.T) { races(t, fresh(t)) })
+	t.Run("Races", func(t *testing.T) { concurrentOrders(t, fresh(t)) })
 	t.Run("Conflicts", func(t *testing.T) { conflicts(t, fresh(t), galera) })
-	t.Run("OneMind", func(t *testing.T) { oneMind(t, fresh(t)) })
+	t.Run("OneMind", func(t *testing.T) { readOtherNode(t, fresh(t)) })
 	t.Run("GaleraNodeLost", func(t *testing.T) { galeraNodeLost(t, fresh(t), galera[0]) })
 	t.Run("GaleraQuorumLost", func(t *testing.T) { galeraQuorumLost(t, fresh(t), galera[1:]) })
 	t.Run("RedisMasterLost", func(t *testing.T) { redisMasterLost(t, fresh(t), redis[0]) })
 	t.Run("SentinelFailover", func(t *testing.T) { sentinelFailover(t, fresh(t)) })
 }
 
-// nameOf is the database's name in a mysql:// address.
+// nameOf returns the database's name in a mysql:// address.
 func nameOf(address string) string { return address[strings.LastIndex(address, "/")+1:] }
 
-// migrateAtOnce makes the tables from ten processes at once, and again when they are there.
-func migrateAtOnce(t *testing.T, g ground) {
+// migrateAtOnce migrates from ten processes at once, on an empty database and again on a migrated one.
+func migrateAtOnce(t *testing.T, g infrastructure) {
 	for range 2 {
 		var group sync.WaitGroup
 		for i := range 10 {
 			group.Go(func() {
-				v := play(t, nil, "migrate", "up", "--database", g.databases[i%len(g.databases)])
+				v := runToEnd(t, nil, "migrate", "up", "--database", g.databases[i%len(g.databases)])
 				if v.code != 0 {
 					t.Errorf("ended with %d: %s%s", v.code, v.stdout, v.stderr)
 				}
@@ -74,15 +74,15 @@ func migrateAtOnce(t *testing.T, g ground) {
 		group.Wait()
 	}
 	fill(t, g.databases[1], 10)
-	prove(t, openDatabase(t, g.databases[2]))
+	audit(t, openDatabase(t, g.databases[2]))
 }
 
-// races has 50 buyers at once go for the last piece of a product, and one key come in 50 times, over both API processes.
-func races(t *testing.T, g ground) {
-	g.stock, g.shoppers, g.script = 1, 0, func(paymenttest.Call) paymenttest.Behaviour { return paymenttest.Succeed }
-	m := open(t, g)
+// concurrentOrders has 50 clients order the last unit of a product at once, and sends one key 50 times, over both API processes.
+func concurrentOrders(t *testing.T, g infrastructure) {
+	g.stock, g.clients, g.script = 1, 0, func(paymenttest.Call) paymenttest.Behaviour { return paymenttest.Succeed }
+	m := startInstallation(t, g)
 	for product := 1; product <= 3; product++ {
-		sold := m.rush(func(i int) (key, body string) {
+		sold := m.send50(func(i int) (key, body string) {
 			key = fmt.Sprintf("last-%d-%d", product, i)
 			return key, fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":%d,"quantity":1}]}`, key, product)
 		})
@@ -92,7 +92,7 @@ func races(t *testing.T, g ground) {
 	}
 	for product := 4; product <= 5; product++ {
 		key := fmt.Sprintf("again-%d", product)
-		sold := m.rush(func(int) (string, string) {
+		sold := m.send50(func(int) (string, string) {
 			return key, fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":%d,"quantity":1}]}`, key, product)
 		})
 		if sold["201"] != 1 || sold["200"] != 49 {
@@ -102,8 +102,8 @@ func races(t *testing.T, g ground) {
 	m.close()
 }
 
-// rush sends 50 orders at once, and counts the answers by status and code.
-func (m *many) rush(request func(i int) (key, body string)) map[string]int {
+// send50 sends 50 orders at once, and counts the answers by status and code.
+func (m *installation) send50(request func(i int) (key, body string)) map[string]int {
 	m.t.Helper()
 	var (
 		group sync.WaitGroup
@@ -115,13 +115,13 @@ func (m *many) rush(request func(i int) (key, body string)) map[string]int {
 			var w wire
 			defer w.close()
 			key, body := request(i)
-			a, err := w.ask(m.nodes[i%2].addr, http.MethodPost, "/api/v1/orders", body)
+			a, err := w.ask(m.instances[i%2].addr, http.MethodPost, "/api/v1/orders", body)
 			if err != nil {
 				m.t.Error(err)
 				return
 			}
 			if o, err := a.order(); err == nil {
-				m.books.place(order.OrderKey{UserID: 1, Key: key}, o.ID, a.status == http.StatusOK)
+				m.acknowledged.place(order.OrderKey{UserID: 1, Key: key}, o.ID, a.status == http.StatusOK)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -132,10 +132,9 @@ func (m *many) rush(request func(i int) (key, body string)) map[string]int {
 	return answers
 }
 
-// conflicts has processes on different nodes write the same rows, until some have been told at COMMIT that another one was
-// first.
-func conflicts(t *testing.T, g ground, galera []*servers.Server) {
-	m := open(t, g)
+// conflicts has processes on different nodes write the same rows until some transactions have failed at COMMIT.
+func conflicts(t *testing.T, g infrastructure, galera []*servers.Server) {
+	m := startInstallation(t, g)
 	count := func() (sum int) {
 		for _, node := range galera {
 			for _, name := range []string{"wsrep_local_cert_failures", "wsrep_local_bf_aborts"} {
@@ -158,39 +157,38 @@ func conflicts(t *testing.T, g ground, galera []*servers.Server) {
 	m.close()
 }
 
-// galeraNodeLost kills a node, whose processes then have no database and say so, while the others sell on; and lets it
-// join again.
-func galeraNodeLost(t *testing.T, g ground, lost *servers.Server) {
-	m := open(t, g)
-	m.sells(20, "on a good day")
+// galeraNodeLost kills a node, whose processes then report that they have no database while the others continue, and starts it again.
+func galeraNodeLost(t *testing.T, g infrastructure, lost *servers.Server) {
+	m := startInstallation(t, g)
+	m.awaitOrders(20, "before the fault")
 	if err := lost.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	m.feel(noDatabase, m.nodes[0], m.nodes[3])
-	m.sells(50, "with a node of Galera lost")
-	m.feel(well, m.nodes[1], m.nodes[2])
+	m.awaitHealth(noDatabase, m.instances[0], m.instances[3])
+	m.awaitOrders(50, "with a node of Galera lost")
+	m.awaitHealth(healthy, m.instances[1], m.instances[2])
 	if err := lost.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.feel(well)
-	m.sells(20, "with the node back")
+	m.awaitHealth(healthy)
+	m.awaitOrders(20, "with the node back")
 	m.close()
 }
 
-// oneMind asks the other process, on another node, for what the first one has just done: it knows.
-func oneMind(t *testing.T, g ground) {
-	m := open(t, g)
-	var doors [2]wire
-	defer doors[0].close()
-	defer doors[1].close()
-	ask := func(door int, method, path, body string, want int) shown {
+// readOtherNode reads each order through another node right after it was written; it must be there.
+func readOtherNode(t *testing.T, g infrastructure) {
+	m := startInstallation(t, g)
+	var wires [2]wire
+	defer wires[0].close()
+	defer wires[1].close()
+	ask := func(node int, method, path, body string, want int) shown {
 		t.Helper()
 		var (
 			a   answer
 			err error
 		)
 		for range 20 { // 503 is no definite answer
-			a, err = doors[door].ask(m.nodes[door].addr, method, path, body)
+			a, err = wires[node].ask(m.instances[node].addr, method, path, body)
 			if err != nil || a.status != http.StatusServiceUnavailable {
 				break
 			}
@@ -205,7 +203,7 @@ func oneMind(t *testing.T, g ground) {
 		here, there := i%2, 1-i%2
 		key := fmt.Sprintf("mind-%d", i)
 		o := ask(here, http.MethodPost, "/api/v1/orders", create(key), http.StatusCreated)
-		m.books.place(order.OrderKey{UserID: 1, Key: key}, o.ID, false)
+		m.acknowledged.place(order.OrderKey{UserID: 1, Key: key}, o.ID, false)
 		path := fmt.Sprintf("/api/v1/orders/%d", o.ID)
 		ask(there, http.MethodGet, path, "", http.StatusOK)
 		if again := ask(there, http.MethodPost, "/api/v1/orders", create(key), http.StatusOK); again.ID != o.ID {
@@ -215,17 +213,16 @@ func oneMind(t *testing.T, g ground) {
 	m.close()
 }
 
-// galeraQuorumLost kills two nodes of three. The one that is left refuses everything, and all go on when the others are
-// back.
-func galeraQuorumLost(t *testing.T, g ground, lost []*servers.Server) {
-	m := open(t, g)
-	m.sells(20, "on a good day")
+// galeraQuorumLost kills two nodes of three. The third one refuses everything, and all continue when the others are back.
+func galeraQuorumLost(t *testing.T, g infrastructure, lost []*servers.Server) {
+	m := startInstallation(t, g)
+	m.awaitOrders(20, "before the fault")
 	for _, node := range lost {
 		if err := node.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.feel(noDatabase)
+	m.awaitHealth(noDatabase)
 	var starts sync.WaitGroup
 	for _, node := range lost {
 		starts.Go(func() {
@@ -235,38 +232,38 @@ func galeraQuorumLost(t *testing.T, g ground, lost []*servers.Server) {
 		})
 	}
 	starts.Wait()
-	m.feel(well)
-	m.sells(20, "with all nodes back")
+	m.awaitHealth(healthy)
+	m.awaitOrders(20, "with all nodes back")
 	m.close()
 }
 
-// redisMasterLost kills a master of the Redis Cluster. Orders go on while a replica takes its place, and with it.
-func redisMasterLost(t *testing.T, g ground, lost *servers.Server) {
-	m := open(t, g)
-	m.delivers("on a good day")
+// redisMasterLost kills a master of the Redis Cluster. Orders continue while a replica takes over, and afterwards.
+func redisMasterLost(t *testing.T, g infrastructure, lost *servers.Server) {
+	m := startInstallation(t, g)
+	m.awaitDelivery("before the fault")
 	if err := lost.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	m.sells(100, "with a master of Redis lost")
-	m.feel(well)
-	m.delivers("with a new master of Redis")
+	m.awaitOrders(100, "with a master of Redis lost")
+	m.awaitHealth(healthy)
+	m.awaitDelivery("with a new master of Redis")
 	if err := lost.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.sells(20, "with the old master back")
+	m.awaitOrders(20, "with the old master back")
 	m.close()
 }
 
-// sentinelFailover kills the master that sentinels watch over, which then make another one.
-func sentinelFailover(t *testing.T, g ground) {
+// sentinelFailover kills the master that sentinels monitor, which then promote a replica.
+func sentinelFailover(t *testing.T, g infrastructure) {
 	set, err := servers.Sentinel(t.Context(), env.Folder(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = set.Kill() })
 	g.redis = set.URL()
-	m := open(t, g)
-	m.delivers("on a good day")
+	m := startInstallation(t, g)
+	m.awaitDelivery("before the fault")
 	master, err := set.Master()
 	if err == nil {
 		err = master.Kill()
@@ -274,17 +271,17 @@ func sentinelFailover(t *testing.T, g ground) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.sells(100, "without a master of Redis")
+	m.awaitOrders(100, "without a master of Redis")
 	m.until("a new master", func() (string, bool) {
 		now, err := set.Master()
 		return fmt.Sprint(err), err == nil && now != master
 	})
-	m.feel(well)
-	m.delivers("with a new master of Redis")
+	m.awaitHealth(healthy)
+	m.awaitDelivery("with a new master of Redis")
 	if err := master.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.sells(20, "with the old master back")
-	m.feel(well)
+	m.awaitOrders(20, "with the old master back")
+	m.awaitHealth(healthy)
 	m.close()
 }

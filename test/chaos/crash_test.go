@@ -29,12 +29,12 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// random is a duration of less than limit.
+// random returns a duration of less than limit.
 func random(limit time.Duration) time.Duration { return rand.N(limit) }
 
-// moody is a provider's script: most charges succeed, some are declined, and some answers get lost, after the charge or
-// before; rarely enough that the circuit breaker stays closed most of the time.
-func moody(c paymenttest.Call) paymenttest.Behaviour {
+// flakyProvider is the script of a provider: most charges succeed, some are declined, and some answers get lost before or after the
+// charge, rarely enough that the circuit breaker is closed most of the time.
+func flakyProvider(c paymenttest.Call) paymenttest.Behaviour {
 	switch lost := c.Nth == 1; {
 	case lost && c.OrderID%23 == 0:
 		return paymenttest.Disconnect
@@ -51,8 +51,8 @@ func moody(c paymenttest.Call) paymenttest.Behaviour {
 	}
 }
 
-// ended waits until no order is open any more.
-func ended(t *testing.T, addr string) {
+// awaitAllEnded waits until no order is PENDING or PROCESSING.
+func awaitAllEnded(t *testing.T, addr string) {
 	t.Helper()
 	var w wire
 	defer w.close()
@@ -69,28 +69,28 @@ func ended(t *testing.T, addr string) {
 	})
 }
 
-// moodyHouse is a server to be launched, again and again, on one database, and the provider that it charges at, which has
-// its moods. What is left unfinished by one launch is soon due for the next.
-func moodyHouse(t *testing.T) (*paymenttest.Provider, launch) {
+// launchWithFlakyProvider returns a server that can be launched repeatedly on one database, and its flaky provider. Its leases are
+// short, so that the next launch soon continues what the previous one left unfinished.
+func launchWithFlakyProvider(t *testing.T) (*paymenttest.Provider, launch) {
 	t.Helper()
-	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: moody})
+	provider := paymenttest.NewProvider(t, paymenttest.Options{Script: flakyProvider})
 	return provider, launch{database: newDatabase(t, t.TempDir(), 1_000_000), args: []string{
 		"--gateway", provider.URL(), "--lease", "7100ms", "--charge-timeout", "2s", "--backoff", "50ms", "--payment-attempts", "100",
 	}}
 }
 
-// TestChaosKill kills the server, again and again, at random moments under load. What was acknowledged stays, what was
-// not never comes, every order comes to its end and no customer pays twice.
+// TestChaosKill kills the server repeatedly at random moments under load. Acknowledged orders remain, other orders do not appear
+// later, every order ends and no customer pays twice.
 func TestChaosKill(t *testing.T) {
 	t.Parallel()
-	provider, run := moodyHouse(t)
-	shop, books := newShop(), newLedger(t)
-	rest := crowd(t, 12, shop, books, false)
-	defer rest()
+	provider, run := launchWithFlakyProvider(t)
+	list, acks := newServerList(), newAcknowledged(t)
+	stopClients := startClients(t, 12, list, acks, false)
+	defer stopClients()
 
 	kills := 0
 	enough := func(end time.Time) bool { // on a busy machine a start alone may take seconds
-		short := kills < 5 || books.orders() < 50
+		short := kills < 5 || acks.orders() < 50
 		return time.Now().After(end) && (!short || time.Now().After(end.Add(env.Patience)))
 	}
 	for end := time.Now().Add(span(t, 8*time.Second)); !enough(end) && !t.Failed(); kills++ {
@@ -100,29 +100,29 @@ func TestChaosKill(t *testing.T) {
 			s.kill()
 			continue
 		}
-		shop.move(s.ready())
+		list.set(s.ready())
 		wait(t.Context(), random(1200*time.Millisecond))
-		shop.move()
+		list.set()
 		s.kill()
 	}
 	last := start(t, run)
 	addr := last.ready()
-	shop.move(addr)
-	rest()
-	ended(t, addr)
+	list.set(addr)
+	stopClients()
+	awaitAllEnded(t, addr)
 	last.stop()
 
 	db := openDatabase(t, run.database)
-	prove(t, db)
-	settled(t, books.compare(db), provider)
-	if kills < 3 || books.orders() < 50 {
-		t.Errorf("%d kills and %d orders are too few to mean anything", kills, books.orders())
+	audit(t, db)
+	checkPayments(t, acks.compare(db), provider)
+	if kills < 3 || acks.orders() < 50 {
+		t.Errorf("%d kills and %d orders are too few to mean anything", kills, acks.orders())
 	}
 	t.Logf("%d kills", kills)
 }
 
-// TestChaosKillBetweenChargeAndSettle kills the server when the provider has booked a charge and before it answers. The
-// order is charged again after its lease, under the same key, and so is paid for once.
+// TestChaosKillBetweenChargeAndSettle kills the server after the provider has recorded a charge and before it answers. After the lease
+// the order is charged again under the same key, and so paid once.
 func TestChaosKillBetweenChargeAndSettle(t *testing.T) {
 	t.Parallel()
 	for round, end := 0, time.Now().Add(span(t, 0)); (round == 0 || time.Now().Before(end)) && !t.Failed(); round++ {
@@ -138,7 +138,7 @@ func killBetween(t *testing.T) {
 	}
 	var victim atomic.Pointer[server]
 	charged := make(chan struct{})
-	door := httptest.NewServer(&httputil.ReverseProxy{
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: upstream.Scheme, Host: upstream.Host})
 		},
@@ -150,11 +150,11 @@ func killBetween(t *testing.T) {
 			return nil
 		},
 	})
-	defer door.Close()
+	defer proxy.Close()
 
 	database := newDatabase(t, t.TempDir(), 10)
 	run := launch{database: database, args: []string{
-		"--gateway", door.URL + upstream.Path, "--lease", "5600ms", "--charge-timeout", "500ms", "--payment-attempts", "20",
+		"--gateway", proxy.URL + upstream.Path, "--lease", "5600ms", "--charge-timeout", "500ms", "--payment-attempts", "20",
 	}}
 	first := start(t, run)
 	victim.Store(first)
@@ -174,19 +174,19 @@ func killBetween(t *testing.T) {
 	if left, err := db.Order(t.Context(), o.ID); err != nil || left.Status != order.Processing {
 		t.Errorf("the server left the order behind as %+v, %v", left, err)
 	}
-	prove(t, db)
+	audit(t, db)
 
 	second := start(t, run)
 	addr := second.ready()
-	ended(t, addr)
+	awaitAllEnded(t, addr)
 	a, err := w.ask(addr, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", o.ID), "")
 	if paid, shownErr := a.order(); err != nil || shownErr != nil || paid.Status != string(order.Paid) {
 		t.Errorf("%v, %v, %v", a, err, shownErr)
 	}
 	second.stop()
-	prove(t, db)
+	audit(t, db)
 	entries := provider.Entries()
 	if len(entries) != 1 || entries[0].Charges < 2 || provider.Charged()[o.ID] != 1 || len(provider.Problems()) > 0 {
-		t.Errorf("the provider's books: %+v, %v", entries, provider.Problems())
+		t.Errorf("the provider's acks: %+v, %v", entries, provider.Problems())
 	}
 }

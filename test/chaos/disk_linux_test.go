@@ -105,7 +105,7 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 	addr := s.ready()
 	full(s)
 
-	books := newLedger(t)
+	acks := newAcknowledged(t)
 	var refused atomic.Int64
 	place := func(w *wire, key string) (done bool) {
 		// A long key, so that room runs out soon.
@@ -121,7 +121,7 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 			if err != nil {
 				t.Errorf("%v: %v", a, err)
 			}
-			books.place(refOf(key), o.ID, a.status == http.StatusOK)
+			acks.place(refOf(key), o.ID, a.status == http.StatusOK)
 			return true
 		default:
 			t.Errorf("%s: %v", key, a)
@@ -151,13 +151,13 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 			place(w, open[i])
 		}
 	})
-	before := books.orders()
+	before := acks.orders()
 	if before == 0 {
 		t.Error("there was no room from the start")
 	}
 	var w wire
 	defer w.close()
-	for _, id := range books.ids() {
+	for _, id := range acks.ids() {
 		a, err := w.ask(addr, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", id), "")
 		if err != nil || a.status != http.StatusOK {
 			t.Errorf("order %d was acknowledged: %v, %v", id, a, err)
@@ -178,10 +178,10 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 			wait(t.Context(), 50*time.Millisecond)
 		}
 	})
-	ended(t, addr)
+	awaitAllEnded(t, addr)
 	s.stop()
 	db := openDatabase(t, database)
-	prove(t, db)
-	settled(t, books.compare(db), provider)
+	audit(t, db)
+	checkPayments(t, acks.compare(db), provider)
 	t.Logf("%d orders before there was no room, %d refusals", before, refused.Load())
 }

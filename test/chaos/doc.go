@@ -1,20 +1,17 @@
-// Package chaos holds tests alone: they build the real binary, run it as a process of its own, and take from under it
-// what a bad day takes: its life (kill -9), its time (SIGTERM under load), its disk, the reader of its logs.
+// Package chaos holds tests only. They build the binary, run it as a process of its own, and cause faults: kill -9, SIGTERM under
+// load, full disks, a log that is not read.
 //
-// Each test keeps books of its own beside the server's: what clients were told (ledger), and what the payment provider,
-// which lives in the test's process and so outlives the server, has charged. In the end the server's books must add up
-// (the audit), say the same as the clients' (every acknowledged order is there, once, and no other), and the same as
-// the provider's (an order is PAID if, and only if, its customer was charged, once).
+// Each test compares three records: the database, what clients received (acknowledged), and what the payment provider charged. The
+// provider runs in the test's process and so survives the server. At the end the audit must pass, the database must hold exactly the
+// acknowledged orders, and an order must be PAID if and only if its customer was charged, once.
 //
-// A client whose connection breaks does not know what became of its request. It does what the API's users are told to:
-// it asks again with the same key until there is an answer. That is why the two books can be compared at all: when the
-// clients have come to rest, no outcome is unknown.
+// A client whose connection breaks does not know the outcome of its request. As the API documents, it repeats the request with the
+// same key until it receives an answer. So no outcome is unknown once the clients have stopped.
 //
-// One process on an SQLite file dies alone. Over MySQL and Redis there are two of each role (many), each with a network of its
-// own to either, and it is the servers and networks between them that have the bad days: processes go on with what is
-// left, their probes say what is missing, and all comes back by itself. With the build tag cluster they stand on a Galera,
-// a Redis Cluster and a Sentinel set (make test-cluster).
+// An SQLite file has one process. Over MySQL and Redis there are two of each role (installation), each with its own network to
+// either, and the faults hit servers and networks: processes continue with what is left, their probes report what is missing, and all
+// recover by themselves. With the build tag cluster they run on a Galera, a Redis Cluster and a Sentinel set (make test-cluster).
 //
-// The moments of death are random; what is asserted holds for all of them. ORDERFLOW_SOAK=10m lets each test whose name
-// has Chaos or Soak in it go on for that long.
+// Faults occur at random moments; the assertions hold for all of them. With ORDERFLOW_SOAK=10m each test whose name has Chaos or Soak
+// runs for that long.
 package chaos

@@ -25,7 +25,7 @@ func binary(t *testing.T) string {
 	return env.Product(t)
 }
 
-// span is how long a test goes on: ORDERFLOW_SOAK, or what it takes by default.
+// span returns how long a test runs: ORDERFLOW_SOAK, else its default.
 func span(t *testing.T, short time.Duration) time.Duration {
 	t.Helper()
 	text := os.Getenv("ORDERFLOW_SOAK")

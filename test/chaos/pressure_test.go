@@ -17,12 +17,12 @@ import (
 	"orderflow/internal/order"
 )
 
-// create is the body of an order of one piece.
+// create is the body of an order of one unit.
 func create(key string) string {
 	return fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":1,"quantity":1}]}`, key)
 }
 
-// holdWrites keeps everybody from writing the database until release is called.
+// holdWrites locks the database for writing until release is called.
 func holdWrites(t *testing.T, path string) (release func()) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(30000)")
@@ -46,7 +46,7 @@ func holdWrites(t *testing.T, path string) (release func()) {
 	return release
 }
 
-// peak is the most memory that a process ever had, in bytes; 0 where the system does not tell.
+// peak returns the peak memory of a process in bytes, 0 where the system does not report it.
 func peak(t *testing.T, pid int) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -65,8 +65,8 @@ func peak(t *testing.T, pid int) int64 {
 	return 0
 }
 
-// TestFullQueue holds the database up while a crowd orders. Few wait; the others are told so at once, for as long as it
-// takes, and nothing piles up. Then all get what they asked for, once.
+// TestFullQueue holds the database up while many clients order. A few wait; the others are refused at once, and nothing accumulates.
+// Then all orders are placed once.
 func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t, t.TempDir(), 1_000_000)
@@ -120,15 +120,15 @@ func TestFullQueue(t *testing.T) {
 	}
 	s.stop()
 	db := openDatabase(t, database)
-	prove(t, db)
+	audit(t, db)
 	page, err := db.Orders(t.Context(), order.ListQuery{PerPage: 1000, Page: 1})
 	if err != nil || page.Total != clients {
 		t.Errorf("%d orders, want %d: %v", page.Total, clients, err)
 	}
 }
 
-// TestNobodyReadsTheLog: neither a reader of the log who has stopped reading, nor one who has gone, holds an order up.
-func TestNobodyReadsTheLog(t *testing.T) {
+// TestLogNotRead has a reader of the log that stops reading, and one that ends. Neither delays an order.
+func TestLogNotRead(t *testing.T) {
 	t.Parallel()
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -160,7 +160,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		ended(t, addr)
+		awaitAllEnded(t, addr)
 	}
 	// dropped is how many lines found no room, and with them proof that the log was stuck.
 	dropped := func() (lines float64) {
@@ -196,5 +196,5 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	}
 	burst("gone")
 	s.stop()
-	prove(t, openDatabase(t, database))
+	audit(t, openDatabase(t, database))
 }

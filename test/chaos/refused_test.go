@@ -14,14 +14,14 @@ import (
 	"orderflow/test/env"
 )
 
-// verdict is how a command ended.
-type verdict struct {
+// result is how a command ended.
+type result struct {
 	code           int
 	stdout, stderr string
 }
 
-// play runs a command of the binary to its end.
-func play(t *testing.T, as *syscall.Credential, args ...string) verdict {
+// runToEnd runs a command of the binary to its end.
+func runToEnd(t *testing.T, as *syscall.Credential, args ...string) result {
 	t.Helper()
 	c := command(t, args...)
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: as}
@@ -32,11 +32,11 @@ func play(t *testing.T, as *syscall.Credential, args ...string) verdict {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return verdict{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// oneLine fails the test unless a command was refused with this code and one line that begins and goes on so.
-func (v verdict) oneLine(t *testing.T, code int, want string) {
+// wantError fails the test unless a command was refused with this code and one line with this text.
+func (v result) wantError(t *testing.T, code int, want string) {
 	t.Helper()
 	line, rest, _ := strings.Cut(v.stderr, "\n")
 	if v.code != code || v.stdout != "" || rest != "" || !strings.HasPrefix(line, "orderflow: ") || !strings.Contains(line, want) {
@@ -44,7 +44,7 @@ func (v verdict) oneLine(t *testing.T, code int, want string) {
 	}
 }
 
-// snapshot is the content of a folder's files, apart from the lock and SQLite's shared memory, which are no data.
+// snapshot returns the content of a folder's files, except the lock and SQLite's shared memory.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -67,7 +67,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// unchanged fails the test when the files of a folder are not what they were.
+// unchanged fails the test when files of a folder have changed.
 func unchanged(t *testing.T, dir string, before map[string]string) {
 	t.Helper()
 	after := snapshot(t, dir)
@@ -86,18 +86,18 @@ func serveOn(path string) []string {
 	return []string{"serve", "--addr", "127.0.0.1:0", "--realtime-addr", "127.0.0.1:0", "--database", "sqlite:" + path}
 }
 
-// TestSecondServer: one file, one server. The first one does not notice.
+// TestSecondServer starts a second server on a file in use. It is refused, and the first one is not disturbed.
 func TestSecondServer(t *testing.T) {
 	t.Parallel()
 	database := newDatabase(t, t.TempDir(), 10)
 	first := start(t, launch{database: database})
 	addr := first.ready()
 	for range 2 {
-		play(t, nil, serveOn(database)...).oneLine(t, 1, "Another orderflow server is using "+database)
+		runToEnd(t, nil, serveOn(database)...).wantError(t, 1, "Another orderflow server is using "+database)
 	}
 	// The address is taken, the database is not: this one must let go of it.
 	other := newDatabase(t, t.TempDir(), 10)
-	play(t, nil, "serve", "--addr", addr, "--realtime-addr", "127.0.0.1:0", "--database", "sqlite:"+other).oneLine(t, 1, "Cannot listen on "+addr)
+	runToEnd(t, nil, "serve", "--addr", addr, "--realtime-addr", "127.0.0.1:0", "--database", "sqlite:"+other).wantError(t, 1, "Cannot listen on "+addr)
 	var w wire
 	defer w.close()
 	if a, err := w.ask(addr, "POST", "/api/v1/orders", `{"user_id":1,"idempotency_key":"a","items":[{"product_id":1,"quantity":1}]}`); err != nil || a.status != 201 {
@@ -107,11 +107,11 @@ func TestSecondServer(t *testing.T) {
 	second := start(t, launch{database: database}) // the first one's lock is gone with it
 	second.ready()
 	second.stop()
-	prove(t, openDatabase(t, database))
+	audit(t, openDatabase(t, database))
 }
 
-// TestDatabasesThatCannotBeServed: one line says why, and nothing is changed.
-func TestDatabasesThatCannotBeServed(t *testing.T) {
+// TestInvalidDatabases refuses databases with one line of error, and changes nothing.
+func TestInvalidDatabases(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
@@ -140,24 +140,24 @@ func TestDatabasesThatCannotBeServed(t *testing.T) {
 			path := newDatabase(t, dir, 10)
 			c.spoil(t, path)
 			before := snapshot(t, dir)
-			play(t, nil, serveOn(path)...).oneLine(t, 1, c.want)
+			runToEnd(t, nil, serveOn(path)...).wantError(t, 1, c.want)
 			unchanged(t, dir, before)
 		})
 	}
 	t.Run("in no folder", func(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "none", "orderflow.db")
-		play(t, nil, serveOn(path)...).oneLine(t, 1, "the folder "+filepath.Dir(path)+" does not exist")
+		runToEnd(t, nil, serveOn(path)...).wantError(t, 1, "the folder "+filepath.Dir(path)+" does not exist")
 		unchanged(t, dir, nil)
 	})
 	t.Run("a folder", func(t *testing.T) {
 		dir := t.TempDir()
-		play(t, nil, serveOn(dir)...).oneLine(t, 1, "Cannot open the database "+dir)
+		runToEnd(t, nil, serveOn(dir)...).wantError(t, 1, "Cannot open the database "+dir)
 		unchanged(t, dir, nil)
 	})
 }
 
-// overwrite puts noise into a file.
+// overwrite writes noise into a file.
 func overwrite(t *testing.T, path string, from, to int64) {
 	t.Helper()
 	file, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -170,7 +170,7 @@ func overwrite(t *testing.T, path string, from, to int64) {
 	}
 }
 
-// TestReadOnlyDatabase: neither a file nor a folder that may not be written is served.
+// TestReadOnlyDatabase refuses a file and a folder without write permission.
 func TestReadOnlyDatabase(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp(env.SharedFolder(t), "read-only") //nolint:usetesting // nobody may look into the test's own
@@ -191,7 +191,7 @@ func TestReadOnlyDatabase(t *testing.T) {
 	t.Cleanup(func() { mode(0o600, 0o700) }) // so that it can be removed
 	before := snapshot(t, dir)
 	mode(0o444, 0o777)
-	play(t, nobody, serveOn(path)...).oneLine(t, 1, "read-only")
+	runToEnd(t, nobody, serveOn(path)...).wantError(t, 1, "read-only")
 	unchanged(t, dir, before)
 	for _, name := range []string{path + ".lock", path + "-shm", path + "-wal"} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -199,11 +199,11 @@ func TestReadOnlyDatabase(t *testing.T) {
 		}
 	}
 	mode(0o666, 0o555)
-	play(t, nobody, serveOn(path)...).oneLine(t, 1, "writable")
+	runToEnd(t, nobody, serveOn(path)...).wantError(t, 1, "writable")
 	unchanged(t, dir, before)
 }
 
-// TestWrongSettings ends with 2 and a line; nothing is opened.
+// TestWrongSettings ends with code 2 and one line; no database is opened.
 func TestWrongSettings(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -222,8 +222,8 @@ func TestWrongSettings(t *testing.T) {
 		{[]string{"--no-such-flag"}, "--no-such-flag"},
 		{[]string{"surplus"}, "surplus"},
 	} {
-		v := play(t, nil, append(serveOn(path), c.args...)...)
-		v.oneLine(t, 2, c.want)
+		v := runToEnd(t, nil, append(serveOn(path), c.args...)...)
+		v.wantError(t, 2, c.want)
 		if strings.Contains(v.stderr, "secret") {
 			t.Errorf("a secret is printed: %s", v.stderr)
 		}

@@ -31,7 +31,7 @@ type launch struct {
 	errorsLogged bool                // the test causes errors in the log
 }
 
-// command makes the command of the server's binary, with no settings but those in args.
+// command returns a command of the binary with no settings except those in args.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	c := exec.Command(binary(t), args...)
@@ -125,7 +125,7 @@ func newDatabase(t *testing.T, dir string, stock int64) string {
 	return path
 }
 
-// fill makes the tables of a database, and fills in the sample data with this much stock of every product.
+// fill creates the tables of a database, with the sample data and this stock of every product.
 func fill(t *testing.T, database string, stock int64) {
 	t.Helper()
 	db, err := app.CreateDatabase(t.Context(), at(database))
@@ -140,7 +140,7 @@ func fill(t *testing.T, database string, stock int64) {
 	}
 }
 
-// addressOf is a database, the path of a file or mysql://…, as --database takes it.
+// addressOf returns a database, the path of a file or mysql://…, as --database takes it.
 func addressOf(database string) string {
 	if strings.Contains(database, "://") {
 		return database
@@ -148,14 +148,14 @@ func addressOf(database string) string {
 	return "sqlite:" + database
 }
 
-// at are the settings of a database.
+// at returns the settings of a database.
 func at(database string) config.Settings {
 	settings := config.Defaults()
 	settings.Database = config.NewURL(addressOf(database))
 	return settings
 }
 
-// openDatabase opens a database beside, or instead of, its server.
+// openDatabase opens a database, also while its server runs.
 func openDatabase(t *testing.T, database string) *app.Database {
 	t.Helper()
 	db, err := app.OpenDatabase(t.Context(), at(database))
@@ -166,11 +166,11 @@ func openDatabase(t *testing.T, database string) *app.Database {
 	return db
 }
 
-// prove audits the books.
-func prove(t *testing.T, db *app.Database) {
+// audit fails the test when an invariant is violated.
+func audit(t *testing.T, db *app.Database) {
 	t.Helper()
 	text, holds, err := db.AuditText(t.Context())
 	if err != nil || !holds {
-		t.Errorf("the books are wrong: %v\n%s", err, text)
+		t.Errorf("the audit failed: %v\n%s", err, text)
 	}
 }

@@ -23,21 +23,21 @@ var (
 	errHung     = errors.New("no answer in a minute")
 )
 
-// wire is one client's connection to a server, kept between requests as long as the server wants. One goroutine uses it.
+// wire is one client's connection to a server, kept between requests as long as the server allows. It is for one goroutine.
 type wire struct {
 	addr string
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-// answer is a complete answer.
+// answer is a complete response.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// ask sends a request and reads the answer. The error is errNoAnswer, errCut or errHung.
+// ask sends a request and reads the response. The error is errNoAnswer, errCut or errHung.
 func (w *wire) ask(addr, method, path, body string) (answer, error) {
 	a, err := w.exchange(addr, method, path, body)
 	if err != nil || a.header.Get("Connection") == "close" {
@@ -97,7 +97,7 @@ func (w *wire) close() {
 	w.conn, w.in = nil, nil
 }
 
-// shown is an order as the API shows it, as far as these tests look.
+// shown is an order as the API returns it, with the fields that these tests use.
 type shown struct {
 	ID     int64  `json:"id"`
 	UserID int64  `json:"user_id"`
@@ -105,7 +105,7 @@ type shown struct {
 	Key    string `json:"idempotency_key"`
 }
 
-// order reads an answer that holds one order.
+// order reads a response that holds one order.
 func (a answer) order() (shown, error) {
 	var body struct {
 		Data shown `json:"data"`
@@ -117,7 +117,7 @@ func (a answer) order() (shown, error) {
 	return body.Data, err
 }
 
-// code reads the error code of an answer; "" when it is no error.
+// code returns the error code of a response, "" when it is not an error.
 func (a answer) code() string {
 	var body struct {
 		Error string `json:"error"`

@@ -25,11 +25,11 @@ func TestRollingUpgrade(t *testing.T) {
 	redis, prefix := env.Redis(t)
 	settings := environment(t, "DATABASE_URL="+env.MySQL(t), "REDIS_URL="+redis, "REDIS_PREFIX="+prefix, "DATABASE_POOL=8",
 		"ORDERFLOW_RATE_LIMIT=off", "ORDERFLOW_SIMULATED_LATENCY=1ms-20ms", realtimeEnv)
-	tell(t, settings, binary(t), "seed", "--stock", "10000000")
+	runCommand(t, settings, binary(t), "seed", "--stock", "10000000")
 
 	// Addresses that nobody else takes a port of, so that each is still free when its process comes back.
 	delay := regexp.MustCompile(`ORDERFLOW_DRAIN_DELAY=(\w+)`).FindStringSubmatch(read(t, "deploy/systemd/orderflow@.service"))
-	nodes := []*replaced{{role: "api", host: "127.0.7.1"}, {role: "api", host: "127.0.7.2"}, {role: "worker", host: "127.0.7.3"}}
+	nodes := []*upgradedServer{{role: "api", host: "127.0.7.1"}, {role: "api", host: "127.0.7.2"}, {role: "worker", host: "127.0.7.3"}}
 	for _, n := range nodes {
 		n.args = []string{"--roles", n.role, "--addr", n.host + ":0"}
 		if n.role == "api" {
@@ -40,18 +40,18 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	newer := nextRelease(t)
 	addr := nginx(t, strings.ReplaceAll(packagedAPI, "app:8000", nodes[0].addr)+strings.ReplaceAll(packagedAPI, "app:8000", nodes[1].addr), upstream(nobody))
-	customers := queue(t, addr, 6)
+	customers := startClients(t, addr, 6)
 	for _, n := range nodes {
-		customers.served(t, 30, "before the "+n.role+" at "+n.host)
+		customers.awaitRequests(t, 30, "before the "+n.role+" at "+n.host)
 		if err := n.Stop(syscall.SIGTERM); err != nil {
 			t.Errorf("the %s at %s ended with %v: %s", n.role, n.host, err, n.Log)
 		}
-		customers.served(t, 30, "without the "+n.role+" at "+n.host)
+		customers.awaitRequests(t, 30, "without the "+n.role+" at "+n.host)
 		n.server = serveBinary(t, newer, settings, n.args...)
-		tell(t, settings, newer, "health", "--url", "http://"+n.addr)
+		runCommand(t, settings, newer, "health", "--url", "http://"+n.addr)
 	}
-	customers.served(t, 30, "at the newer release")
-	placed := customers.leave()
+	customers.awaitRequests(t, 30, "at the newer release")
+	placed := customers.stop()
 
 	client := from(t, "127.0.0.1")
 	for _, n := range nodes {
@@ -59,14 +59,14 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("the %s at %s is not of the newer release", n.role, n.host)
 		}
 	}
-	if report := strings.ReplaceAll(tell(t, settings, newer, "audit"), ",", ""); !strings.Contains(report, fmt.Sprintf("orders %d ", placed)) {
+	if report := strings.ReplaceAll(runCommand(t, settings, newer, "audit"), ",", ""); !strings.Contains(report, fmt.Sprintf("orders %d ", placed)) {
 		t.Errorf("%d orders were acknowledged:\n%s", placed, report)
 	}
 	t.Logf("%d orders", placed)
 }
 
 // replaced is a process that is replaced.
-type replaced struct {
+type upgradedServer struct {
 	*server
 
 	role, host string
@@ -82,7 +82,7 @@ func nextRelease(t *testing.T) (path string) {
 }
 
 // tell runs a verb, which must succeed, and returns what it printed.
-func tell(t *testing.T, env []string, path string, args ...string) string {
+func runCommand(t *testing.T, env []string, path string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), path, args...)
 	command.Env = env
@@ -94,16 +94,16 @@ func tell(t *testing.T, env []string, path string, args ...string) string {
 }
 
 // customers order, look and cancel, one thing after the other, and never ask twice.
-type customers struct {
-	done  atomic.Int64 // exchanges that were as they should be
-	made  atomic.Int64 // orders
-	leave func() int64 // ends them and returns how many orders they made
+type clients struct {
+	done atomic.Int64 // exchanges that were as they should be
+	made atomic.Int64 // orders
+	stop func() int64 // ends them and returns how many orders they made
 }
 
 // queue sets customers to work at an address.
-func queue(t *testing.T, addr string, n int) *customers {
+func startClients(t *testing.T, addr string, n int) *clients {
 	t.Helper()
-	c, stop := &customers{}, make(chan struct{})
+	c, stop := &clients{}, make(chan struct{})
 	var all sync.WaitGroup
 	for i := range n {
 		client := from(t, "127.0.0.1")
@@ -121,17 +121,17 @@ func queue(t *testing.T, addr string, n int) *customers {
 			}
 		})
 	}
-	c.leave = sync.OnceValue(func() int64 {
+	c.stop = sync.OnceValue(func() int64 {
 		close(stop)
 		all.Wait()
 		return c.made.Load()
 	})
-	t.Cleanup(func() { c.leave() })
+	t.Cleanup(func() { c.stop() })
 	return c
 }
 
 // buy orders, looks at the order and the products, and may try to cancel.
-func (c *customers) buy(client *http.Client, base, key string, cancel bool) error {
+func (c *clients) buy(client *http.Client, base, key string, cancel bool) error {
 	text, err := c.expect(client, http.MethodPost, base+"/orders",
 		fmt.Sprintf(`{"user_id":1,"idempotency_key":%q,"items":[{"product_id":2,"quantity":1}]}`, key), http.StatusCreated, http.StatusOK)
 	if err != nil {
@@ -161,7 +161,7 @@ func (c *customers) buy(client *http.Client, base, key string, cancel bool) erro
 }
 
 // expect sends a request once and wants one of these answers.
-func (c *customers) expect(client *http.Client, method, address, body string, statuses ...int) ([]byte, error) {
+func (c *clients) expect(client *http.Client, method, address, body string, statuses ...int) ([]byte, error) {
 	request, err := http.NewRequest(method, address, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (c *customers) expect(client *http.Client, method, address, body string, st
 }
 
 // served waits until so many more requests are answered.
-func (c *customers) served(t *testing.T, n int64, when string) {
+func (c *clients) awaitRequests(t *testing.T, n int64, when string) {
 	t.Helper()
 	before := c.done.Load()
 	env.EventuallyNil(t, fmt.Sprintf("%d requests are served %s", n, when), func() error {

@@ -11,9 +11,9 @@ import (
 	"orderflow/test/servers"
 )
 
-// customer makes a user of the database who may do no more than the product needs: root may write to a server that is
-// read-only. It returns the address with that user in it.
-func customer(t *testing.T, server *servers.Server, database string) string {
+// createUser creates a database user with only the permissions that the product needs, since root may write to a read-only server. It
+// returns the address with that user.
+func createUser(t *testing.T, server *servers.Server, database string) string {
 	t.Helper()
 	const user = "'shop'@'%'"
 	db := env.Admin(t, database)
@@ -44,8 +44,8 @@ func execute(t *testing.T, conn *sql.Conn, statements ...string) {
 	}
 }
 
-// throw closes all connections of the shop at the server.
-func throw(t *testing.T, conn *sql.Conn) {
+// killSessions closes all connections of the product's user at the server.
+func killSessions(t *testing.T, conn *sql.Conn) {
 	t.Helper()
 	rows, err := conn.QueryContext(t.Context(), "SELECT id FROM information_schema.processlist WHERE user = 'shop'")
 	if err != nil {
@@ -68,24 +68,24 @@ func throw(t *testing.T, conn *sql.Conn) {
 	}
 }
 
-// TestChaosManyDatabase takes the database away, in every way that a database goes. Nobody is told of an order that is
-// not there, probes tell, and when it is back, all goes on by itself.
+// TestChaosManyDatabase makes the database unavailable: killed, frozen, read-only, without connections. No missing order is
+// acknowledged, the probes report it, and the processes recover by themselves.
 func TestChaosManyDatabase(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	m := open(t, on(customer(t, server, database), redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(createUser(t, server, database), redis, prefix))
 	back := func(after string) {
 		t.Helper()
-		m.feel(well)
-		m.sells(10, after)
+		m.awaitHealth(healthy)
+		m.awaitOrders(10, after)
 	}
 	m.repeat(func() {
-		m.sells(20, "on a good day")
+		m.awaitOrders(20, "before the fault")
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		m.feel(noDatabase)
+		m.awaitHealth(noDatabase)
 		if err := server.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestChaosManyDatabase(t *testing.T) {
 		if err := server.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		m.feel(noDatabase)
+		m.awaitHealth(noDatabase)
 		if err := server.Thaw(); err != nil {
 			t.Fatal(err)
 		}
@@ -103,16 +103,16 @@ func TestChaosManyDatabase(t *testing.T) {
 		root := admin(t, server)
 		execute(t, root, "SET GLOBAL read_only = 1")
 		wait(t.Context(), time.Second)
-		before := m.books.orders()
+		before := m.acknowledged.orders()
 		wait(t.Context(), 500*time.Millisecond)
-		if now := m.books.orders(); now != before {
+		if now := m.acknowledged.orders(); now != before {
 			t.Errorf("%d orders were taken by a database that is read-only", now-before)
 		}
 		execute(t, root, "SET GLOBAL read_only = 0")
 		back("after the database was read-only")
 
 		execute(t, root, "SET GLOBAL max_connections = 10") // for four processes that want a dozen each
-		throw(t, root)
+		killSessions(t, root)
 		wait(t.Context(), 2*time.Second)
 		execute(t, root, "SET GLOBAL max_connections = 500")
 		back("after the database had no connections left")
@@ -120,13 +120,13 @@ func TestChaosManyDatabase(t *testing.T) {
 	m.close()
 }
 
-// TestChaosManyDeadlocks locks products in the wrong order while orders run, and writes so much more than they do that the
-// database rolls back theirs. They are taken up again, and nobody hears of it.
+// TestChaosManyDeadlocks locks products in the opposite order in transactions that have written more than those of orders, so that the
+// database rolls the latter back. They are retried, and no client sees an error.
 func TestChaosManyDeadlocks(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	m := open(t, on(database, redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(database, redis, prefix))
 	db := env.Admin(t, database)
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("CREATE TABLE ballast (id INT AUTO_INCREMENT PRIMARY KEY, text CHAR(200)) ENGINE=InnoDB"); err != nil {
@@ -147,7 +147,7 @@ func TestChaosManyDeadlocks(t *testing.T) {
 			if time.Now().After(end) {
 				t.Fatalf("only %d transactions of orders were rolled back in a minute", victims)
 			}
-			won, err := cross(t.Context(), db)
+			won, err := lockInOppositeOrder(t.Context(), db)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestChaosManyDeadlocks(t *testing.T) {
 				before = now
 			}
 		}
-		m.sells(50, "after deadlocks")
+		m.awaitOrders(50, "after deadlocks")
 	})
 	if _, err := db.Exec("DROP TABLE ballast"); err != nil {
 		t.Fatal(err)
@@ -166,9 +166,9 @@ func TestChaosManyDeadlocks(t *testing.T) {
 	m.close()
 }
 
-// cross locks products 5 and then 1, where orders lock 1 first, in a transaction that has written much. It says whether
-// that got through.
-func cross(ctx context.Context, db *sql.DB) (won bool, err error) {
+// lockInOppositeOrder locks products 5 and then 1, where orders lock 1 first, in a transaction that has written much. It reports
+// whether that succeeded.
+func lockInOppositeOrder(ctx context.Context, db *sql.DB) (won bool, err error) {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return false, err

@@ -7,13 +7,13 @@ import (
 	"orderflow/test/env"
 )
 
-// TestChaosManyCommits cuts connections between COMMIT and its answer, whoever's commit it is: an order's, a claim's, a
-// settlement's. What was committed is acknowledged once, and what was not is done again.
+// TestChaosManyCommits cuts connections between COMMIT and its answer, in creates, claims and settlements. A committed transaction is
+// acknowledged once, another one runs again.
 func TestChaosManyCommits(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
 	cutter := env.NewCommitCutter(t, env.MySQL(t))
-	m := open(t, on(cutter.URL(), redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(cutter.URL(), redis, prefix))
 	m.repeat(func() {
 		for range 2 {
 			for _, moment := range []env.Moment{env.BeforeCommit, env.AfterCommit, env.LateCommit} {
@@ -26,7 +26,7 @@ func TestChaosManyCommits(t *testing.T) {
 				}
 			}
 		}
-		m.sells(10, "after commits were cut")
+		m.awaitOrders(10, "after commits were cut")
 	})
 	m.close()
 }

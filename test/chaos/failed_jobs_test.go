@@ -10,9 +10,9 @@ import (
 	"orderflow/internal/payment/paymenttest"
 )
 
-// TestDeadLetters deals with payments that used up their tries while the provider was away, by the commands of
-// docs/operations/run.md: one is tried again, one is given up, then all that are left are tried again.
-func TestDeadLetters(t *testing.T) {
+// TestFailedJobs handles failed jobs of a provider outage by the commands of docs/operations/run.md: one job is retried, one is given
+// up, then all others are retried.
+func TestFailedJobs(t *testing.T) {
 	t.Parallel()
 	block := blocks(t, "run.md", "## Failed jobs", 3)
 	var away atomic.Bool
@@ -52,7 +52,7 @@ func TestDeadLetters(t *testing.T) {
 	}
 	await := func(left int) {
 		t.Helper()
-		(&many{t: t}).until(fmt.Sprintf("%d dead letters", left), func() (string, bool) {
+		(&installation{t: t}).until(fmt.Sprintf("%d dead letters", left), func() (string, bool) {
 			now := len(waiting())
 			return fmt.Sprint(now), now == left
 		})
@@ -67,9 +67,9 @@ func TestDeadLetters(t *testing.T) {
 	await(orders - 2)
 	admin.run(block[2])
 	await(0)
-	ended(t, addr)
+	awaitAllEnded(t, addr)
 	s.stop()
-	prove(t, db)
+	audit(t, db)
 	charged, after := provider.Charged(), ordersIn(t, db)
 	for job, id := range jobs {
 		want, charges := order.Paid, 1

@@ -16,7 +16,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// empty starts a Redis again that has forgotten everything.
+// empty restarts a Redis without its data.
 func empty(t *testing.T, server *servers.Server) {
 	t.Helper()
 	if err := server.Kill(); err != nil {
@@ -30,25 +30,25 @@ func empty(t *testing.T, server *servers.Server) {
 	}
 }
 
-// TestChaosManyRedis takes Redis away: killed, started again empty, frozen, full. Orders go on under the database's
-// protection alone, probes tell, and when Redis is back, locks and messages are too.
+// TestChaosManyRedis makes Redis unavailable: killed, started again empty, frozen, full. Orders continue under the protection of the
+// database alone, the probes report it, and locks and messages return with Redis.
 func TestChaosManyRedis(t *testing.T) {
 	t.Parallel()
 	server, redis := ownRedis(t)
-	m := open(t, on(env.MySQL(t), redis, ""))
+	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, ""))
 	back := func(after string) {
 		t.Helper()
-		m.feel(well)
-		m.sells(10, after)
-		m.delivers(after)
+		m.awaitHealth(healthy)
+		m.awaitOrders(10, after)
+		m.awaitDelivery(after)
 	}
 	m.repeat(func() {
-		back("on a good day")
+		back("before the fault")
 		if err := server.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		m.feel(noRedis)
-		m.sells(20, "without Redis")
+		m.awaitHealth(noRedis)
+		m.awaitOrders(20, "without Redis")
 		empty(t, server)
 		back("after Redis had forgotten everything")
 
@@ -58,42 +58,42 @@ func TestChaosManyRedis(t *testing.T) {
 		if err := server.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		m.feel(noRedis)
-		m.sells(20, "while Redis stands still")
+		m.awaitHealth(noRedis)
+		m.awaitOrders(20, "while Redis stands still")
 		if err := server.Thaw(); err != nil {
 			t.Fatal(err)
 		}
 		back("after Redis stood still")
 
 		env.Command(t, server.Addr(), "CONFIG", "SET", "maxmemory", "1")
-		m.sells(20, "while Redis is full")
+		m.awaitOrders(20, "while Redis is full")
 		env.Command(t, server.Addr(), "CONFIG", "SET", "maxmemory", "0")
 		back("after Redis was full")
 	})
 	m.close()
 }
 
-// delivers waits until an order is dealt with sooner than the sweeper would find it: by a message.
-func (m *many) delivers(after string) {
+// awaitDelivery waits until an order is processed sooner than the sweeper would find it, that is by a message.
+func (m *installation) awaitDelivery(after string) {
 	m.t.Helper()
 	var w wire
 	defer w.close()
 	m.until("an order that is dealt with at once "+after, func() (string, bool) {
-		m.courier++
-		ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("courier-%d", m.courier)}
-		a, err := w.ask(m.nodes[0].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
+		m.deliveries++
+		ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("courier-%d", m.deliveries)}
+		a, err := w.ask(m.instances[0].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
 		o, shownErr := a.order()
 		if err != nil || shownErr != nil || a.status != http.StatusCreated {
-			m.courier-- // to be asked again, until it is known what became of it
+			m.deliveries-- // to be asked again, until it is known what became of it
 			if a.status == http.StatusOK && shownErr == nil {
-				m.books.place(ref, o.ID, true)
-				m.courier++
+				m.acknowledged.place(ref, o.ID, true)
+				m.deliveries++
 			}
 			return fmt.Sprintf("%v, %v", a, err), false
 		}
-		m.books.place(ref, o.ID, false)
+		m.acknowledged.place(ref, o.ID, false)
 		for end := time.Now().Add(order.DefaultRules().Grace / 2); time.Now().Before(end); {
-			a, err := w.ask(m.nodes[0].addr, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", o.ID), "")
+			a, err := w.ask(m.instances[0].addr, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", o.ID), "")
 			if is, shownErr := a.order(); err == nil && shownErr == nil && is.Status != string(order.Pending) {
 				return "", true
 			}
@@ -103,11 +103,11 @@ func (m *many) delivers(after string) {
 	})
 }
 
-// TestChaosManyLocks takes locks away from those who hold them, and puts a stranger's in their place.
+// TestChaosManyLocks deletes locks that processes hold, and replaces some by locks of another owner.
 func TestChaosManyLocks(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := open(t, on(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
 	lock := func(product int) string { return fmt.Sprintf("%sinventory:product:%d", prefix, product) }
 	m.repeat(func() {
 		taken := int64(0)
@@ -121,23 +121,23 @@ func TestChaosManyLocks(t *testing.T) {
 			}
 			return fmt.Sprintf("%d vanished", taken), taken >= 20
 		})
-		m.sells(10, "after locks had vanished")
+		m.awaitOrders(10, "after locks had vanished")
 		env.Command(t, hostOf(redis), "SET", lock(1), "a stranger's", "PX", "1500")
-		m.sells(10, "after a stranger had held a lock")
+		m.awaitOrders(10, "after a stranger had held a lock")
 		for product := range 5 { // as by a process that died in the middle of a batch
 			env.Command(t, hostOf(redis), "SET", lock(product+1), orderlock.NewToken(), "PX", "600000")
 		}
-		m.sells(20, "with all locks held by a process that is dead")
+		m.awaitOrders(20, "with all locks held by a process that is dead")
 		for product := range 5 {
 			env.Command(t, hostOf(redis), "DEL", lock(product+1))
 		}
-		m.sells(10, "after that")
+		m.awaitOrders(10, "after that")
 	})
 	m.close()
 }
 
-// streams are the names of the streams of work in Redis.
-func (m *many) streams() (names []string) {
+// streams returns the names of the job streams in Redis.
+func (m *installation) streams() (names []string) {
 	m.t.Helper()
 	for cursor := "0"; ; {
 		page, ok := env.Command(m.t, hostOf(m.redis), "SCAN", cursor, "MATCH", "*"+m.prefix+"*"+bus.TopicJobs+"*", "COUNT", "1000", "TYPE", "stream").([]any)
@@ -153,11 +153,11 @@ func (m *many) streams() (names []string) {
 	}
 }
 
-// TestChaosManyMessages delivers messages again and in another order, and some that nobody has sent.
+// TestChaosManyMessages delivers messages again, in another order, and some that no process has sent.
 func TestChaosManyMessages(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := open(t, on(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
 	m.repeat(func() {
 		type entry struct {
 			stream string
@@ -186,8 +186,8 @@ func TestChaosManyMessages(t *testing.T) {
 		for _, stream := range m.streams() {
 			env.Command(t, hostOf(redis), "XADD", stream, "*", "nobody", "sent this")
 		}
-		m.sells(20, "after messages came twice")
-		m.delivers("after messages that nobody had sent")
+		m.awaitOrders(20, "after messages came twice")
+		m.awaitDelivery("after messages that nobody had sent")
 	})
 	m.close()
 }

@@ -18,8 +18,8 @@ import (
 	"orderflow/internal/payment/paymenttest"
 )
 
-// shop is where the servers of the moment can be found.
-type shop struct {
+// serverList holds the addresses of the running servers.
+type serverList struct {
 	pause time.Duration // after a server gave no answer
 
 	mu      sync.Mutex
@@ -27,10 +27,12 @@ type shop struct {
 	changed chan struct{} // closed and replaced when addrs changes
 }
 
-func newShop() *shop { return &shop{pause: 10 * time.Millisecond, changed: make(chan struct{})} }
+func newServerList() *serverList {
+	return &serverList{pause: 10 * time.Millisecond, changed: make(chan struct{})}
+}
 
-// move says where the servers are now, if there are any.
-func (s *shop) move(addrs ...string) {
+// set replaces the addresses of the servers.
+func (s *serverList) set(addrs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addrs = slices.Clone(addrs)
@@ -38,14 +40,14 @@ func (s *shop) move(addrs ...string) {
 	s.changed = make(chan struct{})
 }
 
-// find waits for a server; the doors of several are taken in turn. The error is that of ctx.
-func (s *shop) find(ctx context.Context, door int) (string, error) {
+// next waits for a server; several are used in turn. The error is that of ctx.
+func (s *serverList) next(ctx context.Context, n int) (string, error) {
 	for {
 		s.mu.Lock()
 		addrs, changed := s.addrs, s.changed
 		s.mu.Unlock()
 		if len(addrs) > 0 {
-			return addrs[door%len(addrs)], nil
+			return addrs[n%len(addrs)], nil
 		}
 		select {
 		case <-changed:
@@ -55,8 +57,8 @@ func (s *shop) find(ctx context.Context, door int) (string, error) {
 	}
 }
 
-// breathe waits a moment after a server gave no answer, unless another comes up.
-func (s *shop) breathe(ctx context.Context) {
+// wait pauses after a server gave no answer, at most until the list changes.
+func (s *serverList) wait(ctx context.Context) {
 	s.mu.Lock()
 	changed := s.changed
 	s.mu.Unlock()
@@ -69,8 +71,8 @@ func (s *shop) breathe(ctx context.Context) {
 	}
 }
 
-// ledger is what the clients know: of every key what became of it. It is complete when the clients have come to rest.
-type ledger struct {
+// acknowledged is the outcome of every key as the clients know it. It is complete when the clients have stopped.
+type acknowledged struct {
 	t  *testing.T
 	mu sync.Mutex
 
@@ -83,12 +85,12 @@ type ledger struct {
 	lost    int // races for a lock, which are to be run again
 }
 
-func newLedger(t *testing.T) *ledger {
-	return &ledger{t: t, placed: map[order.OrderKey]int64{}, refused: map[order.OrderKey]string{}, cancelled: map[int64]bool{}}
+func newAcknowledged(t *testing.T) *acknowledged {
+	return &acknowledged{t: t, placed: map[order.OrderKey]int64{}, refused: map[order.OrderKey]string{}, cancelled: map[int64]bool{}}
 }
 
-// place takes an acknowledgement down: 201 or 200.
-func (l *ledger) place(ref order.OrderKey, id int64, again bool) {
+// place records an acknowledgement, 201 or 200.
+func (l *acknowledged) place(ref order.OrderKey, id int64, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if known, ok := l.placed[ref]; ok && known != id {
@@ -100,13 +102,13 @@ func (l *ledger) place(ref order.OrderKey, id int64, again bool) {
 	}
 }
 
-func (l *ledger) refuse(ref order.OrderKey, code string) {
+func (l *acknowledged) refuse(ref order.OrderKey, code string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refused[ref] = code
 }
 
-func (l *ledger) cancel(id int64, accepted bool) {
+func (l *acknowledged) cancel(id int64, accepted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if before, ok := l.cancelled[id]; ok && before != accepted {
@@ -115,41 +117,41 @@ func (l *ledger) cancel(id int64, accepted bool) {
 	l.cancelled[id] = accepted
 }
 
-func (l *ledger) wonder() {
+func (l *acknowledged) countUnknown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unknown++
 }
 
-func (l *ledger) lose() {
+func (l *acknowledged) countLockConflict() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost++
 }
 
-// orders is how many orders were acknowledged so far.
-func (l *ledger) orders() int {
+// orders returns how many orders were acknowledged so far.
+func (l *acknowledged) orders() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.placed)
 }
 
-// told is what was acknowledged so far.
-func (l *ledger) told() map[order.OrderKey]int64 {
+// keys returns the acknowledged orders by key.
+func (l *acknowledged) keys() map[order.OrderKey]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.placed)
 }
 
-// ids are the orders that were acknowledged so far.
-func (l *ledger) ids() []int64 {
+// ids returns the orders that were acknowledged so far.
+func (l *acknowledged) ids() []int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Values(l.placed))
 }
 
-// compare compares the clients' books with the server's, whose clients have come to rest.
-func (l *ledger) compare(db *app.Database) map[int64]order.Order {
+// compare compares what the clients saw with the database. Call it after the clients have stopped.
+func (l *acknowledged) compare(db *app.Database) map[int64]order.Order {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -200,8 +202,8 @@ func ordersIn(t *testing.T, db *app.Database) map[int64]order.Order {
 	}
 }
 
-// settled checks that every order has come to its end, and that the provider's books say the same.
-func settled(t *testing.T, orders map[int64]order.Order, provider *paymenttest.Provider) {
+// checkPayments checks that every order has ended, and that the provider has charged exactly the PAID ones, once.
+func checkPayments(t *testing.T, orders map[int64]order.Order, provider *paymenttest.Provider) {
 	t.Helper()
 	charged := provider.Charged()
 	for id, o := range orders {
@@ -226,38 +228,38 @@ func settled(t *testing.T, orders map[int64]order.Order, provider *paymenttest.P
 	}
 }
 
-// shopper is a client that orders, asks again, looks and cancels, one thing after the other.
-type shopper struct {
-	name   string
-	user   int64
-	random *rand.Rand
-	shop   *shop
-	ledger *ledger
-	gentle bool // no answer may be cut off: the server ends in order
-	wire   wire
-	door   int // which of several servers it goes to; another one when that gives no answer
-	orders []bought
-	next   int
+// client creates, repeats, reads and cancels orders, one operation after the other.
+type client struct {
+	name         string
+	user         int64
+	random       *rand.Rand
+	servers      *serverList
+	acknowledged *acknowledged
+	drains       bool // no answer may be cut off: the server ends in order
+	wire         wire
+	server       int // which of several servers it goes to; another one when that gives no answer
+	orders       []bought
+	next         int
 }
 
-// bought is an order of a shopper's own.
+// bought is an order of one client.
 type bought struct {
 	id   int64
 	ref  order.OrderKey
 	body string
 }
 
-// crowd sets shoppers to work; rest lets each finish what it is doing, to a definite answer, and waits for that.
-func crowd(t *testing.T, n int, s *shop, l *ledger, gentle bool) (rest func()) {
+// startClients starts clients; the function that it returns lets each finish its operation and waits for that.
+func startClients(t *testing.T, n int, s *serverList, l *acknowledged, drains bool) (stopAll func()) {
 	t.Helper()
 	stop := make(chan struct{})
-	var shoppers sync.WaitGroup
+	var clients sync.WaitGroup
 	for i := range n {
-		c := &shopper{
+		c := &client{
 			name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), i), user: int64(i%3 + 1), random: rand.New(rand.NewPCG(rand.Uint64(), uint64(i))),
-			shop: s, ledger: l, gentle: gentle, door: i,
+			servers: s, acknowledged: l, drains: drains, server: i,
 		}
-		shoppers.Go(func() {
+		clients.Go(func() {
 			defer c.wire.close()
 			for c.act(t.Context()) {
 				select {
@@ -270,44 +272,44 @@ func crowd(t *testing.T, n int, s *shop, l *ledger, gentle bool) (rest func()) {
 	}
 	return sync.OnceFunc(func() {
 		close(stop)
-		shoppers.Wait()
+		clients.Wait()
 	})
 }
 
-// act does one thing to its end; false when there can be none.
-func (c *shopper) act(ctx context.Context) bool {
+// act performs one operation; false when the test is over.
+func (c *client) act(ctx context.Context) bool {
 	dice := c.random.IntN(100)
 	switch {
 	case len(c.orders) == 0 || dice < 70:
 		return c.order(ctx)
 	case dice < 80:
 		b := c.orders[c.random.IntN(len(c.orders))]
-		a, ok := c.insist(ctx, http.MethodPost, "/api/v1/orders", b.body)
+		a, ok := c.request(ctx, http.MethodPost, "/api/v1/orders", b.body)
 		return ok && c.expect(a, b, http.StatusOK)
 	case dice < 85:
 		b := c.orders[c.random.IntN(len(c.orders))]
-		a, ok := c.insist(ctx, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", b.id), "")
+		a, ok := c.request(ctx, http.MethodGet, fmt.Sprintf("/api/v1/orders/%d", b.id), "")
 		return ok && c.expect(a, b, http.StatusOK)
 	default:
 		b := c.orders[len(c.orders)-1] // the one that is most likely to be PENDING still
-		a, ok := c.insist(ctx, http.MethodPost, fmt.Sprintf("/api/v1/orders/%d/cancel", b.id), "")
+		a, ok := c.request(ctx, http.MethodPost, fmt.Sprintf("/api/v1/orders/%d/cancel", b.id), "")
 		switch {
 		case !ok:
 			return false
 		case a.status == http.StatusUnprocessableEntity && a.code() == "order_not_cancellable":
-			c.ledger.cancel(b.id, false)
+			c.acknowledged.cancel(b.id, false)
 		case a.status == http.StatusOK:
-			c.ledger.cancel(b.id, true)
+			c.acknowledged.cancel(b.id, true)
 		default:
-			c.ledger.t.Errorf("cancel of order %d: %v", b.id, a)
+			c.acknowledged.t.Errorf("cancel of order %d: %v", b.id, a)
 		}
 		return true
 	}
 }
 
-// order buys something. Product 2 is bought in lots so large that it is often sold out, and back in stock when such an
-// order fails or is cancelled.
-func (c *shopper) order(ctx context.Context) bool {
+// order places an order. Product 2 is ordered in quantities so large that it is often sold out, and back in stock when such an order
+// fails or is cancelled.
+func (c *client) order(ctx context.Context) bool {
 	product, quantity := c.random.IntN(3)+3, c.random.IntN(3)+1
 	if c.random.IntN(10) == 0 {
 		product, quantity = 2, 300_000
@@ -316,63 +318,63 @@ func (c *shopper) order(ctx context.Context) bool {
 	ref := order.OrderKey{UserID: c.user, Key: fmt.Sprintf("%s-%d", c.name, c.next)}
 	body := fmt.Sprintf(`{"user_id":%d,"idempotency_key":%q,"items":[{"product_id":%d,"quantity":%d},{"product_id":1,"quantity":1}]}`,
 		ref.UserID, ref.Key, product, quantity)
-	a, ok := c.insist(ctx, http.MethodPost, "/api/v1/orders", body)
+	a, ok := c.request(ctx, http.MethodPost, "/api/v1/orders", body)
 	switch {
 	case !ok:
 		return false
 	case a.status == http.StatusConflict && a.code() == "insufficient_stock":
-		c.ledger.refuse(ref, a.code())
+		c.acknowledged.refuse(ref, a.code())
 		return true
 	case a.status == http.StatusOK || a.status == http.StatusCreated:
 		o, err := a.order()
 		if err != nil || o.Key != ref.Key || o.UserID != ref.UserID {
-			c.ledger.t.Errorf("key %s: %v, %v", ref.Key, a, err)
+			c.acknowledged.t.Errorf("key %s: %v, %v", ref.Key, a, err)
 			return false
 		}
-		c.ledger.place(ref, o.ID, a.status == http.StatusOK)
+		c.acknowledged.place(ref, o.ID, a.status == http.StatusOK)
 		c.orders = append(c.orders, bought{o.ID, ref, body})
 		return true
 	default:
-		c.ledger.t.Errorf("key %s: %v", ref.Key, a)
+		c.acknowledged.t.Errorf("key %s: %v", ref.Key, a)
 		return false
 	}
 }
 
-// expect checks an answer that must hold an order of the shopper's own.
-func (c *shopper) expect(a answer, b bought, status int) bool {
+// expect checks a response that must hold an order of this client.
+func (c *client) expect(a answer, b bought, status int) bool {
 	o, err := a.order()
 	if err != nil || a.status != status || o.Key != b.ref.Key || o.UserID != b.ref.UserID {
-		c.ledger.t.Errorf("order %d, key %s, was acknowledged, and now: %v, %v", b.id, b.ref.Key, a, err)
+		c.acknowledged.t.Errorf("order %d, key %s, was acknowledged, and now: %v, %v", b.id, b.ref.Key, a, err)
 		return false
 	}
-	c.ledger.place(b.ref, o.ID, true)
+	c.acknowledged.place(b.ref, o.ID, true)
 	return true
 }
 
-// insist asks until there is a definite answer; false when the test is over before. A server that cannot do it now, or
-// may have done it and died, is asked again.
-func (c *shopper) insist(ctx context.Context, method, path, body string) (answer, bool) {
+// request repeats a request until there is a definite answer; false when the test is over. A 503 or a broken connection is not a
+// definite answer.
+func (c *client) request(ctx context.Context, method, path, body string) (answer, bool) {
 	for ctx.Err() == nil {
-		addr, err := c.shop.find(ctx, c.door)
+		addr, err := c.servers.next(ctx, c.server)
 		if err != nil {
 			return answer{}, false
 		}
 		a, err := c.wire.ask(addr, method, path, body)
 		switch {
 		case err == nil && a.code() == "lock_conflict":
-			c.ledger.lose()
+			c.acknowledged.countLockConflict()
 		case err == nil && a.status != http.StatusServiceUnavailable:
 			return a, true
-		case errors.Is(err, errHung), errors.Is(err, errCut) && c.gentle:
-			c.ledger.t.Errorf("%s %s: %v", method, path, err)
+		case errors.Is(err, errHung), errors.Is(err, errCut) && c.drains:
+			c.acknowledged.t.Errorf("%s %s: %v", method, path, err)
 			return answer{}, false
 		}
-		c.ledger.wonder()
-		c.door++
-		c.shop.breathe(ctx)
+		c.acknowledged.countUnknown()
+		c.server++
+		c.servers.wait(ctx)
 	}
 	return answer{}, false
 }
 
-// refOf is the ref of an order that create makes.
+// refOf returns the reference of an order that create makes.
 func refOf(key string) order.OrderKey { return order.OrderKey{UserID: 1, Key: key} }

@@ -21,10 +21,10 @@ import (
 func TestChaosManyDistantDatabase(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	g := on(env.MySQL(t), redis, prefix)
-	g.shoppers = 0
-	m := open(t, g)
-	m.each(func(n *node) { n.toDatabase.Delay(150 * time.Millisecond) })
+	g := mysqlAndRedis(env.MySQL(t), redis, prefix)
+	g.clients = 0
+	m := startInstallation(t, g)
+	m.each(func(n *instance) { n.toDatabase.Delay(150 * time.Millisecond) })
 
 	ctx, stop := context.WithTimeout(t.Context(), env.Patience)
 	defer stop()
@@ -38,7 +38,7 @@ func TestChaosManyDistantDatabase(t *testing.T) {
 			defer w.close()
 			for k := 0; ctx.Err() == nil && (sold[0].Load() < enough || sold[1].Load() < enough); k++ {
 				ref := order.OrderKey{UserID: 1, Key: fmt.Sprintf("distant-%d-%d", i, k)}
-				a, err := w.ask(m.nodes[i%2].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
+				a, err := w.ask(m.instances[i%2].addr, http.MethodPost, "/api/v1/orders", create(ref.Key))
 				if err != nil {
 					t.Errorf("%s: %v", ref.Key, err)
 					return
@@ -56,7 +56,7 @@ func TestChaosManyDistantDatabase(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				m.books.place(ref, o.ID, false)
+				m.acknowledged.place(ref, o.ID, false)
 				sold[i%2].Add(1)
 			}
 		})
@@ -67,12 +67,12 @@ func TestChaosManyDistantDatabase(t *testing.T) {
 	if 4*min(one, two) < one+two { // half of an equal share
 		t.Errorf("one process sold %d and the other %d", one, two)
 	}
-	down := slices.ContainsFunc(m.nodes, func(n *node) bool {
+	down := slices.ContainsFunc(m.instances, func(n *instance) bool {
 		return strings.Contains(n.Log.String(), `"event":"redis.down"`) // on a busy machine; then turns are not guaranteed
 	})
 	if n := conflicts.Load(); n > 0 && !down {
 		t.Errorf("%d orders were refused because the product stayed locked", n)
 	}
-	m.each(func(n *node) { n.toDatabase.Restore() })
+	m.each(func(n *instance) { n.toDatabase.Restore() })
 	m.close()
 }

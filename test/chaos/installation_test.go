@@ -15,38 +15,38 @@ import (
 	"orderflow/test/servers"
 )
 
-// ground is what an installation stands on.
-type ground struct {
+// infrastructure is what an installation runs on.
+type infrastructure struct {
 	databases []string // addresses of one database; the machines use them in turn
 	redis     string
 	prefix    string // of the keys in Redis
 	direct    bool   // without networks of its own between
 	stock     int64  // of every product
-	shoppers  int
+	clients   int
 	script    func(paymenttest.Call) paymenttest.Behaviour // the provider's
 }
 
-// on is the ground of one MySQL server and one Redis.
-func on(database, redis, prefix string) ground {
-	return ground{databases: []string{database}, redis: redis, prefix: prefix, stock: 1_000_000, shoppers: 8, script: moody}
+// mysqlAndRedis is the infrastructure of one MySQL server and one Redis.
+func mysqlAndRedis(database, redis, prefix string) infrastructure {
+	return infrastructure{databases: []string{database}, redis: redis, prefix: prefix, stock: 1_000_000, clients: 8, script: flakyProvider}
 }
 
-// many is the product as it runs on many machines: processes of each role over one MySQL database and one Redis, each
-// with a network of its own to both; a crowd of shoppers; and the provider that the customers pay at.
-type many struct {
-	ground
+// installation is the product on many machines: two processes of each role over one MySQL database and one Redis, each with its own
+// network to both; clients; and the payment provider.
+type installation struct {
+	infrastructure
 
-	t        *testing.T
-	provider *paymenttest.Provider
-	shop     *shop
-	books    *ledger
-	rest     func()
-	nodes    []*node
-	courier  int // number of its last order
+	t            *testing.T
+	provider     *paymenttest.Provider
+	servers      *serverList
+	acknowledged *acknowledged
+	stopClients  func()
+	instances    []*instance
+	deliveries   int // number of its last order
 }
 
-// node is a machine with one process.
-type node struct {
+// instance is one process on a machine of its own.
+type instance struct {
 	*server
 
 	addr       string
@@ -56,32 +56,32 @@ type node struct {
 	run        launch
 }
 
-// open starts an installation, two processes of each role, on an empty database, and lets the shoppers in.
-func open(t *testing.T, g ground) *many {
+// startInstallation starts an installation, two processes of each role, on an empty database, and its clients.
+func startInstallation(t *testing.T, g infrastructure) *installation {
 	t.Helper()
-	m := &many{
-		ground: g, t: t, provider: paymenttest.NewProvider(t, paymenttest.Options{Script: g.script}), shop: newShop(), books: newLedger(t),
+	m := &installation{
+		infrastructure: g, t: t, provider: paymenttest.NewProvider(t, paymenttest.Options{Script: g.script}), servers: newServerList(), acknowledged: newAcknowledged(t),
 	}
-	m.shop.pause = 50 * time.Millisecond
+	m.servers.pause = 50 * time.Millisecond
 	fill(t, g.databases[0], g.stock)
 	for _, role := range []string{"api", "api", "worker", "worker"} {
-		m.nodes = append(m.nodes, m.start(role))
+		m.instances = append(m.instances, m.start(role))
 	}
-	for _, n := range m.nodes {
+	for _, n := range m.instances {
 		n.addr = n.ready()
 	}
-	m.publish()
-	m.rest = crowd(t, g.shoppers, m.shop, m.books, false)
-	t.Cleanup(m.rest)
-	m.feel(well)
+	m.updateServers()
+	m.stopClients = startClients(t, g.clients, m.servers, m.acknowledged, false)
+	t.Cleanup(m.stopClients)
+	m.awaitHealth(healthy)
 	return m
 }
 
 // start starts one more process.
-func (m *many) start(role string, args ...string) *node {
+func (m *installation) start(role string, args ...string) *instance {
 	m.t.Helper()
-	n := &node{role: role}
-	database, redis := m.databases[len(m.nodes)%len(m.databases)], m.redis
+	n := &instance{role: role}
+	database, redis := m.databases[len(m.instances)%len(m.databases)], m.redis
 	if !m.direct {
 		n.toDatabase, database = env.Proxy(m.t, database)
 		n.toRedis, redis = env.Proxy(m.t, redis)
@@ -94,37 +94,37 @@ func (m *many) start(role string, args ...string) *node {
 	return n
 }
 
-// publish tells the shoppers where the API is served now.
-func (m *many) publish() {
+// updateServers gives clients the current addresses of the API.
+func (m *installation) updateServers() {
 	var addrs []string
-	for _, n := range m.nodes {
+	for _, n := range m.instances {
 		if n.role == "api" && n.addr != "" {
 			addrs = append(addrs, n.addr)
 		}
 	}
-	m.shop.move(addrs...)
+	m.servers.set(addrs...)
 }
 
-// again starts a process that has ended.
-func (m *many) again(n *node) {
+// restart starts a process that has ended.
+func (m *installation) restart(n *instance) {
 	m.t.Helper()
 	n.server = start(m.t, n.run)
 	n.addr = n.ready()
-	m.publish()
+	m.updateServers()
 }
 
-// sells waits until so many more orders are acknowledged.
-func (m *many) sells(n int, when string) {
+// awaitOrders waits until n more orders are acknowledged.
+func (m *installation) awaitOrders(n int, when string) {
 	m.t.Helper()
-	begin := m.books.orders()
+	begin := m.acknowledged.orders()
 	m.until(fmt.Sprintf("%d orders %s", n, when), func() (string, bool) {
-		sold := m.books.orders() - begin
+		sold := m.acknowledged.orders() - begin
 		return fmt.Sprintf("%d are sold", sold), sold >= n
 	})
 }
 
 // until waits for a condition, which also reports the state so far.
-func (m *many) until(what string, holds func() (string, bool)) {
+func (m *installation) until(what string, holds func() (string, bool)) {
 	m.t.Helper()
 	env.EventuallyNil(m.t, what, func() error {
 		state, ok := holds()
@@ -135,7 +135,7 @@ func (m *many) until(what string, holds func() (string, bool)) {
 	})
 }
 
-// condition is what the probes of a process say.
+// condition is what the probes of a process report.
 type condition struct {
 	health          int
 	overall         string
@@ -144,14 +144,14 @@ type condition struct {
 }
 
 var (
-	well        = condition{http.StatusOK, "ok", "connected", "connected", http.StatusOK}
+	healthy     = condition{http.StatusOK, "ok", "connected", "connected", http.StatusOK}
 	noRedis     = condition{http.StatusServiceUnavailable, "degraded", "connected", "disconnected", http.StatusOK}
 	noDatabase  = condition{http.StatusServiceUnavailable, "degraded", "disconnected", "connected", http.StatusServiceUnavailable}
 	unreachable = condition{}
 )
 
-// probe asks a process how it is. One that does not answer is unreachable.
-func (n *node) probe() condition {
+// probe reads the probes of a process. A process that does not answer is unreachable.
+func (n *instance) probe() condition {
 	var w wire
 	defer w.close()
 	health, err := w.ask(n.addr, http.MethodGet, "/api/health", "")
@@ -175,11 +175,11 @@ func (n *node) probe() condition {
 	return condition{health.status, body.Status, body.Services.Database, body.Services.Redis, ready.status}
 }
 
-// feel waits until these processes, or all of them, say that they are so.
-func (m *many) feel(want condition, nodes ...*node) {
+// awaitHealth waits until these processes, or all of them, report a condition.
+func (m *installation) awaitHealth(want condition, nodes ...*instance) {
 	m.t.Helper()
 	if len(nodes) == 0 {
-		nodes = m.nodes
+		nodes = m.instances
 	}
 	m.until(fmt.Sprintf("%+v", want), func() (string, bool) {
 		got := make([]condition, len(nodes))
@@ -200,28 +200,29 @@ func (m *many) feel(want condition, nodes ...*node) {
 // enoughOrders is the number of acknowledged orders that a test over several processes compares at least.
 const enoughOrders = 50
 
-// close lets the shoppers finish and the orders end, stops the processes in order, and compares all books.
-func (m *many) close() {
+// close stops the clients, waits until all orders end, stops the processes, and compares the records of clients, database and
+// provider.
+func (m *installation) close() {
 	m.t.Helper()
-	m.feel(well)
-	if missing := enoughOrders - m.books.orders(); m.shoppers > 0 && missing > 0 {
-		m.sells(missing, "before the end")
+	m.awaitHealth(healthy)
+	if missing := enoughOrders - m.acknowledged.orders(); m.clients > 0 && missing > 0 {
+		m.awaitOrders(missing, "before the end")
 	}
-	m.rest()
-	ended(m.t, m.nodes[0].addr)
-	for _, n := range m.nodes {
+	m.stopClients()
+	awaitAllEnded(m.t, m.instances[0].addr)
+	for _, n := range m.instances {
 		n.stop()
 	}
 	db := openDatabase(m.t, m.databases[0])
-	prove(m.t, db)
-	settled(m.t, m.books.compare(db), m.provider)
+	audit(m.t, db)
+	checkPayments(m.t, m.acknowledged.compare(db), m.provider)
 }
 
-// repeat goes through a bad day, and through it again for as long as the tests are to soak.
-func (m *many) repeat(day func()) {
+// repeat repeats a fault until the time of ORDERFLOW_SOAK has passed; once without it.
+func (m *installation) repeat(fault func()) {
 	m.t.Helper()
 	for end := time.Now().Add(span(m.t, 0)); ; {
-		day()
+		fault()
 		if m.t.Failed() || !time.Now().Before(end) {
 			return
 		}
@@ -244,7 +245,7 @@ func ownRedis(t *testing.T) (server *servers.Server, address string) {
 	return server, servers.RedisURL(server.Addr())
 }
 
-// hostOf is the HOST:PORT of an address.
+// hostOf returns the HOST:PORT of an address.
 func hostOf(address string) string {
 	_, rest, _ := strings.Cut(address, "://")
 	_, host, found := strings.Cut(rest, "@")

@@ -14,23 +14,23 @@ import (
 func TestChaosManyStopped(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := open(t, on(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
 	m.repeat(func() {
-		for _, n := range []*node{m.nodes[0], m.nodes[2], m.nodes[0]} {
+		for _, n := range []*instance{m.instances[0], m.instances[2], m.instances[0]} {
 			n.toDatabase.Delay(20 * time.Millisecond) // nearly all of its time is spent in transactions
-			m.sells(20, "before a process is stopped")
+			m.awaitOrders(20, "before a process is stopped")
 			wait(t.Context(), random(200*time.Millisecond))
 			addr := n.addr
 			n.addr = ""
-			m.publish()
+			m.updateServers()
 			n.signal(syscall.SIGSTOP)
-			m.sells(50, "while an "+n.role+" is stopped")
+			m.awaitOrders(50, "while an "+n.role+" is stopped")
 			n.signal(syscall.SIGCONT)
 			n.toDatabase.Delay(0)
 			n.addr = addr
-			m.publish()
-			m.feel(well, n)
-			m.sells(10, "when it goes on")
+			m.updateServers()
+			m.awaitHealth(healthy, n)
+			m.awaitOrders(10, "when it goes on")
 		}
 	})
 	m.close()

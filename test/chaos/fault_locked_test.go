@@ -9,29 +9,29 @@ import (
 	"orderflow/test/env"
 )
 
-// TestChaosManyLockedRows: a transaction entered by hand keeps a product and an unfinished order locked. All other products are
-// sold and all other orders paid meanwhile, and those two as soon as they are free.
+// TestChaosManyLockedRows holds locks on a product and on an unfinished order. All other products are sold and all other orders paid
+// meanwhile, and those two once the locks are released.
 func TestChaosManyLockedRows(t *testing.T) {
 	t.Parallel()
 	_, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	g := on(database, redis, prefix)
-	g.shoppers = 64 // one of them after the other comes to insist on the locked product
-	m := open(t, g)
+	g := mysqlAndRedis(database, redis, prefix)
+	g.clients = 64 // one of them after the other comes to insist on the locked product
+	m := startInstallation(t, g)
 	db := env.Admin(t, database)
 	m.repeat(func() {
-		m.sells(20, "before")
+		m.awaitOrders(20, "before")
 		locked, order := lockUnfinished(m, db)
 		defer func() { _ = locked.Rollback() }() // where the test has failed before
 		if _, err := locked.ExecContext(t.Context(), "SELECT id FROM products WHERE id = 2 FOR UPDATE"); err != nil {
 			t.Fatal(err)
 		}
-		m.sells(50, "of other products")
+		m.awaitOrders(50, "of other products")
 		var newest int64
 		if err := db.QueryRowContext(t.Context(), "SELECT MAX(id) FROM orders").Scan(&newest); err != nil {
 			t.Fatal(err)
 		}
-		m.sells(20, "that are looked for next")
+		m.awaitOrders(20, "that are looked for next")
 		m.until("orders behind the locked one are paid", func() (string, bool) {
 			var paid int
 			if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM orders WHERE id > ? AND status = 'PAID'", newest).Scan(&paid); err != nil {
@@ -48,13 +48,13 @@ func TestChaosManyLockedRows(t *testing.T) {
 			}
 			return status, status != "PENDING" && status != "PROCESSING"
 		})
-		m.sells(20, "of all products")
+		m.awaitOrders(20, "of all products")
 	})
 	m.close()
 }
 
 // lockUnfinished locks an order that is PENDING or PROCESSING, and returns the transaction and the order's id.
-func lockUnfinished(m *many, db *sql.DB) (locked *sql.Tx, id int64) {
+func lockUnfinished(m *installation, db *sql.DB) (locked *sql.Tx, id int64) {
 	m.t.Helper()
 	m.until("an unfinished order is locked", func() (string, bool) {
 		var err error
