@@ -17,7 +17,7 @@ import (
 //  3. Implement endTransaction: after a COMMIT without an answer it must make sure that the transaction is over.
 //  4. Set, on every connection, each session variable that a statement depends on. The server's defaults are the operator's.
 //  5. Add the folder migrations/NAME to package store, with the same numbers as the other folders, one statement a step.
-//     TestMigrationFiles checks that each step can be applied, reverted and applied again.
+//     TestMigrationsOfAllDialects checks that each step can be applied, reverted and applied again.
 //  6. Read the package's statements for constructs that the database lacks. They are one text for all databases.
 //  7. Add a contract test that runs storetest.Run on a real server, tests that lose the answer of a COMMIT and end the
 //     session of a vanished client, a plan test (EXPLAIN), and the server to test/servers.
