@@ -15,7 +15,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// raw opens a connection of the test's own, past everything that guards the rows.
+// raw opens a separate connection that ignores the CHECK constraints.
 func raw(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=ignore_check_constraints(1)")
@@ -267,7 +267,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 	}
 }
 
-// broken is what an audit finds at fault, by number.
+// broken returns the violations that an audit finds, by the number of the invariant.
 func broken(t *testing.T, s *store.Store) map[int][]string {
 	t.Helper()
 	findings, err := s.Audit(t.Context())
@@ -338,8 +338,8 @@ func TestAuditOfUnpublishedEvents(t *testing.T) {
 	}
 }
 
-// TestAuditOfAFullBus: old unpublished events are a figure while the bus refuses events because it is full, and a violation when it
-// has not refused any for a minute.
+// TestAuditOfAFullBus: old unpublished events are a figure while a full bus refuses events. They are a violation when it has refused
+// none for a minute.
 func TestAuditOfAFullBus(t *testing.T) {
 	path := newFile(t)
 	s := open(t, path, storetest.Rules())
@@ -356,8 +356,7 @@ func TestAuditOfAFullBus(t *testing.T) {
 	}
 }
 
-// TestAuditWithoutItsBus: where the server of an SQLite file has a bus elsewhere, which cannot be reached, old unpublished events are a
-// figure.
+// TestAuditWithoutItsBus: old unpublished events are a figure while the server of an SQLite file cannot reach its bus.
 func TestAuditWithoutItsBus(t *testing.T) {
 	path := newFile(t)
 	reachable := false
@@ -390,7 +389,7 @@ func TestAuditWithoutItsBus(t *testing.T) {
 	}
 }
 
-// fullBus checks the audit of a store that a server serves; past is a time two minutes ago in the words of its database.
+// fullBus checks the audit of a store that a server serves; past is an SQL expression for a time two minutes ago.
 func fullBus(t *testing.T, s *store.Store, change func(statement string), past string) {
 	t.Helper()
 	if err := s.Seed(t.Context(), store.SeedPlan{}); err != nil {

@@ -36,7 +36,7 @@ func buys(t *testing.T, s *store.Store, keys ...string) (ids []int64) {
 	return ids
 }
 
-// TestBackup: a copy has what was there, its new orders have ids that the original does not give, and so have those of a
+// TestBackup: a copy has all rows of the original. New orders in the copy get ids that the original does not give, and so do those in a
 // copy of the copy.
 func TestBackup(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// TestBackupsAtOnce: of several into one file, one is made, and nothing else is left.
+// TestBackupsAtOnce: of several concurrent backups into one file, one succeeds, and no other file is left.
 func TestBackupsAtOnce(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 100)
@@ -97,7 +97,7 @@ func TestBackupsAtOnce(t *testing.T) {
 	}
 }
 
-// TestBackupsUpToTheLastID restores at the limit of what user_version can count in thousands, and where ids end.
+// TestBackupsUpToTheLastID restores backups at the largest user_version, which counts ids in thousands, and at the largest id.
 func TestBackupsUpToTheLastID(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)
@@ -146,7 +146,7 @@ func TestBackupOfAnEmptyDatabase(t *testing.T) {
 	storetest.CheckInvariants(t, restored)
 }
 
-// TestBackupRefuses: no file is replaced, and one that cannot be made whole does not stay.
+// TestBackupRefuses: a backup replaces no file, and leaves no incomplete one.
 func TestBackupRefuses(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 1)

@@ -9,7 +9,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// benchmark runs work on batches of each size and on both databases; prepare makes n of them before the clock runs.
+// benchmark runs work on batches of each size and on both databases; prepare creates n batches before the timer starts.
 func benchmark[T any](b *testing.B, prepare func(b *testing.B, s *store.Store, size, n int) [][]T, work func(s *store.Store, batch []T) error) {
 	const stock = 1_000_000_000
 	for _, run := range []struct {

@@ -9,7 +9,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestClaimOfUnknownOutcome: the answer to a COMMIT is lost, and before the claim is looked for, late answers of the
+// TestClaimOfUnknownOutcome: the answer to a COMMIT is lost. Before the commit marker of the claim is looked up, late answers of the
 // gateway settle some of its orders.
 func TestClaimOfUnknownOutcome(t *testing.T) {
 	t.Parallel()

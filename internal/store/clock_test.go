@@ -9,14 +9,14 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// waits are the rules with which every wait is some seconds.
+// waits are rules whose waits all last some seconds.
 func waits() order.Rules {
 	rules := storetest.Rules()
 	rules.Grace, rules.Lease, rules.Backoff = 10*time.Second, 10*time.Second, []time.Duration{10 * time.Second}
 	return rules
 }
 
-// due are the ids of the orders that are due.
+// due returns the ids of the orders that are due.
 func due(t *testing.T, s *store.Store) (ids []int64) {
 	t.Helper()
 	found, err := s.DueOrders(t.Context(), 10)
@@ -29,7 +29,7 @@ func due(t *testing.T, s *store.Store) (ids []int64) {
 	return ids
 }
 
-// leased is how many rows of the outbox a relay gets.
+// leased returns the number of outbox rows that a relay can lease.
 func leased(t *testing.T, s *store.Store) int {
 	t.Helper()
 	batches, err := s.LeaseOutbox(t.Context(), 3*time.Second, 10*time.Second, 10)
@@ -88,7 +88,7 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// TestClockFollows: a machine that was suspended has not counted the time, so the wall clock is right when it is ahead.
+// TestClockFollows: after a machine was suspended, elapsed time is behind, and the store follows the wall clock.
 func TestClockFollows(t *testing.T) {
 	t.Parallel()
 	s := open(t, newFile(t), waits())
@@ -103,7 +103,8 @@ func TestClockFollows(t *testing.T) {
 	}
 }
 
-// TestCorrectTimes: after a start with the clock an hour behind the last process's, nothing waits longer than its rule allows.
+// TestCorrectTimes: a process starts with a clock that is an hour behind that of the last process. No order waits longer than its rule
+// allows.
 func TestCorrectTimes(t *testing.T) {
 	t.Parallel()
 	path := newFile(t)

@@ -13,10 +13,10 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// errLost is how a connection sounds whose COMMIT was sent and never answered.
+// errLost is the error of a connection whose COMMIT was sent and not answered.
 var errLost = fmt.Errorf("no answer to COMMIT: %w", context.DeadlineExceeded)
 
-// TestUnknownOutcome loses the answer of a COMMIT, after it was done and before: every creator has one order in the end.
+// TestUnknownOutcome loses the answer to a COMMIT, before and after its execution: each request creates one order.
 func TestUnknownOutcome(t *testing.T) {
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
 		t.Run(name, func(t *testing.T) {
@@ -107,8 +107,8 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 	}
 }
 
-// unknownProductWrites repeats the requests of an administrator after a lost answer: each takes effect once. They leave a product
-// and two units of product 3.
+// unknownProductWrites repeats the requests of an administrator after a lost answer: each takes effect once. Their result is a new
+// product and two units of product 3.
 func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -142,7 +142,7 @@ func unknownProductWrites(t *testing.T, s *store.Store, done bool) {
 	}
 }
 
-// TestOutcomeStaysUnknown: when the commit marker cannot be looked up either, the answer is not that the transaction failed.
+// TestOutcomeStaysUnknown: when the commit marker cannot be looked up either, the error does not claim that the transaction failed.
 func TestOutcomeStaysUnknown(t *testing.T) {
 	s, path := sample(t, 100)
 	s.FailCommit(true, errLost)
@@ -196,7 +196,7 @@ func TestMarksAreBounded(t *testing.T) {
 	}
 }
 
-// TestRunWritesMarks waits for the marks to be written without another write.
+// TestRunWritesMarks: Run writes the marks when no other write does.
 func TestRunWritesMarks(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 1)
@@ -250,7 +250,7 @@ func TestErrorRollsBack(t *testing.T) {
 	}
 }
 
-// TestStuckWriter: callers wait no longer than the limit for a writer that does not come back.
+// TestStuckWriter: while one transaction keeps the writer, other callers wait no longer than the limit.
 func TestStuckWriter(t *testing.T) {
 	t.Parallel()
 	s, _ := sample(t, 10)

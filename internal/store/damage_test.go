@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// damage overwrites a page of a database file that is closed: the first page of a table or index, or page 1 for "".
+// damage overwrites a page of a closed database file: the first page of a table or index, or page 1 for "".
 func damage(t *testing.T, path, name string) {
 	t.Helper()
 	page := 1
@@ -35,8 +35,8 @@ func damage(t *testing.T, path, name string) {
 	}
 }
 
-// TestDamagedPage: whichever operation meets the damage reports it with the remedy. From then on the store is not healthy, and
-// nothing is written that the restore of a backup would take away.
+// TestDamagedPage: the first operation that reads the damaged page reports it with the remedy. From then on the store is unhealthy and
+// refuses writes, which the restore of a backup would lose.
 func TestDamagedPage(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -9,8 +9,8 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestDueWithoutFirstEvent: an order whose first event is missing is still processed. It used to be left out, and to take the
-// place of another order in every round of the sweeper.
+// TestDueWithoutFirstEvent: an order whose first event is missing is still processed. An earlier release left it out, and so returned one
+// order too few to every sweep.
 func TestDueWithoutFirstEvent(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)

@@ -20,12 +20,12 @@ import (
 	"orderflow/internal/sqldb"
 )
 
-// What tests outside the package need to see or to break.
+// Access to internals for tests outside of the package.
 
 // WriteLimit is the longest time that a write takes.
 const WriteLimit = writeLimit
 
-// AllowTime replaces the limits of writes and reads.
+// AllowTime replaces the time limits of writes and reads.
 func (s *Store) AllowTime(d time.Duration) { s.db.Limits = sqldb.Limits{Write: d, Read: d} }
 
 // DecodeRefs is decodeRefs as pairs of order and sequence.
@@ -40,8 +40,7 @@ func DecodeRefs(text string) (refs [][2]int64, err error) {
 // EncodeRefs is encodeRefs.
 var EncodeRefs = encodeRefs
 
-// MarksAtOnce is how many marks one write takes along; PublishedMax how many are remembered; MarkAfter how long a mark may wait
-// for another write.
+// Bounds of the marks of published events.
 const (
 	MarksAtOnce  = marksAtOnce
 	PublishedMax = publishedMax
@@ -51,7 +50,7 @@ const (
 // Remembered is the number of published batches that wait to be marked.
 func (s *Store) Remembered() int { return s.remembered() }
 
-// HoldWriter keeps a writer in a transaction until release is called, as a stuck transaction would.
+// HoldWriter keeps a writer in a transaction until release is called, like a stuck transaction.
 func (s *Store) HoldWriter(ctx context.Context) (release func()) {
 	held, end, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -69,12 +68,12 @@ func (s *Store) HoldWriter(ctx context.Context) (release func()) {
 	}
 }
 
-// Reconnect makes the writer that is taken next open a new connection.
+// Reconnect makes the next writer open a new connection.
 func (s *Store) Reconnect(ctx context.Context) {
 	_ = s.Write(ctx, func() error { return context.DeadlineExceeded }) // after an unavailable database a connection is not used again
 }
 
-// LoseCommit makes the next COMMIT lose its connection, so that the session's end has to be made sure of.
+// LoseCommit makes the next COMMIT lose its connection, so that the store has to ensure that the session has ended.
 func (s *Store) LoseCommit() {
 	commit := s.db.Commit
 	s.db.Commit = func(_ context.Context, conn *sql.Conn) error {
@@ -83,7 +82,7 @@ func (s *Store) LoseCommit() {
 	}
 }
 
-// WriterSession is the number by which a MySQL server knows the connection of the writer that is taken next.
+// WriterSession returns the id of the next writer's connection at the MySQL server.
 func (s *Store) WriterSession(ctx context.Context) (id int64, err error) {
 	err = s.write(ctx, "test", func(t *tx) error {
 		return t.Query(func(scan sqldb.Scan) error { return scan(&id) }, "SELECT CONNECTION_ID()")
@@ -91,14 +90,14 @@ func (s *Store) WriterSession(ctx context.Context) (id int64, err error) {
 	return id, err
 }
 
-// ReadFrom lets the connections for reads lead to the database of another store.
+// ReadFrom connects the connections for reads to the database of another store.
 func (s *Store) ReadFrom(other *Store) (back func()) {
 	own := s.db.Reader
 	s.db.Reader = other.db.Reader
 	return func() { s.db.Reader = own }
 }
 
-// HoldReaders opens n connections for reads, and gives them back to their pool.
+// HoldReaders opens n connections for reads, and returns them to their pool.
 func (s *Store) HoldReaders(ctx context.Context, n int) error {
 	var held []*sql.Conn
 	defer func() {
@@ -121,7 +120,7 @@ func (s *Store) Write(ctx context.Context, work func() error) error {
 	return s.write(ctx, "test", func(*tx) error { return work() })
 }
 
-// FailCommit makes the next COMMIT return fault, after it was done or in its place.
+// FailCommit makes the next COMMIT return fault, after its execution or instead of it.
 func (s *Store) FailCommit(done bool, fault error) {
 	if done {
 		s.AfterCommit(func() {}, fault)
@@ -134,7 +133,7 @@ func (s *Store) FailCommit(done bool, fault error) {
 	}
 }
 
-// AfterCommit makes the next COMMIT return fault after it was done and then has run.
+// AfterCommit makes the next COMMIT return fault, after its execution and a call of then.
 func (s *Store) AfterCommit(then func(), fault error) {
 	commit := s.db.Commit
 	s.db.Commit = func(ctx context.Context, conn *sql.Conn) error {
@@ -147,8 +146,8 @@ func (s *Store) AfterCommit(then func(), fault error) {
 	}
 }
 
-// ApplyLate decides by the rows of orders as they are, changes them by a statement in the same transaction, and then writes
-// what was decided, as if another transaction had changed them in between.
+// ApplyLate reads orders and decides, changes their rows by a statement in the same transaction, and then applies the decision, as if
+// another transaction had changed the rows in between.
 func (s *Store) ApplyLate(ctx context.Context, ids []int64, change string, decide func(map[int64]*order.Order) order.Effects) error {
 	return s.write(ctx, "test", func(t *tx) error {
 		orders, _, err := t.lockOrders(ids, false)
@@ -164,20 +163,20 @@ func (s *Store) ApplyLate(ctx context.Context, ids []int64, change string, decid
 	})
 }
 
-// LockedRows is how many rows are remembered as locked.
+// LockedRows returns the number of rows that are remembered as locked.
 func (s *Store) LockedRows() int { return int(s.locked.count.Load()) }
 
-// FakeTime replaces the time of a process: what the wall clock shows, and what has elapsed, each since the store was opened.
+// FakeTime replaces the time of a process: the wall clock and the elapsed time, each since the store was opened.
 type FakeTime struct{ Wall, Elapsed time.Duration }
 
-// FakeTime returns the time that the store goes by from now on. Only one goroutine may use both.
+// FakeTime replaces the time of the store from now on. One goroutine may use the store and the FakeTime.
 func (s *Store) FakeTime() *FakeTime {
 	fake := &FakeTime{}
 	s.steady.read = func() (time.Time, time.Duration) { return s.steady.start.Add(fake.Wall), fake.Elapsed }
 	return fake
 }
 
-// Pass lets time pass, which both clocks see.
+// Pass advances both clocks.
 func (f *FakeTime) Pass(d time.Duration) { f.Wall, f.Elapsed = f.Wall+d, f.Elapsed+d }
 
 // CloseReader makes all reads fail.
@@ -186,7 +185,7 @@ func (s *Store) CloseReader() { _ = s.db.Reader.Close() }
 // MigrationFiles are the embedded migrations.
 func MigrationFiles() fs.FS { return migrations }
 
-// AddSteps makes the store one of a later release, whose schema has more steps; each is a name and its two statements.
+// AddSteps adds steps to the schema, as a later release would. Each is a name and its two statements.
 func (s *Store) AddSteps(t testing.TB, steps ...[3]string) {
 	t.Helper()
 	all := fstest.MapFS{}

@@ -21,11 +21,11 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// pageLimits bounds the files that tests name; every connection of the process takes it up when it opens.
+// pageLimits has the maximum number of pages by file. Each connection sets it when it opens.
 var pageLimits sync.Map
 
-// registerPageLimits makes connections keep to pageLimits. The driver's hooks are for the whole process and are not guarded by
-// a lock, so that they are registered before the first connection.
+// registerPageLimits makes connections apply pageLimits. The driver's hooks are global and not guarded by a lock, so they must be
+// registered before the first connection.
 func registerPageLimits() {
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, dsn string) error {
 		file, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
@@ -38,7 +38,7 @@ func registerPageLimits() {
 	})
 }
 
-// oneLine is whether an error is one clear line for an operator, with its code.
+// oneLine reports whether an error carries CodeUnavailable and is one line.
 func oneLine(err error) bool {
 	return order.CodeOf(err) == order.CodeUnavailable && !strings.Contains(err.Error(), "\n") && strings.HasPrefix(err.Error(), "Cannot open the database ")
 }
@@ -152,7 +152,7 @@ func TestLockFile(t *testing.T) {
 	}
 }
 
-// TestLockFileBesideAudits: an audit looks at the lock for a moment, and must not make a server believe that there is another.
+// TestLockFileBesideAudits: an audit that checks the lock must not make a starting server report another server.
 func TestLockFileBesideAudits(t *testing.T) {
 	s, path := sample(t, 1)
 	release, err := s.LockFile()
@@ -237,7 +237,7 @@ func TestOpenWhileLocked(t *testing.T) {
 	}
 }
 
-// TestInactiveProduct stops a sale by hand, since nothing in the store does so yet.
+// TestInactiveProduct sets a product inactive by SQL.
 func TestInactiveProduct(t *testing.T) {
 	s, path := sample(t, 10)
 	must(t, raw(t, path), "UPDATE products SET active = 0 WHERE id = 2")
@@ -251,7 +251,7 @@ func TestInactiveProduct(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestRowsChangedSinceRead changes a row in the middle of a transaction, as only a fault of ours could: nothing of it stays.
+// TestRowsChangedSinceRead changes a row within a transaction, as only a defect of the store could: the transaction is rolled back.
 func TestRowsChangedSinceRead(t *testing.T) {
 	s, path := sample(t, 10)
 	created, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "a", 1, 1), storetest.Draft(t, 1, "b", 1, 1)})

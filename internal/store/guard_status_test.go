@@ -9,8 +9,8 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestChangedBetweenReadAndUpdate: a change of an order is written only while the row has the status that was read. The row lock
-// should exclude anything else; this is what is left where it does not.
+// TestChangedBetweenReadAndUpdate: a change of an order is written only while the row has the status that was read. The row lock should
+// exclude other changes; this check also holds if the lock fails.
 func TestChangedBetweenReadAndUpdate(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)

@@ -15,10 +15,10 @@ import (
 	"orderflow/test/env"
 )
 
-// empty is a migrated database without rows: made once, copied for each test.
+// empty is a migrated database without rows: created once, copied for each test.
 var empty []byte
 
-// childEnv names the part that this binary plays when a test starts it as a process of its own.
+// childEnv is the variable that selects the function of a child process.
 const childEnv = "ORDERFLOW_STORE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -58,7 +58,7 @@ func makeEmpty() error {
 	return err
 }
 
-// newFile is the path of a new, migrated database file.
+// newFile returns the path of a new, migrated database file.
 func newFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -68,8 +68,8 @@ func newFile(t testing.TB) string {
 	return path
 }
 
-// patience is how long anything may take, a write or a read in tests that are not about their limit: the machine may have too much
-// to do. No test waits for it unless it fails.
+// patience limits every wait, and writes and reads in tests that do not test their time limits: the machine may be busy. Only a failing
+// test reaches it.
 const patience = time.Minute
 
 // open opens a file and closes it with the test.
@@ -88,7 +88,7 @@ func open(t testing.TB, path string, rules order.Rules) *store.Store {
 	return s
 }
 
-// sample is a new store with the sample data and this much of every product.
+// sample returns a new store with the sample data and this stock of every product.
 func sample(t testing.TB, stock int64) (*store.Store, string) {
 	t.Helper()
 	path := newFile(t)

@@ -17,7 +17,7 @@ import (
 	"orderflow/test/env"
 )
 
-// laterSteps are what a release to come might add to a full table.
+// laterSteps are migrations that a later release might apply to a full table.
 func laterSteps(dialect string) [][3]string {
 	if dialect == "sqlite" {
 		return [][3]string{
@@ -31,7 +31,7 @@ func laterSteps(dialect string) [][3]string {
 	}
 }
 
-// traffic is what a server of this release does meanwhile: create, replay and cancel. No answer may be an error.
+// traffic is the load on a server of this release during the migration: create, find and cancel. No answer may be an error.
 type traffic struct {
 	t    *testing.T
 	s    *store.Store
@@ -66,7 +66,7 @@ func newTraffic(t *testing.T, s *store.Store) *traffic {
 	return c
 }
 
-// trade takes one order through its life, and cancels another.
+// trade creates two orders, finds one of them by its key, and cancels the other.
 func (c *traffic) trade(ctx context.Context, key string) error {
 	drafts := []order.Draft{storetest.Draft(c.t, 1, key, 1, 1), storetest.Draft(c.t, 2, key, 2, 1, 1, 1)}
 	placed, _, err := c.s.CreateOrders(ctx, drafts)
@@ -89,18 +89,18 @@ func (c *traffic) trade(ctx context.Context, key string) error {
 	return nil
 }
 
-// goesOn waits until so many more orders have come to their end.
+// goesOn waits until this number of further rounds is complete.
 func (c *traffic) goesOn(n int64) {
 	c.t.Helper()
 	before := c.done.Load()
 	env.Eventually(c.t, fmt.Sprintf("%d more orders end", n), func() bool { return c.done.Load() >= before+n || c.t.Failed() })
 }
 
-// fullTable is how many orders there are before a migration of MySQL. (Under the race detector SQLite's driver, which is Go,
-// takes minutes for as many.)
+// fullTable is the number of orders before a migration of MySQL. (Under the race detector SQLite's driver, which is written in Go,
+// takes minutes for that number.)
 const fullTable = 20_000
 
-// fillTable goes on where it was when it writes again.
+// fillTable adds orders. A repeated call continues where the last one failed.
 func fillTable(t *testing.T, s *store.Store, orders int64) {
 	t.Helper()
 	plan := store.SeedPlan{SetStock: true, Stock: 1_000_000, Orders: orders}
@@ -109,8 +109,8 @@ func fillTable(t *testing.T, s *store.Store, orders int64) {
 	}
 }
 
-// TestMySQLMigrateWhileServing adds a column and an index to a full table, as a process of a later release does when it
-// starts, while one of this release takes orders: not one fails, before, meanwhile or after. Then the way back.
+// TestMySQLMigrateWhileServing: a process of a later release adds a column and an index to a full table when it starts, while one of
+// this release takes orders. No order fails before, during or after the migration, nor when the migration is reverted.
 func TestMySQLMigrateWhileServing(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
@@ -150,14 +150,14 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 	storetest.CheckInvariants(t, back)
 }
 
-// newTrafficOnce trades once.
+// newTrafficOnce sends one round of traffic.
 func newTrafficOnce(t *testing.T, s *store.Store) error {
 	t.Helper()
 	return (&traffic{t: t, s: s}).trade(t.Context(), "once")
 }
 
-// TestMySQLMigrateBehindALongSnapshot: an audit or a dump reads the table for minutes, and a change of the table has to wait
-// for it. Orders do not wait with it.
+// TestMySQLMigrateBehindALongSnapshot: a migration has to wait for an audit or a dump that reads the table for minutes. Orders do not
+// wait for either.
 func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
@@ -218,7 +218,7 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 	storetest.CheckInvariants(t, later)
 }
 
-// TestMigrateAFullFile: an SQLite file is migrated by its server alone, before that takes orders.
+// TestMigrateAFullFile: only its server migrates an SQLite file, before it takes orders.
 func TestMigrateAFullFile(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 1_000_000)

@@ -74,7 +74,7 @@ func TestMigrationsOfAllDialects(t *testing.T) {
 	}
 }
 
-// checkRenames holds that each ALTER TABLE of a step of several, which MySQL commits one by one, is skipped where it was done.
+// checkRenames checks that a step with several ALTER TABLE, which MySQL commits one by one, skips those that are applied.
 func checkRenames(t *testing.T, s step) {
 	t.Helper()
 	guarded := regexp.MustCompile(`(?s)^(SET @rename = IF\(\(SELECT count\(\*\) FROM information_schema\.columns[^;]*\) > 0,\n  'ALTER TABLE [^;]*', 'DO 0'\);\n` +
@@ -86,8 +86,8 @@ func checkRenames(t *testing.T, s step) {
 	}
 }
 
-// TestMySQLStaysInTheIntersection looks for what MySQL 8.0.16 or MariaDB 10.6 does not know, or reads otherwise than the
-// other. It reads the statements of all dialects' code too, as far as they are shared.
+// TestMySQLStaysInTheIntersection: no migration uses syntax that MySQL 8.0.16 or MariaDB 10.6 lacks, or that the two interpret
+// differently.
 func TestMySQLStaysInTheIntersection(t *testing.T) {
 	forbidden := regexp.MustCompile(`(?i)\bRETURNING\b|->|_0900_|FOR\s+SHARE|SKIP\s+LOCKED|\bAUTOINCREMENT\b|\bSTRICT\b|WITHOUT\s+ROWID|` +
 		`\bINSERT\s+IGNORE\b|\bON\s+CONFLICT\b|\bTIMESTAMP\b|\bFLOAT\b|\bDOUBLE\b|\bJSON\b|\butf8\b|utf8mb3|\bAS\s+new\b`)
@@ -168,7 +168,7 @@ func TestIndexesOfTheSpecification(t *testing.T) {
 	}
 }
 
-// schemaOf is the schema of a file by type and name.
+// schemaOf returns the schema of a file, by type and name.
 func schemaOf(t *testing.T, path string) map[string]string {
 	t.Helper()
 	found, err := raw(t, path).QueryContext(t.Context(), "SELECT type, name, COALESCE(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'goose%' AND name <> 'sqlite_sequence'")
@@ -246,7 +246,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 	}
 }
 
-// applied is how many of the steps have been applied.
+// applied returns the number of applied steps.
 func applied(t *testing.T, s *store.Store, count int) (n int) {
 	t.Helper()
 	all, err := s.Migrations(t.Context())
@@ -261,7 +261,7 @@ func applied(t *testing.T, s *store.Store, count int) (n int) {
 	return n
 }
 
-// TestMigrateAtOnce lets several handles, as processes would, migrate one new file.
+// TestMigrateAtOnce migrates one new file through several handles at once, like several processes.
 func TestMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	for range 3 {
@@ -296,7 +296,7 @@ func TestMigrateAtOnce(t *testing.T) {
 	}
 }
 
-// TestMigrateWaitsForAnother holds the lock under which another process would migrate.
+// TestMigrateWaitsForAnother: a migration waits while another process holds the lock for migrations.
 func TestMigrateWaitsForAnother(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "new.db")
@@ -345,7 +345,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// down takes the last step back.
+// down reverts the last step.
 func down(ctx context.Context, s *store.Store) error {
 	last, err := s.LastStep(ctx)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// restock moves units in and out by hand.
+// restock adds and removes units by stock movements.
 func (m *model) restock(t *rapid.T) {
 	var restocks []order.Restock
 	for range rapid.IntRange(1, 4).Draw(t, "restocks") {
@@ -75,7 +75,7 @@ func (m *model) stop(t *rapid.T) {
 	}
 }
 
-// figures counts what an operator sees.
+// figures compares the figures for operators with the model.
 func (m *model) figures(t *rapid.T) {
 	got, err := m.s.Stats(t.Context())
 	if err != nil {

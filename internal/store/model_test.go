@@ -19,7 +19,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// model is what the store should be, in plain maps and without time: an order is due or it is not.
+// model is the expected content of the store, in maps and without time: an order is due or it is not.
 type model struct {
 	t     *rapid.T
 	s     *store.Store
@@ -59,7 +59,7 @@ type modelClaim struct {
 
 const modelAttempts = 2
 
-// TestModel lets chance write to the store and to the model, and compares both after each step.
+// TestModel applies random writes to the store and to the model, and compares both after each step.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rules := storetest.Rules()
@@ -253,7 +253,7 @@ func (m *model) claim(t *rapid.T) {
 	}
 }
 
-// expectClaim returns the outcome of a claim, and changes what does not depend on its number.
+// expectClaim returns the expected outcome of a claim, and updates the parts of the model that do not depend on its number.
 func (m *model) expectClaim(r order.ClaimRequest) (order.Task, order.Code) {
 	o := m.orders[r.OrderID]
 	switch {
@@ -283,7 +283,8 @@ func (m *model) expectClaim(r order.ClaimRequest) (order.Task, order.Code) {
 	}
 }
 
-// fail makes a failed job of an order. It remembers that the last claim was to void: a charge that is reported then may be voided.
+// fail turns an order into a failed job. It remembers whether the last claim was for a void: a charge that is reported later may then
+// be voided.
 func (m *model) fail(id int64, o *modelOrder) {
 	o.waits, o.due, o.lease = false, false, 0
 	m.jobs[id] = true
@@ -317,7 +318,7 @@ func (m *model) settle(t *rapid.T) {
 	m.expectOutbox(batch, events)
 }
 
-// expectSettle changes the model by one report and returns how many events that made.
+// expectSettle applies one settlement to the model, and returns the number of its events.
 func (m *model) expectSettle(o *modelOrder, c *modelClaim) (events int) {
 	holder := o.lease == c.number
 	finish := func(to order.Status, event order.EventType) int {
@@ -382,7 +383,7 @@ func (m *model) retry(t *rapid.T) {
 	}
 }
 
-// hoursPass makes due what waits.
+// hoursPass makes all waiting orders due.
 func (m *model) hoursPass(t *rapid.T) {
 	if _, err := m.clock.ExecContext(t.Context(), "UPDATE orders SET due_at = due_at - ?", (2 * time.Hour).Microseconds()); err != nil {
 		t.Fatal(err)
@@ -415,7 +416,7 @@ func (m *model) pay(t *rapid.T) {
 	}
 }
 
-// compare looks at everything that can be read.
+// compare compares every read of the store with the model.
 func (m *model) compare(t *rapid.T) {
 	ctx := t.Context()
 	findings, err := m.s.Audit(ctx)

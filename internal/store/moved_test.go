@@ -12,8 +12,8 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestMovedUnderTheServer: once its file or its lock is not the one that it opened, the store acknowledges nothing; a
-// file that comes back is used again.
+// TestMovedUnderTheServer: when the database file or its lock file is moved or replaced, the store acknowledges nothing. When the
+// original file is back, the store uses it again.
 func TestMovedUnderTheServer(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)

@@ -12,8 +12,8 @@ import (
 	"orderflow/test/env"
 )
 
-// TestMySQLAuditFindsPlantedViolations plants one fault for each invariant that the rows of this database can break: stock
-// below zero and two orders under a key are not to be had.
+// TestMySQLAuditFindsPlantedViolations plants one violation of each invariant that the schema allows to be violated: it refuses stock
+// below zero and two orders with one key.
 func TestMySQLAuditFindsPlantedViolations(t *testing.T) {
 	const then = "'2020-01-01'"
 	for name, test := range map[string]struct {

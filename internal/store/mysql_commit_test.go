@@ -13,15 +13,15 @@ import (
 	"orderflow/test/env"
 )
 
-// moments are when a connection is cut at COMMIT. The caller is answered all the same.
+// moments are the moments at which a connection is cut around COMMIT. The caller still gets an answer.
 var moments = map[string]env.Moment{
 	"the server does not receive it": env.BeforeCommit,
 	"the answer is lost":             env.AfterCommit,
 	"it arrives after the check":     env.LateCommit,
 }
 
-// TestCutAtCommit cuts the connection between COMMIT and its answer, under every kind of write: no order is lost or
-// duplicated, no answer is lost, and a COMMIT that arrives late is too late.
+// TestCutAtCommit cuts the connection between COMMIT and its answer, for every kind of write: no order is lost or duplicated, every
+// caller gets an answer, and a COMMIT that arrives late has no effect.
 func TestCutAtCommit(t *testing.T) {
 	t.Parallel()
 	for kind, newDatabase := range onServers {
@@ -85,7 +85,7 @@ func cutAtCommit(t *testing.T, newDatabase func(t testing.TB) string) {
 			}
 			late()
 
-			// Under a unique key the work is run again where it was not done, and finds itself where it was.
+			// The work runs again, and finds its own row by the unique key if the first run was committed.
 			again := moment == env.AfterCommit
 			cut = cutter.Arm(moment, "INSERT INTO products")
 			added, err := s.CreateProducts(ctx, []order.ProductDraft{{Key: "k", Name: "New", Price: 1, Stock: 3, Active: true}})
@@ -123,7 +123,7 @@ func closed(channel <-chan struct{}) bool {
 	}
 }
 
-// TestCutBeforeCommit cuts all connections, at any moment, again and again: who was answered has one order.
+// TestCutBeforeCommit cuts all connections repeatedly, at random moments: each answered request has one order.
 func TestCutBeforeCommit(t *testing.T) {
 	t.Parallel()
 	for kind, newDatabase := range onServers {

@@ -10,8 +10,8 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// TestGaleraRefusesCommit: after error 1180 the commit marker decides, as after a lost answer. An order whose transaction is
-// there is answered, and any other runs again.
+// TestGaleraRefusesCommit: after error 1180 the commit marker decides, as after a lost answer. A transaction whose marker exists is
+// committed; any other runs again.
 func TestGaleraRefusesCommit(t *testing.T) {
 	t.Parallel()
 	for name, done := range map[string]bool{"replicated all the same": true, "rolled back": false} {

@@ -12,8 +12,8 @@ import (
 	"orderflow/test/env"
 )
 
-// TestGrants: the grants that docs/operations/configure.md names suffice, one account after the other: the first migrates, the second
-// serves. Neither has any other privilege.
+// TestGrants: the grants in docs/operations/configure.md are sufficient. The first account migrates, the second one serves. Neither has
+// another privilege.
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations", "configure.md"))

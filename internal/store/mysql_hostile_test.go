@@ -40,8 +40,8 @@ func TestHostileDefaults(t *testing.T) {
 	})
 }
 
-// TestStatementsAreText: whatever is stored, the text of a statement is valid UTF-8 without binary strings, since servers
-// convert it when another session lists what runs; and no statement of the store lists that.
+// TestStatementsAreText: the text of every statement is valid UTF-8 without binary strings, whatever values are stored, because servers
+// convert it when another session lists the running statements. No statement of the store lists them.
 func TestStatementsAreText(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t, "--log-output=TABLE")
@@ -71,7 +71,7 @@ func TestStatementsAreText(t *testing.T) {
 	}
 }
 
-// logged are the statements in the server's general log.
+// logged returns the statements in the server's general log.
 func logged(t *testing.T, admin *sql.DB) (texts []string) {
 	t.Helper()
 	found, err := admin.QueryContext(t.Context(), "SELECT argument FROM mysql.general_log WHERE command_type = 'Query'")

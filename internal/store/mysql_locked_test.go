@@ -14,7 +14,7 @@ import (
 	"orderflow/test/env"
 )
 
-// lockedShop is a store on a server of its own, and a stranger whose transactions keep rows locked.
+// lockedShop is a store on its own server, with a separate connection whose transactions keep rows locked.
 type lockedShop struct {
 	*testing.T
 	*store.Store
@@ -60,7 +60,7 @@ func (l *lockedShop) hold(query string) (free func()) {
 	}
 }
 
-// waits is how often a statement of the server has waited for a row.
+// waits returns how often statements of the server have waited for a row.
 func (l *lockedShop) waits() (n int) {
 	l.Helper()
 	var name string
@@ -70,7 +70,7 @@ func (l *lockedShop) waits() (n int) {
 	return n
 }
 
-// without runs a write that must wait for no row.
+// without runs a write that must not wait for a row.
 func (l *lockedShop) without(what string, write func()) {
 	l.Helper()
 	before := l.waits()
@@ -112,8 +112,8 @@ func (l *lockedShop) wantFine(what string, err error) {
 	}
 }
 
-// TestMySQLLockedProduct: a product whose row another transaction keeps locked costs the orders of other products one wait,
-// once; its own orders are refused one by one until it is free.
+// TestMySQLLockedProduct: while another transaction keeps a product's row locked, orders of other products wait once. Orders of this
+// product are refused until the row is unlocked.
 func TestMySQLLockedProduct(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t) // it counts the waits of its statements
@@ -178,8 +178,8 @@ func TestMySQLLockedProduct(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedUser: a user's row that another transaction keeps locked holds up the orders of this user alone. A new order
-// needs a lock of it for its foreign key.
+// TestMySQLLockedUser: a user's row that another transaction keeps locked delays only the orders of this user. The foreign key of a new
+// order needs a lock on that row.
 func TestMySQLLockedUser(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t) // it counts the waits of its statements
@@ -208,7 +208,7 @@ func TestMySQLLockedUser(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLRepeatedBesideLockedRows: an order that is there already is the answer, although its user or its product is locked.
+// TestMySQLRepeatedBesideLockedRows: a repeated request gets its order, although the row of the user or the product is locked.
 func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]string{
@@ -239,8 +239,8 @@ func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
 	}
 }
 
-// TestMySQLSharedUser: an open transaction with an order of a user has a shared lock on the user's row, as every order takes.
-// It holds up no order of this user for other products.
+// TestMySQLSharedUser: every order takes a shared lock on the row of its user. An open transaction with such a lock does not delay
+// orders of this user for other products.
 func TestMySQLSharedUser(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -259,7 +259,7 @@ func TestMySQLSharedUser(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedStock: the first writes that meet a locked product while they put units back into stock do what they can.
+// TestMySQLLockedStock: a write that returns units to stock refuses the requests that need a locked product, and completes the others.
 func TestMySQLLockedStock(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(l *lockedShop, ids []int64) []order.Changed{
@@ -307,8 +307,8 @@ func TestMySQLLockedStock(t *testing.T) {
 	}
 }
 
-// TestMySQLLocksOneAfterTheOther: a write that uses up its time at several locks, none of which lasts until the time-out of a
-// lock, is the last one to wait for them.
+// TestMySQLLocksOneAfterTheOther: a write uses up its time at several locks, each shorter than the lock time-out. Later writes do not wait
+// for these rows.
 func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -339,8 +339,7 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedOrder: a locked order is left out of claims without any wait, and costs cancellations and settlements one
-// wait, once.
+// TestMySQLLockedOrder: claims leave a locked order out without a wait. Cancellations and settlements wait for it once.
 func TestMySQLLockedOrder(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t) // it counts the waits of its statements
@@ -401,7 +400,7 @@ func TestMySQLLockedOrder(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedOutbox: locked rows of the outbox keep neither orders nor the relays from their work.
+// TestMySQLLockedOutbox: locked rows of the outbox delay neither orders nor relays.
 func TestMySQLLockedOutbox(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t) // it counts the waits of its statements

@@ -16,7 +16,7 @@ import (
 	"orderflow/test/env"
 )
 
-// mysqlSchema is every table and how it was made.
+// mysqlSchema returns the CREATE TABLE statement of every table.
 func mysqlSchema(t *testing.T, db *sql.DB) map[string]string {
 	t.Helper()
 	found, err := db.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "+
@@ -81,7 +81,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 	}
 }
 
-// TestMySQLMigrateBesideServers: the schema is not reverted while servers are connected, and is after they have left.
+// TestMySQLMigrateBesideServers: the schema cannot be reverted while servers are connected, and can after they have disconnected.
 func TestMySQLMigrateBesideServers(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)
@@ -105,7 +105,7 @@ func TestMySQLMigrateBesideServers(t *testing.T) {
 	}
 }
 
-// TestMySQLMigrateAtOnce lets ten processes migrate a database that none of them finds there.
+// TestMySQLMigrateAtOnce: ten processes migrate at once, and the database does not exist yet.
 func TestMySQLMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)
@@ -131,8 +131,8 @@ func TestMySQLMigrateAtOnce(t *testing.T) {
 	}
 }
 
-// TestMySQLMigrateCutOff: MySQL commits at each statement of a schema, so a process may die between a step and the note that
-// it was done. The next one goes on.
+// TestMySQLMigrateCutOff: MySQL commits at each DDL statement, so a process may die between a step and its record in the table of
+// migrations. The next process continues.
 func TestMySQLMigrateCutOff(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)

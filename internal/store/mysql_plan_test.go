@@ -57,12 +57,12 @@ func explain(t *testing.T, db *sql.DB, statement string) (steps []planStep) {
 	return steps
 }
 
-// grows are the tables that nothing on the path of an order may walk through, and what they are called in queries. The outbox
-// is emptied all the time; what locks its rows is looked at below.
+// grows matches the tables, and their aliases in queries, that no statement on the path of an order may scan. The outbox stays small; the
+// statements that lock its rows are checked below.
 var grows = regexp.MustCompile(`^(orders|o|order_items|i|order_events|e|payments|failed_jobs|users|api_tokens)$`)
 
-// TestMySQLPlans has the server explain every statement that the store really sent: each goes by the index that is meant
-// for it, none merges indexes, and none walks through a table that grows.
+// TestMySQLPlans has the server explain every statement that the store sent: each uses the intended index, none merges indexes, and none
+// scans a table that grows.
 func TestMySQLPlans(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t, "--log-output=TABLE", "--innodb-flush-log-at-trx-commit=0")
@@ -71,7 +71,7 @@ func TestMySQLPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := env.Admin(t, address)
-	// A user with so many orders that to walk all orders from the newest one seems cheap to an optimizer.
+	// A user with so many orders that an optimizer may prefer to scan all orders from the newest one.
 	must(t, admin, "UPDATE orders SET user_id = 1 WHERE id % 4 = 0",
 		"ANALYZE TABLE orders, order_items, order_events, payments, users, products", "SET GLOBAL general_log = 1") //nolint:misspell // SQL
 	everyWrite(t, s)
@@ -79,7 +79,7 @@ func TestMySQLPlans(t *testing.T) {
 	must(t, admin, "SET GLOBAL general_log = 0",
 		"INSERT INTO outbox (id, events, created_at, leased_until, published_at) SELECT CONCAT('full-', id), '', created_at, created_at, "+
 			"IF(id % 10 = 0, NULL, created_at) FROM orders", "ANALYZE TABLE outbox") //nolint:misspell // SQL; an outbox that was not purged for a while
-	// The figures count every order, and those that are due, by the entries of one index, and read no row for that.
+	// The figures count all orders and the due ones by the entries of one index, without reading rows.
 	for query, access := range map[string]string{
 		"SELECT status, count(*) FROM orders GROUP BY status": "index",
 		"SELECT count(*), COALESCE(sum(CASE WHEN due_at <= NOW(6) THEN 1 ELSE 0 END), 0), min(due_at) FROM orders " +
@@ -111,7 +111,7 @@ func TestMySQLPlans(t *testing.T) {
 	}
 }
 
-// checkMySQLPlan fails for a statement that does not go by the index that is meant for it.
+// checkMySQLPlan fails the test for a statement that does not use the intended index.
 func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 	t.Helper()
 	wanted := []struct{ in, key string }{

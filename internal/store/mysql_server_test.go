@@ -37,7 +37,7 @@ func filled(t *testing.T, address string, options store.Options) *store.Store {
 	return s
 }
 
-// TestIDsNotConsecutive: where the server steps over ids, every order still gets its own lines and events.
+// TestIDsNotConsecutive: on a server that skips ids, every order still gets its own lines and events.
 func TestIDsNotConsecutive(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t, "--auto-increment-increment=3", "--auto-increment-offset=2")
@@ -59,7 +59,7 @@ func TestIDsNotConsecutive(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestWarnsOfDurability: what is confirmed and may be lost is said plainly, once, and nothing else is.
+// TestWarnsOfDurability: settings that may lose confirmed orders cause one warning each, and no other setting causes one.
 func TestWarnsOfDurability(t *testing.T) {
 	t.Parallel()
 	warned := func(flags ...string) (lines []string) {
@@ -90,7 +90,7 @@ func TestRefusesSmallPackets(t *testing.T) {
 	}
 }
 
-// TestMySQLOpenErrors: one clear line, without the password.
+// TestMySQLOpenErrors: each error is one line, without the password.
 func TestMySQLOpenErrors(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -118,7 +118,7 @@ func TestMySQLOpenErrors(t *testing.T) {
 	}
 }
 
-// TestCreatesTheDatabase that is not there, unless it has to be.
+// TestCreatesTheDatabase: a missing database is created, unless Options.Existing is set.
 func TestCreatesTheDatabase(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -129,7 +129,7 @@ func TestCreatesTheDatabase(t *testing.T) {
 	}
 }
 
-// account makes an account that no privilege lifts above the server's limits, and returns its address.
+// account creates an account whose privileges do not exempt it from the server's limits, and returns its address.
 func account(t *testing.T, address string, limits string) string {
 	t.Helper()
 	db := env.Admin(t, address)
@@ -138,7 +138,7 @@ func account(t *testing.T, address string, limits string) string {
 	return strings.Replace(address, "root@", "shop:pass%2Fword@", 1)
 }
 
-// TestReadOnlyServer: writes are refused with a code while the server takes none, reads go on, and all comes back.
+// TestReadOnlyServer: while the server is read-only, writes are refused with a code and reads continue. Afterwards writes work again.
 func TestReadOnlyServer(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -189,8 +189,8 @@ func TestTooFewConnections(t *testing.T) {
 	env.EventuallyNil(t, "products can be read", func() error { _, err := s.Products(t.Context()); return err })
 }
 
-// TestKilledDatabase kills the server under writers, again and again: what was confirmed is there, once, and the store
-// comes back by itself.
+// TestKilledDatabase kills the server under writers several times: every confirmed order exists once, and the store reconnects by
+// itself.
 func TestKilledDatabase(t *testing.T) {
 	t.Parallel()
 	server, address := ownServer(t)
@@ -236,7 +236,7 @@ func TestKilledDatabase(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestFrozenDatabase: a server that does not answer costs a write its time and no more; afterwards all is well.
+// TestFrozenDatabase: a write to a server that does not answer ends at its time limit. Later writes work.
 func TestFrozenDatabase(t *testing.T) {
 	t.Parallel()
 	server, address := ownServer(t)
@@ -262,8 +262,8 @@ func TestFrozenDatabase(t *testing.T) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestStrandedConnections: connections that a lost network has left open and silent, also in the middle of being made, hold
-// nobody up for good, however many had waited for one.
+// TestStrandedConnections: a lost network leaves connections open without answers, some of them during their handshake. All waiting
+// callers continue.
 func TestStrandedConnections(t *testing.T) {
 	t.Parallel()
 	_, address := ownServer(t)
@@ -287,8 +287,8 @@ func TestStrandedConnections(t *testing.T) {
 	}
 }
 
-// TestReplica: lists and products come from the replica, all else from the primary, and all from the primary while the
-// replica does not answer.
+// TestReplica: lists and products are read from the replica, all else from the primary. While the replica does not answer, all is read
+// from the primary.
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	server, address := ownServer(t)

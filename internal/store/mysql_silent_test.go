@@ -17,8 +17,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// TestClientVanishes: the machine of a process loses its power between the locks and the COMMIT, and closes no connection.
-// The server's own defaults would keep the rows locked for eight hours.
+// TestClientVanishes: the machine of a process loses its power between the locks and the COMMIT, so its connection is not closed. The
+// server's own defaults would keep the rows locked for eight hours.
 func TestClientVanishes(t *testing.T) {
 	t.Parallel()
 	for kind, newDatabase := range onServers {
@@ -57,8 +57,8 @@ func clientVanishes(t *testing.T, address string) {
 	storetest.CheckInvariants(t, s)
 }
 
-// TestIdleWritersStayOpen: the server ends sessions that are idle for as long as a client that vanished; those of a store
-// that runs are kept.
+// TestIdleWritersStayOpen: the server ends idle sessions after the time that frees the locks of a lost client. A running store keeps its
+// sessions open.
 func TestIdleWritersStayOpen(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
@@ -70,7 +70,7 @@ func TestIdleWritersStayOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A session that is left alone for as long, from now on, shows when the server would have ended the writer's.
+	// When the server ends this unused session, it would also have ended an unused session of the writer.
 	admin := env.Admin(t, address)
 	alone, err := admin.Conn(t.Context())
 	if err != nil {
@@ -124,7 +124,7 @@ func TestServerEndsSessions(t *testing.T) {
 	}
 }
 
-// sessionsOf are the numbers of all sessions of a database.
+// sessionsOf returns the ids of all sessions of a database.
 func sessionsOf(t *testing.T, admin *sql.DB, database string) (ids []int64) {
 	t.Helper()
 	found, err := admin.QueryContext(t.Context(), "SHOW PROCESSLIST")
@@ -166,8 +166,8 @@ func killAll(t *testing.T, address string) {
 	}
 }
 
-// TestSwitchOver: the name comes to lead to another server while the old one lives on and takes no writes. Connections for
-// reads never meet an error there; they must follow all the same.
+// TestSwitchOver: the host name points to another server, while the old one still runs and is read-only. Connections for reads get no
+// error from the old server, but must follow too.
 func TestSwitchOver(t *testing.T) {
 	t.Parallel()
 	o := newSwitchOver(t)
@@ -202,8 +202,8 @@ func TestSwitchOver(t *testing.T) {
 	}
 }
 
-// TestSwitchOverWithAGap: for a while the old server refuses writes and the name still leads to it, so that connections are
-// opened to it again and again. After the switch all reads come from the new one.
+// TestSwitchOverWithAGap: for a while the old server refuses writes and the host name still points to it, so new connections reach it
+// too. After the switch-over all reads come from the new server.
 func TestSwitchOverWithAGap(t *testing.T) {
 	t.Parallel()
 	o := newSwitchOver(t)
@@ -238,8 +238,8 @@ func TestSwitchOverWithAGap(t *testing.T) {
 	})
 }
 
-// TestKeyIsReadWhereItWasWritten: connections for reads lead to a server that lacks the order whose key is taken. The order
-// is found all the same.
+// TestKeyIsReadWhereItWasWritten: connections for reads reach a server that lacks the order whose key is taken. The order is still
+// found.
 func TestKeyIsReadWhereItWasWritten(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)
@@ -261,7 +261,7 @@ func TestKeyIsReadWhereItWasWritten(t *testing.T) {
 	}
 }
 
-// TestSwitchOverUnnoticed: nothing was written since the switch-over, and the process learns of it all the same.
+// TestSwitchOverUnnoticed: a process without writes detects a switch-over too.
 func TestSwitchOverUnnoticed(t *testing.T) {
 	t.Parallel()
 	o := newSwitchOver(t)
@@ -287,7 +287,7 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 	}
 }
 
-// switchOver is a database whose name comes to lead to another server.
+// switchOver is a database whose host name can be switched to another server.
 type switchOver struct {
 	old       *servers.Server
 	s         *store.Store // by the name
@@ -310,8 +310,8 @@ func newSwitchOver(t *testing.T) switchOver {
 	}
 }
 
-// successorOf makes an empty database of the same name on the new server, which the account of the old one may use, and
-// returns its address.
+// successorOf creates an empty database of the same name on the new server, with the account of the old one, and returns its
+// address.
 func successorOf(t *testing.T, oldAddress, newAddress string) string {
 	t.Helper()
 	account(t, newAddress, "")

@@ -11,7 +11,7 @@ import (
 	"orderflow/test/env"
 )
 
-// awaiting is how many connections to the database wait for a table.
+// awaiting returns the number of connections that wait for a table.
 func awaiting(t *testing.T, db *sql.DB) (n int) {
 	t.Helper()
 	const query = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE '%metadata lock%' AND DB = DATABASE()"
@@ -21,9 +21,9 @@ func awaiting(t *testing.T, db *sql.DB) (n int) {
 	return n
 }
 
-// TestMySQLTablesBeforeProducts has a migration wait for a reader, and each write that locks product rows wait behind the
-// migration: it must not have locked them by then. A change that gives stock back has used the tables when it comes to those
-// rows; it would wait for the write, which waits for the migration, which waits for the change.
+// TestMySQLTablesBeforeProducts: a migration waits for a reader, and each write that locks product rows waits behind the migration. The
+// write must not have locked the rows by then. Otherwise a change that returns stock, which already uses the tables, would wait for the
+// write, the write for the migration, and the migration for the change.
 func TestMySQLTablesBeforeProducts(t *testing.T) {
 	t.Parallel()
 	address := newMySQL(t)

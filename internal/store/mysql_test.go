@@ -13,7 +13,7 @@ import (
 // onServers are the kinds of database servers, each with a function that returns the address of a new, migrated database.
 var onServers = map[string]func(t testing.TB) string{"MySQL": newMySQL, "PostgreSQL": newPostgres}
 
-// newMySQL is the address of a new, migrated database.
+// newMySQL returns the address of a new, migrated database.
 func newMySQL(t testing.TB) string {
 	t.Helper()
 	address := env.MySQL(t)
@@ -39,7 +39,7 @@ func openAt(t testing.TB, address string, options store.Options) *store.Store {
 	return s
 }
 
-// openPatiently is openAt for tests that are not about time limits.
+// openPatiently is openAt for tests that do not test time limits.
 func openPatiently(t testing.TB, address string, options store.Options) *store.Store {
 	t.Helper()
 	s := openAt(t, address, options)
@@ -47,7 +47,7 @@ func openPatiently(t testing.TB, address string, options store.Options) *store.S
 	return s
 }
 
-// sampleMySQL is a new store with the sample data and this much of every product.
+// sampleMySQL returns a new store with the sample data and this stock of every product.
 func sampleMySQL(t testing.TB, stock int64) *store.Store {
 	t.Helper()
 	s := openAt(t, newMySQL(t), store.Options{Rules: storetest.Rules()})

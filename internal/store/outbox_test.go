@@ -72,7 +72,7 @@ func FuzzDecodeRefs(f *testing.F) {
 	})
 }
 
-// TestUnreadableOutboxRow: a row that cannot be read is in the error, and the others are returned.
+// TestUnreadableOutboxRow: the error names a row that cannot be read, and the other rows are returned.
 func TestUnreadableOutboxRow(t *testing.T) {
 	s, path := sample(t, 10)
 	must(t, raw(t, path), "INSERT INTO outbox (id, events, created_at, leased_until) VALUES ('broken', '1-x:1', 0, 0)")

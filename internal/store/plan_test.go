@@ -12,7 +12,7 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// planOf is how SQLite would run a query, a step a line.
+// planOf returns SQLite's plan of a query, one step a line.
 func planOf(t *testing.T, path, query string) []string {
 	t.Helper()
 	found, err := raw(t, path).QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, strings.Count(query, "?"))...)
@@ -35,10 +35,10 @@ func planOf(t *testing.T, path, query string) []string {
 	return plan
 }
 
-// walks is a step that reads a growing table from end to end, or sorts what it read.
+// walks matches a step that scans a growing table or sorts its rows.
 var walks = regexp.MustCompile(`^SCAN (orders|o|order_items|i|order_events|e|outbox|payments|failed_jobs|stock_movements|users|products|api_tokens)\b|TEMP B-TREE`)
 
-// checkPlan fails for a query that walks through a table, and where it does not use the index named.
+// checkPlan fails the test for a query that scans a growing table, or that does not use the named index.
 func checkPlan(t *testing.T, path, query, index string, allowed ...string) {
 	t.Helper()
 	plan := planOf(t, path, query)
@@ -216,7 +216,7 @@ func TestWritePlans(t *testing.T) {
 	}
 }
 
-// everyWrite writes batches of many sizes, so that every text of SQL comes up.
+// everyWrite writes batches of many sizes, so that every text of SQL is used.
 func everyWrite(t *testing.T, s *store.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -314,7 +314,7 @@ func everyProductWrite(t *testing.T, s *store.Store) {
 	}
 }
 
-// TestPreparedStatementsAreFew holds that batches of any size share a bounded number of texts.
+// TestPreparedStatementsAreFew: batches of all sizes share a bounded number of texts.
 func TestPreparedStatementsAreFew(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 100)

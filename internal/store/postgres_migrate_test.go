@@ -88,7 +88,7 @@ func TestPostgresMigrateUpDownUp(t *testing.T) {
 	}
 }
 
-// TestPostgresMigrateAtOnce lets ten processes migrate a database that none of them finds there.
+// TestPostgresMigrateAtOnce: ten processes migrate at once, and the database does not exist yet.
 func TestPostgresMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	address := env.Postgres(t)

@@ -18,12 +18,12 @@ import (
 	"orderflow/internal/store/storetest"
 )
 
-// children are the parts that this binary can play; each is handed a path and returns its exit code.
+// children are the functions of child processes. Each gets a path and returns the exit code.
 var children = map[string]func(path string) int{
 	"server": serverChild, "stranger": strangerChild, "full disk": fullDiskChild,
 }
 
-// child starts this binary as a process of its own, to be ended with the test.
+// child starts this binary as a process that ends with the test.
 func child(t *testing.T, name, path string, attributes *syscall.SysProcAttr) (*exec.Cmd, *bufio.Scanner, error) {
 	t.Helper()
 	program, err := os.Executable()
@@ -41,7 +41,7 @@ func child(t *testing.T, name, path string, attributes *syscall.SysProcAttr) (*e
 	return cmd, bufio.NewScanner(out), cmd.Start()
 }
 
-// play runs a child to its end and returns what it wrote.
+// play runs a child to its end and returns its output.
 func play(t *testing.T, name, path string, attributes *syscall.SysProcAttr) (string, error) {
 	t.Helper()
 	cmd, lines, err := child(t, name, path, attributes)
@@ -55,7 +55,7 @@ func play(t *testing.T, name, path string, attributes *syscall.SysProcAttr) (str
 	return text.String(), cmd.Wait()
 }
 
-// serverChild guards the file and takes orders, telling each one's id when it is acknowledged, until it is killed.
+// serverChild locks the file and creates orders until it is killed. It prints the id of each acknowledged order.
 func serverChild(path string) int {
 	ctx := context.Background()
 	s, err := store.Open(ctx, "sqlite:"+path, store.Options{Rules: storetest.Rules()})
@@ -89,7 +89,7 @@ func fail(err error) int {
 	return 1
 }
 
-// TestKilledServer kills a server at work: the lock file is free, the invariants hold, and all acknowledged orders exist.
+// TestKilledServer kills a busy server: the lock file is unlocked, the invariants hold, and all acknowledged orders exist.
 func TestKilledServer(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 1_000_000)
@@ -133,7 +133,7 @@ func TestKilledServer(t *testing.T) {
 	}
 }
 
-// strangerChild tries the files of a folder as a user who may not write them: a line for each step that fails.
+// strangerChild opens the files of a folder as a user without write permission, and prints a line for each step that fails.
 func strangerChild(dir string) int {
 	if os.Getuid() == 0 { // root may write everything
 		if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
@@ -195,7 +195,7 @@ func TestReadOnlyFileAndFolder(t *testing.T) {
 	}
 }
 
-// fullDiskChild works on a disk of its own, of 4 MB, until it is full, then makes room.
+// fullDiskChild fills a separate disk of 4 MB with orders, and then frees space.
 func fullDiskChild(dir string) int {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fail(err)
@@ -258,7 +258,7 @@ func fullDiskChild(dir string) int {
 	return countOrders(ctx, s, acknowledged)
 }
 
-// countOrders makes sure that the orders are the acknowledged ones and no others, and that the invariants hold.
+// countOrders checks that exactly the acknowledged orders exist, and that the invariants hold.
 func countOrders(ctx context.Context, s *store.Store, acknowledged map[string]int64) int {
 	page, err := s.Orders(ctx, order.ListQuery{PerPage: 10_000, Page: 1})
 	if err != nil || page.Total != int64(len(acknowledged)) {
@@ -284,8 +284,8 @@ func countOrders(ctx context.Context, s *store.Store, acknowledged map[string]in
 	return 0
 }
 
-// TestFullDisk lets a process with a small disk of its own fill it: writes are refused, nothing is acknowledged that is
-// not kept, and with room again the same process goes on. It needs no privilege where user namespaces are allowed.
+// TestFullDisk: on a full disk writes are refused, and every acknowledged order is stored. The same process continues once there is
+// space. The test needs no privilege where user namespaces are allowed.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	attributes := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
@@ -303,7 +303,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFullFile does the same by SQLite's own bound on a file, where no disk can be had: the bound is a real SQLITE_FULL.
+// TestFullFile does the same where no separate disk can be mounted: SQLite's own limit of a file returns a real SQLITE_FULL.
 func TestFullFile(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 1_000_000)

@@ -6,8 +6,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// A COMMIT whose answer was lost, and which happened, made the token: its owner is handed it, and not an error about a hash
-// that is taken.
+// The answer to the COMMIT of a new token is lost, but the COMMIT was executed: the caller gets the token, and not an error about a
+// duplicate hash.
 func TestTokenOfUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	for name, done := range map[string]bool{"it was committed": true, "it was not": false} {
