@@ -1,7 +1,6 @@
-// Package arch holds the import law: which package of the module may import which other, and who may use which library.
-// It is nothing but tests; the tables in law_test.go are the law.
+// Package arch holds tests only: the import rules of the module (rules_test.go) and the names that must not come back
+// (names_test.go).
 //
-// A package that is not in the table fails the test, so does an import that the table does not name, and so does an
-// entry that nothing uses any more. To change the structure, change the table, in the same commit: that is where it is
-// reviewed.
+// A package that is not in the table fails the test; so does an import that the table does not allow, and an entry that is not used. To
+// change the structure, change the table in the same commit, so that it is reviewed.
 package arch

@@ -22,14 +22,14 @@ func TestImportsInDocument(t *testing.T) {
 		documented = append(documented, row[1]+": "+strings.TrimSpace(row[2]))
 	}
 	var rules []string
-	for _, level := range rooms() {
-		for _, room := range level {
-			name, isProduct := strings.CutPrefix(room.path, "internal/")
-			if !isProduct || room.suite {
+	for _, level := range packageRules() {
+		for _, rule := range level {
+			name, isProduct := strings.CutPrefix(rule.path, "internal/")
+			if !isProduct || rule.suite {
 				continue
 			}
-			imports := make([]string, len(room.imports))
-			for i, imported := range room.imports {
+			imports := make([]string, len(rule.imports))
+			for i, imported := range rule.imports {
 				imports[i] = path.Base(imported)
 			}
 			if name == "app" {

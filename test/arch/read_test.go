@@ -15,15 +15,15 @@ import (
 // root is the module's folder, seen from here.
 const root = "../.."
 
-// found is what a package imports.
-type found struct {
+// importsOf are the imports of a package.
+type importsOf struct {
 	own   []string // by its own files
 	tests []string // by its test files, those of its external test package included
 }
 
 // readModule returns the name of the module and what its packages import, by their path below the module. It parses
-// every Go file's imports, whatever system or tag the file is for: the law holds for all.
-func readModule(t *testing.T) (module string, packages map[string]found) {
+// every Go file's imports, whatever system or tag the file is for: the rules hold for all.
+func readModule(t *testing.T) (module string, packages map[string]importsOf) {
 	t.Helper()
 	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil {
@@ -31,7 +31,7 @@ func readModule(t *testing.T) (module string, packages map[string]found) {
 	}
 	first, _, _ := strings.Cut(string(mod), "\n")
 	module = strings.TrimPrefix(first, "module ")
-	packages = map[string]found{}
+	packages = map[string]importsOf{}
 	for _, path := range goFiles(t) {
 		imports, err := readImports(filepath.Join(root, path))
 		if err != nil {
@@ -47,7 +47,7 @@ func readModule(t *testing.T) (module string, packages map[string]found) {
 		packages[name] = p
 	}
 	for name, p := range packages {
-		packages[name] = found{distinct(p.own), distinct(p.tests)}
+		packages[name] = importsOf{distinct(p.own), distinct(p.tests)}
 	}
 	return module, packages
 }

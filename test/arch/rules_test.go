@@ -1,19 +1,18 @@
 package arch
 
-// room is a package of the module and what it may import of the module. Rows stand in the order of the levels: imports
+// packageRule is a package of the module and the packages of the module that it may import. Rows are in the order of the levels: imports
 // point to rows above their own.
-type room struct {
+type packageRule struct {
 	path    string   // below the module
-	imports []string // by its own files; all of them are needed, or the entry is gone
+	imports []string // by its own files; an import that is not used fails the test
 	suite   bool     // tests that adapters share: only test files import it, and it may use what test files may
 }
 
-// rooms is the law between packages.
+// packageRules are the import rules between packages.
 //
-// Files of tests have a looser one: they may import their own package, and every package that does not stand above
-// theirs (same level or below it), suites included. So the tests of a role run on the real store, and no test of the
-// domain needs one.
-func rooms() [][]room {
+// Test files may import their own package and every package of the same or a lower level, suites included. So the tests of a role run
+// on the real store, and no test of the domain needs one.
+func packageRules() [][]packageRule {
 	order, batch := "internal/order", "internal/batch"
 	sqldb, store, lock, bus, limit := "internal/sqldb", "internal/store", "internal/lock", "internal/bus", "internal/limit"
 	redis, servers, env := "internal/redis", "test/servers", "test/env"
@@ -24,8 +23,8 @@ func rooms() [][]room {
 	web, api, console, config := "internal/web", "internal/api", "internal/console", "internal/config"
 	pusher := "internal/pusher"
 	app, bench, cli := "internal/app", "internal/bench", "internal/cli"
-	return [][]room{
-		{ // words and algorithms: the standard library alone, but for tracing, whose words are a library's
+	return [][]packageRule{
+		{ // algorithms: the standard library alone, except tracing, which uses the API of OpenTelemetry
 			{path: order},
 			{path: batch},
 			{path: tracing},
@@ -93,14 +92,14 @@ func rooms() [][]room {
 	}
 }
 
-// library is a module that is not ours, or a package of the standard library that not everybody should touch.
+// library is another module, or a guarded package of the standard library.
 type library struct {
 	path  string   // it, and all below it
-	users []string // the packages whose own files import it; all of them do, or the entry is gone
+	users []string // the packages whose own files import it; a user that does not import it fails the test
 }
 
-// libraries is the law for modules that are not ours: what is not in the table is not used. Test files may use what
-// their package may, and what is in testLibraries.
+// libraries are the importers of other modules; a module that is not listed may not be imported. Test files may also import
+// testLibraries.
 func libraries() []library {
 	return []library{
 		{"modernc.org/sqlite", []string{"internal/sqldb"}},
@@ -133,38 +132,38 @@ func libraries() []library {
 	}
 }
 
-// testLibraries are for files of tests and for suites.
+// testLibraries may be imported by test files and suites.
 func testLibraries() []string {
 	return []string{
 		"github.com/anishathalye/porcupine",
 		"github.com/chromedp", // a real browser
 		"github.com/getkin/kin-openapi",
-		"github.com/go-sql-driver/mysql", // for serverstest, which makes databases beside the product
-		"github.com/jackc/pgx/v5",        // likewise
+		"github.com/go-sql-driver/mysql", // for test/env, which creates databases
+		"github.com/jackc/pgx/v5",        // for test/env
 		"github.com/google/go-cmp",
 		"github.com/gorilla/websocket",        // as a client
 		"github.com/pusher/pusher-http-go/v5", // a back end that publishes
 		"github.com/rogpeppe/go-internal",
-		"go.opentelemetry.io/otel/sdk",   // what spans come to
-		"go.opentelemetry.io/proto/otlp", // a receiver of them
+		"go.opentelemetry.io/otel/sdk",   // checks exported spans
+		"go.opentelemetry.io/proto/otlp", // receives spans
 		"go.uber.org/goleak",
-		"go.yaml.in/yaml/v4", // deploy reads what others run
+		"go.yaml.in/yaml/v4", // test/deploy reads packaged files
 		"google.golang.org/protobuf",
 		"modernc.org/sqlite", // for tests of store, which limit the size of a file and record statements
 		"pgregory.net/rapid",
 	}
 }
 
-// guarded are packages of the standard library that only these may import, tests aside.
+// guarded are packages of the standard library that only these packages may import, except in tests.
 func guarded() []library {
 	return []library{
 		{"database/sql", []string{"internal/sqldb", "internal/store", "test/env"}},
-		{"log", nil},              // log/slog is what we log with
-		{"unsafe", nil},           // nothing here needs it
-		{"expvar", nil},           // registers a handler for everybody
-		{"net/http/pprof", nil},   // so does it
+		{"log", nil},              // the product logs with log/slog
+		{"unsafe", nil},           // not needed
+		{"expvar", nil},           // registers a global handler
+		{"net/http/pprof", nil},   // registers a global handler
 		{"testing", nil},          // only suites and tests
 		{"flag", nil},             // settings come from one table
-		{"encoding/json/v2", nil}, // comes with an experiment that nobody else builds with
+		{"encoding/json/v2", nil}, // needs GOEXPERIMENT
 	}
 }
