@@ -79,7 +79,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 		want  map[int][]string
 	}{
 		"nothing": {},
-		"a piece too many": {
+		"a unit too many": {
 			[]string{"UPDATE products SET stock = stock + 1 WHERE id = 1"},
 			map[int][]string{1: {"product 1: stock 97 + in orders 4 <> moved 100"}},
 		},
@@ -183,7 +183,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			[]string{"UPDATE order_events SET type = 'OrderCancelled' WHERE order_id = 3 AND sequence = 2"},
 			map[int][]string{6: {"order 3: history breaks at 3 (OrderPaid)"}},
 		},
-		"a history that ends elsewhere": {
+		"a history that ends with another status": {
 			[]string{"UPDATE order_events SET type = 'OrderFailed' WHERE order_id = 3 AND sequence = 3"},
 			map[int][]string{6: {"order 3: history breaks at 3 (PAID)"}},
 		},
@@ -191,7 +191,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			[]string{"UPDATE orders SET version = 3 WHERE id = 2"},
 			map[int][]string{6: {"order 2: history breaks at 3 (PROCESSING)"}},
 		},
-		"a history beyond the status": {
+		"a history that goes beyond the status": {
 			[]string{"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', 0)"},
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
@@ -220,7 +220,7 @@ func TestAuditFindsPlantedViolations(t *testing.T) {
 			[]string{"INSERT INTO order_events VALUES (3, 5, 'OrderUpdated', '{}', '', '', '', 0)", "UPDATE orders SET version = 5 WHERE id = 3"},
 			map[int][]string{6: {"order 3: history breaks at 5 (OrderUpdated)"}},
 		},
-		"forgotten": {
+		"unfinished and never due": {
 			[]string{"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)"},
 			map[int][]string{7: {"order 1: PENDING, not due, with no failed job", "order 2: PROCESSING, not due, with no failed job"}},
 		},
@@ -301,7 +301,7 @@ func TestAuditListsTwentyAndCountsAll(t *testing.T) {
 	must(t, raw(t, path), "UPDATE products SET stock = stock + 1")
 	findings, err := s.Audit(t.Context())
 	if err != nil || findings[0].ViolationCount != 60 || len(findings[0].Violations) != 20 {
-		t.Errorf("%d at fault, %d named (%v)", findings[0].ViolationCount, len(findings[0].Violations), err)
+		t.Errorf("%d violations, %d listed (%v)", findings[0].ViolationCount, len(findings[0].Violations), err)
 	}
 }
 
@@ -352,7 +352,7 @@ func TestAuditOfAFullBus(t *testing.T) {
 	fullBus(t, s, func(statement string) { must(t, raw(t, path), statement) }, before)
 	must(t, raw(t, path), fmt.Sprint("UPDATE outbox_refusals SET refused_at = ", time.Now().Add(time.Hour).UnixMicro()))
 	if got := broken(t, s); got[8] == nil {
-		t.Error("a refusal of a clock that was ahead excuses everything until then")
+		t.Error("a refusal with a time in the future counts until that time")
 	}
 }
 
@@ -403,7 +403,7 @@ func fullBus(t *testing.T, s *store.Store, change func(statement string), past s
 	if diff := cmp.Diff(violated, broken(t, s)); diff != "" {
 		t.Errorf("the bus accepts messages (-want +got):\n%s", diff)
 	}
-	for range 2 { // the first refusal makes the row, the second one changes it
+	for range 2 { // the first refusal inserts the row, the second one changes it
 		if err := s.RecordRefusal(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -49,7 +49,7 @@ func TestBackup(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
-			t.Errorf("the copy is %v, %v; want it to be its owner's alone", info, err)
+			t.Errorf("the copy has mode %v, %v; want one for its owner only", info, err)
 		}
 		lost := buys(t, s, fmt.Sprint("lost-", i))
 		restored := open(t, file, storetest.Rules())
@@ -93,7 +93,7 @@ func TestBackupsAtOnce(t *testing.T) {
 	all.Wait()
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 1 || made.Load() != 1 {
-		t.Errorf("%d were made, and there are %v, %v", made.Load(), files, err)
+		t.Errorf("%d backups succeeded, and the files are %v, %v", made.Load(), files, err)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestBackupsUpToTheLastID(t *testing.T) {
 	must(t, raw(t, path), fmt.Sprint("PRAGMA user_version = ", -(order.MaxID/1_000_000_000)))
 	end := open(t, path, storetest.Rules())
 	if err := end.Backup(t.Context(), filepath.Join(t.TempDir(), "copy.db")); err == nil || !strings.Contains(err.Error(), "no ids are left") {
-		t.Errorf("a backup where ids end: %v", err)
+		t.Errorf("a backup at the largest id: %v", err)
 	}
 }
 
@@ -171,14 +171,14 @@ func TestBackupRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Backup(ctx, filepath.Join(dir, "copy")); err == nil {
-		t.Error("it was made after its time")
+		t.Error("a backup succeeded after its context had ended")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Errorf("the folder has %v, %v", entries, err)
 	}
 	if text, err := os.ReadFile(there); err != nil || string(text) != "mine" {
-		t.Errorf("the file that was there has %q, %v", text, err)
+		t.Errorf("the existing file contains %q, %v", text, err)
 	}
 }
 

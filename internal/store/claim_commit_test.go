@@ -65,7 +65,7 @@ func claimOfUnknownOutcome(t *testing.T, newDatabase func(t testing.TB) string) 
 					t.Errorf("order %d: task %q, want %q", i, claim.Task, c.tasks[i])
 				}
 				if claim.Order.Claims != 1 {
-					t.Errorf("order %d was claimed %d times, want once", i, claim.Order.Claims)
+					t.Errorf("order %d was claimed %d times, want 1", i, claim.Order.Claims)
 				}
 			}
 			storetest.CheckInvariants(t, s)

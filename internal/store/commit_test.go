@@ -26,10 +26,10 @@ func TestUnknownOutcome(t *testing.T) {
 			answers, batch, err := s.CreateOrders(t.Context(), drafts)
 			if done {
 				if err != nil || answers[0].Err != nil || answers[0].Replayed || batch.ID == "" || len(batch.Events) != 2 {
-					t.Fatalf("the transaction happened, but the answers are %+v, %+v, %v", answers, batch, err)
+					t.Fatalf("the transaction was committed, but the answers are %+v, %+v, %v", answers, batch, err)
 				}
 			} else if order.CodeOf(err) != order.CodeUnavailable {
-				t.Fatalf("the transaction did not happen, but the error is %v", err)
+				t.Fatalf("the transaction was not committed, but the error is %v", err)
 			}
 			again, _, err := s.CreateOrders(t.Context(), drafts)
 			if err != nil {
@@ -68,11 +68,11 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 			s.FailCommit(done, errLost)
 			claims, _, err := s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 777}, {OrderID: a}})
 			if done && (err != nil || claims[1].Task != order.TaskCharge) {
-				t.Fatalf("a claim that happened: %+v, %v", claims, err)
+				t.Fatalf("a committed claim: %+v, %v", claims, err)
 			}
 			if !done {
 				if order.CodeOf(err) != order.CodeUnavailable {
-					t.Fatalf("a claim that did not happen: %+v, %v", claims, err)
+					t.Fatalf("a claim that was not committed: %+v, %v", claims, err)
 				}
 				if claims, _, err = s.ClaimOrders(ctx, []order.ClaimRequest{{OrderID: 777}, {OrderID: a}}); err != nil || claims[1].Task != order.TaskCharge {
 					t.Fatalf("claimed again: %+v, %v", claims, err)
@@ -84,7 +84,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 				OrderID: a, Claim: 1, Lease: claims[1].Order.Lease, Kind: order.KindCharge, Outcome: order.Declined, Reason: "reason",
 			}}
 			if settled, batch, err := s.SettleOrders(ctx, reports); done && (err != nil || settled[0].Order.Status != order.Failed || batch.ID == "") {
-				t.Errorf("a settlement that happened: %+v, %+v, %v", settled, batch, err)
+				t.Errorf("a committed settlement: %+v, %+v, %v", settled, batch, err)
 			}
 			if settled, _, err := s.SettleOrders(ctx, reports); err != nil || settled[0].Order.Status != order.Failed {
 				t.Errorf("settled again: %+v, %v", settled, err)
@@ -92,7 +92,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 
 			s.FailCommit(done, errLost)
 			if cancelled, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}}); done && (err != nil || cancelled[0].Err != nil) {
-				t.Errorf("a cancellation that happened: %+v, %v", cancelled, err)
+				t.Errorf("a committed cancellation: %+v, %v", cancelled, err)
 			}
 			if cancelled, _, err := s.CancelOrders(ctx, []order.CancelRequest{{OrderID: b}}); err != nil || cancelled[0].Err != nil {
 				t.Errorf("cancelled again: %+v, %v", cancelled, err)
@@ -101,7 +101,7 @@ func TestUnknownOutcomeOfEveryWrite(t *testing.T) {
 			storetest.CheckInvariants(t, s)
 			products, err := s.Products(ctx)
 			if err != nil || products[0].Stock != 100 || products[1].Stock != 100 {
-				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
+				t.Errorf("the stock is %d and %d afterwards (%v)", products[0].Stock, products[1].Stock, err)
 			}
 		})
 	}
@@ -171,7 +171,7 @@ func TestMarksSurviveALostCommit(t *testing.T) {
 			s.MarkPublished([]string{batch.ID})
 			s.FailCommit(done, errLost)
 			_ = s.FlushPublished(t.Context())
-			if got := s.Remembered(); got != 1 { // marks prove nothing, so they are written again
+			if got := s.Remembered(); got != 1 { // a mark is not a commit marker, so it is written again
 				t.Errorf("%d marks are remembered, want 1", got)
 			}
 			if err := s.FlushPublished(t.Context()); err != nil || s.Remembered() != 0 {
@@ -263,7 +263,7 @@ func TestStuckWriter(t *testing.T) {
 	release()
 	s.AllowTime(patience)
 	if err := s.Write(t.Context(), func() error { return nil }); err != nil {
-		t.Errorf("after the writer came back: %v", err)
+		t.Errorf("after the writer was released: %v", err)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestDamagedPage(t *testing.T) {
 			defer func() { _ = s.Close() }() // it is damaged
 			if name != "ping" {
 				if err := s.Ping(t.Context()); err != nil {
-					t.Errorf("before anything met the damage: %v", err)
+					t.Errorf("before an operation read the damaged page: %v", err)
 				}
 			}
 			want := "The database file is damaged; restore it from a backup."
@@ -91,14 +91,14 @@ func TestDamagedPage(t *testing.T) {
 				t.Errorf("Ping returns %v afterwards", err)
 			}
 			if _, err := s.Backlog(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("Backlog, of which the metrics are made, returns %v afterwards", err)
+				t.Errorf("Backlog, which the metrics show, returns %v afterwards", err)
 			}
 			_, err = s.CreateToken(t.Context(), order.Token{UserID: 1}, []byte("hash"))
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("a write to another table returns %v afterwards", err)
 			}
 			if products, err := s.Products(t.Context()); err != nil || len(products) == 0 {
-				t.Errorf("what is whole is read: %d products, %v", len(products), err)
+				t.Errorf("a read of an undamaged table: %d products, %v", len(products), err)
 			}
 			if len(reports) != 1 {
 				t.Errorf("it was reported %d times: %v", len(reports), reports)

@@ -97,7 +97,7 @@ func TestNamesOfFiles(t *testing.T) {
 				t.Errorf("%q: %v", path, err)
 				continue
 			}
-			if path == name { // once is enough
+			if path == name { // the first match is enough
 				if err := errors.Join(s.Migrate(t.Context()), s.Ping(t.Context())); err != nil {
 					t.Errorf("%q: %v", path, err)
 				}
@@ -111,7 +111,7 @@ func TestNamesOfFiles(t *testing.T) {
 				t.Errorf("%q: %v", path, err)
 			}
 			if info, err := os.Stat(path); err != nil || info.Size() == 0 || info.Mode().Perm() != 0o600 {
-				t.Errorf("%q was not written where it was named, for its owner alone: %v, %v", path, info, err)
+				t.Errorf("%q was not created at its path with a mode for its owner only: %v, %v", path, info, err)
 			}
 		}
 	}
@@ -203,13 +203,13 @@ func TestLockedByAnother(t *testing.T) {
 		t.Errorf("while another process writes: %v", err)
 	}
 	if err := s.Ping(t.Context()); err != nil {
-		t.Errorf("reads are held up too: %v", err)
+		t.Errorf("reads wait too: %v", err)
 	}
 	exec("ROLLBACK")
 	s.AllowTime(patience)
 	answers, _, err := s.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "k", 1, 1)})
 	if err != nil || answers[0].Err != nil {
-		t.Errorf("when the lock is gone: %+v, %v", answers, err)
+		t.Errorf("after the lock was released: %+v, %v", answers, err)
 	}
 	storetest.CheckInvariants(t, s)
 }

@@ -32,7 +32,7 @@ func TestChangedBetweenReadAndUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if statuses != "PENDING,PENDING" {
-		t.Errorf("the orders are %s, want nothing of the transaction to stay", statuses)
+		t.Errorf("the orders are %s, want the transaction rolled back", statuses)
 	}
 	storetest.CheckInvariants(t, s)
 }

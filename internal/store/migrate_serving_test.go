@@ -35,7 +35,7 @@ func laterSteps(dialect string) [][3]string {
 type traffic struct {
 	t    *testing.T
 	s    *store.Store
-	done atomic.Int64 // orders that came to their end
+	done atomic.Int64 // complete rounds
 	rest func()
 }
 
@@ -125,12 +125,12 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d orders meanwhile, in %s", customers.done.Load()-before, time.Since(start))
-	customers.goesOn(20) // the older one, with the newer schema
+	customers.goesOn(20) // the older release, with the newer schema
 	if err := newTrafficOnce(t, later); err != nil {
-		t.Errorf("the newer one: %v", err)
+		t.Errorf("the server of the newer release: %v", err)
 	}
 	if err := s.Migrate(t.Context()); order.CodeOf(err) != order.CodeUnavailable || !strings.Contains(err.Error(), "use a newer orderflow") {
-		t.Errorf("an older one that starts now: %v", err)
+		t.Errorf("a server of the older release that starts now: %v", err)
 	}
 	customers.rest()
 	storetest.CheckInvariants(t, later)
@@ -145,7 +145,7 @@ func TestMySQLMigrateWhileServing(t *testing.T) {
 	}
 	back := openAt(t, address, store.Options{Rules: storetest.Rules(), Pool: 4})
 	if err := back.Migrate(t.Context()); err != nil {
-		t.Errorf("back at the older one: %v", err)
+		t.Errorf("the older release, after the migration was reverted: %v", err)
 	}
 	storetest.CheckInvariants(t, back)
 }
@@ -191,14 +191,14 @@ func TestMySQLMigrateBehindALongSnapshot(t *testing.T) {
 		}
 		return waiting > 0
 	}
-	for range 2 { // it tries again, and lets orders pass meanwhile
+	for range 2 { // the migration tries again, and orders continue meanwhile
 		env.Eventually(t, "the migration waits for the reader", waits)
 		env.Eventually(t, "the migration lets others pass", func() bool { return !waits() })
 		customers.goesOn(5)
 	}
 	select {
 	case err := <-migrated:
-		t.Fatalf("it did not wait for the reader: %v", err)
+		t.Fatalf("the migration did not wait for the reader: %v", err)
 	default:
 	}
 	cancel() // the error names the wait, or the context where it ended during a try

@@ -199,7 +199,7 @@ func TestMigrateUpDownUp(t *testing.T) {
 		if got := applied(t, s, count); got != want {
 			t.Fatalf("%d steps are applied, want %d", got, want)
 		}
-		for range 2 { // the second time finds nothing to do
+		for range 2 { // the second run has nothing to apply
 			if err := s.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +315,7 @@ func TestMigrateWaitsForAnother(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 	if got := schemaOf(t, path); len(got) != 0 {
-		t.Errorf("it migrated all the same: %v", got)
+		t.Errorf("the migration did not wait for the lock: %v", got)
 	}
 	if err := folder.Close(); err != nil {
 		t.Fatal(err)

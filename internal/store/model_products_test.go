@@ -64,7 +64,7 @@ func (m *model) stop(t *rapid.T) {
 	for i, c := range changes {
 		if c.ProductID == 77 {
 			if order.CodeOf(answers[i].Err) != order.CodeNotFound {
-				t.Fatalf("a product that is not there: %+v", answers[i])
+				t.Fatalf("a product that does not exist: %+v", answers[i])
 			}
 			continue
 		}

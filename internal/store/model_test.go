@@ -23,7 +23,7 @@ import (
 type model struct {
 	t     *rapid.T
 	s     *store.Store
-	clock *sql.DB // lets hours pass, by hand
+	clock *sql.DB // changes times, so that hours pass
 
 	stock       map[int64]int64
 	stopped     map[int64]bool
@@ -41,10 +41,10 @@ type modelOrder struct {
 	status       order.Status
 	claims       int
 	attemptsLeft int
-	lease        int  // the claim that holds it, from 1; 0 for none
-	void         bool // the holder, or the last one before it was parked, was to void
+	lease        int  // the number of the claim with the lease, from 1; 0 for none
+	void         bool // the last claim was for a void
 	waits        bool // has a due time
-	due          bool // which has come
+	due          bool // the due time has passed
 	events       []order.EventType
 }
 
@@ -119,9 +119,9 @@ func (m *model) create(t *rapid.T) {
 	}
 	made := 0
 	for i, d := range drafts {
-		if d.UserID == 99 { // there is none: refused, for whatever comes first
+		if d.UserID == 99 { // the user does not exist: any refusal is valid
 			if answers[i].Err == nil {
-				t.Fatalf("draft %d of a user who is not there: %+v", i, answers[i])
+				t.Fatalf("draft %d of a user that does not exist: %+v", i, answers[i])
 			}
 			continue
 		}

@@ -97,6 +97,6 @@ func TestForeignDatabaseIsLeftAlone(t *testing.T) {
 	}
 	var tables int
 	if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil || tables != 1 {
-		t.Errorf("%d tables, want the one that was there: %v", tables, err)
+		t.Errorf("%d tables, want the existing one: %v", tables, err)
 	}
 }

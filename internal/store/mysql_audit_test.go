@@ -21,7 +21,7 @@ func TestMySQLAuditFindsPlantedViolations(t *testing.T) {
 		want  map[int][]string
 	}{
 		"nothing": {"SELECT 1", nil},
-		"a piece too many": {
+		"a unit too many": {
 			"UPDATE products SET stock = stock + 1 WHERE id = 1",
 			map[int][]string{1: {"product 1: stock 97 + in orders 4 <> moved 100"}},
 		},
@@ -65,7 +65,7 @@ func TestMySQLAuditFindsPlantedViolations(t *testing.T) {
 			"DELETE FROM order_events WHERE order_id = 1",
 			map[int][]string{6: {"order 1: history breaks at 1 (PENDING)"}},
 		},
-		"a history beyond the status": {
+		"a history that goes beyond the status": {
 			"INSERT INTO order_events VALUES (1, 2, 'OrderCancelled', '{}', '', '', '', " + then + ")",
 			map[int][]string{6: {"order 1: history breaks at 2 (OrderCancelled)"}},
 		},
@@ -81,7 +81,7 @@ func TestMySQLAuditFindsPlantedViolations(t *testing.T) {
 			"UPDATE order_events SET type = 'OrderUpdated' WHERE order_id = 3 AND sequence = 3",
 			map[int][]string{6: {"order 3: history breaks at 3 (PAID)"}},
 		},
-		"forgotten": {
+		"unfinished and never due": {
 			"UPDATE orders SET due_at = NULL WHERE id IN (1, 2)",
 			map[int][]string{7: {"order 1: PENDING, not due, with no failed job", "order 2: PROCESSING, not due, with no failed job"}},
 		},

@@ -48,7 +48,7 @@ func cutAtCommit(t *testing.T, newDatabase func(t testing.TB) string) {
 			late := func() {
 				env.Eventually(t, "a connection is cut at COMMIT", func() bool { return closed(cut) })
 				if moment == env.LateCommit && cutter.Deliver() {
-					t.Error("a COMMIT was carried out after its transaction was given up")
+					t.Error("a COMMIT was executed after its transaction had failed")
 				}
 			}
 
@@ -103,7 +103,7 @@ func cutAtCommit(t *testing.T, newDatabase func(t testing.TB) string) {
 
 			products, err := s.Products(ctx)
 			if err != nil || len(products) != 6 || products[2].Stock != 107 || products[0].Stock != 100 || products[1].Stock != 100 {
-				t.Errorf("the stock came back %d and %d (%v)", products[0].Stock, products[1].Stock, err)
+				t.Errorf("the stock is %d and %d afterwards (%v)", products[0].Stock, products[1].Stock, err)
 			}
 			if got := storetest.Figure(t, s, 3, "orders"); got != 2 {
 				t.Errorf("%d orders for two creators", got)

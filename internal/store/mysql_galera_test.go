@@ -30,7 +30,7 @@ func TestGaleraRefusesCommit(t *testing.T) {
 				t.Errorf("the order is answered %+v, want a new one", answers[0])
 			}
 			if batch.ID == "" {
-				t.Error("there is no batch, so that nothing would be published")
+				t.Error("there is no event batch, so no event would be published")
 			}
 			if orders := storetest.Figure(t, s, 3, "orders"); orders != 1 {
 				t.Errorf("there are %d orders, want 1", orders)

@@ -116,7 +116,7 @@ func (l *lockedShop) wantFine(what string, err error) {
 // product are refused until the row is unlocked.
 func TestMySQLLockedProduct(t *testing.T) {
 	t.Parallel()
-	_, address := ownServer(t) // it counts the waits of its statements
+	_, address := ownServer(t) // whose waits are counted
 	l := newLockedShop(t, address)
 	before := l.create(1, 2, 2)
 	claims, _, err := l.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: before[2].Order.ID}})
@@ -182,7 +182,7 @@ func TestMySQLLockedProduct(t *testing.T) {
 // order needs a lock on that row.
 func TestMySQLLockedUser(t *testing.T) {
 	t.Parallel()
-	_, address := ownServer(t) // it counts the waits of its statements
+	_, address := ownServer(t) // whose waits are counted
 	l := newLockedShop(t, address)
 	free := l.keep("SELECT * FROM users WHERE id = 2")
 	create := func(key string) []order.Placed {
@@ -317,7 +317,7 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _, _ = l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "slow", 1, 1, 2, 1)}) // it cannot succeed
+		_, _, _ = l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, "slow", 1, 1, 2, 1)}) // fails
 	}()
 	running := func(seconds int) (n int) {
 		const query = "SELECT count(*) FROM information_schema.processlist WHERE command = 'Query' AND time >= ? AND id <> CONNECTION_ID()"
@@ -329,7 +329,7 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 	env.Eventually(t, "the write has waited for 2 s", func() bool { return running(2) > 0 })
 	first()
 	<-done
-	env.Eventually(t, "no write runs", func() bool { return running(0) == 0 }) // the server waits on for the write that was given up
+	env.Eventually(t, "no write runs", func() bool { return running(0) == 0 }) // the server still waits for the write that timed out
 	l.without("the write after it", func() {
 		answers := l.create(1, 2)
 		l.wantFine("product 1", answers[0].Err)
@@ -342,7 +342,7 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 // TestMySQLLockedOrder: claims leave a locked order out without a wait. Cancellations and settlements wait for it once.
 func TestMySQLLockedOrder(t *testing.T) {
 	t.Parallel()
-	_, address := ownServer(t) // it counts the waits of its statements
+	_, address := ownServer(t) // whose waits are counted
 	l := newLockedShop(t, address)
 	ids := make([]int64, 20)
 	claims := make([]order.ClaimRequest, 20)
@@ -403,7 +403,7 @@ func TestMySQLLockedOrder(t *testing.T) {
 // TestMySQLLockedOutbox: locked rows of the outbox delay neither orders nor relays.
 func TestMySQLLockedOutbox(t *testing.T) {
 	t.Parallel()
-	_, address := ownServer(t) // it counts the waits of its statements
+	_, address := ownServer(t) // whose waits are counted
 	l := newLockedShop(t, address)
 	var batches []string
 	for i := range 3 {
@@ -431,7 +431,7 @@ func TestMySQLLockedOutbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(leased) != 3 { // the locked one, whose mark was given up, and the two newest orders'
+	if len(leased) != 3 { // the locked one, which could not be marked, and those of the two newest orders
 		t.Errorf("%d batches are left to the relay, want 3", len(leased))
 	}
 	storetest.CheckInvariants(t, l.Store)

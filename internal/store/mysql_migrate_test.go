@@ -34,7 +34,7 @@ func mysqlSchema(t *testing.T, db *sql.DB) map[string]string {
 		if err := db.QueryRowContext(t.Context(), "SHOW CREATE TABLE "+name).Scan(&name, &text); err != nil {
 			t.Fatal(err)
 		}
-		schema[name], _, _ = strings.Cut(text, "\n) ENGINE=") // what follows counts rows
+		schema[name], _, _ = strings.Cut(text, "\n) ENGINE=") // the rest contains the next id
 	}
 	if err := found.Err(); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)
 	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), env.Admin(t, address)
-	for range 2 { // the second time finds nothing to do
+	for range 2 { // the second run has nothing to apply
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestMySQLMigrateUpDownUp(t *testing.T) {
 		}
 	}
 	if left := mysqlSchema(t, db); len(left) != 0 {
-		t.Errorf("all the way down, there is still %v", left)
+		t.Errorf("after all steps were reverted, the database has %v", left)
 	}
 	if err := down(t.Context(), s); order.CodeOf(err) != order.CodeNotFound {
 		t.Errorf("below the first step: %v", err)
@@ -86,7 +86,7 @@ func TestMySQLMigrateBesideServers(t *testing.T) {
 	t.Parallel()
 	address := env.MySQL(t)
 	s, server := filled(t, address, store.Options{Rules: storetest.Rules()}), openAt(t, address, store.Options{Rules: storetest.Rules()})
-	if _, err := server.Products(t.Context()); err != nil { // it has a connection, as every server has
+	if _, err := server.Products(t.Context()); err != nil { // opens a connection, as every server does
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(context.Context) error{"down": func(ctx context.Context) error { return down(ctx, s) }, "fresh": s.MigrateFresh} {
@@ -141,7 +141,7 @@ func TestMySQLMigrateCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := mysqlSchema(t, db)
-	for last := len(steps(t, "mysql")); last > 2; last-- { // the first two are the installation, whose row is written with its note
+	for last := len(steps(t, "mysql")); last > 2; last-- { // the first two create the installation, whose row is written with its record
 		must(t, db, fmt.Sprintf("DELETE FROM goose_db_version WHERE version_id >= %d", last))
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatalf("cut off at step %d: %v", last, err)

@@ -150,7 +150,7 @@ func checkMySQLPlan(t *testing.T, admin *sql.DB, statement string) {
 		}
 		used := false
 		for _, step := range steps {
-			used = used || step.key == want.key || strings.HasPrefix(step.extra, "Impossible WHERE") || // a row that is not there
+			used = used || step.key == want.key || strings.HasPrefix(step.extra, "Impossible WHERE") || // the row does not exist
 				strings.HasPrefix(step.extra, "no matching row in const table")
 		}
 		if !used {

@@ -292,7 +292,7 @@ func TestStrandedConnections(t *testing.T) {
 func TestReplica(t *testing.T) {
 	t.Parallel()
 	server, address := ownServer(t)
-	replica, copied := ownServer(t) // not replicated: what it holds is seen by its answers
+	replica, copied := ownServer(t) // not replicated: its rows differ, so that an answer shows which server gave it
 	primary := filled(t, address, store.Options{Rules: storetest.Rules()})
 	filled(t, copied, store.Options{Rules: storetest.Rules()})
 	must(t, env.Admin(t, copied), "UPDATE products SET name = 'of the replica'")

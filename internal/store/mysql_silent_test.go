@@ -177,7 +177,7 @@ func TestSwitchOver(t *testing.T) {
 	o.refuse()
 	o.redirect()
 	draft := storetest.Draft(t, 1, "a", 1, 1)
-	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{draft}) // by another process, which knows the new server
+	placed, _, err := successor.CreateOrders(t.Context(), []order.Draft{draft}) // by another process, which uses the new server
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestSwitchOverWithAGap(t *testing.T) {
 		return answers[0].Order, answers[0].Err
 	}
 	o.refuse()
-	for i, start := 0, time.Now(); time.Since(start) < 2*sqldb.SettleTime; i++ { // longer than a refusal counts
+	for i, start := 0, time.Now(); time.Since(start) < 2*sqldb.SettleTime; i++ { // longer than the store remembers a refusal
 		if _, err := write(fmt.Sprint("refused", i)); order.CodeOf(err) != order.CodeUnavailable {
 			t.Fatalf("on a read-only server: %v", err)
 		}
@@ -290,10 +290,10 @@ func TestSwitchOverUnnoticed(t *testing.T) {
 // switchOver is a database whose host name can be switched to another server.
 type switchOver struct {
 	old       *servers.Server
-	s         *store.Store // by the name
+	s         *store.Store // uses the host name
 	successor *store.Store // on the new server: a replica that has caught up
-	refuse    func()       // lets the old server take no writes
-	redirect  func()       // lets the name lead to the new one
+	refuse    func()       // makes the old server read-only
+	redirect  func()       // points the host name to the new server
 }
 
 func newSwitchOver(t *testing.T) switchOver {

@@ -77,14 +77,14 @@ func TestReadPlans(t *testing.T) {
 			return err
 		}
 	}
-	const dueSorted = "USE TEMP B-TREE FOR ORDER BY" // of what is due, or of one page: few
+	const dueSorted = "USE TEMP B-TREE FOR ORDER BY" // of due orders or of one page, which are few
 	for name, test := range map[string]struct {
 		ask     func() error
 		index   []string // of each query
 		allowed []string
 	}{
 		"an order":        {func() error { _, err := s.Order(ctx, 1); return err }, []string{byID, "idx_order_items_order"}, nil},
-		"all, by cursor":  {list(order.ListQuery{}), []string{"SCAN o", "idx_order_items_order"}, []string{"SCAN o"}}, // from the end, as far as a page
+		"all, by cursor":  {list(order.ListQuery{}), []string{"SCAN o", "idx_order_items_order"}, []string{"SCAN o"}}, // the newest rows, one page
 		"all, next":       {list(order.ListQuery{Before: 4}), []string{byID, "idx_order_items_order"}, nil},
 		"all, by page":    {list(order.ListQuery{Page: 1}), []string{"SCAN o", "idx_order_items_order", "COVERING INDEX"}, []string{"SCAN o", "SCAN orders USING COVERING INDEX"}}, // the total counts all
 		"user, by cursor": {list(order.ListQuery{UserID: 1}), []string{"idx_orders_user", "idx_order_items_order"}, nil},
@@ -105,7 +105,7 @@ func TestReadPlans(t *testing.T) {
 			[]string{"idx_orders_status", "idx_order_items_order", "COVERING INDEX idx_orders_status"},
 			[]string{dueSorted},
 		},
-		"due":       {func() error { _, err := s.DueOrders(ctx, 5); return err }, []string{"idx_orders_status"}, []string{dueSorted, "SCAN o"}}, // o is the few found
+		"due":       {func() error { _, err := s.DueOrders(ctx, 5); return err }, []string{"idx_orders_status"}, []string{dueSorted, "SCAN o"}}, // o has the few due orders
 		"events":    {func() error { _, err := s.Events(ctx, 1, 0); return err }, []string{"PRIMARY KEY"}, nil},
 		"no events": {func() error { _, err := s.Events(ctx, 1, 9); return err }, []string{"PRIMARY KEY", byID}, nil},
 		"known":     {func() error { _, _, err := s.Existing(ctx, []int64{1}, []int64{1}); return err }, []string{byID, byID}, nil},
@@ -138,9 +138,9 @@ func TestReadPlans(t *testing.T) {
 			}, []string{"sqlite_autoindex_api_tokens"}, nil,
 		},
 		"user":        {func() error { _, err := s.UserByEmail(ctx, "bob@example.com"); return err }, []string{"sqlite_autoindex_users"}, nil},
-		"tokens":      {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // from the end, as far as a page
+		"tokens":      {func() error { _, err := s.Tokens(ctx); return err }, []string{"SCAN api_tokens"}, []string{"SCAN api_tokens"}}, // the newest rows, one page
 		"unpublished": {func() error { _, err := s.LeaseOutbox(ctx, -1, 0, 5); return err }, []string{"idx_outbox_published", "PRIMARY KEY"}, nil},
-		"backlog":     {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // what was counted
+		"backlog":     {func() error { _, err := s.Backlog(ctx); return err }, []string{"idx_orders_status"}, []string{"SCAN n"}}, // the counts
 		"user and key": {
 			func() error { _, err := s.OrdersByKey(ctx, 1, "k1", 5); return err }, []string{"idx_orders_idempotency", "idx_order_items_order"}, nil,
 		},
@@ -161,7 +161,7 @@ func TestReadPlans(t *testing.T) {
 		"products by id": {func() error { _, err := s.ProductsByID(ctx, []int64{1, 2}); return err }, []string{byID}, nil},
 		"products by page": {
 			func() error { _, err := s.ProductPage(ctx, 2, 2); return err },
-			[]string{"SCAN products", "idx_products_stock"}, // from the start, as far as a page
+			[]string{"SCAN products", "idx_products_stock"}, // the first rows, one page
 			[]string{"SCAN products"},
 		},
 		"nothing paid": {func() error { _, err := s.PurgeOutbox(ctx, 0, 5); return err }, []string{"idx_outbox_published"}, nil},

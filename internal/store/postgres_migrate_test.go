@@ -46,7 +46,7 @@ func TestPostgresMigrateUpDownUp(t *testing.T) {
 	address := env.Postgres(t)
 	s, db := openAt(t, address, store.Options{Rules: storetest.Rules()}), env.Admin(t, address)
 	db.SetMaxIdleConns(0) // the schema is not reverted while others are connected
-	for range 2 {         // the second time finds nothing to do
+	for range 2 {         // the second run has nothing to apply
 		if err := s.Migrate(t.Context()); err != nil {
 			t.Fatal(err)
 		}

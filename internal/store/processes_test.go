@@ -308,7 +308,7 @@ func TestFullFile(t *testing.T) {
 	t.Parallel()
 	s, path := sample(t, 1_000_000)
 	pageLimits.Store(path, 120)
-	s.Reconnect(t.Context()) // so that the writer's connection is under the bound
+	s.Reconnect(t.Context()) // so that the limit applies to the connection of the writer
 	acknowledged := map[string]int64{}
 	var refused []order.Draft
 	for i := 0; len(refused) < 3 && i < 1_000; i++ {
