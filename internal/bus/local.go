@@ -64,7 +64,7 @@ func (b *Local) Publish(ctx context.Context, messages []Message) error {
 	return nil
 }
 
-// admit reports whether every group has room for all of its messages.
+// admit reports whether every group has space for all of its messages.
 func (b *Local) admit(messages []Message) bool {
 	var few [4]*topic
 	touched := few[:0]
@@ -78,14 +78,14 @@ func (b *Local) admit(messages []Message) bool {
 		}
 		t.arriving++
 	}
-	room := true
+	fits := true
 	for _, t := range touched {
 		for _, g := range t.groups {
-			room = room && g.waiting.length+g.unacked.length+t.arriving <= b.options.Buffer
+			fits = fits && g.waiting.length+g.unacked.length+t.arriving <= b.options.Buffer
 		}
 		t.arriving = 0
 	}
-	return room
+	return fits
 }
 
 // Group implements Bus. If a consumer's goroutine ends without Close, its messages are delivered again after Options.AckWithin.

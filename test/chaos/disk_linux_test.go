@@ -94,9 +94,9 @@ func TestFileSizeLimit(t *testing.T) {
 	fillUp(t, t.TempDir(), func(s *server) { limit(s, "1500000") }, func(s *server) { limit(s, "unlimited") })
 }
 
-// fillUp serves from dir while there is no room, and then again. What cannot be written is refused and does not exist;
+// fillUp serves from dir while the disk is full, and then again. What cannot be written is refused and does not exist;
 // what can be read is read; with room again the same process goes on, and pays what is open.
-func fillUp(t *testing.T, dir string, full, room func(*server)) {
+func fillUp(t *testing.T, dir string, full, freed func(*server)) {
 	provider := paymenttest.NewProvider(t, paymenttest.Options{})
 	database := newDatabase(t, dir, 1_000_000)
 	s := start(t, launch{database: database, errorsLogged: true, args: []string{
@@ -171,7 +171,7 @@ func fillUp(t *testing.T, dir string, full, room func(*server)) {
 			t.Errorf("%s: %v, %v", path, a, err)
 		}
 	}
-	room(s)
+	freed(s)
 	end := time.Now().Add(env.Patience)
 	each(func(i int, w *wire) {
 		for !place(w, open[i]) && time.Now().Before(end) && !t.Failed() {
