@@ -82,7 +82,7 @@ type accessCase struct {
 	required          int      // without a token, where one is required; 0 for 401
 	invalid           int      // with an invalid token; 0 for 401
 	mine              []string // in the answers to alice and the admin
-	theirs            []string // in the answers to the admin and, where no token is required, to nobody; never in alice's
+	theirs            []string // in the answers to the admin and, where no token is required, to a caller without one; never in alice's
 	secret            []string // never in answers to bob, or in refusals
 }
 

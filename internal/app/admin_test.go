@@ -65,7 +65,7 @@ func TestAdministration(t *testing.T) {
 			}
 			s.await(bought.order().ID, "PAID")
 			if replay := ask("POST", restock, delivery, http.StatusOK, ""); !strings.Contains(replay.body, `"stock":7,`) {
-				t.Errorf("the delivery, asked for again: %+v", replay)
+				t.Errorf("the restock, repeated: %+v", replay)
 			}
 			ask("POST", restock, strings.Replace(delivery, "9", "8", 1), http.StatusUnprocessableEntity, "idempotency_key_reused")
 			ask("POST", restock, `{"idempotency_key":"b","quantity":-8,"reason":"broken"}`, http.StatusConflict, "insufficient_stock")

@@ -41,7 +41,7 @@ func TestClientsComeBackAfterARestart(t *testing.T) {
 		waits := at(t, c.awaitLine(`"saw":"waits"`, `"seconds":1`))
 		second := serveOn(t, path, again)
 		if back := at(t, c.awaitLine(`"saw":"attempt"`)); back-waits < 990 {
-			t.Errorf("it came back after %d ms", back-waits)
+			t.Errorf("the client reconnected after %d ms", back-waits)
 		}
 		c.awaitLine(`"saw":"connected"`)
 		for range 2 {
@@ -107,7 +107,7 @@ func TestClientsComeBackAfterACut(t *testing.T) {
 		s.await(missed, "PAID")
 		network.Restore()
 		if back := at(t, c.awaitLine(`"saw":"attempt"`)); back-waits < 990 {
-			t.Errorf("it came back after %d ms", back-waits)
+			t.Errorf("the client reconnected after %d ms", back-waits)
 		}
 		if data := c.awaitEvent("private-cache-orders.1", "OrderPaid").Data; data["order_id"] != float64(missed) {
 			t.Errorf("received %v of order %d", data, missed)

@@ -70,7 +70,7 @@ func TestConsoleLive(t *testing.T) {
 	}
 
 	for _, line := range v.consoleLines() {
-		t.Errorf("the browser's console says: %s", line)
+		t.Errorf("message in the browser's console: %s", line)
 	}
 	// The first reconnect gets an error, and the page tries again.
 	v.do(chromedp.Evaluate[chromedp.Void](`{
@@ -96,7 +96,7 @@ func TestConsoleLive(t *testing.T) {
 	expected := []string{"net::ERR_", "WebSocket connection", "status of 503", "status of 404"} // the server stopped, was away, and refused
 	for _, line := range v.consoleLines() {
 		if !slices.ContainsFunc(expected, func(text string) bool { return strings.Contains(line, text) }) {
-			t.Errorf("the browser's console says: %s", line)
+			t.Errorf("message in the browser's console: %s", line)
 		}
 	}
 }
@@ -188,7 +188,7 @@ func TestConsoleLogIn(t *testing.T) {
 	v.do(chromedp.Navigate("about:blank"))
 	for _, line := range v.consoleLines() { // the expected refusals
 		if !strings.Contains(line, "status of 40") {
-			t.Errorf("the browser's console says: %s", line)
+			t.Errorf("message in the browser's console: %s", line)
 		}
 	}
 }

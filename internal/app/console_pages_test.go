@@ -44,7 +44,7 @@ func (s *testServer) visit(b *browser) *visitor {
 				if slices.ContainsFunc(v.forgiven, func(text string) bool { return strings.Contains(line, text) }) {
 					continue
 				}
-				s.t.Errorf("the browser's console says: %s", line)
+				s.t.Errorf("message in the browser's console: %s", line)
 			default:
 				return
 			}

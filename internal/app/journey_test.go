@@ -31,7 +31,7 @@ func TestOrder(t *testing.T) {
 		t.Errorf("asked for again: %+v", again)
 	}
 	if shown := s.get(fmt.Sprintf("/api/v1/orders/%d", o.ID)); shown.status != http.StatusOK || shown.body != again.body {
-		t.Errorf("shown: %+v, asked for again: %+v", shown, again)
+		t.Errorf("shown: %+v, shown again: %+v", shown, again)
 	}
 	s.expect(s.post("/api/v1/orders", strings.Replace(body, `"quantity":2`, `"quantity":3`, 1)), 422, "idempotency_key_reused")
 	if other := s.buy(2, "first", 1, 1); other.status != http.StatusCreated || other.order().ID == o.ID {
@@ -56,7 +56,7 @@ func TestDeclined(t *testing.T) {
 	o := s.buy(1, "declined", 5, 1).order()
 	s.await(o.ID, "FAILED")
 	if again := s.buy(2, "after", 5, 1); again.status != http.StatusCreated {
-		t.Errorf("what came back is not for sale: %+v", again)
+		t.Errorf("the restored units cannot be ordered: %+v", again)
 	}
 	s.expect(s.cancel(o.ID), 422, "order_not_cancellable")
 }

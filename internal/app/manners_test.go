@@ -132,7 +132,7 @@ func TestSlowCallers(t *testing.T) {
 	}
 	all.Wait()
 	if r := s.buy(1, "slow", 2, 1); r.status != http.StatusCreated {
-		t.Errorf("the key of a request that never came: %+v", r)
+		t.Errorf("the key of a request that never arrived: %+v", r)
 	}
 }
 

@@ -35,7 +35,7 @@ func TestNothingIsCode(t *testing.T) {
 				placed := s.post("/api/v1/orders", fmt.Sprintf(`{"user_id":1,"idempotency_key":%s,"items":[{"product_id":2,"quantity":1}]}`, quoted))
 				s.expect(placed, http.StatusCreated, "")
 				if got := s.get(fmt.Sprintf("/api/v1/orders/%d", placed.order().ID)).order().Key; got != text {
-					t.Errorf("the key %q came back as %q", text, got)
+					t.Errorf("the key %q was returned as %q", text, got)
 				}
 				if got := s.do("POST", "/api/v1/products", fmt.Sprintf(`{"idempotency_key":"p%d","name":%s,"price":"1.00"}`, i, quoted), admin); got.status >= 500 {
 					t.Errorf("a product %q: %d %s", text, got.status, got.body)
@@ -46,12 +46,12 @@ func TestNothingIsCode(t *testing.T) {
 				}
 			}
 			if got := s.get("/api/v1/orders?user_id=1&per_page=50"); strings.Count(got.body, `"idempotency_key"`) != len(texts) {
-				t.Errorf("%d orders are not all there: %s", len(texts), got.body)
+				t.Errorf("the list does not have all %d orders: %s", len(texts), got.body)
 			}
 			for line := range strings.Lines(s.log.String()) {
 				var fields map[string]any
 				if err := json.Unmarshal([]byte(line), &fields); err != nil || fields["event"] == "forged" || fields["level"] == "error" {
-					t.Errorf("a line of the log that a caller wrote: %q (%v)", line, err)
+					t.Errorf("a caller injected a line into the log: %q (%v)", line, err)
 				}
 			}
 		})

@@ -99,7 +99,7 @@ func TestTokensAtManyServers(t *testing.T) {
 		}
 	}
 	if over < 1 {
-		t.Error("fourteen guesses at two servers were all let in")
+		t.Error("fourteen log-ins at two servers were not limited")
 	}
 	for _, s := range sites {
 		for _, secret := range []string{token, shop, "of_", "wrong", "bob@example.com"} {

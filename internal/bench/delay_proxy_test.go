@@ -104,7 +104,7 @@ func TestDelayProxyKeepsOrder(t *testing.T) {
 			})
 			got, err := io.ReadAll(conn)
 			if err != nil || !bytes.Equal(got, data) {
-				t.Errorf("%d of %d bytes came back, %v", len(got), len(data), err)
+				t.Errorf("%d of %d bytes were returned, %v", len(got), len(data), err)
 			}
 		})
 	}

@@ -53,7 +53,7 @@ func TestDriveCountsAnswers(t *testing.T) {
 		t.Errorf("120 orders have %d keys", len(server.orders))
 	}
 	if twice := duplicate(result.IDs); len(result.IDs) != 120 || twice != 0 {
-		t.Errorf("%d ids, %d twice", len(result.IDs), twice)
+		t.Errorf("%d ids, %d duplicates", len(result.IDs), twice)
 	}
 	if n := result.Latency.TotalCount(); n != int64(server.seen) {
 		t.Errorf("%d latencies of %d answers", n, server.seen)
@@ -355,13 +355,13 @@ func TestDriveEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// At a rate, an answer that is late makes the requests after it late, and their waits count from when they were due:
-// also where the server catches up, and where the end comes first.
+// At a rate, a late answer delays the requests after it. Their latency counts from the time at which they were due, both if the server
+// catches up and if the load ends before.
 func TestRateCorrectsForCoordinatedOmission(t *testing.T) {
 	const window = 300 * time.Millisecond
 	tests := []struct {
 		name     string
-		held     time.Duration // until when the first answer is held up
+		held     time.Duration // the time until which the first answer is delayed
 		leastP50 time.Duration
 	}{
 		{"it catches up", 200 * time.Millisecond, 30 * time.Millisecond},
@@ -388,10 +388,10 @@ func TestRateCorrectsForCoordinatedOmission(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := result.Latency.TotalCount(); n != 30 || result.Created != last.Load() {
-				t.Errorf("%d latencies and %d orders; 30 requests were due and %d came", n, result.Created, last.Load())
+				t.Errorf("%d latencies and %d orders; 30 requests were due and %d arrived", n, result.Created, last.Load())
 			}
 			if p50 := time.Duration(result.Latency.ValueAtPercentile(50)) * time.Microsecond; p50 < test.leastP50 {
-				t.Errorf("p50 %s: the requests that were held up do not count", p50)
+				t.Errorf("p50 %s: the delayed requests do not count", p50)
 			}
 		})
 	}
@@ -438,7 +438,7 @@ func TestDriveRefusesLoadsOutOfBounds(t *testing.T) {
 	}
 }
 
-// driveBy is Drive with the client of the test's choosing.
+// driveBy is Drive with a given client.
 func driveBy(ctx context.Context, base string, load Load, raw bool) (Result, error) {
 	to, err := newTarget(base, answerTimeout)
 	if err != nil {
@@ -448,8 +448,8 @@ func driveBy(ctx context.Context, base string, load Load, raw bool) (Result, err
 	return driveAt(ctx, []target{to}, load)
 }
 
-// What one request costs both ends, over a raw connection and over net/http. The server's part is the same, so the
-// difference is the client's.
+// BenchmarkClients measures the processor time of client and server for one request, over a raw connection and over net/http. The server
+// is the same, so the difference is that of the clients.
 func BenchmarkClients(b *testing.B) {
 	for _, raw := range []bool{true, false} {
 		b.Run(fmt.Sprintf("raw=%t", raw), func(b *testing.B) {

@@ -118,7 +118,7 @@ func (s *fakeServer) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fakeServers starts shops as private servers and remembers how they were wanted and stopped.
+// fakeServers starts fake servers as private servers, and records the requested ones and those that were stopped.
 type fakeServers struct {
 	wanted    []Server
 	stopped   int

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The clock of this process read from outside is the one that it reads itself, between two readings.
+// ProcessCPU of this process returns a value between two readings of its own clock.
 func TestProcessCPUIsThatOfAllThreads(t *testing.T) {
 	before, ok := ownCPU()
 	if !ok {

@@ -150,7 +150,7 @@ func TestTableMeasuresEveryFigureOfSharedStores(t *testing.T) {
 	}
 }
 
-// measures runs a table on fake shops; it has these figures, each measured. It returns what servers were wanted.
+// measures runs a table on fake servers, which must measure exactly these figures. It returns the requested servers.
 func measures(t *testing.T, options TableOptions, want []string) []Server {
 	t.Helper()
 	var f fakeServers

@@ -222,7 +222,7 @@ func TestBusSurvives(t *testing.T) {
 	t.Run("emptied", func(t *testing.T) {
 		survive(t, newBuses(t, tightBounds()), true, func(t *testing.T, p buses) { env.Command(t, p.server.Addr(), "FLUSHALL") })
 	})
-	t.Run("scripts forgotten, connections cut", func(t *testing.T) {
+	t.Run("scripts flushed, connections cut", func(t *testing.T) {
 		survive(t, newBuses(t, tightBounds()), false, func(t *testing.T, p buses) {
 			env.Command(t, p.server.Addr(), "SCRIPT", "FLUSH")
 			env.Command(t, p.server.Addr(), "CLIENT", "KILL", "TYPE", "normal")

@@ -17,9 +17,9 @@ import (
 	"orderflow/test/servers"
 )
 
-// shop simulates an API process on hot products: it repeatedly takes all locks, holds them for the time of a commit and releases them.
+// seller simulates an API process on hot products: it repeatedly takes all locks, holds them for the time of a commit and releases them.
 // While others hold them it only waits for their release.
-func shop(ctx context.Context, l *redis.Locker, products []int64, hold time.Duration) (held int, err error) {
+func seller(ctx context.Context, l *redis.Locker, products []int64, hold time.Duration) (held int, err error) {
 	for ctx.Err() == nil {
 		grant, err := l.TryLock(ctx, products)
 		if err != nil {
@@ -53,7 +53,7 @@ func rivals(t testing.TB, lockers []*redis.Locker, products []int64, hold, durat
 	var all sync.WaitGroup
 	for i, l := range lockers {
 		all.Go(func() {
-			held, err := shop(ctx, l, products, hold)
+			held, err := seller(ctx, l, products, hold)
 			<-ctx.Done() // an error at the end is expected
 			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("process %d: %v", i, err)

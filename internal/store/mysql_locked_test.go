@@ -14,28 +14,28 @@ import (
 	"orderflow/test/env"
 )
 
-// lockedShop is a store on its own server, with a separate connection whose transactions keep rows locked.
-type lockedShop struct {
+// lockedStore is a store on its own server, with a separate connection whose transactions keep rows locked.
+type lockedStore struct {
 	*testing.T
 	*store.Store
 	admin  *sql.DB
 	drafts int
 }
 
-func newLockedShop(t *testing.T, address string) *lockedShop {
+func newLockedShop(t *testing.T, address string) *lockedStore {
 	t.Helper()
 	s := filled(t, address, store.Options{Rules: storetest.AtOnce(), Pool: 4})
-	return &lockedShop{T: t, Store: s, admin: env.Admin(t, address)}
+	return &lockedStore{T: t, Store: s, admin: env.Admin(t, address)}
 }
 
 // keep locks the rows that a query selects until free is called.
-func (l *lockedShop) keep(query string) (free func()) {
+func (l *lockedStore) keep(query string) (free func()) {
 	l.Helper()
 	return l.hold(query + " FOR UPDATE")
 }
 
 // hold keeps the locks that a query takes until free is called.
-func (l *lockedShop) hold(query string) (free func()) {
+func (l *lockedStore) hold(query string) (free func()) {
 	l.Helper()
 	stranger, err := l.admin.BeginTx(l.Context(), nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func (l *lockedShop) hold(query string) (free func()) {
 }
 
 // waits returns how often statements of the server have waited for a row.
-func (l *lockedShop) waits() (n int) {
+func (l *lockedStore) waits() (n int) {
 	l.Helper()
 	var name string
 	if err := l.admin.QueryRowContext(l.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'").Scan(&name, &n); err != nil {
@@ -71,7 +71,7 @@ func (l *lockedShop) waits() (n int) {
 }
 
 // without runs a write that must not wait for a row.
-func (l *lockedShop) without(what string, write func()) {
+func (l *lockedStore) without(what string, write func()) {
 	l.Helper()
 	before := l.waits()
 	write()
@@ -81,7 +81,7 @@ func (l *lockedShop) without(what string, write func()) {
 }
 
 // create places an order of one unit of each product.
-func (l *lockedShop) create(products ...int64) []order.Placed {
+func (l *lockedStore) create(products ...int64) []order.Placed {
 	l.Helper()
 	drafts := make([]order.Draft, len(products))
 	for i, product := range products {
@@ -95,7 +95,7 @@ func (l *lockedShop) create(products ...int64) []order.Placed {
 	return answers
 }
 
-func (l *lockedShop) wantLocked(what string, err error) {
+func (l *lockedStore) wantLocked(what string, err error) {
 	l.Helper()
 	if order.CodeOf(err) != order.CodeUnavailable {
 		l.Errorf("%s: %v, want the code unavailable", what, err)
@@ -105,7 +105,7 @@ func (l *lockedShop) wantLocked(what string, err error) {
 	}
 }
 
-func (l *lockedShop) wantFine(what string, err error) {
+func (l *lockedStore) wantFine(what string, err error) {
 	l.Helper()
 	if err != nil {
 		l.Errorf("%s: %v, want it done", what, err)
@@ -262,8 +262,8 @@ func TestMySQLSharedUser(t *testing.T) {
 // TestMySQLLockedStock: a write that returns units to stock refuses the requests that need a locked product, and completes the others.
 func TestMySQLLockedStock(t *testing.T) {
 	t.Parallel()
-	for name, write := range map[string]func(l *lockedShop, ids []int64) []order.Changed{
-		"cancel": func(l *lockedShop, ids []int64) []order.Changed {
+	for name, write := range map[string]func(l *lockedStore, ids []int64) []order.Changed{
+		"cancel": func(l *lockedStore, ids []int64) []order.Changed {
 			requests := make([]order.CancelRequest, len(ids))
 			for i, id := range ids {
 				requests[i].OrderID = id
@@ -272,7 +272,7 @@ func TestMySQLLockedStock(t *testing.T) {
 			l.wantFine("the batch of cancellations", err)
 			return answers
 		},
-		"settle": func(l *lockedShop, ids []int64) []order.Changed {
+		"settle": func(l *lockedStore, ids []int64) []order.Changed {
 			claims := make([]order.ClaimRequest, len(ids))
 			for i, id := range ids {
 				claims[i].OrderID = id

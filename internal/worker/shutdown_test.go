@@ -74,7 +74,7 @@ func TestShutdownHandsBackUnchargedClaims(t *testing.T) {
 			}
 		}
 		if claimed == 0 {
-			t.Fatal("no order was claimed, so the test proves nothing")
+			t.Fatal("no order was claimed, so the test checks nothing")
 		}
 		env.audit()
 		stop := env.run(env.worker(env.options()))
