@@ -1,22 +1,22 @@
 // Package batch is the group committer. It commits the requests of concurrent callers in batches, and returns to each caller the
-// answer to its own request. A batch is the requests that arrived while the previous batch was committing. There is no timer, so
-// that a single caller does not wait.
+// answer to its own request. A batch contains the requests that arrived while the previous batch was committing. There is no
+// timer, so a single caller does not wait for others.
 //
 //	callers ──Do──▶ bounded queue ──take all──▶ commit ──an answer each──▶ callers
-//	                  │ full                      │ failed, and one member may be the cause
+//	                  │ full                      │ failed, and one request may be the cause
 //	                  ▼                           ▼
-//	             ErrOverloaded                  halve, until this member is alone
+//	             ErrOverloaded                  halve the batch, until this request is alone
 //
 // Guarantees:
 //
 //   - Every accepted request gets exactly one answer, also when its commit fails or panics.
-//   - Requests are committed in order of arrival; those of Ahead come before all others in the queue.
-//   - At most Options.Queue requests wait, and as many of Ahead; further ones are refused at once.
+//   - Requests of Do are committed in order of arrival. Requests of Ahead are committed before all waiting requests of Do.
+//   - At most Options.Queue requests of Do wait, and as many of Ahead. Further requests are refused at once.
 //   - A batch has at most Options.Max requests, with a total weight of at most Options.Weight (a single request may exceed it).
-//   - The request of a caller that has left is committed like the others.
+//   - The request of a caller whose context has ended is committed like the others.
 //
-// Commit may run more than once for a request, after halving, so it must be idempotent. Orders, locks and retries are the concern
-// of the users of this package.
+// After halving, Commit runs again for the same requests, so it must be idempotent. Orders, locks and retries are the concern of
+// the users of this package.
 package batch
 
 import (
@@ -48,7 +48,7 @@ type Commit[Req, Res any] func(ctx context.Context, batch []Req) ([]Answer[Res],
 type Options[Req any] struct {
 	Queue  int              // requests that may wait; at least 1
 	Max    int              // requests in a batch; at least 1
-	Loops  int              // batches that commit at once; default 1. With more the order of commits is undefined
+	Loops  int              // batches that commit at once; default 1. With more than one, the order of commits is undefined
 	Weight int              // weight of a batch; 0 for no bound
 	Weigh  func(Req) int    // weight of a request; default 1
 	Halve  func(error) bool // whether one member may have caused this error of a batch; default never
@@ -71,7 +71,7 @@ type Batcher[Req, Res any] struct {
 }
 
 // member is a request in the queue or in a batch. Its channel has a capacity of 1, so that the committer never waits for a caller
-// that has left.
+// whose context has ended.
 type member[Req, Res any] struct {
 	request Req
 	since   time.Time
@@ -96,8 +96,8 @@ func New[Req, Res any](commit Commit[Req, Res], options Options[Req]) *Batcher[R
 	}
 }
 
-// Do enqueues a request and waits for its answer. Its errors are ErrOverloaded, ErrStopped, that of ctx (the request is committed
-// all the same) and those of Commit.
+// Do enqueues a request and waits for its answer. It returns ErrOverloaded, ErrStopped, the error of ctx (the request is
+// committed nevertheless), or an error of Commit.
 func (b *Batcher[Req, Res]) Do(ctx context.Context, request Req) (Res, error) {
 	m, err := b.enqueue(b.queue, request)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 
 // Run commits batches until ctx ends. Then it refuses further requests, commits those that wait, and returns nil. Call it once.
 //
-// No request stays without an answer. A caller has the mutex for reading until its request is in a queue. So when Run has had it
-// for writing, all accepted requests are in a queue and no more follow. Only then do the loops stop, each when it finds both queues
+// Every accepted request gets an answer. A caller holds the read lock until its request is in a queue. So when Run has held the
+// write lock, all accepted requests are in a queue and no more follow. Only then do the loops stop, each when it finds both queues
 // empty.
 func (b *Batcher[Req, Res]) Run(ctx context.Context) error {
 	commits := context.WithoutCancel(ctx)
@@ -66,7 +66,7 @@ func (b *Batcher[Req, Res]) first() *member[Req, Res] {
 	}
 }
 
-// poll returns a waiting request, those of Ahead first, or nil.
+// poll returns a waiting request (a request of Ahead first), or nil.
 func (b *Batcher[Req, Res]) poll() *member[Req, Res] {
 	select {
 	case m := <-b.ahead:
@@ -82,7 +82,7 @@ func (b *Batcher[Req, Res]) poll() *member[Req, Res] {
 }
 
 // take adds first and all waiting requests to the batch, up to its bounds. over is a request that would make the batch too heavy:
-// the first of the next one.
+// the first of the next batch.
 func (b *Batcher[Req, Res]) take(batch []*member[Req, Res], first *member[Req, Res]) (full []*member[Req, Res], over *member[Req, Res]) {
 	weight := b.options.Weigh(first.request)
 	batch = append(batch, first)

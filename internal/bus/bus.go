@@ -15,7 +15,7 @@ const (
 
 // Errors of the bus.
 var (
-	// ErrFull means that a group has no room for the messages; see Bus.Publish.
+	// ErrFull means that a group is too full for the messages; see Bus.Publish.
 	ErrFull = errors.New("bus: the group is full: publish again later")
 	// ErrLagged means that a subscription fell behind and lost its oldest messages; see Subscription.Next.
 	ErrLagged = errors.New("bus: the subscription fell behind and lost messages: read the history from the database")
@@ -35,10 +35,10 @@ type Message struct {
 // Bus delivers messages. All methods of a Bus, a Group and a Subscription are safe for concurrent use.
 type Bus interface {
 	// Publish delivers the messages to every group and subscription of their topics. It keeps the bodies but not the slice,
-	// and never waits for a reader. It returns ErrFull when a group has no room for all of its messages. With
-	// Features.Atomic no message was delivered then; otherwise some may have been. The caller publishes the whole slice
-	// again later, and readers skip duplicates. A slice longer than the bound never fits. Publish topics separately if a full
-	// one must not delay another. ErrClosed after Close.
+	// and never waits for a reader. It returns ErrFull when a group cannot hold all of its messages. With
+	// Features.Atomic no message was delivered in that case; otherwise some may have been. The caller publishes the whole
+	// slice again later, and readers skip duplicates. A slice longer than Options.Buffer is always refused. Publish topics
+	// separately if a full topic must not delay another. It returns ErrClosed after Close.
 	Publish(ctx context.Context, messages []Message) error
 
 	// Group returns a new consumer of the topic's group. The first consumer creates the group, which collects messages from

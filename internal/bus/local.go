@@ -7,7 +7,7 @@ import (
 )
 
 // Local is the in-process adapter, which the embedded server uses: topics in memory. It drops a message whose topic has neither
-// a group nor a subscription, since nothing could ever read it. Close drops all messages; their events are in the outbox until
+// a group nor a subscription, because no reader can ever receive it. Close drops all messages; their events are in the outbox until
 // they are marked as published. Create it with NewLocal, and close it after its readers and publishers.
 type Local struct {
 	options Options

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// publishMax is the most events of one Publish, except that an EventBatch is never split. It is small, so that a bus
-	// with a little room accepts part of a long queue instead of refusing it all.
+	// publishMax is the most events of one Publish, except that an EventBatch is never split. It is small, so that a nearly
+	// full bus accepts part of a long queue instead of refusing all of it.
 	publishMax = 1024
 
 	// deliverTimeout bounds the delivery of all waiting batches, so that an unresponsive bus delays neither a shutdown nor
@@ -38,8 +38,8 @@ type deliverer struct {
 }
 
 // deliver publishes the batches in slices of up to publishMax events and marks them as published. It returns how many batches
-// were published completely, and the first error; the others stay unpublished. It does not end with ctx, so that a shutdown
-// interrupts no delivery, and it continues after a refused slice: a full topic must not delay another one.
+// were published completely, and the first error; all others stay unpublished. It ignores the end of ctx, so that a shutdown
+// interrupts no delivery. It continues after a refused slice, so that a full topic does not delay another one.
 func (d *deliverer) deliver(ctx context.Context, batches []order.EventBatch) (delivered int, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deliverTimeout)
 	defer cancel()
@@ -81,8 +81,8 @@ func (d *deliverer) deliverSlice(ctx context.Context, batches []order.EventBatch
 }
 
 // publish publishes one topic's messages of the batches from first up to last, and sets unpublished for the batches that the bus
-// refused. If the bus is full it halves the slice: there may be room for a part, and a slice longer than the bus's bound would
-// never fit.
+// refused. If the bus is full it halves the slice: the bus may accept a part, and would never accept a slice longer than its
+// bound.
 func (d *deliverer) publish(ctx context.Context, topic string, m topicMessages, first, last int, unpublished []bool) error {
 	messages := m.of(first, last)
 	if len(messages) == 0 {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	relayAge       = 3 * time.Second  // after which an unpublished row was missed by its Publisher
+	relayAge       = 3 * time.Second  // after which the Publisher is assumed to have missed an unpublished row
 	relayLease     = 15 * time.Second // of a row
 	relayBatchSize = 32               // rows leased at once; a row has the events of a whole transaction
 	relayPause     = time.Second      // ±25 %, after a batch that was not full

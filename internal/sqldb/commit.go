@@ -30,10 +30,10 @@ const outcomePause = 50 * time.Millisecond
 // resolveUnknownCommit finds out whether a transaction was committed whose COMMIT returned an error: it makes sure that the
 // transaction is over, and looks for its commit marker. It returns nil when the transaction was committed.
 //
-// A transaction without a marker is guarded by a lease or a unique key, and harmless to repeat: it counts as not committed.
+// A transaction without a marker is treated as not committed: a lease or a unique key makes it harmless to repeat.
 //
-// The database may be away for a moment, which is why the outcome is unknown. The check is repeated until it answers, for as
-// long as a read may take.
+// The outcome is often unknown because the database is unavailable for a moment. So the check is repeated until the database
+// answers, for as long as a read may take.
 func (db *DB) resolveUnknownCommit(t *Tx, cause error) error {
 	t.rollback()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), db.Limits.Read)

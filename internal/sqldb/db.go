@@ -59,7 +59,8 @@ type DB struct {
 }
 
 // Open opens the database that url names: sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME, or
-// postgres://USER:PASSWORD@HOST:PORT/NAME. It changes nothing there except that it creates a missing file or database, unless Options say that it must exist. It returns an Error of one line.
+// postgres://USER:PASSWORD@HOST:PORT/NAME. It creates a missing file or database, unless Options.Existing is set, and changes
+// nothing else. It returns an Error of one line.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	d, err := dialectOf(url, options)
 	if err != nil {
@@ -117,7 +118,7 @@ func (db *DB) Close() (err error) {
 	return err
 }
 
-// Drop deletes a database on a server, with all that is in it. The DB can only be closed afterwards.
+// Drop deletes a database on a server with all its data. Afterwards only Close may be called.
 func (db *DB) Drop(ctx context.Context) error {
 	return db.explained(db.dialect.drop(ctx, db.Reader.DB))
 }
@@ -125,7 +126,7 @@ func (db *DB) Drop(ctx context.Context) error {
 // Name is the kind of database: "sqlite", "mysql" (also for MariaDB) or "postgres".
 func (db *DB) Name() string { return db.dialect.name() }
 
-// Dialect is what statements need to know of the database.
+// Dialect returns the properties of the database that statements depend on.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
 // Writers is how many write transactions the database takes at once.
@@ -140,8 +141,8 @@ func (db *DB) LockFile() (release func() error, err error) { return db.dialect.l
 func (db *DB) HasServer() (has, known bool) { return db.dialect.hasServer() }
 
 // CheckFile is called before every commit. It returns Unavailable in three cases:
-//   - An operation found the database file damaged. The restore of a backup would lose what is written now.
-//   - The database file was moved, replaced or deleted. What is written to the open file would be lost with the process.
+//   - An operation found the database file damaged. The restore of a backup would lose later writes.
+//   - The database file was moved, replaced or deleted. Writes to the open file would be lost when the process ends.
 //   - The lock file was replaced or deleted. Another server may write to the database.
 func (db *DB) CheckFile() error {
 	if err := db.CheckDamage(); err != nil {
@@ -158,16 +159,16 @@ func (db *DB) IDFloor(ctx context.Context) (int64, error) {
 // backupLimit is the time for the copy of one file.
 const backupLimit = time.Hour
 
-// BackupIDs are the ids that must not be given again after a backup is restored.
+// BackupIDs are the ids that must not be assigned again after a backup is restored.
 type BackupIDs struct {
 	Table string // whose column id is the highest id
 	Max   int64  // the highest id that the product accepts
 }
 
-// Backup writes an SQLite database, as it is at one moment, into a new file for its owner alone. Servers and tools go on
-// meanwhile; only their log grows until the copy is complete. When Backup returns, the file is complete and on the disk;
-// after an error it does not exist. The copy has an IDFloor a billion above its last id: the original may have given ids
-// since, and these may be known outside, such as to a payment provider.
+// Backup writes an SQLite database, as it is at one moment, into a new file for its owner alone. Servers and tools continue
+// meanwhile; only their log grows until the copy is complete. When Backup returns, the file is complete and on disk; after an
+// error it does not exist. The copy has an IDFloor a billion above its last id: the original may have assigned further ids
+// since then, and other systems, such as a payment provider, may know them.
 //
 // It returns Unavailable when the file cannot be written, exists already, or the database is not SQLite, and Invalid for a
 // file that is not a path.
@@ -184,7 +185,7 @@ type pools struct {
 	Replica *Pool // nil for none
 }
 
-// close closes what is open of the pools.
+// close closes the open pools.
 func (p pools) close() error {
 	var errs []error
 	for _, pool := range []*Pool{p.Reader, p.Replica} {

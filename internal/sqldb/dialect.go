@@ -22,7 +22,7 @@ import (
 //  7. Add a contract test that runs storetest.Run on a real server, tests that lose the answer of a COMMIT and end the
 //     session of a vanished client, a plan test (EXPLAIN), and the server to test/servers.
 
-// Dialect is what the product's statements need to know of the database.
+// Dialect is the properties of a database that the product's statements depend on.
 type Dialect interface {
 	Syntax
 	Binding

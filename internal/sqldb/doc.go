@@ -1,17 +1,17 @@
-// Package sqldb runs transactions on SQLite, MySQL, MariaDB and PostgreSQL. It owns connections, retries, commits of unknown outcome,
-// pipelined statements, migrations, locks between processes, and the backup of an SQLite file. It contains no SQL of the
-// product: package store has all of it.
+// Package sqldb runs transactions on SQLite, MySQL, MariaDB and PostgreSQL. It manages connections, retries, pipelined statements,
+// migrations, locks between processes, and the backup of an SQLite file. It also finds out whether a COMMIT without an answer was
+// executed. The product's own SQL is in package store.
 //
 //	db.go          options, opening, closing
 //	dialect.go     what differs between databases, and how to add one
 //	pool.go        reads: retry after a lost connection, the replica
 //	writers.go     connections for writes, kept open
 //	tx.go          a write: begin, work, commit, retry
-//	statements.go  statements of a transaction, pipelined where the database supports it
+//	statements.go  statements of a transaction, in one round trip where the database supports it
 //	commit.go      the outcome of a COMMIT without an answer
-//	text.go        texts of statements with many rows
-//	errors.go      errors with a kind, classes of database errors
-//	health.go      what operations found out about the database
+//	text.go        builders for the SQL text of statements with many rows
+//	errors.go      errors for callers, and the classes of database errors that decide about retries
+//	health.go      failures that operations found: a damaged file, a refused write
 //	migrate*.go    migrations
 //	sqlite*.go     the dialect of SQLite
 //	mysql*.go      the dialect of MySQL and MariaDB

@@ -17,7 +17,7 @@ const (
 )
 
 // Error is an error with a message for operators and callers: what happened, then what to do. Other errors of this package
-// are those of the work that it was given, or of one statement.
+// come from the caller's work function, or from one statement.
 type Error struct {
 	Kind    Kind
 	Message string

@@ -9,7 +9,7 @@ import (
 // is nearly full takes a small transaction and refuses the next larger one.
 const writeFailureShown = 30 * time.Second
 
-// health is what the operations of this process have found out about the database.
+// health is the failures of the database that operations of this process have found.
 type health struct {
 	damage atomic.Pointer[Error] // of an SQLite file; stays until the process ends
 	report func(err error)       // Options.Damaged

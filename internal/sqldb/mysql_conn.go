@@ -16,7 +16,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// driverConn is what the driver's connections can do.
+// driverConn is the methods of the driver's connections.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx

@@ -43,7 +43,7 @@ func (d *mysqlDialect) mayReturn(err error) bool {
 	return class == lost || class == unavailable
 }
 
-// unavailable does not explain: errors of a server name its accounts and hosts.
+// unavailable returns no details: errors of a server name its accounts and hosts.
 func (*mysqlDialect) unavailable(error) string { return unavailableMessage }
 
 func (*mysqlDialect) lockTimedOut(err error) bool {

@@ -216,7 +216,7 @@ func warnings(variables map[string]string, galera bool) (all []string) {
 	return all
 }
 
-// connected takes over what was learnt about a writer's new connection.
+// connected copies the properties of a new connection to its writer.
 func (d *mysqlDialect) connected(w *writer) error {
 	return w.conn.Raw(func(raw any) error {
 		conn, ok := raw.(*mysqlConn)

@@ -16,8 +16,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// TestForeignConnection: only the connection that holds a writer's named lock is ended. A connection that merely has a number
-// which a writer may have had, as after a restart of the server, is left alone.
+// TestForeignConnection: only the connection that holds a writer's named lock is ended. Another connection that has the number of a
+// former writer, as after a restart of the server, is not.
 func TestForeignConnection(t *testing.T) {
 	t.Parallel()
 	server, err := servers.Database(t.Context(), env.Folder(t))

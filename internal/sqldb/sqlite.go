@@ -84,8 +84,8 @@ func (*sqliteDialect) migrator(pool *sql.DB) (*sql.DB, func(), goose.Dialect, er
 	return pool, func() {}, goose.DialectSQLite3, nil
 }
 
-// create makes a missing file, for its owner alone: it will hold password hashes. The connections never create one, so that a
-// file which is removed from a running server does not come back empty.
+// create makes a missing file that only its owner can read: it will contain password hashes. The connections never create one, so
+// that a file which is deleted while a server runs does not reappear empty.
 func (d *sqliteDialect) create() error {
 	if info, err := os.Stat(d.file); errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
 		if log, err := os.Stat(d.file + "-wal"); err == nil && log.Size() > 0 {
@@ -105,7 +105,7 @@ func (d *sqliteDialect) create() error {
 	return file.Close()
 }
 
-// connect opens one pool and checks that its connections are what they have to be.
+// connect opens one pool and checks the settings of its connections.
 func (d *sqliteDialect) connect(ctx context.Context, lock string, connections int) (*sql.DB, error) {
 	options := url.Values{"mode": {"rw"}, "_txlock": {lock}, "_pragma": pragmas()}
 	escaped := (&url.URL{Path: d.file}).EscapedPath()

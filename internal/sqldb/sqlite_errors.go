@@ -14,7 +14,7 @@ import (
 
 func (*sqliteDialect) lockTimedOut(error) bool { return false }
 
-// mayReturn: a file needs no connection, so what failed will fail again.
+// mayReturn: a file needs no connection, so an operation that failed will fail again.
 func (*sqliteDialect) mayReturn(error) bool { return false }
 
 func (*sqliteDialect) needsRemedy(err error) bool {

@@ -62,7 +62,7 @@ func (t *Tx) Enqueue(want int, what, query string, args ...any) error {
 	return u.check(matched)
 }
 
-// check returns ErrRowsChanged for a wrong number of rows: nothing of the transaction may stay.
+// check returns ErrRowsChanged for a wrong number of rows: the whole transaction must be rolled back.
 func (u unchecked) check(matched int64) error {
 	if u.want >= 0 && matched != u.want {
 		return fmt.Errorf("%d of %d %s: %w", matched, u.want, u.what, ErrRowsChanged)
@@ -93,7 +93,7 @@ func (t *Tx) flush() error {
 	return nil
 }
 
-// NeedClock sets Now where no locked row has brought the database's time.
+// NeedClock sets Now if no locked row has returned the database's time.
 func (t *Tx) NeedClock() error {
 	if !t.Now.IsZero() {
 		return nil

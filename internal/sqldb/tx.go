@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// writeTries is how many times a transaction runs that keeps losing to others, or loses its connection.
+// writeTries is how often a transaction runs at most, when it conflicts with others or loses its connection.
 const writeTries = 8
 
-// Tx is a running write transaction. One goroutine uses it. After an error it can only be given up.
+// Tx is a running write transaction. One goroutine uses it. After an error it can only be rolled back.
 type Tx struct {
 	ID  string    // random
 	Now time.Time // of the whole transaction, UTC, whole microseconds; zero until it is read from a database with a clock of its own

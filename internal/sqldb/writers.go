@@ -22,11 +22,11 @@ type writer struct {
 	pinged    time.Time   // when KeepAlive last used it
 }
 
-// sessionID identifies a connection for writes to a server: by its server, and there by something that no other session has and
-// that ends after the session's transaction. When it has ended, the transaction is over. To query it needs no privilege.
+// sessionID identifies a connection for writes to a server: by its server, and there by a mark that no other session has and
+// that ends after the session's transaction. When the mark has ended, the transaction is over. A query for it needs no privilege.
 //
-// On MySQL this is a named lock, since the server may give the number of a session again. On PostgreSQL it is the process of the
-// session with the time at which it started.
+// On MySQL the mark is a named lock, since the server may reuse the number of a session. On PostgreSQL it is the session's process
+// id with its start time.
 type sessionID struct {
 	server string
 	lock   string // MySQL; "" for a connection that holds none
@@ -92,7 +92,7 @@ func (w writers) put(one *writer) {
 	w.free <- struct{}{}
 }
 
-// putIdle puts a writer back that did no work, below those that were used later.
+// putIdle returns a writer that did no work to the pool, below the writers that were used later.
 func (w writers) putIdle(one *writer) {
 	w.stack.Lock()
 	at := len(w.stack.top)

@@ -9,7 +9,7 @@ import (
 )
 
 // ClientAddr returns the address that a request came from: the address of the connection or, behind trusted proxies, the last
-// address in X-Forwarded-For that is not a trusted proxy. The client itself may have written what stands left of that address.
+// address in X-Forwarded-For that is not a trusted proxy. The client itself may have written the addresses to the left of it.
 func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	connection, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

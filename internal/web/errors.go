@@ -11,7 +11,7 @@ import (
 	"orderflow/internal/order"
 )
 
-// StatusOf returns the HTTP status of a code; 0 for a code that is not in this table, which is the only one of the product.
+// StatusOf returns the HTTP status of an error code, and 0 for an unknown code. The product has no other such table.
 func StatusOf(code order.Code) int {
 	switch code {
 	case order.CodeMalformedJSON, order.CodeMalformedRequest:
@@ -50,17 +50,17 @@ func InternalError() *order.Error {
 	return order.Errorf(order.CodeInternal, "The server failed to process the request. The cause is in the server's log, under the trace id.")
 }
 
-// WriteError answers with an error and the status of its code. It is for servers and handlers that have no answer of their own.
+// WriteError answers with an error and the status of its code. Servers and handlers without an error format of their own use it.
 func WriteError(w http.ResponseWriter, traceID string, e *order.Error) {
 	body := AppendError(nil, e, traceID)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Trace-Id", traceID)
 	w.WriteHeader(StatusOf(e.Code))
-	_, _ = w.Write(body) //nolint:gosec // it is JSON, and an error means that the caller has left
+	_, _ = w.Write(body) //nolint:gosec // it is JSON, and an error means that the client has disconnected
 }
 
-// AppendError appends the JSON body of an error: the one form that all errors of the product have.
+// AppendError appends the JSON body of an error. All errors of the product have this form.
 func AppendError(dst []byte, e *order.Error, traceID string) []byte {
 	dst = append(dst, `{"error":`...)
 	dst = AppendString(dst, string(e.Code))
@@ -106,11 +106,11 @@ func appendFields(dst []byte, fields map[string][]string) []byte {
 	return append(dst, '}')
 }
 
-// AppendString appends s as a JSON string. Plain ASCII, which nearly all strings of the API are, is copied as it is.
+// AppendString appends s as a JSON string. Plain ASCII is copied unchanged: nearly all strings of the API are ASCII.
 func AppendString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			// The error means that s is not UTF-8, and that the replacement character stands for each wrong byte, as intended.
+			// The error means that s is not UTF-8. Each invalid byte is now the replacement character, as intended.
 			dst, _ = jsontext.AppendQuote(dst, s)
 			return dst
 		}

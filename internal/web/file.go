@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// File is an embedded file in two forms, plain and gzipped. The form that is not embedded is computed when a request first needs it,
-// since most servers never need it, and is then shared by all requests. The methods may be called from any goroutine; callers must not
+// File is an embedded file in two forms, plain and gzipped. The form that is not embedded is computed for the first request that needs it,
+// since most servers never need it. All requests then share it. The methods may be called from any goroutine; callers must not
 // change the bytes.
 type File struct {
 	plain, packed func() ([]byte, error)

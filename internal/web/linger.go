@@ -10,19 +10,19 @@ import (
 )
 
 // halfCloseGrace is how long a request may still run after its client has closed its side of the connection. A client that closed
-// only its sending side, as nc -N does, still waits for the answer; a client that left must not keep its place in a queue.
+// only its sending side, as nc -N does, still waits for the answer. A client that disconnected must not keep its place in a queue.
 const halfCloseGrace = 2 * time.Second
 
 // lingering delays the end of a connection's input while a request is being answered.
 //
 // While a handler runs, net/http reads one byte ahead in the background (connReader.backgroundRead) and cancels the request's
 // context when that read fails. All other reads ask for more than one byte, except where a buffer or a limit has space for no more.
-// So lingering holds the end of the input back from a read of one byte for halfCloseGrace, and the request's context ends that much
-// later. A request pays nothing for this, unlike for a context of its own. If a later net/http reads ahead in another way, the
+// So lingering delays the end of the input for a read of one byte by halfCloseGrace, and the request's context ends that much
+// later. This costs a request nothing, whereas a context of its own would. If a later net/http reads ahead in another way, the
 // context ends at once.
 type lingering struct {
 	wake    atomic.Pointer[chan struct{}] // closed when the waiting read has to return; nil while none waits
-	expired atomic.Bool                   // the read deadline has passed: net/http takes its background read back
+	expired atomic.Bool                   // the read deadline has passed: net/http aborts its background read
 }
 
 // read is conn.Read, except that it returns the end of the input to a background read only after grace, or when that read has to

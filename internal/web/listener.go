@@ -47,7 +47,7 @@ func (l *limitedListener) client(remote net.Addr) netip.Addr {
 	return limit.Client(addr).Addr()
 }
 
-// acquire counts a client's connection. It returns false when the client already has as many as it may.
+// acquire counts a client's connection. It returns false when the client has reached its limit.
 func (l *limitedListener) acquire(client netip.Addr) bool {
 	if !client.IsValid() {
 		return true
@@ -61,7 +61,7 @@ func (l *limitedListener) acquire(client netip.Addr) bool {
 	return true
 }
 
-// release takes a client's connection off the count.
+// release subtracts a client's connection.
 func (l *limitedListener) release(client netip.Addr) {
 	if !client.IsValid() {
 		return

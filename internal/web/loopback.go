@@ -10,7 +10,7 @@ import (
 )
 
 // FromLoopback returns CodeForbidden for a request that does not come from a user of this machine. It protects a server on a loopback
-// address that asks nobody to log in. Two kinds of requests reach such a server from elsewhere:
+// address that requires no log-in. Two kinds of requests reach such a server from other machines:
 //
 //   - A page of another site whose host name was made to resolve to this machine (DNS rebinding). Its Host header has that name.
 //   - A client of a proxy on this machine. Most proxies add a header; nginx without configuration does not, but sends HTTP/1.0,

@@ -32,8 +32,8 @@ func NewOrigins(list []string) *Origins {
 	return o
 }
 
-// Permit reports whether a page of this origin may use the server that the browser reached as host. No list excludes the server's
-// own origin.
+// Permit reports whether a page of this origin may use the server that the browser reached as host. The server's own origin is
+// permitted with every list.
 func (o *Origins) Permit(origin, host string) bool {
 	if o.any || o.listed[strings.ToLower(origin)] || sameOrigin(origin, host) {
 		return true
@@ -49,7 +49,7 @@ func (o *Origins) Permit(origin, host string) bool {
 }
 
 // CheckChange returns CodeForbidden for a change that a page of another origin requests. Browsers send some changes without a
-// preflight, and a server on a loopback address asks for no token. Clients that are not browsers send no Origin header.
+// preflight, and a server on a loopback address requires no token. Clients that are not browsers send no Origin header.
 func (o *Origins) CheckChange(r *http.Request) error {
 	origin := Origin(r)
 	if origin == "" || r.Header.Get("Sec-Fetch-Site") == "same-origin" || o.Permit(origin, r.Host) {
@@ -78,7 +78,7 @@ func sameOrigin(origin, host string) bool {
 	return strings.EqualFold(page.Hostname(), Hostname(host)) && cmp.Or(page.Port(), standard) == cmp.Or(target.Port(), standard)
 }
 
-// parseOrigin parses the origin of a page that came over HTTP; ok is false for any other.
+// parseOrigin parses the origin of a page that was loaded over HTTP; ok is false for any other origin.
 func parseOrigin(origin string) (page *url.URL, ok bool) {
 	page, err := url.Parse(origin)
 	return page, err == nil && (page.Scheme == "http" || page.Scheme == "https") && page.Host != ""

@@ -12,15 +12,15 @@ import (
 // the most: the 50 ids of a page.
 const MaxParameters = 64
 
-// Parameter is a parameter of an address's query string.
+// Parameter is a parameter of the query string of a URL path.
 type Parameter struct {
 	Name  string
 	Empty bool // an empty value has a meaning; otherwise it counts as absent
 	Many  bool // it may be repeated
 }
 
-// Query parses the query string of an address with these parameters. It returns the values by name, and the validation errors by name:
-// of unknown parameters, and of repeated ones. An unknown parameter must not be ignored: a request with a mistyped filter would get
+// Query parses the query string of an address with these parameters. It returns the values by name, and a validation error
+// by name for each unknown or repeated parameter. An unknown parameter must not be ignored: a request with a mistyped filter would get
 // every row. The name "query" stands for the whole string.
 func Query(raw string, allowed ...Parameter) (url.Values, order.ValidationErrors) {
 	if raw == "" {

@@ -17,7 +17,7 @@ const (
 	maxHeaderFields = 100      // a short field takes many times its size in memory
 	maxTraceID      = 128      // characters
 
-	// AnswerWrite is how long a client may take to read what it was sent, where an answer has a deadline of its own.
+	// AnswerWrite is how long a client may take to read an answer that has a deadline of its own.
 	AnswerWrite = 10 * time.Second
 )
 
@@ -29,8 +29,8 @@ type Limits struct {
 	Idle   time.Duration // between two requests of a connection; longer than proxies keep connections, so that they close first
 }
 
-// NewServer returns a server with the limits that every server of the product has. An order may wait almost four seconds for a busy
-// product, and then for the retries of a deadlock; the default limits leave time for both.
+// NewServer returns a server with the limits that all servers of the product have. The default limits leave time for an order that
+// waits almost four seconds for a busy product and then for the retries of a deadlock.
 func NewServer(handler http.Handler, limits Limits) *http.Server {
 	return &http.Server{
 		Handler: limitFields(handler),
