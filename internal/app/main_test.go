@@ -42,14 +42,26 @@ func databases() map[string]func(t *testing.T, set *config.Settings) {
 		"SQLite": func(t *testing.T, set *config.Settings) {
 			set.Database = config.NewURL("sqlite:" + filepath.Join(t.TempDir(), "orderflow.db"))
 		},
-		"MySQL and Redis": onMySQLAndRedis,
+		"MySQL and Redis":      onMySQLAndRedis,
+		"PostgreSQL and Redis": onPostgresAndRedis,
 	}
 }
 
 // onMySQLAndRedis sets a new MySQL database and a Redis key prefix.
 func onMySQLAndRedis(t *testing.T, set *config.Settings) {
 	t.Helper()
-	set.Database = config.NewURL(env.MySQL(t))
+	onServers(t, set, env.MySQL(t))
+}
+
+// onPostgresAndRedis sets a new PostgreSQL database and a Redis key prefix.
+func onPostgresAndRedis(t *testing.T, set *config.Settings) {
+	t.Helper()
+	onServers(t, set, env.Postgres(t))
+}
+
+func onServers(t *testing.T, set *config.Settings, database string) {
+	t.Helper()
+	set.Database = config.NewURL(database)
 	address, prefix := env.Redis(t)
 	set.Redis, set.RedisPrefix = config.NewURL(address), prefix
 	seedDatabase(t, *set, app.SeedPlan{})
@@ -108,7 +120,7 @@ func serveOn(t *testing.T, path string, change func(*config.Settings)) *testServ
 	switch {
 	case set.Auth != config.AuthRequired:
 		set.Samples = true
-	case !set.Database.MySQL():
+	case !set.Database.OnServer():
 		seedDatabase(t, set, app.SeedPlan{})
 	}
 	if err := set.Validate(); err != nil {

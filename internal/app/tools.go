@@ -61,7 +61,7 @@ func openDatabase(ctx context.Context, settings config.Settings, existing bool) 
 // busAnswers reports whether the bus of the servers on a database can be reached, as far as a command can determine. Over SQLite
 // without Redis it can be reached while a server runs.
 func busAnswers(ctx context.Context, settings config.Settings) bool {
-	embedded := !settings.Database.MySQL() && settings.Redis == (config.URL{})
+	embedded := !settings.Database.OnServer() && settings.Redis == (config.URL{})
 	return embedded || RedisAnswers(ctx, settings)
 }
 

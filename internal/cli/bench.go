@@ -27,7 +27,7 @@ type benchCommand struct {
 	Products int           `help:"Products that are bought at random (default: up to 100)." placeholder:"N"`
 	Lines    int           `help:"Different products in an order (default: ${default})." default:"1" placeholder:"N"`
 	Hot      bool          `help:"Buy one hot product only; with --lines N, the same N in every order."`
-	Servers  int           `help:"Processes of a private server; several need MySQL and Redis (default: ${default})." default:"1" placeholder:"N"`
+	Servers  int           `help:"Processes of a private server; several need a database server and Redis (default: ${default})." default:"1" placeholder:"N"`
 	Pipeline bool          `help:"Process payments, too: private servers have the roles api and worker, not only api."`
 	Compare  bool          `help:"Put the same load on an unbatched server (one transaction per order), and print the ratio."`
 	Ceiling  bool          `help:"Put the same load on a no-op handler of the same JSON, and print the ratio."`
@@ -85,12 +85,12 @@ func (b benchCommand) validateURLs() error {
 
 func (b benchCommand) validatePrivate() error {
 	switch {
-	case b.Database.MySQL() && b.Redis == config.URL{}:
-		return fmt.Errorf("private servers over MySQL (--database %s) need --redis, too; for SQLite set --database sqlite:any", b.Database)
+	case b.Database.OnServer() && b.Redis == config.URL{}:
+		return fmt.Errorf("private servers over %s (--database %s) need --redis, too; for SQLite set --database sqlite:any", b.Database.Engine(), b.Database)
 	case b.Compare && b.Pipeline:
 		return errors.New("--compare and --pipeline cannot be combined, since the unbatched server only takes orders")
-	case b.Servers > 1 && !b.Database.MySQL():
-		return fmt.Errorf("--servers %d needs a database for several servers: set --database mysql://… and --redis", b.Servers)
+	case b.Servers > 1 && !b.Database.OnServer():
+		return fmt.Errorf("--servers %d needs a database for several servers: set --database mysql://… or postgres://…, and --redis", b.Servers)
 	}
 	return nil
 }
@@ -106,14 +106,14 @@ func (b benchCommand) command() string {
 	return line
 }
 
-// stores returns the MySQL server and the Redis of private servers.
+// stores returns the database server and the Redis of private servers.
 func (b benchCommand) stores() stores { return stores{b.Database, b.Redis} }
 
 // storeNames names the stores of private servers; "" for SQLite.
 func (b benchCommand) storeNames() string {
 	switch {
-	case b.Database.MySQL():
-		return "MySQL and Redis"
+	case b.Database.OnServer():
+		return b.Database.Engine() + " and Redis"
 	case b.Redis != config.URL{}:
 		return "SQLite and Redis"
 	default:
@@ -206,7 +206,7 @@ func hostPort(u *url.URL) string {
 
 func (b benchCommand) table(ctx context.Context, streams Streams, machine bench.Machine) error {
 	figures, err := bench.Table(ctx, bench.TableOptions{
-		Start: b.stores().start, Shared: b.Database.MySQL(), Delays: b.Redis.Single(),
+		Start: b.stores().start, Shared: b.Database.OnServer(), Delays: b.Redis.Single(),
 		Clients: b.Clients, Duration: b.Duration / 3, Orders: b.Orders, Machine: machine, Show: display(streams),
 	})
 	write := func() error { return figures.WriteText(streams.Out, app.Terminal(streams.Out)) }

@@ -23,9 +23,9 @@ const (
 	removePause   = time.Second     // between two tries
 )
 
-// stores are the MySQL server and the Redis of private servers, each of which has a database and a key prefix of its own there.
+// stores are the database server and the Redis of private servers, each of which has a database and a key prefix of its own there.
 type stores struct {
-	database config.URL // of MySQL; any other URL stands for SQLite in a temporary folder
+	database config.URL // on a server; any other URL stands for SQLite in a temporary folder
 	redis    config.URL // the zero URL for none
 }
 
@@ -76,7 +76,7 @@ func (s stores) start(ctx context.Context, want bench.Server) (running bench.Run
 // createData creates and fills the database, and opens the delay proxies.
 func (b *benchServer) createData(ctx context.Context, s stores, want bench.Server) error {
 	name := "orderflow_bench_" + strings.ToLower(rand.Text()[:12])
-	if s.database.MySQL() {
+	if s.database.OnServer() {
 		b.data.Database = s.database.Named(name)
 	} else {
 		folder, err := os.MkdirTemp("", "orderflow-")
@@ -193,7 +193,7 @@ func (b *benchServer) createDatabase(ctx context.Context, want bench.Server) err
 		}
 		return err
 	}
-	if b.data.Database.MySQL() {
+	if b.data.Database.OnServer() {
 		b.cleanup = append(b.cleanup, retried(drop))
 	}
 	return withNewDatabase(ctx, b.data, func(db *app.Database) error {

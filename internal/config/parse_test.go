@@ -244,7 +244,7 @@ func TestErrorsKeepSecrets(t *testing.T) {
 		{environ: []string{"DATABASE_READ_URL=mysql://u:" + hidden + "@h/d"}},
 		{environ: []string{"REDIS_URL=redis://u:" + hidden + "@h:x"}},
 		{file: "REDIS_URL=redis://u:" + hidden + "@h,i/1\n"},
-		{args: []string{"--database", "postgres://u:" + hidden + "@h/d"}},
+		{args: []string{"--database", "oracle://u:" + hidden + "@h/d"}},
 		{environ: []string{"DATABASE_URL=sqlite://" + hidden}},
 		{args: []string{"--gateway", "https://u:" + hidden + "@pay.example"}},
 		{args: []string{"--gateway", "https://u:" + hidden + "%zz@pay.example"}},

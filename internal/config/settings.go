@@ -15,7 +15,7 @@ type Settings struct {
 	Logs
 	Store
 	Prices
-	MySQL
+	DatabaseServer
 	Shared
 	Process
 	Server
@@ -42,7 +42,7 @@ type Logs struct {
 
 // Store is the database.
 type Store struct {
-	Database URL `name:"database"` // sqlite:PATH or mysql://…
+	Database URL `name:"database"` // sqlite:PATH, mysql://… or postgres://…
 }
 
 // Prices are the settings of prices.
@@ -50,8 +50,8 @@ type Prices struct {
 	Currency string `name:"currency"` // ISO 4217
 }
 
-// MySQL are the settings of a server on a MySQL database.
-type MySQL struct {
+// DatabaseServer are the settings of a database on a server.
+type DatabaseServer struct {
 	DatabaseRead URL `name:"database-read"` // of a replica; the zero URL for none
 	DatabasePool int `name:"database-pool"` // connections for writes, and as many for reads
 }

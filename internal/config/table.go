@@ -36,18 +36,18 @@ func (s Setting) defaultText() string { return cmp.Or(s.Default, s.Unset, "none"
 
 // The groups, in the order in which they are shown.
 const (
-	groupCommon  = "General"
-	groupLogs    = "Logs"
-	groupStore   = "Database"
-	groupMySQL   = "MySQL"
-	groupShared  = "Redis"
-	groupProcess = "Process"
-	groupServer  = "HTTP"
-	groupLive    = "WebSockets"
-	groupTraces  = "Traces"
-	groupIntake  = "Batching"
-	groupWorker  = "Payments"
-	groupPayment = "Payment gateway"
+	groupCommon   = "General"
+	groupLogs     = "Logs"
+	groupStore    = "Database"
+	groupDatabase = "Database server"
+	groupShared   = "Redis"
+	groupProcess  = "Process"
+	groupServer   = "HTTP"
+	groupLive     = "WebSockets"
+	groupTraces   = "Traces"
+	groupIntake   = "Batching"
+	groupWorker   = "Payments"
+	groupPayment  = "Payment gateway"
 )
 
 // day bounds settings that are meant for hours.
@@ -58,7 +58,7 @@ const inFile = "Set it in the environment or in a settings file: other users of 
 
 // Table returns every setting, in the order in which they are shown.
 func Table() []Setting {
-	return slices.Concat(tableCommon(), tableLogs(), tableStore(), tableMySQL(), tableShared(), tableProcess(), tableServer(),
+	return slices.Concat(tableCommon(), tableLogs(), tableStore(), tableDatabaseServer(), tableShared(), tableProcess(), tableServer(),
 		tableRealtime(), tableTraces(), tableIntake(), tableWorker(), tablePayment())
 }
 
@@ -87,7 +87,8 @@ func tableStore() []Setting {
 	return []Setting{{
 		Flag: "database", Env: "DATABASE_URL", Group: groupStore, Value: "URL", Default: "sqlite:orderflow.db",
 		Help: "sqlite:PATH is a file, for one server at a time. mysql://USER:PASSWORD@HOST:PORT/NAME is MySQL or MariaDB; ?tls=true encrypts the " +
-			"connection and verifies the certificate (&ca=FILE: with your own CA), ?tls=skip-verify encrypts it only.",
+			"connection and verifies the certificate (&ca=FILE: with your own CA), ?tls=skip-verify encrypts it only. postgres://USER:PASSWORD@HOST:PORT/NAME is PostgreSQL; " +
+			"?sslmode=verify-full encrypts the connection and verifies the certificate (&sslrootcert=FILE: with your own CA).",
 		binding: bind(func(s *Settings) *URL { return &s.Database }, address(databaseURL)),
 	}, {
 		Flag: "currency", Env: "ORDERFLOW_CURRENCY", Group: groupStore, Value: "CODE", Default: "USD",
@@ -96,14 +97,14 @@ func tableStore() []Setting {
 	}}
 }
 
-func tableMySQL() []Setting {
+func tableDatabaseServer() []Setting {
 	return []Setting{{
-		Flag: "database-read", Env: "DATABASE_READ_URL", Group: groupMySQL, Value: "URL", Unset: "the database itself",
-		Help:    "Replica of the MySQL database (mysql://…), for lists of orders and products.",
-		binding: bind(func(s *Settings) *URL { return &s.DatabaseRead }, address(unlessEmpty(mysqlURL))),
+		Flag: "database-read", Env: "DATABASE_READ_URL", Group: groupDatabase, Value: "URL", Unset: "the database itself",
+		Help:    "Replica of the database on a server (mysql:// or postgres://…), for lists of orders and products.",
+		binding: bind(func(s *Settings) *URL { return &s.DatabaseRead }, address(unlessEmpty(serverURL))),
 	}, {
-		Flag: "database-pool", Env: "DATABASE_POOL", Group: groupMySQL, Value: "N", Default: "32",
-		Help:    "Limit of this process's MySQL connections for writes; reads have a pool of the same size.",
+		Flag: "database-pool", Env: "DATABASE_POOL", Group: groupDatabase, Value: "N", Default: "32",
+		Help:    "Limit of this process's connections to the database server for writes; reads have a pool of the same size.",
 		binding: bind(func(s *Settings) *int { return &s.DatabasePool }, count(500)),
 	}}
 }

@@ -65,7 +65,7 @@ func (u URL) Hosts() (hosts []string) {
 	if p.hosts == "" {
 		return nil
 	}
-	port := map[string]string{"mysql://": "3306"}[p.scheme]
+	port := map[string]string{"mysql://": "3306", "postgres://": "5432", "postgresql://": "5432"}[p.scheme]
 	if port == "" {
 		if port = "6379"; strings.Contains(p.query, "master_set=") {
 			port = "26379"
@@ -105,8 +105,20 @@ func (u URL) GoString() string { return u.String() }
 // MarshalText is String, for JSON and its like.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// MySQL reports whether the URL names a MySQL server.
-func (u URL) MySQL() bool { return strings.HasPrefix(u.Reveal(), "mysql:") }
+// OnServer reports whether the URL of a database names a server, rather than a file.
+func (u URL) OnServer() bool { return u.Engine() != "SQLite" }
+
+// Engine is the kind of database that a URL names.
+func (u URL) Engine() string {
+	switch scheme, _, _ := strings.Cut(u.Reveal(), ":"); scheme {
+	case "mysql":
+		return "MySQL"
+	case "postgres", "postgresql":
+		return "PostgreSQL"
+	default:
+		return "SQLite"
+	}
+}
 
 // address reads a URL that check accepts. Its errors do not show the value, since any part of it may be a password.
 func address(check func(text string) error) codec[URL] {
@@ -142,8 +154,11 @@ func databaseURL(text string) error {
 		return sqlitePath(path)
 	case "mysql":
 		return mysqlURL(text)
+	case "postgres", "postgresql":
+		return postgresURL(text)
 	default:
-		return errors.New("must be sqlite:PATH, such as sqlite:orderflow.db, or mysql://USER:PASSWORD@HOST:PORT/NAME")
+		return errors.New("must be sqlite:PATH, such as sqlite:orderflow.db, mysql://USER:PASSWORD@HOST:PORT/NAME " +
+			"or postgres://USER:PASSWORD@HOST:PORT/NAME")
 	}
 }
 
@@ -159,15 +174,19 @@ func sqlitePath(path string) error {
 	return nil
 }
 
+// serverURL checks the URL of a database on a server.
+func serverURL(text string) error {
+	if NewURL(text).Engine() == "PostgreSQL" {
+		return postgresURL(text)
+	}
+	return mysqlURL(text)
+}
+
 // mysqlURL is mysql://USER:PASSWORD@HOST:PORT/NAME?tls=true&ca=FILE. Port, password and what follows the name may be left out.
 func mysqlURL(text string) error {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Scheme != "mysql" || u.Opaque != "" || !plain(text) || len(text) > maxURL ||
-		u.User.Username() == "" || !hostName(u.Hostname()) || !portOrNone(u) || strings.Contains(text, "#"):
-		return errors.New("must be mysql://USER:PASSWORD@HOST:PORT/NAME; in user and password, write characters other than letters and digits as %XX")
-	case !databaseName(strings.TrimPrefix(u.Path, "/")):
-		return errors.New("must name a database after the host: mysql://USER:PASSWORD@HOST:PORT/NAME, with NAME of letters, digits, _ and -")
+	u, err := databaseServer(text, "mysql")
+	if err != nil {
+		return err
 	}
 	if err := parameters(u.RawQuery, map[string]func(string) bool{
 		"tls": func(value string) bool { return slices.Contains([]string{"true", "skip-verify", "false"}, value) },
@@ -179,6 +198,34 @@ func mysqlURL(text string) error {
 		return errors.New("must have tls=true with ca=FILE, since ca= names the CA that verifies the server's certificate")
 	}
 	return nil
+}
+
+// postgresURL is postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=verify-full&sslrootcert=FILE. Port, password and what follows the
+// name may be left out.
+func postgresURL(text string) error {
+	u, err := databaseServer(text, "postgres", "postgresql")
+	if err != nil {
+		return err
+	}
+	return parameters(u.RawQuery, map[string]func(string) bool{
+		"sslmode": func(value string) bool {
+			return slices.Contains([]string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}, value)
+		},
+		"sslrootcert": func(value string) bool { return value != "" && plain(value) },
+	}, "sslmode=disable, allow, prefer, require, verify-ca or verify-full, and sslrootcert=FILE")
+}
+
+// databaseServer reads the URL of a database on a server.
+func databaseServer(text string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch form := schemes[0] + "://USER:PASSWORD@HOST:PORT/NAME"; {
+	case err != nil || !slices.Contains(schemes, u.Scheme) || u.Opaque != "" || !plain(text) || len(text) > maxURL ||
+		u.User.Username() == "" || !hostName(u.Hostname()) || !portOrNone(u) || strings.Contains(text, "#"):
+		return nil, errors.New("must be " + form + "; in user and password, write characters other than letters and digits as %XX")
+	case !databaseName(strings.TrimPrefix(u.Path, "/")):
+		return nil, errors.New("must name a database after the host: " + form + ", with NAME of letters, digits, _ and -")
+	}
+	return u, nil
 }
 
 func portOrNone(u *url.URL) bool {

@@ -19,19 +19,19 @@ func (s Settings) Validate() error {
 		return err
 	}
 	switch workerOnly := s.Roles == (Roles{Worker: true}); {
-	case s.DatabaseRead != URL{} && !s.Database.MySQL():
-		return fmt.Errorf("--database-read (%s) needs a MySQL database, and --database is %s: "+
+	case s.DatabaseRead != URL{} && (!s.Database.OnServer() || s.DatabaseRead.Engine() != s.Database.Engine()):
+		return fmt.Errorf("--database-read (%s) must be a replica of the database server, and --database is %s: "+
 			"set --database to the primary, or remove --database-read",
 			s.DatabaseRead, s.Database)
-	case s.Database.MySQL() && s.Redis == URL{} && (!s.Roles.API || !s.Roles.Worker):
-		return fmt.Errorf("--roles %s over MySQL (--database %s) needs --redis: api and worker processes exchange events through it; "+
-			"set --redis, or run the roles api and worker in one process", s.Roles, s.Database)
+	case s.Database.OnServer() && s.Redis == URL{} && (!s.Roles.API || !s.Roles.Worker):
+		return fmt.Errorf("--roles %s over %s (--database %s) needs --redis: api and worker processes exchange events through it; "+
+			"set --redis, or run the roles api and worker in one process", s.Roles, s.Database.Engine(), s.Database)
 	case s.Roles == Roles{Realtime: true} && s.Redis == URL{}:
 		return fmt.Errorf("--roles realtime needs --redis, through which it receives the events of orders: " +
 			"set --redis, or add the roles api and worker")
-	case s.Roles.Realtime && s.Database.MySQL() && s.Redis != URL{} && s.RealtimeSecret == Secret{}:
-		return fmt.Errorf("--roles %s over MySQL and Redis needs --realtime-secret: set the same value for every process, since one verifies what "+
-			"another has signed", s.Roles)
+	case s.Roles.Realtime && s.Database.OnServer() && s.Redis != URL{} && s.RealtimeSecret == Secret{}:
+		return fmt.Errorf("--roles %s over %s and Redis needs --realtime-secret: set the same value for every process, since one verifies what "+
+			"another has signed", s.Roles, s.Database.Engine())
 	case s.Addr == AddrOff && s.Roles.API:
 		return fmt.Errorf("--addr off is only for processes without the role api, and --roles is %s: set --addr to HOST:PORT", s.Roles)
 	case s.MaxTime > 0 && !workerOnly:

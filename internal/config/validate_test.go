@@ -55,6 +55,17 @@ func TestRelations(t *testing.T) {
 		},
 		{"split roles over SQLite", func(s *Settings) { s.Roles = Roles{Worker: true} }, nil},
 		{"Redis beside SQLite", func(s *Settings) { s.Redis = NewURL("redis://h") }, nil},
+		{
+			"a replica of MySQL beside PostgreSQL", func(s *Settings) { s.Database, s.DatabaseRead = NewURL("postgres://u:p@h/d"), NewURL(mysql) },
+			[]string{"--database-read (mysql://u:***@h/d)", "--database is postgres://u:***@h/d"},
+		},
+		{
+			"the API alone over PostgreSQL", func(s *Settings) { s.Database = NewURL("postgres://u:p@h/d"); s.Roles = Roles{API: true} },
+			[]string{"--roles api over PostgreSQL (--database postgres://u:***@h/d) needs --redis"},
+		},
+		{"a replica of PostgreSQL", func(s *Settings) {
+			s.Database, s.DatabaseRead = NewURL("postgres://u:p@h/d"), NewURL("postgresql://u:p@i/d")
+		}, nil},
 		{"a replica of MySQL", func(s *Settings) { s.Database, s.DatabaseRead = NewURL(mysql), NewURL(mysql) }, nil},
 		{
 			"a replica of SQLite", func(s *Settings) { s.DatabaseRead = NewURL(mysql) },
@@ -136,6 +147,7 @@ func TestPartsOfURLs(t *testing.T) {
 		"":                         {"", false},
 		"sqlite:a/b?.db":           {"", false},
 		"mysql://u:p@h/d?tls=true": {"h:3306", true},
+		"postgres://u:p@h/d":       {"h:5432", true},
 		"mysql://u@[::1]:33/d":     {"[::1]:33", true},
 		"redis://[::1]":            {"[::1]:6379", true},
 		"redis://:p@a:1,b":         {"a:1 b:6379", false},

@@ -16,6 +16,9 @@ import (
 	"orderflow/test/servers"
 )
 
+// ownServers are the kinds of database servers, each with a function that starts one for one test.
+var ownServers = map[string]func(t *testing.T, settings ...string) (*servers.Server, string){"MySQL": ownServer, "PostgreSQL": ownPostgres}
+
 // ownServer starts a database server for one test, and returns it with the address of an empty database on it.
 func ownServer(t *testing.T, flags ...string) (*servers.Server, string) {
 	t.Helper()
@@ -193,7 +196,17 @@ func TestTooFewConnections(t *testing.T) {
 // itself.
 func TestKilledDatabase(t *testing.T) {
 	t.Parallel()
-	server, address := ownServer(t)
+	for kind, own := range ownServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server, address := own(t)
+			killedDatabase(t, server, address)
+		})
+	}
+}
+
+func killedDatabase(t *testing.T, server *servers.Server, address string) {
+	t.Helper()
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 4})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -239,7 +252,17 @@ func TestKilledDatabase(t *testing.T) {
 // TestFrozenDatabase: a write to a server that does not answer ends at its time limit. Later writes work.
 func TestFrozenDatabase(t *testing.T) {
 	t.Parallel()
-	server, address := ownServer(t)
+	for kind, own := range ownServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			server, address := own(t)
+			frozenDatabase(t, server, address)
+		})
+	}
+}
+
+func frozenDatabase(t *testing.T, server *servers.Server, address string) {
+	t.Helper()
 	s := filled(t, address, store.Options{Rules: storetest.Rules(), Pool: 4})
 	draft := []order.Draft{storetest.Draft(t, 1, "a", 1, 1)}
 	if err := server.Freeze(); err != nil {
@@ -266,7 +289,17 @@ func TestFrozenDatabase(t *testing.T) {
 // callers continue.
 func TestStrandedConnections(t *testing.T) {
 	t.Parallel()
-	_, address := ownServer(t)
+	for kind, own := range ownServers {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			_, address := own(t)
+			strandedConnections(t, address)
+		})
+	}
+}
+
+func strandedConnections(t *testing.T, address string) {
+	t.Helper()
 	proxy, proxied := env.Proxy(t, address)
 	s := filled(t, proxied, store.Options{Rules: storetest.Rules(), Pool: 2})
 	proxy.Strand()
