@@ -144,8 +144,10 @@ func (a *Authenticator) Revoke(ctx context.Context, token string) error {
 	if err := a.options.Tokens.RevokeToken(ctx, caller.TokenID); err != nil {
 		return err
 	}
+	key := sha256.Sum256([]byte(token))
 	// A look-up that found the token before may still put it into the cache of valid tokens, but for no longer than this entry lasts.
-	a.invalid.put(sha256.Sum256([]byte(token)), errInvalidToken(), time.Now().Add(maxAge))
+	a.invalid.put(key, errInvalidToken(), time.Now().Add(maxAge))
+	a.valid.remove(key) // guesses may displace the entry above
 	return nil
 }
 

@@ -397,6 +397,25 @@ func TestRevokeTakesEffectAtOnce(t *testing.T) {
 	})
 }
 
+// Guesses displace the entry of a revoked token among the invalid ones. The token stays refused.
+func TestRevokedTokenStaysInvalidDuringGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		token, _ := h.token(t, order.Token{UserID: 1}, 0)
+		if err := h.Revoke(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 10_000 { // the size of the cache of invalid tokens
+			_, err := h.Check(t.Context(), fmt.Sprintf("of_%c%c%c%cAAAAAAAAAAAAAAAAAAAAAA", 'A'+i%10, 'A'+i/10%10, 'A'+i/100%10, 'A'+i/1000))
+			if order.CodeOf(err) != order.CodeUnauthenticated {
+				t.Fatalf("a guess: %v", err)
+			}
+		}
+		_, err := h.Check(t.Context(), token)
+		wantCode(t, err, order.CodeUnauthenticated)
+	})
+}
+
 // While the database is unavailable, no token and no password is reported as wrong, and nothing is cached.
 func TestDatabaseUnavailable(t *testing.T) {
 	h := open(t)

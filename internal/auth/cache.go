@@ -39,3 +39,5 @@ func (c *cache[T]) get(key digest, now time.Time) (value T, ok bool) {
 func (c *cache[T]) put(key digest, value T, until time.Time) {
 	c.entries.Add(key, entry[T]{value, until})
 }
+
+func (c *cache[T]) remove(key digest) { c.entries.Remove(key) }
