@@ -16,7 +16,7 @@ import (
 // Prefix is the path of the console.
 const Prefix = "/console"
 
-// Options configure a Console. All but Gateway and OnScrape are required.
+// Options configure a Console. All except Gateway and OnScrape are required.
 type Options struct {
 	Authenticator Authenticator
 	InProcess     InProcess // performs the actions of the pages

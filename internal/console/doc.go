@@ -5,7 +5,7 @@
 //	ServeHTTP: headers ─▶ asset, or a row of pages.go ─▶ checkAccess: loopback, origin, session, admin
 //	  ─▶ readQuery ─▶ the row's handler ─▶ respond: the template in the layout, or for htmx the template alone
 //
-// Actions call the API in the process, with the session's rights (InProcess), so that a page can do what the API allows and no more.
+// Actions call the API in the process, with the session's rights (InProcess), so that a page can do no more than the API allows.
 //
 // # To add a page
 //
@@ -21,9 +21,9 @@
 //			return &productsView{Total: page.Total}, nil
 //		}
 //
-//	  - Template: the file defines "main", which sees {{.Data}} (what the handler returned), {{.Session}}, {{.Page}} and, when the page
-//	    failed, {{.Error}}. layout.html surrounds it; {{template "error" .}} draws the error. htmx gets "main" alone, or with the
-//	    query parameter part the template of that name, if the row lists it in parts.
+//	  - Template: the file defines "main", which sees {{.Data}} (the handler's result), {{.Session}}, {{.Page}} and, when the page
+//	    failed, {{.Error}}. layout.html surrounds it; {{template "error" .}} draws the error. htmx gets "main" alone. With
+//	    the query parameter part it gets the template of that name, which the row must list in parts.
 //	  - Errors: return the error unchanged. The response has the API's status for its code. With nil data the layout shows the error
 //	    in place of the page; with data the page itself shows it. seeOther(path) redirects; a handler that has written the response
 //	    returns errResponded.

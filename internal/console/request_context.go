@@ -115,7 +115,7 @@ func (rc *requestContext) detach(limit time.Duration) (cancel context.CancelFunc
 	return cancel
 }
 
-// respond writes the response for what the handler returned.
+// respond writes the response for the handler's result.
 func (rc *requestContext) respond(data any, err error) {
 	var to seeOther
 	switch {

@@ -1,17 +1,17 @@
 // Package intake creates and cancels orders. It gathers concurrent requests into batches, each of which is one transaction of
-// the store, and locks the products of a batch before.
+// the store. Before the transaction it locks the products of the batch.
 //
 //	Create ──▶ batch ──▶ missing? ──▶ key in use? ──▶ lock products ──▶ store.CreateOrders ──▶ unlock ──▶ publish
 //	             ▲          │ 422         │ replay       │ busy
 //	             │          ▼             ▼              ▼
 //	             └── ahead of the queue ────────────── waitlist: until the next try of the schedule, or the release
 //
-// Protection has two layers. The database decides: it locks the rows and checks the stock (layer 2). The product locks only keep
-// contention away from it (layer 1). LOCKS.md describes what happens when they fail.
+// Two layers protect the stock. Layer 1, the product locks, only keeps contention away from the database. Layer 2, the
+// database, decides: it locks the rows and checks the stock. LOCKS.md describes the failures of the locks.
 //
 // One goroutine commits one batch at a time, so the orders of a product are created in order of arrival. A request with a busy
 // product leaves its batch, joins the waitlist, and re-enters ahead of newer requests, so that it never delays the batch. A newer
-// request for that product joins the waitlist without a try of its own.
+// request for that product joins the waitlist without trying the lock first.
 //
 // The unique index of (user, key) ensures one order for each key. Keys are looked up before a batch only while clients repeat
 // requests.

@@ -204,7 +204,7 @@ func (s *Service) requeueRowWaiters(draft order.Draft) {
 }
 
 // lockProducts tries to lock all products of the open requests at once, and answers requests with a busy product. The batch
-// continues without a lock where the lock is stale or cannot be used, or where no locks can be had: the database decides.
+// continues without a lock where the lock is stale or cannot be used, or where no lock can be taken: the database decides.
 func (s *Service) lockProducts(ctx context.Context, b *createBatch) (token string, locked []int64) {
 	var products []int64
 	for _, open := range b.open {

@@ -10,8 +10,8 @@ import (
 	"orderflow/internal/order"
 )
 
-// retry takes a request whose first try met a busy product through the rest of the schedule. A release on the way adds a try
-// to those of the schedule. After the last one the request is refused with CodeLockConflict, or with the store's error when the
+// retry continues the schedule of a request whose first try found a busy product. A release meanwhile adds a try to those of
+// the schedule. After the last one the request is refused with CodeLockConflict, or with the store's error when the
 // product's row stayed locked.
 func (s *Service) retry(ctx context.Context, r *request, busy *busyError) (order.Placed, error) {
 	started := time.Now()

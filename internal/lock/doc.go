@@ -3,16 +3,16 @@
 //
 // # Role
 //
-// Product locks are layer 1 of the two that protect stock. They only keep contention away from the database: one process at a
-// time enters for a product, and the others wait where waiting is cheap. The database (layer 2) decides: a transaction locks and
-// reads the product rows, checks the count of changed rows, and has CHECK (stock >= 0). Layer 2 alone is correct, but slower. No
-// decision depends on layer 1, because a lock with a time to live is not safe: its owner may be suspended for longer than the TTL,
-// and its server may lose it.
+// Product locks are layer 1 of the two that protect stock. They only keep contention away from the database: one process at
+// a time writes orders of a product, and the others wait outside the database, where waiting is cheap. The database
+// (layer 2) decides: a transaction locks and reads the product rows, checks the count of changed rows, and has CHECK (stock >= 0).
+// Layer 2 alone is correct, but slower. No decision depends on layer 1, because a lock with a time to live is not safe: its
+// owner may be suspended for longer than the TTL, and its server may lose it.
 //
 // # Failures without harm
 //
-//   - The owner crashes: its lock expires after TTL. Package intake detects the stale lock after two seconds under the same token
-//     of ours, and continues under layer 2 alone.
+//   - The owner crashes: its lock expires after TTL. A lock that keeps the same token of Orderflow for two seconds is stale:
+//     package intake ignores it, and continues under layer 2 alone.
 //   - The owner is slow, and its lock expires: two owners are active, and the row lock makes the second one wait. The late Unlock
 //     finds another token and deletes nothing.
 //   - TryLock fails, or its answer is lost: the caller continues without locks. Locks that it may own expire.

@@ -23,7 +23,7 @@ type Locker interface {
 	// Free products are locked under one new token until Unlock or for TTL; the others are busy. A product has failed when its
 	// lock alone cannot be used: the caller continues under the locks of the database, and does not unlock it.
 	//
-	// An error means that no locks can be had, not that a product is busy. The caller continues under the locks of the database
+	// An error means that no lock can be taken, not that a product is busy. The caller continues under the locks of the database
 	// and need not unlock.
 	TryLock(ctx context.Context, products []int64) (Grant, error)
 
@@ -31,10 +31,11 @@ type Locker interface {
 	// release that of its successor, and a repeated call is harmless. Pass a context that outlives the request. After an error the
 	// locks expire by TTL.
 	//
-	// used reports that the caller changed stock: under these locks; without products, despite the locks of others; or without a
-	// token, because TryLock failed. A locker that caches products then invalidates them, and a shared one passes the lock to the
-	// longest waiter. Unused locks, of a caller that met a busy product, are free for everyone: if they were passed on as well, two
-	// callers with the same products could forever pass one lock each to the other.
+	// used reports that the caller changed stock: under the locks of products; despite the locks of others, if products is
+	// empty; or under no locks, if token is empty because TryLock failed. A locker that caches products then invalidates them,
+	// and a shared one passes the lock to the longest waiter. Unused locks, of a caller that met a busy product, are free for
+	// everyone: if they were passed on as well, two callers with the same products could forever pass one lock each to the
+	// other.
 	Unlock(ctx context.Context, token string, products []int64, used bool) error
 }
 

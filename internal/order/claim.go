@@ -14,7 +14,7 @@ type ClaimRequest struct {
 	Trace   Trace  // of the order, so that later events lead back to the request that created it
 }
 
-// Task is what the claimant must do.
+// Task is the call to the gateway that a claim requires.
 type Task string
 
 // The tasks.

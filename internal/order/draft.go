@@ -19,7 +19,7 @@ const (
 	MaxPaymentMethod = 255 // characters
 )
 
-// Line asks for a quantity of one product.
+// Line is a requested quantity of one product.
 type Line struct{ ProductID, Quantity int64 }
 
 // Draft is a valid request to order. Make one with NewDraft.
@@ -37,7 +37,7 @@ type Draft struct {
 // OrderKey returns the draft's user and key.
 func (d Draft) OrderKey() OrderKey { return OrderKey{d.UserID, d.Key} }
 
-// Fingerprint identifies what a request asks for: a version byte, then the SHA-256 of the normalised lines. The payment method
+// Fingerprint identifies the items of a request: a version byte, then the SHA-256 of the normalised lines. The payment method
 // is not part of it: a client that retries with a fresh payment token repeats its request.
 type Fingerprint [1 + sha256.Size]byte
 

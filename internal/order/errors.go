@@ -116,5 +116,5 @@ func LockedUser(id int64) *Error {
 	}
 }
 
-// NotFound returns the CodeNotFound error for what is missing, such as "Order 7".
+// NotFound returns the CodeNotFound error for a missing row, such as "Order 7".
 func NotFound(what string) *Error { return Errorf(CodeNotFound, "%s does not exist.", what) }

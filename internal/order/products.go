@@ -56,7 +56,7 @@ func NewProductDraft(found ValidationErrors, key, name string, price Money, stoc
 // UniqueKey returns the unique key of the product's first movement.
 func (d ProductDraft) UniqueKey() string { return uniqueKey("product", d.Key) }
 
-// reason returns the reason of the first movement. Its version and checksum tell a repeated request from another with the same
+// reason returns the reason of the first movement. Its version and checksum distinguish a repeated request from another with the same
 // key: the product itself may have changed since.
 func (d ProductDraft) reason() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%d|%t|%s", d.Price, d.Stock, d.Active, d.Name))

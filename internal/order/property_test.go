@@ -11,7 +11,7 @@ import (
 )
 
 // TestLifeOfOrders applies random batches of every decision to a model store, with a gateway that has the money, workers that
-// crash, reports that arrive late, twice or with an expired lease, and transactions that roll back. After each step the
+// crash, reports that arrive late, repeatedly or with an expired lease, and transactions that roll back. After each step the
 // invariants hold. In the end every order is finished, and the gateway agrees with the store.
 func TestLifeOfOrders(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -28,8 +28,8 @@ func (r Rules) backoffAfter(used int) time.Duration {
 	return r.Backoff[max(1, min(used, len(r.Backoff)))-1]
 }
 
-// maxVoidBackoff bounds the wait between two voids of one charge: a void repeats until the gateway confirms it, which may be
-// never.
+// maxVoidBackoff bounds the wait between two voids of one charge: a void repeats until the gateway confirms it, and the
+// gateway may never do so.
 const maxVoidBackoff = time.Hour
 
 // voidBackoff returns the wait after a void without confirmation: the wait of a charge while the order has attempts, then

@@ -31,7 +31,7 @@ func (s Settlement) Restocks(o *Order) bool {
 // Settle decides a batch of reports.
 //
 //   - A succeeded or declined charge settles a PROCESSING order under any lease: every attempt is the same charge.
-//   - "No answer" and a claim handed back count only under the current lease.
+//   - "No answer" and a claim handed back are accepted only under the current lease.
 //   - A charge reported for a PAID order is the one that paid it.
 //   - A charge reported for a FAILED order came too late: the order is due for a void.
 //   - A charge reported while an operator abandons the order may precede or follow the void. So the order becomes FAILED at
@@ -101,7 +101,7 @@ func settleCharge(rules Rules, now time.Time, o *Order, s Settlement, effects *E
 		effects.record(s, now)
 		effects.finish(o, Failed, s.Reason, s, now)
 	case o.Status == Failed && s.Outcome == Succeeded:
-		// The change clears the lease, so that a void in progress no longer counts: it may precede the charge.
+		// The change clears the lease, so that the report of a void in progress is ignored: it may precede the charge.
 		effects.record(s, now)
 		effects.change(o, ChangeSet{To: o.Status, DueAt: now}, now)
 	case s.Outcome == Declined:

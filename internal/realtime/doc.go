@@ -35,7 +35,7 @@
 //
 // The WebSocket library checks frames; conn.next checks that texts are UTF-8, and frameScanner finds close frames of one byte. Each of
 // these errors queues a close frame behind the frames already queued. When it is written, the server closes its sending side, and reads
-// and discards input until the client has closed its own side, for at most two seconds and 4 MiB. Only then it closes the connection:
+// and discards input until the client has closed its own side, for at most two seconds and 4 MiB. Only then does it close the connection:
 // the system resets a connection that is closed with unread input, and a reset can destroy the close frame on its way.
 //
 // # Guarantees
