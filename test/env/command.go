@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Command has the Redis server at HOST:PORT carry out a command, beside the product, on a connection of its own. The
-// answer is nil, a string, an int64 or an []any of these; one that is an error fails the test.
+// Command sends a command to the Redis server at HOST:PORT on a connection of its own. The answer is nil, a string, an int64 or an
+// []any of these; an error fails the test.
 func Command(t testing.TB, addr string, words ...string) any {
 	t.Helper()
 	answer, err := command(addr, words)
@@ -29,7 +29,7 @@ func command(addr string, words []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }() // it has had its answer
+	defer func() { _ = conn.Close() }() // the answer was read
 	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
 		return nil, err
 	}
@@ -44,8 +44,7 @@ func command(addr string, words []string) (any, error) {
 	return readAnswer(bufio.NewReader(conn))
 }
 
-// readAnswer reads an answer in version 2 of Redis's protocol: a line, whose first byte says what it is, and what the
-// line says follows.
+// readAnswer reads an answer in version 2 of Redis's protocol: a line, whose first byte is the type, and the data that follow it.
 func readAnswer(in *bufio.Reader) (any, error) {
 	line, err := in.ReadString('\n')
 	if err != nil {
@@ -63,7 +62,7 @@ func readAnswer(in *bufio.Reader) (any, error) {
 		return n, err
 	}
 	if n < 0 {
-		return nil, nil //nolint:nilnil // the answer that there is nothing
+		return nil, nil //nolint:nilnil // a null answer
 	}
 	if kind == '$' {
 		text := make([]byte, n+2)
@@ -71,7 +70,7 @@ func readAnswer(in *bufio.Reader) (any, error) {
 		return string(text[:n]), err
 	}
 	if kind != '*' {
-		return nil, fmt.Errorf("an answer that is unknown: %q", line)
+		return nil, fmt.Errorf("answer of unknown type: %q", line)
 	}
 	list := make([]any, n)
 	for i := range list {

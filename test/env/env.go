@@ -1,5 +1,5 @@
 // Package env gives tests their servers: one MariaDB (or MySQL), one PostgreSQL, one Redis and one Redis Cluster for a test binary, each started
-// when a test first asks, and a database or a prefix of keys of its own for each test.
+// when a test first needs it, and a database or a prefix of keys of its own for each test.
 //
 // ORDERFLOW_TEST_MYSQL (mysql://USER:PASSWORD@HOST:PORT/, whose user may create databases), ORDERFLOW_TEST_POSTGRES (postgres://…)
 // and ORDERFLOW_TEST_REDIS (redis://…) point the tests at servers that run already, such as a MySQL 8; those are not killed by any test.
@@ -23,7 +23,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// The environment that points tests at servers of somebody else's.
+// Environment variables that point tests at running servers.
 const (
 	EnvMySQL    = "ORDERFLOW_TEST_MYSQL"
 	EnvPostgres = "ORDERFLOW_TEST_POSTGRES"
@@ -89,8 +89,7 @@ func one(server *servers.Server, err error) ([]*servers.Server, error) {
 	return []*servers.Server{server}, err
 }
 
-// Run runs the tests of a binary and then ends the servers that they asked for. Call it in TestMain, and exit with what
-// it returns.
+// Run runs the tests of a binary and then ends the servers that they started. Call it in TestMain, and exit with its result.
 func Run(m *testing.M) (code int) {
 	defer func() {
 		binary.mu.Lock()
@@ -119,7 +118,7 @@ func Folder(t testing.TB) string {
 	return dir
 }
 
-// Started is a server that one test has to itself; it ends with the test.
+// Started returns a server of one test, which is killed when the test ends.
 func Started(t testing.TB, server *servers.Server, err error) *servers.Server {
 	t.Helper()
 	if err != nil {
@@ -157,7 +156,7 @@ func Postgres(t testing.TB) string {
 	return NewDatabase(t, base)
 }
 
-// NewDatabase makes a database on the server at base (mysql://USER:PASSWORD@HOST:PORT/ or postgres://…), and drops it with the test.
+// NewDatabase creates a database on the server at base (mysql://USER:PASSWORD@HOST:PORT/ or postgres://…), and drops it with the test.
 func NewDatabase(t testing.TB, base string) string {
 	t.Helper()
 	name := "orderflow_test_" + strings.ToLower(rand.Text()[:12])

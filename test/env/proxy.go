@@ -7,8 +7,8 @@ import (
 	"orderflow/test/servers"
 )
 
-// Proxy starts a proxy before the server at an address with one host (mysql://…, redis://…), and returns it with the
-// address by way of it. It ends with the test.
+// Proxy starts a proxy in front of the server at an address with one host (mysql://…, redis://…), and returns it with the address
+// through it. It ends with the test.
 func Proxy(t testing.TB, address string) (proxy *servers.Proxy, proxied string) {
 	t.Helper()
 	parsed, err := url.Parse(address)
@@ -23,7 +23,7 @@ func Proxy(t testing.TB, address string) (proxy *servers.Proxy, proxied string) 
 	return proxy, via(parsed, proxy.Addr())
 }
 
-// via is an address with another host in it.
+// via returns an address with another host.
 func via(address *url.URL, host string) string {
 	other := *address
 	other.Host = host

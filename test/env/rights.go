@@ -9,7 +9,7 @@ import (
 	"orderflow/test/servers"
 )
 
-// RedisRights returns the words of the command in docs/operations/configure.md that makes a user of Redis with just the rights that the
+// RedisRights returns the command of docs/operations/configure.md that creates a Redis user with only the permissions that the
 // product needs.
 func RedisRights(t testing.TB) []string {
 	t.Helper()
