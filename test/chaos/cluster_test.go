@@ -39,7 +39,7 @@ func TestCluster(t *testing.T) {
 		t.Helper()
 		prefixes++
 		name := nameOf(env.NewDatabase(t, servers.MySQLURL(galera[0].Addr(), "")))
-		g := mysqlAndRedis("", servers.RedisClusterURL(redis), fmt.Sprintf("%d:", prefixes))
+		g := serverAndRedis("", servers.RedisClusterURL(redis), fmt.Sprintf("%d:", prefixes))
 		g.databases, g.direct = nil, true
 		for _, node := range galera {
 			g.databases = append(g.databases, servers.MySQLURL(node.Addr(), name))

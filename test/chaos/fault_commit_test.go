@@ -9,11 +9,13 @@ import (
 
 // TestChaosManyCommits cuts connections between COMMIT and its answer, in creates, claims and settlements. A committed transaction is
 // acknowledged once, another one runs again.
-func TestChaosManyCommits(t *testing.T) {
-	t.Parallel()
+func TestChaosManyCommits(t *testing.T) { onEachServer(t, manyCommits) }
+
+func manyCommits(t *testing.T, database string) {
+	t.Helper()
 	redis, prefix := env.Redis(t)
-	cutter := env.NewCommitCutter(t, env.MySQL(t))
-	m := startInstallation(t, mysqlAndRedis(cutter.URL(), redis, prefix))
+	cutter := env.NewCommitCutter(t, database)
+	m := startInstallation(t, serverAndRedis(cutter.URL(), redis, prefix))
 	m.repeat(func() {
 		for range 2 {
 			for _, moment := range []env.Moment{env.BeforeCommit, env.AfterCommit, env.LateCommit} {

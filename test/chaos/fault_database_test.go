@@ -74,7 +74,7 @@ func TestChaosManyDatabase(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(createUser(t, server, database), redis, prefix))
+	m := startInstallation(t, serverAndRedis(createUser(t, server, database), redis, prefix))
 	back := func(after string) {
 		t.Helper()
 		m.awaitHealth(healthy)
@@ -126,7 +126,7 @@ func TestChaosManyDeadlocks(t *testing.T) {
 	t.Parallel()
 	server, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(database, redis, prefix))
+	m := startInstallation(t, serverAndRedis(database, redis, prefix))
 	db := env.Admin(t, database)
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("CREATE TABLE ballast (id INT AUTO_INCREMENT PRIMARY KEY, text CHAR(200)) ENGINE=InnoDB"); err != nil {

@@ -21,7 +21,7 @@ import (
 func TestChaosManyDistantDatabase(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	g := mysqlAndRedis(env.MySQL(t), redis, prefix)
+	g := serverAndRedis(env.MySQL(t), redis, prefix)
 	g.clients = 0
 	m := startInstallation(t, g)
 	m.each(func(n *instance) { n.toDatabase.Delay(150 * time.Millisecond) })

@@ -15,7 +15,7 @@ func TestChaosManyLockedRows(t *testing.T) {
 	t.Parallel()
 	_, database := ownDatabase(t)
 	redis, prefix := env.Redis(t)
-	g := mysqlAndRedis(database, redis, prefix)
+	g := serverAndRedis(database, redis, prefix)
 	g.clients = 64 // one of them after the other comes to insist on the locked product
 	m := startInstallation(t, g)
 	db := env.Admin(t, database)

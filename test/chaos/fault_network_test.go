@@ -18,7 +18,7 @@ func (m *installation) each(do func(n *instance)) {
 func TestChaosManyNetworkToDatabase(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(env.MySQL(t), redis, prefix))
 	back := func(after string) {
 		t.Helper()
 		m.each(func(n *instance) { n.toDatabase.Restore() })
@@ -58,7 +58,7 @@ func TestChaosManyNetworkToDatabase(t *testing.T) {
 func TestChaosManyNetworkToRedis(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(env.MySQL(t), redis, prefix))
 	m.repeat(func() {
 		for name, spoil := range map[string]func(n *instance){
 			"200 ms away": func(n *instance) { n.toRedis.Delay(200 * time.Millisecond) },

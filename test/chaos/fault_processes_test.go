@@ -9,10 +9,12 @@ import (
 
 // TestChaosManyProcesses removes processes from a running installation: each in turn is killed, each in turn is terminated, and a
 // worker ends by itself. The others continue, and clients use the other API process.
-func TestChaosManyProcesses(t *testing.T) {
-	t.Parallel()
+func TestChaosManyProcesses(t *testing.T) { onEachServer(t, manyProcesses) }
+
+func manyProcesses(t *testing.T, database string) {
+	t.Helper()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(database, redis, prefix))
 	m.repeat(func() {
 		for _, n := range m.instances {
 			wait(t.Context(), random(200*time.Millisecond))

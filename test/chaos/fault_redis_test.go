@@ -35,7 +35,7 @@ func empty(t *testing.T, server *servers.Server) {
 func TestChaosManyRedis(t *testing.T) {
 	t.Parallel()
 	server, redis := ownRedis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, ""))
+	m := startInstallation(t, serverAndRedis(env.MySQL(t), redis, ""))
 	back := func(after string) {
 		t.Helper()
 		m.awaitHealth(healthy)
@@ -107,7 +107,7 @@ func (m *installation) awaitDelivery(after string) {
 func TestChaosManyLocks(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(env.MySQL(t), redis, prefix))
 	lock := func(product int) string { return fmt.Sprintf("%sinventory:product:%d", prefix, product) }
 	m.repeat(func() {
 		taken := int64(0)
@@ -157,7 +157,7 @@ func (m *installation) streams() (names []string) {
 func TestChaosManyMessages(t *testing.T) {
 	t.Parallel()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(env.MySQL(t), redis, prefix))
 	m.repeat(func() {
 		type entry struct {
 			stream string

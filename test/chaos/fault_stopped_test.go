@@ -11,10 +11,12 @@ import (
 // TestChaosManyStopped stops a process in the middle of its work, mostly inside a transaction, as a machine that hangs or
 // vanishes does: its connections stay open and silent, and the rows that it has locked stay locked until the server ends
 // its session. The others sell the same product again, and the process that goes on finds that its transaction is gone.
-func TestChaosManyStopped(t *testing.T) {
-	t.Parallel()
+func TestChaosManyStopped(t *testing.T) { onEachServer(t, manyStopped) }
+
+func manyStopped(t *testing.T, database string) {
+	t.Helper()
 	redis, prefix := env.Redis(t)
-	m := startInstallation(t, mysqlAndRedis(env.MySQL(t), redis, prefix))
+	m := startInstallation(t, serverAndRedis(database, redis, prefix))
 	m.repeat(func() {
 		for _, n := range []*instance{m.instances[0], m.instances[2], m.instances[0]} {
 			n.toDatabase.Delay(20 * time.Millisecond) // nearly all of its time is spent in transactions

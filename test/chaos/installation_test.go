@@ -26,12 +26,24 @@ type infrastructure struct {
 	script    func(paymenttest.Call) paymenttest.Behaviour // the provider's
 }
 
-// mysqlAndRedis is the infrastructure of one MySQL server and one Redis.
-func mysqlAndRedis(database, redis, prefix string) infrastructure {
+// onEachServer runs a test on a new database of each kind of server.
+func onEachServer(t *testing.T, test func(t *testing.T, database string)) {
+	t.Helper()
+	t.Parallel()
+	for kind, newDatabase := range map[string]func(t testing.TB) string{"MySQL": env.MySQL, "PostgreSQL": env.Postgres} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			test(t, newDatabase(t))
+		})
+	}
+}
+
+// serverAndRedis is the infrastructure of one database server and one Redis.
+func serverAndRedis(database, redis, prefix string) infrastructure {
 	return infrastructure{databases: []string{database}, redis: redis, prefix: prefix, stock: 1_000_000, clients: 8, script: flakyProvider}
 }
 
-// installation is the product on many machines: two processes of each role over one MySQL database and one Redis, each with its own
+// installation is the product on many machines: two processes of each role over one database on a server and one Redis, each with its own
 // network to both; clients; and the payment provider.
 type installation struct {
 	infrastructure

@@ -24,7 +24,7 @@ type server struct {
 
 // launch is how to start a server.
 type launch struct {
-	database     string // path, or mysql://…
+	database     string // path, mysql://… or postgres://…
 	args         []string
 	stderr       *os.File            // nil for the log of the process
 	user         *syscall.Credential // nil for this user
@@ -140,7 +140,7 @@ func fill(t *testing.T, database string, stock int64) {
 	}
 }
 
-// addressOf returns a database, the path of a file or mysql://…, as --database takes it.
+// addressOf returns a database, the path of a file, mysql://… or postgres://…, as --database takes it.
 func addressOf(database string) string {
 	if strings.Contains(database, "://") {
 		return database
