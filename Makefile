@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-guard bench-realtime bench-watched lint fmt vulncheck
+.PHONY: help run demo build test test-unit test-feature test-mysql test-cluster test-contract fuzz soak load load-mysql bench bench-mysql bench-postgres bench-guard bench-realtime bench-watched lint fmt vulncheck
 .PHONY: setup up down logs release-check clean
 
 GO        ?= go
@@ -72,6 +72,10 @@ bench: build ## Measure all figures on this machine, as one table
 bench-mysql: build ## The same over MySQL and Redis, on a private server of each
 	scripts/test-deps.sh
 	$(GO) run ./cmd/with-servers bin/orderflow bench --table
+
+bench-postgres: build ## The same over PostgreSQL and Redis, on a private server of each
+	scripts/test-deps.sh
+	$(GO) run ./cmd/with-servers --postgres bin/orderflow bench --table
 
 bench-guard: ## Compare the processor time of an order with that of commit BASE, on the LOADS (all) whose names contain these words
 	scripts/test-deps.sh

@@ -2,8 +2,10 @@
 // addresses in DATABASE_URL and REDIS_URL:
 //
 //	go run ./cmd/with-servers bin/orderflow serve
+//	go run ./cmd/with-servers --postgres bin/orderflow serve
 //
-// Both servers end with the command, and their data is deleted. The exit code is that of the command.
+// With --postgres the database server is PostgreSQL. Both servers end with the command, and their data is deleted. The exit code is
+// that of the command.
 package main
 
 import (
@@ -29,6 +31,10 @@ func main() {
 }
 
 func run(args []string) (err error) {
+	start, url := servers.Database, servers.MySQLURL
+	if len(args) > 0 && args[0] == "--postgres" {
+		args, start, url = args[1:], servers.Postgres, servers.PostgresURL
+	}
 	if len(args) == 0 {
 		return errors.New("name the command to run, such as: with-servers bin/orderflow serve")
 	}
@@ -39,7 +45,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	database, err := servers.Database(ctx, dir)
+	database, err := start(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -53,7 +59,7 @@ func run(args []string) (err error) {
 	command := exec.Command(args[0], args[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	command.Env = append(os.Environ(),
-		"DATABASE_URL="+servers.MySQLURL(database.Addr(), "orderflow"), "REDIS_URL="+servers.RedisURL(redis.Addr()))
+		"DATABASE_URL="+url(database.Addr(), "orderflow"), "REDIS_URL="+servers.RedisURL(redis.Addr()))
 	if err := command.Start(); err != nil {
 		return err
 	}
