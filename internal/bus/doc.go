@@ -22,8 +22,9 @@
 //	              └───────────────────┤
 //	                                  └─ delivery limit reached ──▶ dead-lettered
 //
-// Options.Buffer bounds both lists together: otherwise unacked would grow without limit if a consumer never acknowledged. Every delivery has the same time to be acknowledged. So unacked is sorted by deadline, and one timer per group, set
-// for the first deadline, is enough.
+// Options.Buffer bounds both lists together: otherwise unacked would grow without limit if a consumer never acknowledged. Every
+// delivery has the same time to be acknowledged. So unacked is sorted by deadline, and one timer per group, set for the first
+// deadline, is enough.
 //
 // # No lost wake-up
 //

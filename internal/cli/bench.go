@@ -27,7 +27,7 @@ type benchCommand struct {
 	Products int           `help:"Products that are bought at random (default: up to 100)." placeholder:"N"`
 	Lines    int           `help:"Different products in an order (default: ${default})." default:"1" placeholder:"N"`
 	Hot      bool          `help:"Buy one hot product only; with --lines N, the same N in every order."`
-	Servers  int           `help:"Processes of a private server; several need a database server and Redis (default: ${default})." default:"1" placeholder:"N"`
+	Servers  int           `help:"Processes of a private server; several need Redis, too (default: ${default})." default:"1" placeholder:"N"`
 	Pipeline bool          `help:"Process payments, too: private servers have the roles api and worker, not only api."`
 	Compare  bool          `help:"Put the same load on an unbatched server (one transaction per order), and print the ratio."`
 	Ceiling  bool          `help:"Put the same load on a no-op handler of the same JSON, and print the ratio."`
@@ -86,7 +86,8 @@ func (b benchCommand) validateURLs() error {
 func (b benchCommand) validatePrivate() error {
 	switch {
 	case b.Database.OnServer() && b.Redis == config.URL{}:
-		return fmt.Errorf("private servers over %s (--database %s) need --redis, too; for SQLite set --database sqlite:any", b.Database.Engine(), b.Database)
+		return fmt.Errorf("private servers over %s (--database %s) need --redis, too; for SQLite set --database sqlite:any",
+			b.Database.Engine(), b.Database)
 	case b.Compare && b.Pipeline:
 		return errors.New("--compare and --pipeline cannot be combined, since the unbatched server only takes orders")
 	case b.Servers > 1 && !b.Database.OnServer():

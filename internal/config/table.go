@@ -87,8 +87,9 @@ func tableStore() []Setting {
 	return []Setting{{
 		Flag: "database", Env: "DATABASE_URL", Group: groupStore, Value: "URL", Default: "sqlite:orderflow.db",
 		Help: "sqlite:PATH is a file, for one server at a time. mysql://USER:PASSWORD@HOST:PORT/NAME is MySQL or MariaDB; ?tls=true encrypts the " +
-			"connection and verifies the certificate (&ca=FILE: with your own CA), ?tls=skip-verify encrypts it only. postgres://USER:PASSWORD@HOST:PORT/NAME is PostgreSQL; " +
-			"?sslmode=verify-full encrypts the connection and verifies the certificate (&sslrootcert=FILE: with your own CA).",
+			"connection and verifies the certificate (&ca=FILE: with your own CA), ?tls=skip-verify encrypts it only. " +
+			"postgres://USER:PASSWORD@HOST:PORT/NAME is PostgreSQL; ?sslmode=verify-full encrypts the " +
+			"connection and verifies the certificate (&sslrootcert=FILE: with your own CA).",
 		binding: bind(func(s *Settings) *URL { return &s.Database }, address(databaseURL)),
 	}, {
 		Flag: "currency", Env: "ORDERFLOW_CURRENCY", Group: groupStore, Value: "CODE", Default: "USD",

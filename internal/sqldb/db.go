@@ -101,7 +101,8 @@ func dialectOf(url string, options Options) (dialect, error) {
 	case scheme == "postgres" || scheme == "postgresql":
 		return newPostgres(url, options)
 	default:
-		return nil, errorf(Unavailable, "Database %q is not supported; use sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME or postgres://USER:PASSWORD@HOST:PORT/NAME.", scheme+":…")
+		return nil, errorf(Unavailable, "Database %q is not supported; use sqlite:PATH, mysql://USER:PASSWORD@HOST:PORT/NAME "+
+			"or postgres://USER:PASSWORD@HOST:PORT/NAME.", scheme+":…")
 	}
 }
 

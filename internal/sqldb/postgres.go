@@ -269,7 +269,8 @@ func (d *postgresDialect) lockMigrations(ctx context.Context, db *sql.DB) (relea
 				_ = conn.Close()
 			}, nil
 		case time.Now().After(deadline) || !sleep(ctx, lockPause):
-			return nil, errors.Join(errorf(Unavailable, "Another process has been migrating %s for too long; check that process.", d.address()), conn.Close())
+			err := errorf(Unavailable, "Another process has been migrating %s for too long; check that process.", d.address())
+			return nil, errors.Join(err, conn.Close())
 		}
 	}
 }

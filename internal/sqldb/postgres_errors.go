@@ -50,9 +50,8 @@ func classOfState(state string) Class {
 		return Duplicate
 	case "23503": // no such row for a foreign key
 		return ForeignKey
-	case "40001", // serialization failure
-		"40P01", // deadlock
-		"55P03", // lock_timeout; NOWAIT
+	case "40001", "40P01", // a serialization failure, a deadlock
+		"55P03", // a lock that was not granted in time
 		"26000", // a prepared statement is gone
 		"0A000": // the plan of a prepared statement no longer fits the table, after a migration; the driver has forgotten it
 		return transient
@@ -107,12 +106,13 @@ func (d *postgresDialect) explain(err error) string {
 	}
 	switch e.Code {
 	case "28P01", "28000":
-		return fmt.Sprintf("the server refuses the user (%s); check user, password and pg_hba.conf, and add ?sslmode=require where the server asks for encryption.",
-			oneLine(errors.New(e.Message)))
+		return fmt.Sprintf("the server refuses the user (%s); check user, password and pg_hba.conf, "+
+			"and add ?sslmode=require where the server asks for encryption.", oneLine(errors.New(e.Message)))
 	case postgresNoDatabase:
 		return "there is no such database on the server."
 	case "42501":
-		return fmt.Sprintf("the user lacks a right (%s); grant it. docs/operations/configure.md names the rights that are needed.", oneLine(errors.New(e.Message)))
+		return fmt.Sprintf("the user lacks a right (%s); grant it. docs/operations/configure.md names the rights that are needed.",
+			oneLine(errors.New(e.Message)))
 	case "53300":
 		return "the server has too many connections; raise max_connections, or lower --database-pool."
 	case "53100":
@@ -132,7 +132,8 @@ func (d *postgresDialect) explainConnecting(err error) string {
 			"that authority: ?sslmode=verify-full&sslrootcert=FILE."
 	}
 	if wrong, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("the certificate of the server is not for the host in the address (%s); name the host as the certificate does.", oneLine(wrong))
+		return fmt.Sprintf("the certificate of the server is not for the host in the address (%s); name the host as the certificate does.",
+			oneLine(wrong))
 	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		return fmt.Sprintf("the host %s cannot be looked up (%s); check the address and the name server.", unknown.Name, unknown.Err)

@@ -294,8 +294,9 @@ func (d *postgresDialect) check(ctx context.Context) error {
 	db := d.connect(d.server.config, forReads, 1)
 	defer func() { _ = db.Close() }() // it was only queried
 	variables := map[string]string{}
-	found, err := db.QueryContext(ctx, "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', 'server_version_num', 'server_encoding', "+
-		"'session_replication_role', 'synchronous_commit', 'fsync', 'full_page_writes') UNION ALL SELECT 'in_recovery', pg_is_in_recovery()::text")
+	found, err := db.QueryContext(ctx, "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', 'server_version_num', "+
+		"'server_encoding', 'session_replication_role', 'synchronous_commit', 'fsync', 'full_page_writes') "+
+		"UNION ALL SELECT 'in_recovery', pg_is_in_recovery()::text")
 	if err != nil {
 		return err
 	}

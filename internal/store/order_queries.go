@@ -245,7 +245,8 @@ const keyReach = 100_000
 func (s *Store) OrdersByKey(ctx context.Context, user int64, key string, limit int) (orders []*order.Order, err error) {
 	err = s.read(ctx, func(ctx context.Context) (err error) {
 		if user > 0 {
-			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?", user, s.dialect.Key(key))
+			orders, err = s.readOrders(ctx, s.query, "SELECT "+orderColumns+" FROM orders o WHERE user_id = ? AND idempotency_key = ?",
+				user, s.dialect.Key(key))
 			return err
 		}
 		var oldest int64 // ids may have gaps, huge ones after a restore

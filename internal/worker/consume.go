@@ -79,7 +79,8 @@ func (w *Worker) parse(ctx context.Context, deliveries []bus.Delivery) (orders [
 			w.metrics.unreadable.Inc()
 			w.options.Logger.ErrorContext(ctx, "A message on the bus is not a valid event. It was acknowledged and not processed.",
 				"event", "message.rejected",
-				"message_id", cleanText(delivery.ID, ""), "attempt", delivery.Attempt, "bytes", len(delivery.Body), "error", cleanText(err.Error(), ""))
+				"message_id", cleanText(delivery.ID, ""), "attempt", delivery.Attempt, "bytes", len(delivery.Body),
+				"error", cleanText(err.Error(), ""))
 			continue
 		}
 		orders = append(orders, candidate{

@@ -110,7 +110,7 @@ func formerNames(file, source string) (found []string) {
 
 var formerText = func() *regexp.Regexp {
 	var names []string
-	for _, name := range strings.Fields(formerTexts) {
+	for name := range strings.FieldsSeq(formerTexts) {
 		pattern := regexp.QuoteMeta(name)
 		if !strings.HasPrefix(name, "/") {
 			pattern = `\b` + pattern

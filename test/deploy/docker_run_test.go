@@ -58,7 +58,7 @@ func TestDockerRun(t *testing.T) {
 	settings := strings.NewReplacer("0.0.0.0:"+run.port, "0.0.0.0:0", "0.0.0.0:8080", "0.0.0.0:0", "sqlite:"+run.volume, "sqlite:"+t.TempDir()).
 		Replace(image["ENV"])
 	var environ []string
-	for _, setting := range strings.Fields(settings) {
+	for setting := range strings.FieldsSeq(settings) {
 		if !strings.HasPrefix(setting, "PATH=") {
 			environ = append(environ, setting)
 		}

@@ -13,7 +13,10 @@ const Patience = time.Minute
 // Poll calls try, at growing intervals of 1 to 50 ms, until it returns nil. After Patience it returns the last error.
 func Poll(try func() error) error {
 	deadline := time.Now().Add(Patience)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	pause := time.Millisecond
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	for ; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := try()
 		if err == nil {
 			return nil
@@ -21,7 +24,8 @@ func Poll(try func() error) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("waited %s: %w", Patience, err)
 		}
-		<-time.After(pause)
+		timer.Reset(pause)
+		<-timer.C
 	}
 }
 
