@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"orderflow/internal/order"
@@ -19,7 +22,29 @@ type lockedStore struct {
 	*testing.T
 	*store.Store
 	admin  *sql.DB
+	log    string // of a PostgreSQL server that logs each wait; "" for MySQL, which counts them
 	drafts int
+}
+
+// onLockedStores runs a test on a store of each kind, on a server of its own, whose waits for rows are counted.
+func onLockedStores(t *testing.T, test func(t *testing.T, l *lockedStore)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
+		_, address := ownServer(t)
+		test(t, newLockedShop(t, address))
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		server, address := ownPostgres(t, "log_lock_waits=on", "deadlock_timeout=1ms", "lc_messages=C")
+		l := newLockedShop(t, address)
+		l.log = filepath.Join(server.Dir(), "log")
+		test(t, l)
+		if l.waits() == 0 {
+			t.Error("no wait was logged, want at least the first one")
+		}
+	})
 }
 
 func newLockedShop(t *testing.T, address string) *lockedStore {
@@ -63,6 +88,13 @@ func (l *lockedStore) hold(query string) (free func()) {
 // waits returns how often statements of the server have waited for a row.
 func (l *lockedStore) waits() (n int) {
 	l.Helper()
+	if l.log != "" {
+		text, err := os.ReadFile(l.log)
+		if err != nil {
+			l.Fatal(err)
+		}
+		return strings.Count(string(text), "still waiting for")
+	}
 	var name string
 	if err := l.admin.QueryRowContext(l.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'").Scan(&name, &n); err != nil {
 		l.Fatal(err)
@@ -112,12 +144,12 @@ func (l *lockedStore) wantFine(what string, err error) {
 	}
 }
 
-// TestMySQLLockedProduct: while another transaction keeps a product's row locked, orders of other products wait once. Orders of this
+// TestLockedProduct: while another transaction keeps a product's row locked, orders of other products wait once. Orders of this
 // product are refused until the row is unlocked.
-func TestMySQLLockedProduct(t *testing.T) {
-	t.Parallel()
-	_, address := ownServer(t) // whose waits are counted
-	l := newLockedShop(t, address)
+func TestLockedProduct(t *testing.T) { onLockedStores(t, lockedProduct) }
+
+func lockedProduct(t *testing.T, l *lockedStore) {
+	t.Helper()
 	before := l.create(1, 2, 2)
 	claims, _, err := l.ClaimOrders(t.Context(), []order.ClaimRequest{{OrderID: before[2].Order.ID}})
 	if err != nil {
@@ -178,12 +210,12 @@ func TestMySQLLockedProduct(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedUser: a user's row that another transaction keeps locked delays only the orders of this user. The foreign key of a new
+// TestLockedUser: a user's row that another transaction keeps locked delays only the orders of this user. The foreign key of a new
 // order needs a lock on that row.
-func TestMySQLLockedUser(t *testing.T) {
-	t.Parallel()
-	_, address := ownServer(t) // whose waits are counted
-	l := newLockedShop(t, address)
+func TestLockedUser(t *testing.T) { onLockedStores(t, lockedUser) }
+
+func lockedUser(t *testing.T, l *lockedStore) {
+	t.Helper()
 	free := l.keep("SELECT * FROM users WHERE id = 2")
 	create := func(key string) []order.Placed {
 		answers, _, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, key, 1, 1), storetest.Draft(t, 2, key, 1, 1)})
@@ -208,8 +240,16 @@ func TestMySQLLockedUser(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLRepeatedBesideLockedRows: a repeated request gets its order, although the row of the user or the product is locked.
-func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
+// TestRepeatedBesideLockedRows: a repeated request gets its order, although the row of the user or the product is locked.
+func TestRepeatedBesideLockedRows(t *testing.T) {
+	t.Parallel()
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) { repeatedBesideLockedRows(t, newDatabase) })
+	}
+}
+
+func repeatedBesideLockedRows(t *testing.T, newDatabase func(t testing.TB) string) {
+	t.Helper()
 	t.Parallel()
 	for name, row := range map[string]string{
 		"user":    "SELECT * FROM users WHERE id = 2",
@@ -217,7 +257,7 @@ func TestMySQLRepeatedBesideLockedRows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLockedShop(t, newMySQL(t))
+			l := newLockedShop(t, newDatabase(t))
 			create := func(key string) order.Placed {
 				answers, _, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 2, key, 2, 1)})
 				if err != nil {
@@ -259,8 +299,16 @@ func TestMySQLSharedUser(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedStock: a write that returns units to stock refuses the requests that need a locked product, and completes the others.
-func TestMySQLLockedStock(t *testing.T) {
+// TestLockedStock: a write that returns units to stock refuses the requests that need a locked product, and completes the others.
+func TestLockedStock(t *testing.T) {
+	t.Parallel()
+	for kind, newDatabase := range onServers {
+		t.Run(kind, func(t *testing.T) { lockedStocks(t, newDatabase) })
+	}
+}
+
+func lockedStocks(t *testing.T, newDatabase func(t testing.TB) string) {
+	t.Helper()
 	t.Parallel()
 	for name, write := range map[string]func(l *lockedStore, ids []int64) []order.Changed{
 		"cancel": func(l *lockedStore, ids []int64) []order.Changed {
@@ -290,7 +338,7 @@ func TestMySQLLockedStock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLockedShop(t, newMySQL(t))
+			l := newLockedShop(t, newDatabase(t))
 			placed := l.create(1, 2, 3)
 			ids := []int64{placed[0].Order.ID, placed[1].Order.ID, placed[2].Order.ID}
 			free := l.keep("SELECT * FROM products WHERE id = 2")
@@ -339,11 +387,11 @@ func TestMySQLLocksOneAfterTheOther(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedOrder: claims leave a locked order out without a wait. Cancellations and settlements wait for it once.
-func TestMySQLLockedOrder(t *testing.T) {
-	t.Parallel()
-	_, address := ownServer(t) // whose waits are counted
-	l := newLockedShop(t, address)
+// TestLockedOrder: claims leave a locked order out without a wait. Cancellations and settlements wait for it once.
+func TestLockedOrder(t *testing.T) { onLockedStores(t, lockedOrder) }
+
+func lockedOrder(t *testing.T, l *lockedStore) {
+	t.Helper()
 	ids := make([]int64, 20)
 	claims := make([]order.ClaimRequest, 20)
 	for i, a := range l.create(1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5) {
@@ -400,11 +448,11 @@ func TestMySQLLockedOrder(t *testing.T) {
 	storetest.CheckInvariants(t, l.Store)
 }
 
-// TestMySQLLockedOutbox: locked rows of the outbox delay neither orders nor relays.
-func TestMySQLLockedOutbox(t *testing.T) {
-	t.Parallel()
-	_, address := ownServer(t) // whose waits are counted
-	l := newLockedShop(t, address)
+// TestLockedOutbox: locked rows of the outbox delay neither orders nor relays.
+func TestLockedOutbox(t *testing.T) { onLockedStores(t, lockedOutbox) }
+
+func lockedOutbox(t *testing.T, l *lockedStore) {
+	t.Helper()
 	var batches []string
 	for i := range 3 {
 		_, batch, err := l.CreateOrders(t.Context(), []order.Draft{storetest.Draft(t, 1, fmt.Sprint("k", i), 1, 1)})
