@@ -36,7 +36,7 @@ function state() {
     memory: value('process_resident_memory_bytes'),
     goroutines: value('go_goroutines'),
     files: value('process_open_fds'),
-    deadLetters: value('orderflow_failed_jobs'),
+    failedJobs: value('orderflow_failed_jobs'),
   };
 }
 
@@ -77,7 +77,7 @@ export function teardown(data) {
     'memory did not grow beyond bounds': (n) => n.memory < 2 * data.before.memory + 200e6,
     'no goroutines were left behind': (n) => n.goroutines < data.before.goroutines + 600,
     'no files were left open': (n) => n.files < data.before.files + 600,
-    'no dead letters': (n) => n.deadLetters === data.before.deadLetters,
+    'no failed jobs': (n) => n.failedJobs === data.before.failedJobs,
   });
 }
 

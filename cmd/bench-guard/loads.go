@@ -16,10 +16,10 @@ type load struct {
 
 func loads() []load {
 	return []load{
-		{name: "sqlite/create-1", products: 1, orders: 20},
+		{name: "sqlite/create-one", products: 1, orders: 20},
 		{name: "sqlite/create-100", products: 100, orders: 16},
 		{name: "sqlite/pipeline", products: 100, pipeline: true, orders: 10},
-		{name: "mariadb/create-1", shared: true, products: 1, orders: 14},
+		{name: "mariadb/create-one", shared: true, products: 1, orders: 14},
 		{name: "mariadb/create-100", shared: true, products: 100, orders: 12},
 		{name: "mariadb/pipeline", shared: true, products: 100, pipeline: true, orders: 8},
 	}

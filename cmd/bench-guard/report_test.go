@@ -20,18 +20,18 @@ func measured(name string, shared bool, more time.Duration, pairs int) outcome {
 func TestReport(t *testing.T) {
 	var out strings.Builder
 	err := report(&out, []outcome{
-		measured("sqlite/create-1", false, 0, 12), measured("mariadb/create-1", true, 7*time.Microsecond, 24),
+		measured("sqlite/create-one", false, 0, 12), measured("mariadb/create-one", true, 7*time.Microsecond, 24),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `
-              load  processor time of  base, µs per order  this build     loss       90 % interval  pairs  verdict
-   sqlite/create-1                all               100.0       100.0   +0.0 %    +0.0 % to +0.0 %     12   passes
-  mariadb/create-1                all               100.0       107.0   +7.0 %    +7.0 % to +7.0 %     24    fails
-                               server                70.0        77.0  +10.0 %  +10.0 % to +10.0 %
-                             database                25.0        25.0   +0.0 %    +0.0 % to +0.0 %
-                                Redis                 5.0         5.0   +0.0 %    +0.0 % to +0.0 %
+                load  processor time of  base, µs per order  this build     loss       90 % interval  pairs  verdict
+   sqlite/create-one                all               100.0       100.0   +0.0 %    +0.0 % to +0.0 %     12   passes
+  mariadb/create-one                all               100.0       107.0   +7.0 %    +7.0 % to +7.0 %     24    fails
+                                 server                70.0        77.0  +10.0 %  +10.0 % to +10.0 %
+                               database                25.0        25.0   +0.0 %    +0.0 % to +0.0 %
+                                  Redis                 5.0         5.0   +0.0 %    +0.0 % to +0.0 %
 
 fails: the interval of at least one load is at a loss of 3 % or above.
 `
@@ -74,8 +74,8 @@ func TestChosen(t *testing.T) {
 		words []string
 		want  string
 	}{
-		"all":           {nil, "sqlite/create-1, sqlite/create-100, sqlite/pipeline, mariadb/create-1, mariadb/create-100, mariadb/pipeline"},
-		"of a database": {[]string{"sqlite"}, "sqlite/create-1, sqlite/create-100, sqlite/pipeline"},
+		"all":           {nil, "sqlite/create-one, sqlite/create-100, sqlite/pipeline, mariadb/create-one, mariadb/create-100, mariadb/pipeline"},
+		"of a database": {[]string{"sqlite"}, "sqlite/create-one, sqlite/create-100, sqlite/pipeline"},
 		"two words":     {[]string{"create-100", "mariadb/pipeline"}, "sqlite/create-100, mariadb/create-100, mariadb/pipeline"},
 		"unknown":       {[]string{"oracle"}, ""},
 	} {
