@@ -53,7 +53,8 @@ func TestTraceIsStored(t *testing.T) {
 		{parent + "-x", ""},
 		{"cc" + parent[2:], parent}, // a later version is continued as version 00
 		{"01" + parent[2:] + "-what-the-future-will-be-like", parent},
-		{"01" + parent[2:53] + "f2", parent[:53] + "00"}, // only the sampled flag is kept
+		{"01" + parent[2:53] + "f2", parent[:53] + "02"}, // only the flags that W3C Trace Context level 2 defines are kept
+		{parent[:53] + "03", parent[:53] + "03"},
 		{"01" + parent[2:] + ".", ""},
 		{"0G" + parent[2:], ""},
 		{"00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
