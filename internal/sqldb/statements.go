@@ -242,7 +242,8 @@ func (t *Tx) InsertOne(query string, args ...any) (id int64, err error) {
 	return result.LastInsertId()
 }
 
-// ReserveIDs makes new rows of a table get ids above last, after rows were inserted with ids up to it.
+// ReserveIDs makes new rows of a table get ids above last. A transaction calls it before it inserts rows with ids up to last: on
+// PostgreSQL it locks the table, and two transactions that had already inserted would wait for each other.
 func (t *Tx) ReserveIDs(table string, last int64) error {
 	for _, s := range t.db.dialect.reserveIDs(table, last) {
 		if err := t.Enqueue(AnyRows, "", s.query, s.args...); err != nil {

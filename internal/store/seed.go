@@ -129,23 +129,25 @@ func (t *tx) insertSampleUsers(ids []int64) error {
 	if err := t.NeedClock(); err != nil {
 		return err
 	}
+	if err := t.ReserveIDs("users", ids[len(ids)-1]); err != nil {
+		return err
+	}
 	samples := sampleUsers()
-	err := t.Insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
+	return t.Insert("users (id, name, email, password_hash, created_at)", 5, len(ids), func(args []any, i int) []any {
 		name, email, hash := fmt.Sprintf("User %d", ids[i]), fmt.Sprintf("user%d@example.com", ids[i]), ""
 		if ids[i] <= int64(len(samples)) {
 			name, email, hash = samples[ids[i]-1].name, samples[ids[i]-1].email, sampleHash
 		}
 		return append(args, ids[i], name, email, hash, t.s.dialect.Time(t.Now))
 	}, "")
-	if err != nil {
-		return err
-	}
-	return t.ReserveIDs("users", ids[len(ids)-1])
 }
 
 // insertSampleProducts adds the products with these ids, and their stock.
 func (t *tx) insertSampleProducts(ids []int64) error {
 	if err := t.NeedClock(); err != nil {
+		return err
+	}
+	if err := t.ReserveIDs("products", ids[len(ids)-1]); err != nil {
 		return err
 	}
 	d, samples := t.s.dialect, sampleProducts()
@@ -160,9 +162,6 @@ func (t *tx) insertSampleProducts(ids []int64) error {
 		return append(args, ids[i], p.name, t.s.money(p.price), t.s.rules.Currency, p.stock, true, d.Time(t.Now), d.Time(t.Now))
 	}, "")
 	if err != nil {
-		return err
-	}
-	if err := t.ReserveIDs("products", ids[len(ids)-1]); err != nil {
 		return err
 	}
 	moves := make([]order.Movement, len(ids))

@@ -66,6 +66,9 @@ func (t *tx) copyOrders(first, last, by int64) error {
 	if err := t.NeedClock(); err != nil {
 		return err
 	}
+	if err := t.ReserveIDs("orders", last+by); err != nil {
+		return err
+	}
 	d := t.s.dialect
 	for _, c := range []statement{
 		{"orders (id, user_id, status, total_amount, currency, idempotency_key, fingerprint, payment_method, claims, attempts_left, " +
@@ -83,9 +86,6 @@ func (t *tx) copyOrders(first, last, by int64) error {
 		if err := t.Enqueue(sqldb.AnyRows, "", query, append(c.args, first, last)...); err != nil {
 			return err
 		}
-	}
-	if err := t.ReserveIDs("orders", last+by); err != nil {
-		return err
 	}
 	var moves []order.Movement
 	err := t.Query(func(scan sqldb.Scan) error {
